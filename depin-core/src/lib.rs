@@ -1,0 +1,1 @@
+//! Shared vocabulary and seams of the depin SDK: DIDs, keys, COSE envelopes, readings, amounts, traits.

@@ -1,0 +1,1 @@
+//! Verified telemetry: signed batches, durable log with receipts, quality checks, epochs, audit.

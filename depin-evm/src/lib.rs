@@ -1,0 +1,1 @@
+//! EVM access: chain handle, crash-safe transactions, contract bindings.

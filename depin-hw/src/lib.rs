@@ -1,0 +1,1 @@
+//! Hardware attestation for devices: evidence, verifiers, appraisal.

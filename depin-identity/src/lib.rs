@@ -1,0 +1,1 @@
+//! Device identity: DID methods, documents and registries.

@@ -1,0 +1,1 @@
+//! Exact reward shares, OpenZeppelin-compatible reward trees and claims.

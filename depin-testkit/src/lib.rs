@@ -1,0 +1,1 @@
+//! Conformance suites, simulated devices and fault injection for the depin SDK.

@@ -1,0 +1,1 @@
+//! SDK for decentralized physical infrastructure networks: identity, attestation, verified telemetry, exact rewards.

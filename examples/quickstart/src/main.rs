@@ -1,0 +1,3 @@
+//! The fifteen lines of the README.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Stories across the crates of the depin workspace.

@@ -1,0 +1,3 @@
+//! What people type: test, ci, contracts, bench.
+
+fn main() {}
