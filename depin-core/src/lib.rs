@@ -1,1 +1,46 @@
-//! Shared vocabulary and seams of the depin SDK: DIDs, keys, COSE envelopes, readings, amounts, traits.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
+
+pub mod amount;
+pub mod batch;
+pub mod cbor;
+pub mod clock;
+pub mod cose;
+pub mod decimal;
+pub mod did;
+pub mod document;
+pub mod envelope;
+pub mod error;
+pub mod event;
+pub mod evidence;
+pub mod id;
+pub mod key;
+pub mod log;
+pub mod quality;
+pub mod reading;
+pub mod registry;
+pub mod reward;
+pub mod signer;
+pub mod transport;
+pub mod trust;
+
+pub use alloy_primitives::{Address, B256, Bytes, U256, address, b256, keccak256};
+
+pub use amount::Amount;
+pub use batch::{Batch, SignedBatch};
+pub use clock::{Clock, ManualClock, Timestamp};
+pub use decimal::Decimal;
+pub use did::{Did, DidUrl};
+pub use error::{Error, ErrorKind, Result};
+pub use event::NetworkEvent;
+pub use id::{ChainId, EpochId, NetworkId, Sequence};
+pub use key::{Algorithm, PublicKey, Signature};
+pub use reading::Reading;
+pub use signer::{Signer, SoftwareKey};
+pub use trust::{Unverified, Verified, Verifier};
+
+#[cfg(feature = "std")]
+pub use clock::SystemClock;

@@ -1,0 +1,56 @@
+//! Readings that a device signed together.
+//!
+//! Batches of one device form a chain: each holds its position and the hash of the one before, so that a
+//! missing, reordered or replaced batch shows. The wire format belongs to `depin-data`.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use alloy_primitives::{B256, Bytes};
+use sha2::{Digest, Sha256};
+
+use crate::{Did, Reading, Sequence};
+
+/// The content of a batch. Trust it only as [`Verified<Batch>`](crate::Verified).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Hash of the signed bytes; names the batch everywhere.
+    pub hash: B256,
+    /// Who measured and signed.
+    pub device: Did,
+    /// Position in the device's chain, from 0.
+    pub sequence: Sequence,
+    /// Hash of the device's previous batch, zero for the first.
+    pub previous: B256,
+    /// RFC 9162 root over the readings.
+    pub root: B256,
+    /// The readings, in the order signed.
+    pub readings: Vec<Reading>,
+}
+
+/// The signed bytes of a batch, exactly as the device made them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SignedBatch(Bytes);
+
+impl SignedBatch {
+    /// Wraps bytes from a device; whether they are a batch is decided by verification.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// SHA-256 of the bytes: the name of the batch.
+    pub fn hash(&self) -> B256 {
+        B256::new(Sha256::digest(&self.0).into())
+    }
+}
+
+impl fmt::Debug for SignedBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedBatch({}, {} bytes)", self.hash(), self.0.len())
+    }
+}

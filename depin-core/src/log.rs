@@ -1,0 +1,163 @@
+//! The seam to the durable record: batches in one order, refusals, and sealed epochs.
+//!
+//! The log is the arbiter of a device's chain, because only it can check and append in one step.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
+
+use alloy_primitives::{B256, Bytes};
+use async_trait::async_trait;
+
+use crate::{Did, EpochId, Result, Sequence, SignedBatch, Timestamp, transport::Refusal};
+
+/// A verified batch on its way into the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBatch {
+    /// Who signed it.
+    pub device: Did,
+    /// Its position in the device's chain.
+    pub sequence: Sequence,
+    /// The hash it claims for the batch before it.
+    pub previous: B256,
+    /// When ingest received it.
+    pub received: Timestamp,
+    /// The signed bytes.
+    pub batch: SignedBatch,
+}
+
+/// What became of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a device's chain continues, repeats, forks or has a gap"
+)]
+pub enum Append {
+    /// Stored at this index, durable now.
+    Stored(u64),
+    /// The same bytes were stored before, at this index.
+    Duplicate(u64),
+    /// Another batch is at this position of the chain, or the previous hash is not that of the batch
+    /// before. The hash is the one the log holds.
+    Fork(B256),
+    /// The chain continues at this sequence, which is earlier.
+    Gap(Sequence),
+}
+
+/// A stored batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Position in the log, from 0.
+    pub index: u64,
+    /// When ingest received it.
+    pub received: Timestamp,
+    /// The signed bytes.
+    pub batch: SignedBatch,
+}
+
+/// Size and RFC 9162 root of the log. Leaves are the signed bytes of the batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TreeHead {
+    /// Number of batches.
+    pub size: u64,
+    /// Root over them.
+    pub root: B256,
+}
+
+/// The last batch of a device's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainTip {
+    /// Its position.
+    pub sequence: Sequence,
+    /// Its hash.
+    pub hash: B256,
+}
+
+/// A refused batch, kept with its bytes: evidence and dead letter in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedBatch {
+    /// The answer the device got.
+    pub refusal: Refusal,
+    /// When ingest received it.
+    pub received: Timestamp,
+    /// The bytes as received; cut where they exceeded the size limit.
+    pub bytes: Bytes,
+}
+
+/// The durable record of a network.
+///
+/// # Contract
+/// 1. `append` returns [`Append::Stored`] only when the batch survives power loss.
+/// 2. Indices are dense from 0 and never change; a stored batch is never altered or removed.
+/// 3. The checks of a device's chain and the append are one step, also under concurrent calls.
+/// 4. The same bytes appended again yield [`Append::Duplicate`] with the first index, and nothing new.
+/// 5. `inclusion(index, size)` and `root(size)` follow RFC 9162 for every size up to the head.
+/// 6. A refusal is durable when `refuse` returns; refusals are read in the order they were written.
+/// 7. `seal` stores a record once: the same bytes again are fine, other bytes are
+///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict).
+/// 8. What cannot be written (full disk) is an error; nothing is acknowledged and the log stays usable.
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a batch log",
+    note = "implement `depin_core::log::BatchLog`"
+)]
+pub trait BatchLog: Send + Sync + fmt::Debug {
+    /// Appends a batch if it continues its device's chain.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when it could not be made durable.
+    async fn append(&self, batch: NewBatch) -> Result<Append>;
+
+    /// Present size and root.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
+    async fn head(&self) -> Result<TreeHead>;
+
+    /// Root of the first `size` batches.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) past the end.
+    async fn root(&self, size: u64) -> Result<B256>;
+
+    /// Inclusion path of a batch in the tree of the first `size` batches.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when `index >= size` or past the end.
+    async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>>;
+
+    /// Up to `limit` batches from index `from` on, in order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>>;
+
+    /// The end of a device's chain, if it has one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
+    async fn tip(&self, device: &Did) -> Result<Option<ChainTip>>;
+
+    /// Keeps a refused batch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when it could not be made durable.
+    async fn refuse(&self, refused: RefusedBatch) -> Result<()>;
+
+    /// Up to `limit` refused batches from position `from` on, in order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
+    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>>;
+
+    /// Stores the record of a closed epoch, for good.
+    ///
+    /// # Errors
+    /// See the contract.
+    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()>;
+
+    /// The record of a closed epoch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
+    async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>>;
+}

@@ -1,0 +1,68 @@
+//! Quality: what is wrong with verified readings, and what they are worth.
+//!
+//! Every accepted reading is worth one point. A [`Finding`] takes the points of the readings it names,
+//! each at most once, so that every point lost has a reason that can be looked up in signed bytes.
+
+use alloc::{borrow::Cow, string::String, vec::Vec};
+use core::fmt;
+
+use alloy_primitives::{Address, B256};
+
+use crate::{Batch, Did, EpochId, Verified};
+
+/// What is wrong with one reading.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// Hash of the batch.
+    pub batch: B256,
+    /// Position of the reading in the batch, from 0.
+    pub reading: usize,
+    /// Stable code such as `out-of-bounds`.
+    pub code: Cow<'static, str>,
+    /// The reason in words, with the numbers.
+    pub detail: String,
+}
+
+/// Judges the readings of one device.
+///
+/// # Contract
+/// 1. `inspect` MUST be pure and deterministic: integers and decimals only, no time, no randomness.
+/// 2. The batches MUST be taken as one stream in the order given, which is chain order.
+/// 3. Findings MUST name batches and readings that were given.
+/// 4. `code` MUST be stable across versions; a new meaning gets a new code.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a quality check",
+    note = "implement `depin_core::quality::QualityCheck`"
+)]
+pub trait QualityCheck: Send + Sync + fmt::Debug {
+    /// Name with parameters, part of the epoch's manifest: two checks that may judge differently MUST
+    /// have different names.
+    fn name(&self) -> String;
+
+    /// Looks at all batches of one device in one epoch.
+    fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding>;
+}
+
+/// What one device did in one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contribution {
+    /// The device.
+    pub device: Did,
+    /// Who is paid for it.
+    pub beneficiary: Address,
+    /// Readings accepted.
+    pub readings: u64,
+    /// Readings that no finding names.
+    pub score: u64,
+}
+
+/// What all devices did in one epoch, ordered by DID.
+///
+/// Reward policies take it only as [`Verified`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contributions {
+    /// The epoch.
+    pub epoch: EpochId,
+    /// One entry per device.
+    pub entries: Vec<Contribution>,
+}

@@ -1,0 +1,143 @@
+//! The seams from verified work to tokens in an account.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::fmt;
+
+use alloy_primitives::{Address, B256};
+use async_trait::async_trait;
+
+use crate::{Amount, Did, EpochId, Result, Verified, quality::Contributions};
+
+/// What one device earned in one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payout {
+    /// The device that worked.
+    pub device: Did,
+    /// Who is paid.
+    pub beneficiary: Address,
+    /// How much.
+    pub amount: Amount,
+}
+
+/// A policy's decision about one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// The epoch.
+    pub epoch: EpochId,
+    /// What is emitted: exactly the sum of the payouts.
+    pub emission: Amount,
+    /// What the policy offered but nobody earned. It is not minted.
+    pub unallocated: Amount,
+    /// The payouts, ordered by DID, none of them zero.
+    pub payouts: Vec<Payout>,
+}
+
+/// Splits an epoch's tokens.
+///
+/// # Contract
+/// 1. The payouts MUST sum to `emission` exactly.
+/// 2. The result MUST NOT depend on anything but the policy's name and the contributions.
+/// 3. Integers only; overflow is an error.
+/// 4. Payouts MUST be ordered by DID and MUST NOT be zero.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a reward policy",
+    note = "implement `depin_core::reward::RewardPolicy`"
+)]
+pub trait RewardPolicy: Send + Sync + fmt::Debug {
+    /// Name with parameters, part of the epoch's manifest.
+    fn name(&self) -> String;
+
+    /// Decides.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overflow`](crate::ErrorKind::Overflow) when amounts do not fit.
+    fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation>;
+}
+
+/// What goes on chain for an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commitment {
+    /// The epoch.
+    pub epoch: EpochId,
+    /// Root of the reward tree over cumulative amounts.
+    pub root: B256,
+    /// Everything emitted up to and including this epoch.
+    pub cumulative: Amount,
+    /// Hash of the epoch's manifest: log head, roster, checks and policy.
+    pub manifest: B256,
+}
+
+/// Pays what reward trees promise.
+///
+/// Amounts are cumulative over all epochs, so one claim pays everything due, and the second one only
+/// the difference.
+///
+/// # Contract
+/// 1. A commitment, once published, MUST NOT change; the same one again is fine, another for the same
+///    epoch is [`ErrorKind::Conflict`](crate::ErrorKind::Conflict).
+/// 2. Epochs MUST be published in order; `cumulative` MUST NOT fall.
+/// 3. `claim` MUST pay `cumulative - claimed(account)` and nothing else, only with a proof against the
+///    latest root.
+/// 4. The sum of all that was ever paid MUST NOT exceed the latest `cumulative`.
+/// 5. Claiming what was claimed already MUST pay [`Amount::ZERO`].
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a reward distributor",
+    note = "implement `depin_core::reward::RewardDistributor`"
+)]
+pub trait RewardDistributor: Send + Sync + fmt::Debug {
+    /// Publishes an epoch.
+    ///
+    /// # Errors
+    /// See the contract; [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does
+    /// not answer now.
+    async fn publish(&self, commitment: &Commitment) -> Result<()>;
+
+    /// The commitment of an epoch, if published.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
+    async fn published(&self, epoch: EpochId) -> Result<Option<Commitment>>;
+
+    /// The last published epoch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
+    async fn latest(&self) -> Result<Option<EpochId>>;
+
+    /// Pays an account and returns what it was paid.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the proof does not hold.
+    async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount>;
+
+    /// What an account was paid so far.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
+    async fn claimed(&self, account: Address) -> Result<Amount>;
+}
+
+/// The network's token.
+///
+/// # Contract
+/// 1. Balances MUST be those of the ledger's latest state that the implementation considers settled.
+/// 2. The sum of balances MUST equal `supply`.
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a token ledger",
+    note = "implement `depin_core::reward::TokenLedger`"
+)]
+pub trait TokenLedger: Send + Sync + fmt::Debug {
+    /// What an account holds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
+    async fn balance(&self, account: Address) -> Result<Amount>;
+
+    /// What exists.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
+    async fn supply(&self) -> Result<Amount>;
+}

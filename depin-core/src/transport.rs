@@ -1,0 +1,150 @@
+//! The seam between a device and ingest: a signed batch goes out, a receipt or a refusal comes back.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::fmt;
+
+use alloy_primitives::{B256, Bytes};
+use async_trait::async_trait;
+
+use crate::{Did, Result, SignedBatch};
+
+/// Why a batch was not taken. The text form is stable: it is stored, counted and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
+#[non_exhaustive]
+pub enum RefusalCode {
+    /// Not deterministic CBOR, or not the batch format.
+    Malformed,
+    /// More bytes or readings than a batch may have.
+    TooLarge,
+    /// Signed for another network.
+    WrongNetwork,
+    /// Signed as something else than a batch of this version.
+    WrongPurpose,
+    /// The signature does not hold for the registered key.
+    BadSignature,
+    /// No such device in the registry.
+    NotRegistered,
+    /// The device is suspended or revoked.
+    NotActive,
+    /// A reading lies further in the future than clocks may differ.
+    ClockAhead,
+    /// A reading is older than ingest accepts.
+    ClockBehind,
+    /// Same position in the device's chain, other content: signed evidence against the device.
+    Fork,
+    /// Batches before this one are missing; send them first.
+    SequenceGap,
+}
+
+impl RefusalCode {
+    /// The stable text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too-large",
+            Self::WrongNetwork => "wrong-network",
+            Self::WrongPurpose => "wrong-purpose",
+            Self::BadSignature => "bad-signature",
+            Self::NotRegistered => "not-registered",
+            Self::NotActive => "not-active",
+            Self::ClockAhead => "clock-ahead",
+            Self::ClockBehind => "clock-behind",
+            Self::Fork => "fork",
+            Self::SequenceGap => "sequence-gap",
+        }
+    }
+
+    /// Every code.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::TooLarge,
+        Self::WrongNetwork,
+        Self::WrongPurpose,
+        Self::BadSignature,
+        Self::NotRegistered,
+        Self::NotActive,
+        Self::ClockAhead,
+        Self::ClockBehind,
+        Self::Fork,
+        Self::SequenceGap,
+    ];
+
+    /// The code of a stable text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A refusal as the device sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub code: RefusalCode,
+    /// The reason in words, with the remedy.
+    pub detail: String,
+    /// Hash of the refused bytes.
+    pub batch: B256,
+    /// Who seems to have sent it: not proven when the signature is what failed.
+    pub device: Option<Did>,
+}
+
+/// Proof that a batch is durable: its place in the log, signed by the log.
+///
+/// Made and checked by `depin-data`, which owns the format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Hash of the batch.
+    pub batch: B256,
+    /// Position in the log, from 0.
+    pub index: u64,
+    /// Size of the tree that `root` is over.
+    pub tree_size: u64,
+    /// RFC 9162 root of the log.
+    pub root: B256,
+    /// Inclusion path from the batch to the root.
+    pub path: Vec<B256>,
+    /// The signed tree head (COSE_Sign1) over size and root.
+    pub head: Bytes,
+}
+
+/// What ingest says to a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a batch is either taken or not")]
+pub enum Answer {
+    /// Taken and durable. A batch sent again gets a receipt again.
+    Receipt(Receipt),
+    /// Not taken, for a reason that is kept.
+    Refusal(Refusal),
+}
+
+/// Carries batches to ingest.
+///
+/// # Contract
+/// 1. The bytes MUST arrive unchanged, or the call fails.
+/// 2. `Ok` MUST be the answer of ingest, never of an intermediary.
+/// 3. An error MUST mean "unknown": the batch may have been stored; sending it again is safe.
+/// 4. The call MUST end in bounded time.
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a transport",
+    note = "implement `depin_core::transport::Transport`"
+)]
+pub trait Transport: Send + Sync + fmt::Debug {
+    /// Sends one batch and waits for the answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when there was no answer; keep the
+    /// batch and send it again.
+    async fn send(&self, batch: &SignedBatch) -> Result<Answer>;
+}
