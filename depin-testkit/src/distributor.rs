@@ -1,0 +1,1 @@
+//! Conformance of [`RewardDistributor`](depin_core::reward::RewardDistributor) and [`TokenLedger`](depin_core::reward::TokenLedger).

@@ -1,0 +1,1 @@
+//! Conformance of [`BatchLog`](depin_core::log::BatchLog).

@@ -1,0 +1,1 @@
+//! Conformance of [`QualityCheck`](depin_core::quality::QualityCheck).

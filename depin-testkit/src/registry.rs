@@ -1,0 +1,1 @@
+//! Conformance of [`DeviceRegistry`](depin_core::registry::DeviceRegistry).

@@ -1,0 +1,1 @@
+//! Conformance of [`DidResolver`](depin_core::document::DidResolver).

@@ -1,0 +1,1 @@
+//! Conformance of [`RewardPolicy`](depin_core::reward::RewardPolicy).

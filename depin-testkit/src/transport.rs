@@ -1,0 +1,1 @@
+//! Conformance of [`Transport`](depin_core::transport::Transport).
