@@ -148,8 +148,8 @@ contract DeviceRegistry is ERC721, EIP712, AccessControl {
     error LengthMismatch(uint256 registrations, uint256 signatures);
     /// @notice The document URI is longer than `MAX_URI_BYTES`.
     error DocumentURITooLong(uint256 length);
-    /// @notice There is no contract at this address.
-    error NotAContract(address at);
+    /// @notice There is no contract at the address.
+    error NotAContract(address candidate);
 
     /// @notice Creates a registry without devices.
     /// @dev Checks: there is code at the ERC-6551 registry and at the account implementation (`NotAContract`).

@@ -77,33 +77,26 @@ contract RewardDistributor is AccessControl {
     /// @notice Publishes the rewards of `epoch` and issues their emission to this contract.
     /// @dev Checks: the caller holds `PUBLISHER_ROLE` (`AccessControlUnauthorizedAccount`); `root` is not zero
     /// (`ZeroRoot`); `epoch` is later than every published one (`EpochNotAfterLatest`), so no root is ever replaced;
-    /// `cumulativeTotal` does not fall (`CumulativeTotalFell`) and fits 128 bits (`SafeCastOverflowedUintDowncast`);
+    /// `total` does not fall (`CumulativeTotalFell`) and fits 128 bits (`SafeCastOverflowedUintDowncast`);
     /// the token's cap admits the emission (`ERC20ExceededCap`).
     /// @param epoch Number of the epoch; numbers may be skipped.
     /// @param root Root of the tree of cumulative rewards.
-    /// @param cumulativeTotal Sum of all leaves, in the smallest unit of the token.
+    /// @param total Sum of all leaves, in the smallest unit of the token.
     /// @param logRoot Commitment to the batches the rewards were computed from; only recorded in the event.
-    function publish(uint64 epoch, bytes32 root, uint256 cumulativeTotal, bytes32 logRoot)
-        external
-        onlyRole(PUBLISHER_ROLE)
-    {
+    function publish(uint64 epoch, bytes32 root, uint256 total, bytes32 logRoot) external onlyRole(PUBLISHER_ROLE) {
         Progress memory progress = _progress;
         require(root != 0, ZeroRoot());
         require(
             progress.epochCount == 0 || epoch > progress.latestEpoch, EpochNotAfterLatest(epoch, progress.latestEpoch)
         );
-        require(
-            cumulativeTotal >= progress.cumulativeTotal, CumulativeTotalFell(cumulativeTotal, progress.cumulativeTotal)
-        );
+        require(total >= progress.cumulativeTotal, CumulativeTotalFell(total, progress.cumulativeTotal));
 
-        uint256 emission = cumulativeTotal - progress.cumulativeTotal;
+        uint256 emission = total - progress.cumulativeTotal;
         _roots[epoch] = root;
         _progress = Progress({
-            latestEpoch: epoch,
-            epochCount: progress.epochCount + 1,
-            cumulativeTotal: SafeCast.toUint128(cumulativeTotal)
+            latestEpoch: epoch, epochCount: progress.epochCount + 1, cumulativeTotal: SafeCast.toUint128(total)
         });
-        emit EpochPublished(epoch, root, logRoot, emission, cumulativeTotal);
+        emit EpochPublished(epoch, root, logRoot, emission, total);
         if (emission != 0) token.mint(address(this), emission);
     }
 

@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
+import {IERC721Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
+import {IERC6551Registry} from "erc6551/interfaces/IERC6551Registry.sol";
+import {DeviceRegistry} from "../src/DeviceRegistry.sol";
+import {Fleet} from "./Fleet.sol";
+
+contract DeviceRegistryTest is Fleet {
+    uint256 private constant KEY = 0xD1CE;
+
+    function setUp() public {
+        deployRegistry();
+    }
+
+    // ---- registration
+
+    function testFuzz_a_device_registers_with_its_account(uint256 seed, address owner) public {
+        uint256 key = keyFrom(seed);
+        DeviceRegistry.Registration memory r = secp256k1Device(key);
+        vm.assume(owner != address(0) && owner != registry.accountOf(r.device));
+        r.owner = owner;
+        bytes memory signature = sign(key, digestOf(r));
+
+        vm.expectEmit(address(registry));
+        emit DeviceRegistry.DeviceRegistered(r.device, owner, r.details);
+        vm.prank(REGISTRAR);
+        registry.register(r, signature);
+
+        vm.assertEq(r.device, vm.addr(key), "the device is its key's address");
+        DeviceRegistry.Record memory stored = registry.record(r.device);
+        vm.assertEq(stored.owner, owner, "owner");
+        vm.assertEq(uint256(stored.status), uint256(DeviceRegistry.Status.Active), "status");
+        vm.assertEq(stored.nonce, 1, "nonce");
+        vm.assertEq(stored.registeredAt, block.timestamp, "registered at");
+        vm.assertEq(stored.changedBlock, block.number, "changed block");
+        vm.assertEq(stored.detailsHash, detailsHash(r.details), "details hash");
+        vm.assertTrue(registry.verifyDetails(r.device, r.details), "details verify");
+        vm.assertTrue(registry.isActive(r.device), "active");
+        vm.assertEq(registry.ownerOf(uint160(r.device)), owner, "token owner");
+        vm.assertEq(registry.balanceOf(owner), 1, "balance");
+        vm.assertEq(registry.deviceCount(), 1, "count");
+        vm.assertTrue(registry.accountOf(r.device).code.length != 0, "account exists");
+    }
+
+    function testFuzz_a_p256_device_registers(uint256 seed) public {
+        uint256 key = bound(seed, 1, P256_N - 1);
+        DeviceRegistry.Registration memory r = p256Device(key);
+        register(r, signP256(key, digestOf(r)));
+        vm.assertTrue(registry.isActive(r.device), "active");
+
+        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        registry.updateDocument(u, r.details, signP256(key, digestOf(u)));
+        vm.assertEq(registry.record(r.device).nonce, 2, "nonce");
+    }
+
+    function testFuzz_only_registrars_register(address caller) public {
+        vm.assume(caller != REGISTRAR);
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        bytes memory signature = sign(KEY, digestOf(r));
+        bytes memory refusal = abi.encodeWithSelector(
+            IAccessControl.AccessControlUnauthorizedAccount.selector, caller, registry.REGISTRAR_ROLE()
+        );
+        vm.startPrank(caller);
+        vm.expectRevert(refusal);
+        registry.register(r, signature);
+        vm.expectRevert(refusal);
+        registry.registerBatch(new DeviceRegistry.Registration[](0), new bytes[](0));
+        vm.stopPrank();
+    }
+
+    function test_a_device_registers_once_even_after_revocation() public {
+        DeviceRegistry.Registration memory r = enroll(KEY);
+        bytes memory signature = sign(KEY, digestOf(r));
+        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.AlreadyRegistered.selector, r.device);
+        refuse(r, signature, refusal);
+        vm.prank(OWNER);
+        registry.revoke(r.device);
+        refuse(r, signature, refusal);
+    }
+
+    function testFuzz_a_late_registration_is_refused(uint256 late) public {
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        r.deadline = block.timestamp;
+        bytes memory signature = sign(KEY, digestOf(r));
+        vm.warp(bound(late, block.timestamp + 1, type(uint32).max));
+        refuse(r, signature, abi.encodeWithSelector(DeviceRegistry.SignatureExpired.selector, r.deadline));
+    }
+
+    function test_the_second_of_the_deadline_is_in_time() public {
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        r.deadline = block.timestamp;
+        register(r, sign(KEY, digestOf(r)));
+    }
+
+    function testFuzz_a_registration_carries_nonce_zero(uint256 nonce) public {
+        vm.assume(nonce != 0);
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        r.nonce = nonce;
+        refuse(r, sign(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.InvalidNonce.selector, r.device, 0));
+    }
+
+    function testFuzz_another_address_than_the_keys_is_refused(address device) public {
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        vm.assume(device != r.device);
+        r.device = device;
+        refuse(r, sign(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.KeyMismatch.selector, device));
+    }
+
+    function testFuzz_the_signature_binds_every_argument(uint256 which) public {
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        bytes memory signature = sign(KEY, digestOf(r));
+        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device);
+        which = bound(which, 0, 7);
+        if (which == 0) r.owner = STRANGER;
+        if (which == 1) r.details.documentHash = keccak256("other");
+        if (which == 2) r.details.documentURI = "ipfs://other";
+        if (which == 3) r.details.evidenceHash = keccak256("other");
+        if (which == 4) r.deadline += 1;
+        if (which == 5) r.details.algorithm = DeviceRegistry.KeyAlgorithm.P256;
+        if (which == 6) vm.chainId(4689);
+        if (which == 7) {
+            // The same registration signed for another contract.
+            registry = new DeviceRegistry(
+                "Other", "OTH", ADMIN, IERC6551Registry(address(accountRegistry)), address(accountImplementation)
+            );
+            bytes32 role = registry.REGISTRAR_ROLE();
+            vm.prank(ADMIN);
+            registry.grantRole(role, REGISTRAR);
+        }
+        refuse(r, signature, refusal);
+    }
+
+    function testFuzz_another_keys_signature_is_refused(uint256 seed) public {
+        uint256 other = keyFrom(seed);
+        vm.assume(other != KEY);
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        refuseSignature(r, sign(other, digestOf(r)));
+    }
+
+    function testFuzz_the_high_s_twin_is_refused(uint256 seed) public {
+        uint256 key = keyFrom(seed);
+        DeviceRegistry.Registration memory r = secp256k1Device(key);
+        (uint8 v, bytes32 rr, bytes32 s) = vm.sign(key, digestOf(r));
+        refuseSignature(r, packed(v == 27 ? 28 : 27, rr, bytes32(SECP256K1_N - uint256(s))));
+    }
+
+    function testFuzz_the_high_s_twin_of_p256_is_refused(uint256 seed) public {
+        uint256 key = bound(seed, 1, P256_N - 1);
+        DeviceRegistry.Registration memory r = p256Device(key);
+        bytes memory low = signP256(key, digestOf(r));
+        (bytes32 rr, bytes32 s) = abi.decode(low, (bytes32, bytes32));
+        refuseSignature(r, abi.encodePacked(rr, P256_N - uint256(s)));
+    }
+
+    function testFuzz_signatures_of_other_shapes_are_refused(bytes memory signature, bool p256) public {
+        refuseSignature(p256 ? p256Device(KEY) : secp256k1Device(KEY), signature);
+    }
+
+    function test_zero_r_and_zero_s_are_refused() public {
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        refuseSignature(r, packed(27, 0, bytes32(uint256(1))));
+        refuseSignature(r, packed(27, bytes32(uint256(1)), 0));
+        refuseSignature(p256Device(KEY), new bytes(64));
+    }
+
+    function testFuzz_a_point_off_the_curve_is_refused(uint256 x, uint256 y) public {
+        DeviceRegistry.Registration memory r = p256Device(KEY);
+        r.details.publicKeyX = bytes32(x);
+        r.details.publicKeyY = bytes32(y);
+        r.device = address(uint160(uint256(keccak256(abi.encode(x, y)))));
+        refuseSignature(r, signP256(KEY, digestOf(r)));
+    }
+
+    function test_no_owner_and_the_own_account_as_owner_are_refused() public {
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        r.owner = address(0);
+        refuse(
+            r, sign(KEY, digestOf(r)), abi.encodeWithSelector(IERC721Errors.ERC721InvalidReceiver.selector, address(0))
+        );
+        r.owner = registry.accountOf(r.device);
+        refuse(r, sign(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.OwnershipCycle.selector, r.device));
+    }
+
+    function test_a_uri_is_bounded() public {
+        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        r.details.documentURI = string(new bytes(1025));
+        refuse(r, sign(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.DocumentURITooLong.selector, 1025));
+        r.details.documentURI = string(new bytes(1024));
+        register(r, sign(KEY, digestOf(r)));
+
+        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        u.documentURI = string(new bytes(1025));
+        bytes memory signature = sign(KEY, digestOf(u));
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.DocumentURITooLong.selector, 1025));
+        registry.updateDocument(u, r.details, signature);
+    }
+
+    // ---- batches
+
+    function testFuzz_a_batch_registers_all(uint256 seed, uint256 size) public {
+        size = bound(size, 0, 12);
+        (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures) = batch(seed, size);
+        vm.prank(REGISTRAR);
+        registry.registerBatch(rs, signatures);
+        vm.assertEq(registry.deviceCount(), size, "count");
+        vm.assertEq(registry.balanceOf(OWNER), size, "balance");
+        for (uint256 i = 0; i < size; ++i) {
+            vm.assertTrue(registry.verifyDetails(rs[i].device, rs[i].details), "details");
+            vm.assertEq(registry.accountOf(rs[i].device).code.length, 0, "no account yet");
+        }
+    }
+
+    function testFuzz_one_wrong_signature_stops_the_batch(uint256 seed, uint256 wrong) public {
+        (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures) = batch(seed, 5);
+        wrong = bound(wrong, 0, 4);
+        signatures[wrong] = signatures[(wrong + 1) % 5];
+        vm.prank(REGISTRAR);
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, rs[wrong].device));
+        registry.registerBatch(rs, signatures);
+        vm.assertEq(registry.deviceCount(), 0, "count");
+    }
+
+    function test_a_batch_needs_one_signature_each() public {
+        (DeviceRegistry.Registration[] memory rs,) = batch(1, 3);
+        vm.prank(REGISTRAR);
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.LengthMismatch.selector, 3, 2));
+        registry.registerBatch(rs, new bytes[](2));
+    }
+
+    function test_the_same_device_twice_stops_the_batch() public {
+        (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures) = batch(1, 2);
+        (rs[1], signatures[1]) = (rs[0], signatures[0]);
+        vm.prank(REGISTRAR);
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.AlreadyRegistered.selector, rs[0].device));
+        registry.registerBatch(rs, signatures);
+    }
+
+    function test_anybody_creates_a_missing_account_once() public {
+        (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures) = batch(1, 1);
+        vm.prank(REGISTRAR);
+        registry.registerBatch(rs, signatures);
+        address device = rs[0].device;
+        vm.prank(STRANGER);
+        vm.assertEq(registry.createAccount(device), registry.accountOf(device), "address");
+        vm.assertTrue(registry.accountOf(device).code.length != 0, "account exists");
+        vm.assertEq(registry.createAccount(device), registry.accountOf(device), "again");
+        refuseUnknown(abi.encodeCall(registry.createAccount, (STRANGER)));
+    }
+
+    // ---- documents
+
+    function testFuzz_a_device_changes_its_document(bytes32 documentHash, string memory uri) public {
+        vm.assume(bytes(uri).length <= 1024);
+        DeviceRegistry.Registration memory r = enroll(KEY);
+        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        u.documentHash = documentHash;
+        u.documentURI = uri;
+        bytes memory signature = sign(KEY, digestOf(u));
+        DeviceRegistry.Details memory next = secp256k1Device(KEY).details;
+        next.documentHash = documentHash;
+        next.documentURI = uri;
+
+        vm.roll(2_000);
+        vm.expectEmit(address(registry));
+        emit DeviceRegistry.DocumentUpdated(r.device, next, 1_000);
+        vm.prank(STRANGER);
+        registry.updateDocument(u, r.details, signature);
+        vm.assertTrue(registry.verifyDetails(r.device, next), "next details");
+        vm.assertEq(registry.record(r.device).changedBlock, 2_000, "changed block");
+        vm.assertEq(registry.record(r.device).nonce, 2, "nonce");
+        vm.assertEq(registry.record(r.device).registeredAt, block.timestamp, "registered at");
+    }
+
+    function testFuzz_an_update_is_refused_with(uint256 which) public {
+        DeviceRegistry.Registration memory r = enroll(KEY);
+        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        bytes memory signature = sign(KEY, digestOf(u));
+        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device);
+        which = bound(which, 0, 6);
+        if (which == 0) u.documentHash = keccak256("other");
+        if (which == 1) u.documentURI = "other";
+        if (which == 2) u.deadline -= 1;
+        if (which == 3) {
+            u.nonce = 0;
+            signature = sign(KEY, digestOf(u));
+            refusal = abi.encodeWithSelector(DeviceRegistry.InvalidNonce.selector, r.device, 1);
+        }
+        if (which == 4) {
+            vm.warp(u.deadline + 1);
+            refusal = abi.encodeWithSelector(DeviceRegistry.SignatureExpired.selector, u.deadline);
+        }
+        if (which == 5) {
+            r.details.evidenceHash = keccak256("better evidence");
+            refusal = abi.encodeWithSelector(DeviceRegistry.DetailsMismatch.selector, r.device);
+        }
+        if (which == 6) vm.chainId(4689);
+        vm.expectRevert(refusal);
+        registry.updateDocument(u, r.details, signature);
+    }
+
+    function test_an_update_is_not_accepted_twice() public {
+        DeviceRegistry.Registration memory r = enroll(KEY);
+        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        bytes memory signature = sign(KEY, digestOf(u));
+        registry.updateDocument(u, r.details, signature);
+        r.details.documentHash = u.documentHash;
+        r.details.documentURI = u.documentURI;
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidNonce.selector, r.device, 2));
+        registry.updateDocument(u, r.details, signature);
+    }
+
+    function test_only_active_devices_change_their_document() public {
+        DeviceRegistry.Registration memory r = enroll(KEY);
+        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        bytes memory signature = sign(KEY, digestOf(u));
+        vm.prank(REGISTRAR);
+        registry.suspend(r.device);
+        expectStatus(r.device, DeviceRegistry.Status.Suspended);
+        registry.updateDocument(u, r.details, signature);
+        vm.prank(REGISTRAR);
+        registry.revoke(r.device);
+        expectStatus(r.device, DeviceRegistry.Status.Revoked);
+        registry.updateDocument(u, r.details, signature);
+
+        u.device = STRANGER;
+        refuseUnknown(abi.encodeCall(registry.updateDocument, (u, r.details, signature)));
+    }
+
+    /// @dev Every signature that exists is offered to every function that takes one.
+    function testFuzz_no_signature_of_one_action_is_accepted_by_another(uint256 seed) public {
+        uint256 key = keyFrom(seed);
+        DeviceRegistry.Registration memory r = secp256k1Device(key);
+        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 0);
+        u.documentHash = r.details.documentHash;
+        u.documentURI = r.details.documentURI;
+        refuseSignature(r, sign(key, digestOf(u)));
+
+        bytes memory registration = sign(key, digestOf(r));
+        register(r, registration);
+        u.nonce = 1;
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device));
+        registry.updateDocument(u, r.details, registration);
+        r.nonce = 1;
+        registration = sign(key, digestOf(r));
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device));
+        registry.updateDocument(u, r.details, registration);
+    }
+
+    // ---- status
+
+    function test_suspend_resume_revoke() public {
+        address device = enroll(KEY).device;
+        vm.expectEmit(address(registry));
+        emit DeviceRegistry.StatusChanged(device, DeviceRegistry.Status.Suspended);
+        vm.prank(REGISTRAR);
+        registry.suspend(device);
+        vm.assertTrue(!registry.isActive(device), "suspended");
+        vm.expectEmit(address(registry));
+        emit DeviceRegistry.StatusChanged(device, DeviceRegistry.Status.Active);
+        vm.prank(REGISTRAR);
+        registry.resume(device);
+        vm.assertTrue(registry.isActive(device), "resumed");
+        vm.expectEmit(address(registry));
+        emit DeviceRegistry.StatusChanged(device, DeviceRegistry.Status.Revoked);
+        vm.prank(OWNER);
+        registry.revoke(device);
+        vm.assertTrue(!registry.isActive(device), "revoked");
+        vm.assertEq(registry.ownerOf(uint160(device)), OWNER, "the token stays");
+    }
+
+    function test_status_changes_need_the_right_state() public {
+        address device = enroll(KEY).device;
+        vm.startPrank(REGISTRAR);
+        expectStatus(device, DeviceRegistry.Status.Active);
+        registry.resume(device);
+        registry.suspend(device);
+        expectStatus(device, DeviceRegistry.Status.Suspended);
+        registry.suspend(device);
+        registry.revoke(device);
+        expectStatus(device, DeviceRegistry.Status.Revoked);
+        registry.suspend(device);
+        expectStatus(device, DeviceRegistry.Status.Revoked);
+        registry.resume(device);
+        expectStatus(device, DeviceRegistry.Status.Revoked);
+        registry.revoke(device);
+        vm.stopPrank();
+    }
+
+    function test_status_changes_need_a_device() public {
+        vm.startPrank(REGISTRAR);
+        refuseUnknown(abi.encodeCall(registry.suspend, (STRANGER)));
+        refuseUnknown(abi.encodeCall(registry.resume, (STRANGER)));
+        refuseUnknown(abi.encodeCall(registry.revoke, (STRANGER)));
+        vm.stopPrank();
+    }
+
+    function testFuzz_status_changes_need_the_right_caller(address caller) public {
+        vm.assume(caller != REGISTRAR && caller != OWNER);
+        address device = enroll(KEY).device;
+        bytes memory refusal = abi.encodeWithSelector(
+            IAccessControl.AccessControlUnauthorizedAccount.selector, caller, registry.REGISTRAR_ROLE()
+        );
+        vm.startPrank(caller);
+        vm.expectRevert(refusal);
+        registry.suspend(device);
+        vm.expectRevert(refusal);
+        registry.resume(device);
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.NotOwnerOrRegistrar.selector, device, caller));
+        registry.revoke(device);
+        vm.stopPrank();
+
+        vm.prank(OWNER);
+        vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
+        registry.suspend(device);
+    }
+
+    // ---- ownership
+
+    function testFuzz_the_owner_moves_the_token(address to) public {
+        address device = enroll(KEY).device;
+        vm.assume(to != address(0) && to != registry.accountOf(device) && to != OWNER);
+        uint256 tokenId = uint160(device);
+        vm.prank(OWNER);
+        registry.approve(STRANGER, tokenId);
+        vm.expectEmit(address(registry));
+        emit IERC721.Transfer(OWNER, to, tokenId);
+        vm.prank(OWNER);
+        registry.transferFrom(OWNER, to, tokenId);
+
+        vm.assertEq(registry.record(device).owner, to, "owner");
+        vm.assertEq(registry.balanceOf(OWNER), 0, "balance of the old owner");
+        vm.assertEq(registry.balanceOf(to), 1, "balance of the new owner");
+        vm.assertEq(registry.getApproved(tokenId), address(0), "approval is gone");
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.NotOwnerOrRegistrar.selector, device, OWNER));
+        vm.prank(OWNER);
+        registry.revoke(device);
+    }
+
+    function testFuzz_nobody_else_moves_the_token(address caller) public {
+        vm.assume(caller != OWNER);
+        uint256 tokenId = uint160(enroll(KEY).device);
+        vm.expectRevert(abi.encodeWithSelector(IERC721Errors.ERC721InsufficientApproval.selector, caller, tokenId));
+        vm.prank(caller);
+        registry.transferFrom(OWNER, caller, tokenId);
+    }
+
+    function test_an_approved_operator_moves_the_token_once() public {
+        uint256 tokenId = uint160(enroll(KEY).device);
+        vm.prank(OWNER);
+        registry.approve(STRANGER, tokenId);
+        vm.prank(STRANGER);
+        registry.transferFrom(OWNER, ADMIN, tokenId);
+        vm.expectRevert(abi.encodeWithSelector(IERC721Errors.ERC721InsufficientApproval.selector, STRANGER, tokenId));
+        vm.prank(STRANGER);
+        registry.transferFrom(ADMIN, STRANGER, tokenId);
+    }
+
+    function test_a_transfer_to_oneself_changes_nothing() public {
+        address device = enroll(KEY).device;
+        vm.prank(OWNER);
+        registry.transferFrom(OWNER, OWNER, uint160(device));
+        vm.assertEq(registry.balanceOf(OWNER), 1, "balance");
+        vm.assertEq(registry.record(device).owner, OWNER, "owner");
+    }
+
+    function test_a_token_never_goes_to_zero_nor_to_its_own_account() public {
+        address device = enroll(KEY).device;
+        address account = registry.accountOf(device);
+        vm.startPrank(OWNER);
+        vm.expectRevert(abi.encodeWithSelector(IERC721Errors.ERC721InvalidReceiver.selector, address(0)));
+        registry.transferFrom(OWNER, address(0), uint160(device));
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.OwnershipCycle.selector, device));
+        registry.transferFrom(OWNER, account, uint160(device));
+        vm.stopPrank();
+    }
+
+    /// @dev Token ids are 256 bits, devices 160: an id with higher bits set must not stand for a device.
+    function testFuzz_a_longer_token_id_is_no_device(uint256 high) public {
+        address device = enroll(KEY).device;
+        uint256 tokenId = uint256(uint160(device)) | bound(high, 1, type(uint96).max) << 160;
+        vm.expectRevert(abi.encodeWithSelector(IERC721Errors.ERC721NonexistentToken.selector, tokenId));
+        registry.ownerOf(tokenId);
+        vm.expectRevert(abi.encodeWithSelector(IERC721Errors.ERC721NonexistentToken.selector, tokenId));
+        vm.prank(OWNER);
+        registry.transferFrom(OWNER, STRANGER, tokenId);
+    }
+
+    function test_the_zero_address_has_no_balance() public {
+        vm.expectRevert(abi.encodeWithSelector(IERC721Errors.ERC721InvalidOwner.selector, address(0)));
+        registry.balanceOf(address(0));
+    }
+
+    // ---- views and construction
+
+    function test_an_unknown_device_is_empty() public view {
+        DeviceRegistry.Details memory none;
+        vm.assertEq(uint256(registry.record(STRANGER).status), uint256(DeviceRegistry.Status.None), "status");
+        vm.assertTrue(!registry.isActive(STRANGER), "active");
+        vm.assertTrue(!registry.verifyDetails(STRANGER, none), "details");
+    }
+
+    function test_the_did_is_lower_case() public view {
+        vm.assertEq(
+            registry.did(0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed),
+            "did:io:0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed",
+            "did"
+        );
+    }
+
+    function testFuzz_the_account_is_where_the_6551_registry_puts_it(address device) public view {
+        vm.assertEq(
+            registry.accountOf(device),
+            accountRegistry.account(
+                address(accountImplementation), 0, block.chainid, address(registry), uint160(device)
+            ),
+            "account"
+        );
+    }
+
+    function test_the_types_are_those_that_wallets_hash() public view {
+        vm.assertEq(registry.DETAILS_TYPEHASH(), DETAILS, "details");
+        vm.assertEq(registry.REGISTRATION_TYPEHASH(), REGISTRATION, "registration");
+        vm.assertEq(registry.DOCUMENT_UPDATE_TYPEHASH(), DOCUMENT_UPDATE, "update");
+        // The same struct hashed by alloy's sol!: P-256, all words zero, "ipfs://x".
+        DeviceRegistry.Details memory details;
+        details.algorithm = DeviceRegistry.KeyAlgorithm.P256;
+        details.documentURI = "ipfs://x";
+        vm.assertEq(
+            detailsHash(details), 0x4da27594ffd3f72331d7582832c02d102a26cfe2987e28dd11fbd70009abbe07, "known answer"
+        );
+    }
+
+    function test_it_says_what_it_supports() public view {
+        vm.assertTrue(registry.supportsInterface(0x80ac58cd), "ERC-721");
+        vm.assertTrue(registry.supportsInterface(0x5b5e139f), "ERC-721 metadata");
+        vm.assertTrue(registry.supportsInterface(0x7965db0b), "access control");
+        vm.assertTrue(!registry.supportsInterface(0xffffffff), "the invalid id");
+    }
+
+    function test_a_registry_needs_contracts_for_accounts() public {
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.NotAContract.selector, STRANGER));
+        new DeviceRegistry("S", "S", ADMIN, IERC6551Registry(STRANGER), address(accountImplementation));
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.NotAContract.selector, STRANGER));
+        new DeviceRegistry("S", "S", ADMIN, IERC6551Registry(address(accountRegistry)), STRANGER);
+    }
+
+    // ---- helpers
+
+    function register(DeviceRegistry.Registration memory r, bytes memory signature) private {
+        vm.prank(REGISTRAR);
+        registry.register(r, signature);
+    }
+
+    function refuse(DeviceRegistry.Registration memory r, bytes memory signature, bytes memory refusal) private {
+        vm.prank(REGISTRAR);
+        vm.expectRevert(refusal);
+        registry.register(r, signature);
+    }
+
+    function refuseSignature(DeviceRegistry.Registration memory r, bytes memory signature) private {
+        refuse(r, signature, abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device));
+    }
+
+    function expectStatus(address device, DeviceRegistry.Status status) private {
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidStatus.selector, device, status));
+    }
+
+    function refuseUnknown(bytes memory call) private {
+        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.UnknownDevice.selector, STRANGER));
+        (bool reverted,) = address(registry).call(call);
+        vm.assertTrue(reverted, "the expected revert");
+    }
+
+    function batch(uint256 seed, uint256 size)
+        private
+        returns (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures)
+    {
+        rs = new DeviceRegistry.Registration[](size);
+        signatures = new bytes[](size);
+        for (uint256 i = 0; i < size; ++i) {
+            uint256 key = keyFrom(uint256(keccak256(abi.encode(seed, i))));
+            rs[i] = secp256k1Device(key);
+            signatures[i] = sign(key, digestOf(rs[i]));
+        }
+    }
+}

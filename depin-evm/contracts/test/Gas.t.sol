@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {DeviceRegistry} from "../src/DeviceRegistry.sol";
+import {NetworkToken} from "../src/NetworkToken.sol";
+import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {Fleet} from "./Fleet.sol";
+import {RewardTree} from "./RewardTree.sol";
+
+/// @dev What whole transactions cost, with the 21,000 and the calldata: each call below is one of its own (isolate).
+/// The figures go to snapshots/Gas.json, which is checked in and compared.
+/// forge-config: default.isolate = true
+contract GasTest is Fleet {
+    address private constant ALICE = address(uint160(uint256(keccak256("alice"))));
+    address private constant BOB = address(uint160(uint256(keccak256("bob"))));
+
+    NetworkToken private token;
+    RewardDistributor private distributor;
+
+    function setUp() public {
+        deployRegistry();
+        token = new NetworkToken("Weather", "WTR", 1e30, address(this));
+        distributor = new RewardDistributor(token, address(this));
+        token.grantRole(token.MINTER_ROLE(), address(distributor));
+        token.grantRole(token.MINTER_ROLE(), address(this));
+        distributor.grantRole(distributor.PUBLISHER_ROLE(), address(this));
+    }
+
+    function test_gas_of_registration() public {
+        enroll(1);
+        note("register with account, first device of the owner");
+        enroll(2);
+        note("register with account, next device of the owner");
+
+        uint256 p256 = 3;
+        DeviceRegistry.Registration memory r = p256Device(p256);
+        bytes memory signature = signP256(p256, digestOf(r));
+        vm.prank(REGISTRAR);
+        registry.register(r, signature);
+        note("register P-256 with account, no precompile");
+    }
+
+    function test_gas_of_a_batch() public {
+        enroll(1);
+        uint256 size = 50;
+        DeviceRegistry.Registration[] memory rs = new DeviceRegistry.Registration[](size);
+        bytes[] memory signatures = new bytes[](size);
+        for (uint256 i = 0; i < size; ++i) {
+            rs[i] = secp256k1Device(0xBA7C4 + i);
+            signatures[i] = sign(0xBA7C4 + i, digestOf(rs[i]));
+        }
+        vm.prank(REGISTRAR);
+        registry.registerBatch(rs, signatures);
+        uint256 perDevice = vm.lastCallGas().gasTotalUsed / size;
+        vm.snapshotValue("Gas", "register, each of a batch of 50, no account", perDevice);
+        registry.createAccount(rs[0].device);
+        note("create account");
+    }
+
+    function test_gas_of_a_devices_life() public {
+        DeviceRegistry.Registration memory r = enroll(1);
+        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        bytes memory signature = sign(1, digestOf(u));
+        registry.updateDocument(u, r.details, signature);
+        note("update document");
+        vm.prank(REGISTRAR);
+        registry.suspend(r.device);
+        note("suspend");
+        vm.prank(OWNER);
+        registry.transferFrom(OWNER, ALICE, uint160(r.device));
+        note("transfer device to a new owner");
+        vm.prank(ALICE);
+        registry.revoke(r.device);
+        note("revoke");
+    }
+
+    function test_gas_of_the_token() public {
+        token.mint(ALICE, 1e24);
+        vm.prank(ALICE);
+        token.transfer(BOB, 1e18);
+        note("token transfer, new recipient");
+        vm.prank(ALICE);
+        token.transfer(BOB, 1e18);
+        note("token transfer, known recipient");
+    }
+
+    function test_gas_of_rewards() public {
+        (bytes32 root, bytes32[] memory proof) = deepTree(ALICE, 1e18);
+        distributor.publish(0, root, 2e18, keccak256("log 0"));
+        note("publish, first epoch");
+        distributor.claim(ALICE, 1e18, proof);
+        note("claim, first, depth 20");
+        (root, proof) = deepTree(ALICE, 3e18);
+        distributor.publish(1, root, 6e18, keccak256("log 1"));
+        note("publish, later epoch");
+        distributor.claim(ALICE, 3e18, proof);
+        note("claim, later, depth 20");
+    }
+
+    /// @dev A root and proof as in a tree of a million leaves; the siblings are any hashes.
+    function deepTree(address account, uint256 cumulative) private pure returns (bytes32 root, bytes32[] memory proof) {
+        proof = new bytes32[](20);
+        root = RewardTree.leafHash(RewardTree.Leaf(account, cumulative));
+        for (uint256 i = 0; i < proof.length; ++i) {
+            bytes32 sibling = keccak256(abi.encode(cumulative, i));
+            proof[i] = sibling;
+            root = root < sibling ? keccak256(abi.encode(root, sibling)) : keccak256(abi.encode(sibling, root));
+        }
+    }
+
+    function note(string memory what) private {
+        vm.snapshotValue("Gas", what, vm.lastCallGas().gasTotalUsed);
+    }
+}
