@@ -1,3 +1,44 @@
-//! What people type: test, ci, contracts, bench.
+//! What people type in this workspace: `cargo xtask <command>`.
+//!
+//! `test` is the one test command of the README, `ci` is everything that must be green before a change
+//! lands, `bench` prints figures as ratios, `contracts` rebuilds the Solidity artifacts.
 
-fn main() {}
+mod bench;
+mod ci;
+mod contracts;
+mod stage;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <command>
+
+  test               run every test; says what it could not run and why
+  ci                 what must be green before a change lands: format, lints, tests, docs, contracts, examples
+  bench [NAME]       run the benchmarks (or those whose name contains NAME), print a table, write target/bench.json
+  contracts [--check]  rebuild the Solidity artifacts, or with --check fail when they differ from the sources";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => test::run(),
+        ["ci"] => ci::run(),
+        ["bench"] => bench::run(""),
+        ["bench", name] => bench::run(name),
+        ["contracts"] => contracts::run(false),
+        ["contracts", "--check"] => contracts::run(true),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

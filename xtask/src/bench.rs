@@ -1,0 +1,67 @@
+//! `cargo xtask bench`: runs the benchmarks and gathers their figures.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    stage::{cargo, stage, target_dir},
+    tools,
+};
+
+/// Package and benchmark, in the order they run.
+const BENCHES: [(&str, &str); 3] = [
+    ("depin-devnet", "devnet_transfers"),
+    ("depin-payment", "reward_tree"),
+    ("depin-data", "ingest"),
+];
+
+/// Runs the benchmarks whose name contains `filter`; prints a table and writes `bench.json`.
+pub(crate) fn run(filter: &str) -> Result<()> {
+    let target = target_dir();
+    fs::create_dir_all(&target)?;
+    let lines = fs::canonicalize(&target)?.join("bench.jsonl");
+    let _ = fs::remove_file(&lines);
+    let anvil = tools::anvil().map_err(|why| println!("without anvil: {why}")).ok();
+    let chosen: Vec<_> = BENCHES.iter().filter(|(_, bench)| bench.contains(filter)).collect();
+    if chosen.is_empty() {
+        bail!(
+            "no benchmark has {filter:?} in its name; there are {:?}",
+            BENCHES.map(|(_, bench)| bench)
+        );
+    }
+    for (package, bench) in chosen {
+        let mut command = cargo(&format!("bench --all-features -p {package} --bench {bench}"));
+        command.env("DEPIN_BENCH_OUT", &lines);
+        command.envs(anvil.iter().map(|path| ("DEPIN_ANVIL", path)));
+        stage(bench, &mut command)?;
+    }
+    let rows = read(&lines)?;
+    print_table(&rows);
+    let json = target.join("bench.json");
+    fs::write(&json, serde_json::to_string_pretty(&rows)?)?;
+    println!("\nwritten to {}", json.display());
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(path).context("the benchmarks reported no figures")?;
+    text.lines().map(|line| serde_json::from_str(line).context("a figure is not JSON")).collect()
+}
+
+fn print_table(rows: &[Value]) {
+    println!("\n{:<24} {:>14} {:<14} {:>8}  against", "name", "value", "unit", "ratio");
+    for row in rows {
+        let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+        let number = |key: &str| row.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        println!(
+            "{:<24} {:>14.2} {:<14} {:>8.2}  {}",
+            text("name"),
+            number("value"),
+            text("unit"),
+            number("ratio"),
+            text("against")
+        );
+    }
+}

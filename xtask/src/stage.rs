@@ -1,0 +1,48 @@
+//! Runs one command after a heading, with its time, and stops at the first failure.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}
+
+/// Where builds go, as cargo decides it.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A `cargo` call in the workspace, `words` separated by spaces.
+pub(crate) fn cargo(words: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words.split_whitespace()).current_dir(root());
+    command
+}
+
+/// Runs a stage and says how long it took.
+pub(crate) fn stage(title: &str, command: &mut Command) -> Result<()> {
+    println!("\n== {title}");
+    let start = Instant::now();
+    let status = command
+        .status()
+        .with_context(|| format!("{title}: cannot start {:?}", command.get_program()))?;
+    let seconds = start.elapsed().as_secs();
+    if !status.success() {
+        bail!("{title} failed after {seconds} s ({status})");
+    }
+    println!("== {title}: fine ({seconds} s)");
+    Ok(())
+}
+
+/// Whether a command answers.
+pub(crate) fn answers(program: &str, argument: &str) -> bool {
+    let output = Command::new(program).arg(argument).output();
+    output.is_ok_and(|output| output.status.success())
+}

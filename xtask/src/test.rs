@@ -1,0 +1,39 @@
+//! `cargo xtask test`: every test, with what could not run named at the end.
+
+use anyhow::Result;
+
+use crate::{
+    stage::{answers, cargo, root, stage},
+    tools,
+};
+
+/// Runs the tests and the doctests of the whole workspace.
+pub(crate) fn run() -> Result<()> {
+    let mut missing = Vec::new();
+    let anvil =
+        tools::anvil().map_err(|why| missing.push(format!("comparison with anvil: {why}"))).ok();
+    if std::env::var_os("DEPIN_VECTORS").is_none() && !root().join("../shared/vectors").exists() {
+        missing
+            .push("known answers outside the repository: set DEPIN_VECTORS to their folder".into());
+    }
+    let with_peers = |words: &str| {
+        let mut command = cargo(words);
+        command.envs(anvil.iter().map(|path| ("DEPIN_ANVIL", path)));
+        command
+    };
+    // Without nextest the plain runner gives the same verdicts, only slower and with longer output.
+    let runner = if answers("cargo-nextest", "--version") {
+        "nextest run --workspace --all-features"
+    } else {
+        "test --workspace --all-features --lib --bins --tests"
+    };
+    stage("tests", &mut with_peers(runner))?;
+    stage("doctests", &mut with_peers("test --workspace --all-features --doc --quiet"))?;
+    if missing.is_empty() {
+        println!("\neverything ran");
+    }
+    for reason in missing {
+        println!("\nnot run: {reason}");
+    }
+    Ok(())
+}
