@@ -1,1 +1,11 @@
-//! Verified telemetry: signed batches, durable log with receipts, quality checks, epochs, audit.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod audit;
+pub mod batch;
+pub mod epoch;
+pub mod log;
+pub mod merkle;
+pub mod quality;
+
+pub use depin_core::{Error, ErrorKind, Result};

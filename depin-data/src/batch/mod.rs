@@ -1,0 +1,199 @@
+//! Signed batches: the wire format, sealing on the device, verification everywhere else.
+//!
+//! # The bytes
+//!
+//! A batch is a COSE_Sign1 as [`depin_core::envelope`] writes it (DID as key id, critical domain of
+//! network, [`PURPOSE`] and version) over this payload in deterministic CBOR, at most [`MAX_BYTES`] in all:
+//!
+//! ```text
+//! payload = {
+//!   1: uint                  sequence, from 0
+//!   2: bstr .size 32         SHA-256 of the device's previous batch as sent; zeros for the first
+//!   3: bstr .size 32         RFC 9162 root over the readings' leaves
+//!   4: [1*256 [name, unit]]  quantities, in the order of first use, each used, none twice;
+//!                            name is tstr of 1..=32 bytes, unit tstr of 0..=32, no control characters
+//!   5: uint                  time of the first reading, ms since the Unix epoch, below 2^63
+//!   6: [4*4096 int]          four integers for each of 1..=1024 readings:
+//!                              index into 4,
+//!                              ms since the reading before (signed; 0 for the first),
+//!                              mantissa (64 bits), exponent (-12..=6)
+//! }
+//! ```
+//!
+//! A value is `mantissa * 10^exponent` without trailing zeros in the mantissa, as
+//! [`Decimal`](depin_core::Decimal) keeps it. Whatever could be written in a second way is refused, so
+//! one content has one encoding and a hash names it.
+//!
+//! A leaf is self-contained, so that one reading can be shown without the rest:
+//!
+//! ```text
+//! leaf = SHA-256(0x00 || [name, unit, ms since the Unix epoch, mantissa, exponent])
+//! ```
+
+use depin_core::{
+    B256, Batch, Did, Error, ErrorKind, NetworkId, PublicKey, Reading, Result, Sequence,
+    SignedBatch, Signer, Verifier,
+    cbor::CborError,
+    cose::CoseError,
+    envelope::{Envelope, EnvelopeError, Purpose},
+    transport::RefusalCode,
+};
+
+use crate::merkle::Accumulator;
+
+mod payload;
+
+pub use payload::leaf;
+
+/// What the signature says it is for.
+pub const PURPOSE: Purpose = Purpose::new("batch", 1);
+/// Most readings in a batch.
+pub const MAX_READINGS: usize = 1024;
+/// Most bytes of a signed batch.
+pub const MAX_BYTES: usize = 64 * 1024;
+/// Most different quantities in a batch.
+pub const MAX_QUANTITIES: usize = 256;
+
+/// Why bytes are not an acceptable batch. [`code`](Self::code) is what the device is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// More than [`MAX_BYTES`].
+    #[error("the batch has {0} bytes, more than 65536; put fewer readings into it")]
+    Bytes(usize),
+    /// More than [`MAX_READINGS`].
+    #[error("the batch has more than 1024 readings; split it")]
+    Readings,
+    /// The envelope is malformed, for something else, or its signature does not hold.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The payload is not deterministic CBOR.
+    #[error("the payload is not deterministic cbor: {0}")]
+    Encoding(#[from] CborError),
+    /// The payload is not the one encoding of a batch.
+    #[error("the payload breaks the batch format: {0}")]
+    Format(&'static str),
+    /// The readings do not hash to the root in the batch.
+    #[error("the readings do not hash to the root in the batch")]
+    Root,
+}
+
+impl BatchError {
+    /// The refusal that this is.
+    pub const fn code(&self) -> RefusalCode {
+        match self {
+            Self::Bytes(_) | Self::Readings => RefusalCode::TooLarge,
+            Self::Envelope(EnvelopeError::Network { .. }) => RefusalCode::WrongNetwork,
+            Self::Envelope(EnvelopeError::Purpose { .. }) => RefusalCode::WrongPurpose,
+            Self::Envelope(EnvelopeError::Cose(CoseError::Signature(_) | CoseError::Confusion)) => {
+                RefusalCode::BadSignature
+            }
+            _ => RefusalCode::Malformed,
+        }
+    }
+}
+
+impl From<BatchError> for Error {
+    fn from(error: BatchError) -> Self {
+        let kind = match error.code() {
+            RefusalCode::TooLarge => ErrorKind::Limit,
+            RefusalCode::Malformed => ErrorKind::Malformed,
+            _ => ErrorKind::Rejected,
+        };
+        Self::new(kind, format!("{error}")).with("code", error.code()).source(error)
+    }
+}
+
+/// Signs readings as the next batch of a device's chain.
+///
+/// `previous` is the [hash](SignedBatch::hash) of the device's batch before, zero for the first. The
+/// `Outbox` keeps count of both.
+///
+/// # Errors
+/// [`ErrorKind::Limit`] for no readings or more than the format takes, [`ErrorKind::Malformed`] for a
+/// quantity that it cannot carry, or whatever the signer objects to.
+///
+/// ```
+/// use depin_core::{Algorithm, B256, Decimal, NetworkId, Reading, Sequence, Signer, SoftwareKey,
+///     Timestamp, Unverified, reading::Quantity};
+/// use depin_data::batch::{BatchVerifier, seal};
+///
+/// let (key, network) = (SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]), NetworkId::parse("climate")?);
+/// let reading = Reading::new(Quantity::new("temperature", "Cel"), Decimal::parse("4.9")?, Timestamp::from_secs(60));
+/// let sealed = seal(&key, &"did:example:a".parse()?, &network, Sequence::new(0), B256::ZERO, &[reading.clone()])?;
+///
+/// let batch = Unverified::new(sealed.clone()).verify(&BatchVerifier::new(&network, key.public_key()))?;
+/// assert_eq!(batch.readings, [reading]);
+/// assert_eq!(batch.hash, sealed.hash());
+/// # Ok::<(), depin_data::Error>(())
+/// ```
+pub fn seal(
+    signer: &dyn Signer,
+    did: &Did,
+    network: &NetworkId,
+    sequence: Sequence,
+    previous: B256,
+    readings: &[Reading],
+) -> Result<SignedBatch> {
+    let payload = payload::encode(sequence, previous, readings)?;
+    let bytes = Envelope::seal(signer, did, network, PURPOSE, &payload)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(BatchError::Bytes(bytes.len()).into());
+    }
+    Ok(SignedBatch::new(bytes))
+}
+
+/// Who a batch says has signed it: to find the key, and for nothing else.
+///
+/// # Errors
+/// The first [`BatchError`] that needs no key and no payload.
+pub fn claimed_signer(bytes: &[u8], network: &NetworkId) -> Result<Did, BatchError> {
+    Ok(open(bytes, network)?.signer().clone())
+}
+
+fn open<'a>(bytes: &'a [u8], network: &NetworkId) -> Result<Envelope<'a>, BatchError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(BatchError::Bytes(bytes.len()));
+    }
+    Ok(Envelope::parse(bytes, network, PURPOSE)?)
+}
+
+/// Checks batches that one key has signed: format, network, signature over the received bytes, root.
+///
+/// The key must be the one that belongs to the [claimed signer](claimed_signer); whether the batch fits
+/// into the device's chain is the log's to say.
+#[derive(Clone, Debug)]
+pub struct BatchVerifier {
+    network: NetworkId,
+    key: PublicKey,
+}
+
+impl BatchVerifier {
+    /// For batches of `network` that the holder of `key` has signed.
+    pub fn new(network: &NetworkId, key: &PublicKey) -> Self {
+        Self { network: network.clone(), key: key.clone() }
+    }
+}
+
+impl Verifier<SignedBatch> for BatchVerifier {
+    type Output = Batch;
+    type Error = BatchError;
+
+    fn check(&self, candidate: &SignedBatch) -> Result<Batch, BatchError> {
+        let envelope = open(candidate.as_bytes(), &self.network)?;
+        let content = payload::decode(envelope.open(&self.key)?)?;
+        let mut tree = Accumulator::new();
+        payload::each_leaf(&content.readings, |leaf| tree.push(leaf));
+        if tree.root() != content.root {
+            return Err(BatchError::Root);
+        }
+        Ok(Batch {
+            hash: candidate.hash(),
+            device: envelope.signer().clone(),
+            sequence: content.sequence,
+            previous: content.previous,
+            root: content.root,
+            readings: content.readings,
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! The payload of a batch, byte for byte; the format is written down in the module above.
+
+use std::collections::{HashMap, HashSet};
+
+use depin_core::{
+    B256, Decimal, Error, ErrorKind, Reading, Result, Sequence, Timestamp,
+    cbor::{self, Decoder, Encoder},
+    reading::Quantity,
+};
+use sha2::{Digest, Sha256};
+
+use super::{BatchError, MAX_QUANTITIES, MAX_READINGS};
+use crate::merkle::Accumulator;
+
+/// Integers in the readings array per reading.
+const FIELDS: usize = 4;
+/// Times lie below 2^63 ms, so that the difference of any two fits 64 bits with a sign.
+const MAX_MILLIS: u64 = i64::MAX as u64;
+
+pub(super) struct Content {
+    pub(super) sequence: Sequence,
+    pub(super) previous: B256,
+    pub(super) root: B256,
+    pub(super) readings: Vec<Reading>,
+}
+
+/// The hash that stands for one reading in the tree of its batch.
+///
+/// ```
+/// use depin_core::{Decimal, Reading, Timestamp, reading::Quantity};
+/// use depin_data::{batch::leaf, merkle::leaf_hash};
+///
+/// let reading = Reading::new(Quantity::new("t", "Cel"), Decimal::from(3), Timestamp::from_millis(5));
+/// assert_eq!(leaf(&reading), leaf_hash(b"\x85\x61t\x63Cel\x05\x03\x00"));
+/// ```
+pub fn leaf(reading: &Reading) -> B256 {
+    let mut hash = B256::ZERO;
+    each_leaf(core::slice::from_ref(reading), |leaf| hash = leaf);
+    hash
+}
+
+pub(super) fn each_leaf(readings: &[Reading], mut take: impl FnMut(B256)) {
+    let mut bytes = Vec::with_capacity(96);
+    for reading in readings {
+        bytes.clear();
+        bytes.push(0);
+        let (quantity, value) = (reading.quantity(), reading.value());
+        let written = Encoder::new(&mut bytes)
+            .array(5)
+            .and_then(|e| e.str(quantity.name())?.str(quantity.unit()))
+            .and_then(|e| e.u64(reading.at().millis())?.i64(value.mantissa())?.i8(value.exponent()))
+            .is_ok();
+        debug_assert!(written, "writing to a vector cannot fail");
+        take(B256::new(Sha256::digest(&bytes).into()));
+    }
+}
+
+pub(super) fn encode(sequence: Sequence, previous: B256, readings: &[Reading]) -> Result<Vec<u8>> {
+    let Some(first) = readings.first() else {
+        return Err(Error::new(ErrorKind::Limit, "a batch needs at least one reading"));
+    };
+    if readings.len() > MAX_READINGS {
+        return Err(BatchError::Readings.into());
+    }
+    let (quantities, indices) = quantities_of(readings)?;
+    let mut tree = Accumulator::new();
+    each_leaf(readings, |leaf| tree.push(leaf));
+
+    let mut bytes = Vec::with_capacity(128 + 12 * readings.len());
+    let mut e = Encoder::new(&mut bytes);
+    let mut write = || -> Result<(), cbor::encode::Error<core::convert::Infallible>> {
+        e.map(6)?.u8(1)?.u64(sequence.value())?;
+        e.u8(2)?.bytes(previous.as_slice())?.u8(3)?.bytes(tree.root().as_slice())?;
+        e.u8(4)?.array(quantities.len() as u64)?;
+        for quantity in &quantities {
+            e.array(2)?.str(quantity.name())?.str(quantity.unit())?;
+        }
+        e.u8(5)?.u64(first.at().millis())?.u8(6)?.array((FIELDS * readings.len()) as u64)?;
+        let mut before = first.at().millis();
+        for (reading, index) in readings.iter().zip(&indices) {
+            let at = reading.at().millis();
+            // Both lie below 2^63, so the wrapped difference is the true one.
+            e.u64(*index)?.i64(at.wrapping_sub(before).cast_signed())?;
+            e.i64(reading.value().mantissa())?.i8(reading.value().exponent())?;
+            before = at;
+        }
+        Ok(())
+    };
+    write().map_err(|_| Error::new(ErrorKind::Limit, "the readings cannot be encoded"))?;
+    Ok(bytes)
+}
+
+/// The quantities in order of first use, and the index of each reading's.
+fn quantities_of(readings: &[Reading]) -> Result<(Vec<&Quantity>, Vec<u64>)> {
+    let (mut quantities, mut known) = (Vec::new(), HashMap::new());
+    let mut indices = Vec::with_capacity(readings.len());
+    for reading in readings {
+        if reading.at().millis() > MAX_MILLIS {
+            return Err(Error::new(ErrorKind::Limit, "a reading lies past the year 292 million"));
+        }
+        let quantity = reading.quantity();
+        let index = *known.entry(quantity).or_insert_with(|| {
+            quantities.push(quantity);
+            quantities.len() as u64 - 1
+        });
+        indices.push(index);
+    }
+    if quantities.len() > MAX_QUANTITIES {
+        return Err(Error::new(ErrorKind::Limit, "a batch takes at most 256 quantities; split it"));
+    }
+    for quantity in &quantities {
+        check_quantity(quantity.name(), quantity.unit())?;
+    }
+    Ok((quantities, indices))
+}
+
+fn check_quantity(name: &str, unit: &str) -> Result<(), BatchError> {
+    let fits = |text: &str| text.len() <= Quantity::MAX_LEN && !text.chars().any(char::is_control);
+    if name.is_empty() || !fits(name) || !fits(unit) {
+        return Err(BatchError::Format(
+            "a quantity has a name of 1 to 32 bytes, a unit of at most 32, and no control characters",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn decode(payload: &[u8]) -> Result<Content, BatchError> {
+    cbor::check(payload)?;
+    let mut d = Decoder::new(payload);
+    if d.map().ok().flatten() != Some(6) {
+        return Err(BatchError::Format("the payload is a map of six entries"));
+    }
+    key(&mut d, 1)?;
+    let sequence =
+        d.u64().map_err(|_| BatchError::Format("the sequence is an unsigned integer"))?;
+    key(&mut d, 2)?;
+    let previous = hash(&mut d)?;
+    key(&mut d, 3)?;
+    let root = hash(&mut d)?;
+    key(&mut d, 4)?;
+    let quantities = quantities(&mut d)?;
+    key(&mut d, 5)?;
+    let base = d.u64().ok().filter(|base| *base <= MAX_MILLIS);
+    let base = base.ok_or(BatchError::Format("the base time is milliseconds below 2^63"))?;
+    key(&mut d, 6)?;
+    let readings = readings(&mut d, &quantities, base)?;
+    Ok(Content { sequence: Sequence::new(sequence), previous, root, readings })
+}
+
+fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), BatchError> {
+    let found = d.u8().is_ok_and(|found| found == expected);
+    found.then_some(()).ok_or(BatchError::Format("the payload has the keys 1 to 6"))
+}
+
+fn hash(d: &mut Decoder<'_>) -> Result<B256, BatchError> {
+    let bytes = d.bytes().ok().and_then(|bytes| B256::try_from(bytes).ok());
+    bytes.ok_or(BatchError::Format("a hash is 32 bytes"))
+}
+
+fn quantities(d: &mut Decoder<'_>) -> Result<Vec<Quantity>, BatchError> {
+    const SHAPE: BatchError = BatchError::Format("quantities are 1 to 256 pairs of name and unit");
+    let count = d.array().ok().flatten().and_then(|count| usize::try_from(count).ok());
+    let count = count.filter(|count| (1..=MAX_QUANTITIES).contains(count)).ok_or(SHAPE)?;
+    let mut seen = HashSet::with_capacity(count);
+    let mut quantities = Vec::with_capacity(count);
+    for _ in 0..count {
+        if d.array().ok().flatten() != Some(2) {
+            return Err(SHAPE);
+        }
+        let (name, unit) = (d.str().map_err(|_| SHAPE)?, d.str().map_err(|_| SHAPE)?);
+        check_quantity(name, unit)?;
+        if !seen.insert((name, unit)) {
+            return Err(BatchError::Format("a quantity is listed twice"));
+        }
+        quantities.push(Quantity::new(name, unit));
+    }
+    Ok(quantities)
+}
+
+fn readings(
+    d: &mut Decoder<'_>,
+    quantities: &[Quantity],
+    base: u64,
+) -> Result<Vec<Reading>, BatchError> {
+    const SHAPE: BatchError = BatchError::Format("readings are four integers each");
+    let fields = d.array().ok().flatten().and_then(|count| usize::try_from(count).ok());
+    let fields = fields.filter(|count| *count > 0 && count % FIELDS == 0).ok_or(SHAPE)?;
+    let count = fields / FIELDS;
+    if count > MAX_READINGS {
+        return Err(BatchError::Readings);
+    }
+    let (mut used, mut at) = (0, base);
+    let mut readings = Vec::with_capacity(count);
+    for position in 0..count {
+        let index = d.u64().ok().and_then(|index| usize::try_from(index).ok()).ok_or(SHAPE)?;
+        if index > used {
+            return Err(BatchError::Format("quantities are not in the order of first use"));
+        }
+        used += usize::from(index == used);
+        let quantity = quantities.get(index).ok_or(BatchError::Format("no such quantity"))?;
+        let step = d.i64().map_err(|_| SHAPE)?;
+        if position == 0 && step != 0 {
+            return Err(BatchError::Format("the first reading is at the base time"));
+        }
+        let time = at.checked_add_signed(step).filter(|at| *at <= MAX_MILLIS);
+        at = time.ok_or(BatchError::Format("a reading's time is out of range"))?;
+        let (mantissa, exponent) = (d.i64().map_err(|_| SHAPE)?, d.i8().map_err(|_| SHAPE)?);
+        let value = Decimal::canonical(mantissa, exponent)
+            .map_err(|_| BatchError::Format("a value is not a normalised decimal"))?;
+        readings.push(Reading::new(quantity.clone(), value, Timestamp::from_millis(at)));
+    }
+    if used != quantities.len() {
+        return Err(BatchError::Format("a quantity is listed and not used"));
+    }
+    Ok(readings)
+}

@@ -1,0 +1,1 @@
+//! Epochs: ranges of the log, judged and sealed.

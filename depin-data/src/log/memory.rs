@@ -1,0 +1,123 @@
+//! A log that lives as long as the process: for tests, replays and networks that need no memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use depin_core::{
+    B256, Bytes, Did, EpochId, Result, Sequence,
+    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
+};
+
+use super::{chain_hole, judge, past_the_end, sealed_otherwise};
+use crate::merkle::{Tree, leaf_hash};
+
+/// A [`BatchLog`] in memory. Nothing survives the process, so clause 1 of the contract holds only while
+/// it runs.
+///
+/// ```
+/// use depin_core::log::BatchLog;
+/// use depin_data::log::MemoryLog;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> depin_data::Result<()> {
+/// assert_eq!(MemoryLog::new().head().await?.size, 0);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Default)]
+pub struct MemoryLog(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<LogEntry>,
+    tree: Tree,
+    /// Index and hash of every batch of a device, by its sequence, which is dense from 0.
+    chains: HashMap<Did, Vec<(u64, B256)>>,
+    refusals: Vec<RefusedBatch>,
+    epochs: BTreeMap<EpochId, Bytes>,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every change is made in one step after its checks, so a panic elsewhere leaves no half of it.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tip_of(chain: &[(u64, B256)]) -> Option<ChainTip> {
+    let sequence = chain.len().checked_sub(1)? as u64;
+    chain.last().map(|(_, hash)| ChainTip { sequence: Sequence::new(sequence), hash: *hash })
+}
+
+fn position(from: u64) -> usize {
+    usize::try_from(from).unwrap_or(usize::MAX)
+}
+
+#[async_trait]
+impl BatchLog for MemoryLog {
+    async fn append(&self, new: NewBatch) -> Result<Append> {
+        let (hash, leaf) = (new.batch.hash(), leaf_hash(new.batch.as_bytes()));
+        let state = &mut *self.state();
+        let index = state.tree.size();
+        let chain = state.chains.entry(new.device.clone()).or_default();
+        let stored = |sequence: Sequence| {
+            chain.get(position(sequence.value())).copied().ok_or_else(|| chain_hole(sequence))
+        };
+        if let Some(refused) = judge(&new, hash, tip_of(chain), stored)? {
+            return Ok(refused);
+        }
+        chain.push((index, hash));
+        state.tree.push(leaf);
+        state.entries.push(LogEntry { index, received: new.received, batch: new.batch });
+        Ok(Append::Stored(index))
+    }
+
+    async fn head(&self) -> Result<TreeHead> {
+        let state = self.state();
+        let size = state.tree.size();
+        Ok(TreeHead { size, root: state.tree.root(size).ok_or_else(past_the_end)? })
+    }
+
+    async fn root(&self, size: u64) -> Result<B256> {
+        self.state().tree.root(size).ok_or_else(past_the_end)
+    }
+
+    async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
+        self.state().tree.inclusion(index, size).ok_or_else(past_the_end)
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
+        let state = self.state();
+        Ok(state.entries.iter().skip(position(from)).take(limit).cloned().collect())
+    }
+
+    async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        Ok(self.state().chains.get(device).and_then(|chain| tip_of(chain)))
+    }
+
+    async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
+        self.state().refusals.push(refused);
+        Ok(())
+    }
+
+    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
+        let state = self.state();
+        Ok(state.refusals.iter().skip(position(from)).take(limit).cloned().collect())
+    }
+
+    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
+        let state = &mut *self.state();
+        let stored = state.epochs.entry(epoch).or_insert_with(|| record.clone());
+        if *stored == record { Ok(()) } else { Err(sealed_otherwise()) }
+    }
+
+    async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
+        Ok(self.state().epochs.get(&epoch).cloned())
+    }
+}
