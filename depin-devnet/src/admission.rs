@@ -1,0 +1,116 @@
+//! The door: which signed transactions may wait for a block.
+
+use alloy::{
+    consensus::{Transaction, TxEnvelope, transaction::Recovered},
+    eips::eip2718::Decodable2718,
+    primitives::U256,
+};
+
+use crate::{
+    block::Block,
+    error::Error,
+    execute::{insufficient_funds, intrinsic_gas},
+};
+
+/// Decodes a signed transaction and finds its sender.
+///
+/// # Errors
+/// For trailing bytes, damaged encodings, unsupported types and signatures without a signer.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Recovered<TxEnvelope>, Error> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Error::rejected(format!(
+            "oversized data: transaction size {}, limit {MAX_BYTES}",
+            bytes.len()
+        )));
+    }
+    let mut rest = bytes;
+    let tx = TxEnvelope::decode_2718(&mut rest).map_err(|reason| {
+        Error::invalid(format!("failed to decode signed transaction: {reason}"))
+    })?;
+    if !rest.is_empty() {
+        return Err(Error::invalid("failed to decode signed transaction: trailing bytes"));
+    }
+    if tx.is_eip4844() || tx.is_eip7702() {
+        return Err(Error::rejected(format!(
+            "transaction type not supported: {} is not part of this chain's fork",
+            tx.tx_type()
+        )));
+    }
+    let signature = tx.signature();
+    // A high s is the same signature written differently (EIP-2); the chain must not see two.
+    let sender = match signature.normalize_s() {
+        None => signature.recover_address_from_prehash(&tx.signature_hash()).ok(),
+        Some(_) => None,
+    };
+    let sender = sender.ok_or_else(|| {
+        Error::rejected("invalid sender: the signature has no signer or a high s")
+    })?;
+    Ok(Recovered::new_unchecked(tx, sender))
+}
+
+/// Checks everything that needs no execution, with the texts nodes use.
+pub(crate) fn check(
+    tx: &Recovered<TxEnvelope>,
+    latest: &Block,
+    chain_id: u64,
+    base_fee: Option<u64>,
+) -> Result<(), Error> {
+    match tx.chain_id() {
+        Some(have) if have != chain_id => {
+            return Err(Error::rejected(format!(
+                "invalid chain id for signer: have {have} want {chain_id}"
+            )));
+        }
+        None if !tx.is_legacy() => return Err(Error::rejected("transaction without chain id")),
+        _ => {}
+    }
+    if tx.gas_limit() > latest.header.gas_limit {
+        return Err(Error::rejected("exceeds block gas limit"));
+    }
+    let (next, nonce) = (latest.state.nonce(&tx.signer()), tx.nonce());
+    if nonce < next {
+        return Err(Error::rejected(format!("nonce too low: next nonce {next}, tx nonce {nonce}")));
+    }
+    if nonce == u64::MAX {
+        return Err(Error::rejected("nonce has max value"));
+    }
+    check_fees(tx, base_fee)?;
+    let needed = intrinsic_gas(tx);
+    if tx.gas_limit() < needed {
+        return Err(Error::rejected(format!(
+            "intrinsic gas too low: gas {}, minimum needed {needed}",
+            tx.gas_limit()
+        )));
+    }
+    if tx.is_create() && tx.input().len() > MAX_INIT_CODE {
+        return Err(Error::rejected(format!(
+            "max initcode size exceeded: code size {}, limit {MAX_INIT_CODE}",
+            tx.input().len()
+        )));
+    }
+    let gas = U256::from(tx.gas_limit()).saturating_mul(U256::from(tx.max_fee_per_gas()));
+    let (have, want) = (latest.state.balance(&tx.signer()), gas.saturating_add(tx.value()));
+    if have < want { Err(insufficient_funds(have, want)) } else { Ok(()) }
+}
+
+fn check_fees(tx: &Recovered<TxEnvelope>, base_fee: Option<u64>) -> Result<(), Error> {
+    let (cap, tip) = (tx.max_fee_per_gas(), tx.max_priority_fee_per_gas());
+    if tip.is_some_and(|tip| tip > cap) {
+        return Err(Error::rejected(format!(
+            "max priority fee per gas higher than max fee per gas: maxPriorityFeePerGas: {}, maxFeePerGas: {cap}",
+            tip.unwrap_or_default()
+        )));
+    }
+    match base_fee {
+        Some(base_fee) if cap < u128::from(base_fee) => Err(Error::rejected(format!(
+            "transaction underpriced: max fee per gas less than block base fee: maxFeePerGas: {cap}, baseFee: {base_fee}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Largest accepted encoding of a transaction, as on public nodes.
+pub(crate) const MAX_BYTES: usize = 128 * 1024;
+
+/// EIP-3860.
+const MAX_INIT_CODE: usize = 49_152;
