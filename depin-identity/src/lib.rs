@@ -1,1 +1,17 @@
-//! Device identity: DID methods, documents and registries.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod document;
+pub mod methods;
+mod resolver;
+
+pub use depin_core::{
+    Did, DidUrl, Error, ErrorKind, PublicKey, Result,
+    document::{DidDocument, DidResolver, Service, VerificationMethod},
+};
+
+pub use resolver::Resolver;

@@ -1,1 +1,287 @@
 //! Conformance of [`DeviceRegistry`](depin_core::registry::DeviceRegistry).
+//!
+//! The attacks on consent use signers that are honest about their key and dishonest about what they
+//! sign: one lends a signature that it made for another enrolment, one signs with a second key.
+
+use std::sync::Mutex;
+
+use depin_core::{
+    Address, Algorithm, B256, Did, Error, ErrorKind, NetworkId, PublicKey, Result, Signature,
+    Signer, SoftwareKey, Timestamp, Unverified, Verified,
+    evidence::{Appraisal, Appraising, Challenge, Evidence, EvidenceVerifier, Nonce, TrustTier},
+    registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
+};
+
+/// Runs every clause of the contract with fresh devices, so it can run again on the same ledger.
+///
+/// `open` opens the same ledger every time it is called, as after a restart. `algorithm` is that of the
+/// devices' keys, and `identity` names the DID that the registry expects of a key.
+///
+/// # Panics
+/// When a clause does not hold.
+pub async fn conforms<R: DeviceRegistry>(
+    open: impl AsyncFn() -> R,
+    algorithm: Algorithm,
+    identity: impl Fn(&PublicKey) -> Did,
+) {
+    let fleet = Fleet { algorithm, identity: &identity };
+    let registry = open().await;
+    finds_what_was_registered(&registry, &open, &fleet).await;
+    refuses_a_second_registration(&registry, &fleet).await;
+    refuses_a_signer_with_another_key(&registry, &fleet).await;
+    refuses_borrowed_signatures(&registry, &fleet).await;
+    registers_several_at_once(&registry, &fleet).await;
+    knows_no_strangers(&registry, &fleet).await;
+    keeps_the_revoked_out(&registry, &fleet).await;
+}
+
+/// A verified appraisal of simulated hardware, for tests that need something to register.
+///
+/// It attests nothing: whoever calls this is the hardware, the verifier and the policy.
+pub fn enrolment(did: &Did, key: &PublicKey, owner: Address) -> Enrolment {
+    let challenge = Challenge {
+        network: NetworkId::parse("conformance").expect("invariant: a valid network name"),
+        nonce: Nonce::new(rand::random()),
+        did: did.clone(),
+        key: key.clone(),
+    };
+    let evidence = Evidence { format: "application/x-conformance".into(), bytes: vec![1] };
+    let now = Timestamp::from_secs(1_700_000_000);
+    let appraising = Appraising { verifier: &Believer, challenge: &challenge, now };
+    let appraisal = Unverified::new(evidence).verify(&appraising);
+    let appraisal: Verified<Appraisal> = appraisal.expect("invariant: the believer believes");
+    Enrolment {
+        appraisal,
+        owner,
+        document_hash: B256::new(rand::random()),
+        document_uri: String::new(),
+    }
+}
+
+#[derive(Debug)]
+struct Believer;
+
+impl EvidenceVerifier for Believer {
+    fn appraise(&self, e: &Evidence, challenge: &Challenge, now: Timestamp) -> Result<Appraisal> {
+        let hardware = challenge.key.to_bytes();
+        let tier = TrustTier::Simulated;
+        Ok(Appraisal::new(challenge.clone(), e, hardware, "conformance".into(), tier, now))
+    }
+}
+
+struct Fleet<'a> {
+    algorithm: Algorithm,
+    identity: &'a dyn Fn(&PublicKey) -> Did,
+}
+
+impl Fleet<'_> {
+    fn device(&self) -> (Did, SoftwareKey) {
+        let key = SoftwareKey::generate(self.algorithm, &mut rand::thread_rng());
+        ((self.identity)(key.public_key()), key)
+    }
+
+    fn candidate(&self) -> (Enrolment, SoftwareKey) {
+        let (did, key) = self.device();
+        let enrolment = enrolment(&did, key.public_key(), Address::new(rand::random()));
+        (enrolment, key)
+    }
+}
+
+fn did(enrolment: &Enrolment) -> &Did {
+    &enrolment.appraisal.challenge.did
+}
+
+fn agrees(record: &DeviceRecord, enrolment: &Enrolment) {
+    assert_eq!(record.did, *did(enrolment), "clause 1: the did is recorded");
+    assert_eq!(record.key, enrolment.appraisal.challenge.key, "clause 1: the key is recorded");
+    assert_eq!(record.owner, enrolment.owner, "clause 1: the owner is recorded");
+    assert_eq!(record.status, DeviceStatus::Active, "clause 1: a new device is active");
+    assert_eq!(record.document_hash, enrolment.document_hash, "clause 1: the document's hash");
+    assert_eq!(record.document_uri, enrolment.document_uri, "clause 1: the document's place");
+    assert_eq!(record.appraisal, enrolment.appraisal.hash(), "clause 1: the appraisal's hash");
+}
+
+async fn finds_what_was_registered<R: DeviceRegistry>(
+    registry: &R,
+    open: &impl AsyncFn() -> R,
+    fleet: &Fleet<'_>,
+) {
+    let (mut enrolment, key) = fleet.candidate();
+    enrolment.document_uri = "https://example.org/a \"document\"/é".into();
+    let record = registry.register(&enrolment, &key).await.expect("clause 1: it registers");
+    agrees(&record, &enrolment);
+    let found = registry.device(&record.did).await.expect("clause 1: the ledger answers");
+    assert_eq!(found.as_ref(), Some(&record), "clause 1: the record is found");
+    let found = open().await.device(&record.did).await.expect("clause 1: the ledger answers");
+    assert_eq!(found.as_ref(), Some(&record), "clause 1: also after a restart");
+}
+
+async fn refuses_a_second_registration(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    let (first, key) = fleet.candidate();
+    let record = registry.register(&first, &key).await.expect("clause 2: the first registers");
+    let second = enrolment(&record.did, &record.key, Address::repeat_byte(0xbb));
+    let error = registry.register(&second, &key).await.expect_err("clause 2: the second fails");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "clause 2: {error}");
+    let found = registry.device(&record.did).await.expect("clause 2: the ledger answers");
+    assert_eq!(found, Some(record), "clause 2: nothing changed");
+}
+
+async fn refuses_a_signer_with_another_key(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    let (enrolment, key) = fleet.candidate();
+    let (_, stranger) = fleet.device();
+    let honest = registry.register(&enrolment, &stranger).await;
+    honest.expect_err("clause 3: a signer with another key is refused");
+    let liar = Liar { claims: key.public_key().clone(), signs: stranger };
+    let lied = registry.register(&enrolment, &liar).await;
+    lied.expect_err("clause 3: a signature by another key is refused");
+    let found = registry.device(did(&enrolment)).await.expect("clause 3: the ledger answers");
+    assert_eq!(found, None, "clause 3: nothing was registered");
+}
+
+async fn refuses_borrowed_signatures(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    let (consented, key) = fleet.candidate();
+    let witness = Witness::new(key);
+    let aborted = registry.register(&consented, &witness).await;
+    aborted.expect_err("clause 3: a device that does not answer is not registered");
+    let stolen = witness.stolen().expect("clause 3: the device was asked to consent");
+
+    let again = enrolment(did(&consented), witness.public_key(), consented.owner);
+    let changes: [(&str, Enrolment); 4] = [
+        ("owner", Enrolment { owner: Address::repeat_byte(0xcc), ..consented.clone() }),
+        ("document hash", Enrolment { document_hash: B256::ZERO, ..consented.clone() }),
+        ("document uri", Enrolment { document_uri: "ipfs://x".into(), ..consented.clone() }),
+        ("appraisal", Enrolment { document_hash: consented.document_hash, ..again }),
+    ];
+    for (field, changed) in changes {
+        let thief = Thief { claims: witness.public_key().clone(), stolen };
+        let lent = registry.register(&changed, &thief).await;
+        lent.expect_err(&format!("clause 3: consent covers the {field}"));
+        let found = registry.device(did(&changed)).await.expect("clause 3: the ledger answers");
+        assert_eq!(found, None, "clause 3: nothing was registered with another {field}");
+    }
+}
+
+async fn registers_several_at_once(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    let candidates: Vec<_> = (0..3).map(|_| fleet.candidate()).collect();
+    let wishes: Vec<(Enrolment, &dyn Signer)> =
+        candidates.iter().map(|(e, key)| (e.clone(), key as &dyn Signer)).collect();
+    let records = registry.register_all(&wishes).await.expect("clause 1: several register");
+    assert_eq!(records.len(), wishes.len(), "clause 1: a record for each");
+    for (record, (enrolment, _)) in records.iter().zip(&wishes) {
+        agrees(record, enrolment);
+        let found = registry.device(&record.did).await.expect("clause 1: the ledger answers");
+        assert_eq!(found.as_ref(), Some(record), "clause 1: each record is found");
+    }
+    let error = registry.register_all(&wishes).await.expect_err("clause 2: all exist");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "clause 2: {error}");
+    let none = registry.register_all(&[]).await.expect("clause 1: nobody is easily registered");
+    assert!(none.is_empty(), "clause 1: no records for nobody");
+}
+
+async fn knows_no_strangers(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    let (stranger, _) = fleet.device();
+    let found = registry.device(&stranger).await.expect("clause 4: a stranger is no error");
+    assert_eq!(found, None, "clause 4: a stranger has no record");
+    let error = registry.set_status(&stranger, DeviceStatus::Suspended).await;
+    let error = error.expect_err("clause 4: a stranger has no status");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "clause 4: {error}");
+}
+
+async fn keeps_the_revoked_out(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    use DeviceStatus::{Active, Revoked, Suspended};
+    let (enrolment, key) = fleet.candidate();
+    registry.register(&enrolment, &key).await.expect("clause 5: it registers");
+    for status in [Suspended, Active, Suspended, Revoked] {
+        registry.set_status(did(&enrolment), status).await.expect("clause 5: the status changes");
+        let found = registry.device(did(&enrolment)).await.expect("clause 5: the ledger answers");
+        assert_eq!(found.map(|record| record.status), Some(status), "clause 5: it is recorded");
+    }
+    for status in [Active, Suspended] {
+        let back = registry.set_status(did(&enrolment), status).await;
+        back.expect_err("clause 5: nobody comes back from being revoked");
+    }
+    registry.register(&enrolment, &key).await.expect_err("clause 2: nor by registering again");
+    let found = registry.device(did(&enrolment)).await.expect("clause 5: the ledger answers");
+    assert_eq!(found.map(|record| record.status), Some(Revoked), "clause 5: it stays revoked");
+}
+
+/// Claims one key and signs with another.
+#[derive(Debug)]
+struct Liar {
+    claims: PublicKey,
+    signs: SoftwareKey,
+}
+
+impl Signer for Liar {
+    fn public_key(&self) -> &PublicKey {
+        &self.claims
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Signature> {
+        self.signs.sign(message)
+    }
+
+    fn sign_prehash(&self, digest: &[u8; 32]) -> Result<Signature> {
+        self.signs.sign_prehash(digest)
+    }
+}
+
+/// Signs, but loses the answer on the way, so that somebody else may have it.
+#[derive(Debug)]
+struct Witness {
+    key: SoftwareKey,
+    stolen: Mutex<Option<Signature>>,
+}
+
+impl Witness {
+    const fn new(key: SoftwareKey) -> Self {
+        Self { key, stolen: Mutex::new(None) }
+    }
+
+    fn stolen(&self) -> Option<Signature> {
+        *self.stolen.lock().expect("invariant: nobody panics with the lock")
+    }
+
+    fn lose(&self, signature: Signature) -> Result<Signature> {
+        *self.stolen.lock().expect("invariant: nobody panics with the lock") = Some(signature);
+        Err(Error::unavailable("the device went away"))
+    }
+}
+
+impl Signer for Witness {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Signature> {
+        self.key.sign(message).and_then(|signature| self.lose(signature))
+    }
+
+    fn sign_prehash(&self, digest: &[u8; 32]) -> Result<Signature> {
+        self.key.sign_prehash(digest).and_then(|signature| self.lose(signature))
+    }
+}
+
+/// Has no key, only a signature that was made for something else.
+#[derive(Debug)]
+struct Thief {
+    claims: PublicKey,
+    stolen: Signature,
+}
+
+impl Signer for Thief {
+    fn public_key(&self) -> &PublicKey {
+        &self.claims
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<Signature> {
+        Ok(self.stolen)
+    }
+
+    fn sign_prehash(&self, _: &[u8; 32]) -> Result<Signature> {
+        Ok(self.stolen)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Tests of `depin-identity` from outside.
+
+mod documents;
+mod methods;
+mod vectors;

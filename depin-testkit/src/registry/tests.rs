@@ -1,0 +1,140 @@
+//! The suite accepts a registry in memory and catches each of its possible flaws.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use depin_core::keccak256;
+
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Flaw {
+    None,
+    ForgetsAtRestart,
+    Overwrites,
+    BelievesTheSigner,
+    SignsOnlyTheOwner,
+    InventsStrangers,
+    Forgives,
+}
+
+#[derive(Clone, Debug)]
+struct Memory {
+    flaw: Flaw,
+    records: Arc<Mutex<BTreeMap<Did, DeviceRecord>>>,
+}
+
+impl Memory {
+    fn consent(&self, enrolment: &Enrolment) -> Vec<u8> {
+        if self.flaw == Flaw::SignsOnlyTheOwner {
+            return enrolment.owner.to_vec();
+        }
+        let uri = keccak256(&enrolment.document_uri);
+        let appraisal = enrolment.appraisal.hash();
+        [enrolment.owner.as_slice(), &*enrolment.document_hash, &*uri, &*appraisal].concat()
+    }
+}
+
+#[async_trait]
+impl DeviceRegistry for Memory {
+    async fn register(&self, enrolment: &Enrolment, device: &dyn Signer) -> Result<DeviceRecord> {
+        let challenge = &enrolment.appraisal.challenge;
+        let message = self.consent(enrolment);
+        let signature = device.sign(&message)?;
+        if self.flaw != Flaw::BelievesTheSigner {
+            challenge.key.verify(&message, &signature)?;
+        }
+        let mut records = self.records.lock().unwrap();
+        if records.contains_key(&challenge.did) && self.flaw != Flaw::Overwrites {
+            return Err(Error::new(ErrorKind::Conflict, "the device is registered already"));
+        }
+        let record = DeviceRecord {
+            did: challenge.did.clone(),
+            key: challenge.key.clone(),
+            owner: enrolment.owner,
+            account: None,
+            status: DeviceStatus::Active,
+            document_hash: enrolment.document_hash,
+            document_uri: enrolment.document_uri.clone(),
+            appraisal: enrolment.appraisal.hash(),
+            registered: Timestamp::EPOCH,
+        };
+        records.insert(record.did.clone(), record.clone());
+        Ok(record)
+    }
+
+    async fn device(&self, did: &Did) -> Result<Option<DeviceRecord>> {
+        let records = self.records.lock().unwrap();
+        match records.get(did) {
+            None if self.flaw == Flaw::InventsStrangers => {
+                Err(Error::new(ErrorKind::NotFound, "who is that?"))
+            }
+            found => Ok(found.cloned()),
+        }
+    }
+
+    async fn set_status(&self, did: &Did, status: DeviceStatus) -> Result<()> {
+        let mut records = self.records.lock().unwrap();
+        let unknown = || Error::new(ErrorKind::NotFound, "no such device");
+        let record = records.get_mut(did).ok_or_else(unknown)?;
+        if record.status == DeviceStatus::Revoked && self.flaw != Flaw::Forgives {
+            return Err(Error::new(ErrorKind::Rejected, "the device was revoked"));
+        }
+        record.status = status;
+        Ok(())
+    }
+}
+
+async fn try_out(flaw: Flaw) {
+    let records = Arc::<Mutex<BTreeMap<_, _>>>::default();
+    let open = async || {
+        let records = if flaw == Flaw::ForgetsAtRestart { Arc::default() } else { records.clone() };
+        Memory { flaw, records }
+    };
+    let identity =
+        |key: &PublicKey| Did::parse(&format!("did:key:{}", key.to_multikey())).unwrap();
+    for algorithm in Algorithm::ALL {
+        conforms(open, algorithm, identity).await;
+    }
+}
+
+#[tokio::test]
+async fn a_correct_registry_conforms() {
+    try_out(Flaw::None).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 1: also after a restart")]
+async fn forgetting_is_caught() {
+    try_out(Flaw::ForgetsAtRestart).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 2")]
+async fn overwriting_is_caught() {
+    try_out(Flaw::Overwrites).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 3: a signer with another key is refused")]
+async fn an_unchecked_signature_is_caught() {
+    try_out(Flaw::BelievesTheSigner).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 3: consent covers the document hash")]
+async fn consent_to_less_than_everything_is_caught() {
+    try_out(Flaw::SignsOnlyTheOwner).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 3")]
+async fn errors_for_strangers_are_caught() {
+    try_out(Flaw::InventsStrangers).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 5: nobody comes back")]
+async fn forgiveness_is_caught() {
+    try_out(Flaw::Forgives).await;
+}
