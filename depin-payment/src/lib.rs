@@ -1,1 +1,15 @@
-//! Exact reward shares, OpenZeppelin-compatible reward trees and claims.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod balances;
+pub mod memory;
+pub mod policy;
+pub mod shares;
+pub mod tree;
+
+pub use balances::Cumulative;
+pub use depin_core::{Error, ErrorKind, Result};
+pub use memory::MemoryLedger;
+pub use policy::{Banded, ProRata};
+pub use shares::LargestRemainder;
+pub use tree::{Claim, RewardTree};

@@ -1,0 +1,134 @@
+//! Reward policies: from verified work to an exact allocation.
+//!
+//! Both split a fixed pool per epoch with [`LargestRemainder`] in DID order, so the result depends on
+//! nothing but the policy's name and the set of contributions. Devices whose beneficiary is the zero
+//! address have nobody who could be paid and take no part.
+#![warn(clippy::arithmetic_side_effects)]
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use alloy_primitives::Address;
+use depin_core::{
+    Amount, Error, ErrorKind, Result, U256, Verified,
+    quality::{Contribution, Contributions},
+    reward::{Allocation, Payout, RewardPolicy},
+};
+
+use crate::LargestRemainder;
+
+/// Pays a fixed amount per epoch in proportion to the score.
+///
+/// ```
+/// use depin_core::{Amount, reward::RewardPolicy};
+/// use depin_payment::ProRata;
+///
+/// let policy = ProRata::per_epoch(Amount::tokens(1_000));
+/// assert_eq!(policy.name(), "pro-rata(pool=1000, rounding=largest-remainder)");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProRata {
+    pool: Amount,
+}
+
+impl ProRata {
+    /// Offers `pool` in every epoch.
+    pub const fn per_epoch(pool: Amount) -> Self {
+        Self { pool }
+    }
+}
+
+impl RewardPolicy for ProRata {
+    fn name(&self) -> String {
+        format!("pro-rata(pool={}, rounding={})", self.pool, LargestRemainder::NAME)
+    }
+
+    fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
+        allocate(self.pool, work, |contribution| U256::from(contribution.score))
+    }
+}
+
+/// Pays a fixed amount per epoch in proportion to the score times the multiplier of its band.
+///
+/// A score belongs to the highest band that starts at or below it; below the lowest band it earns
+/// nothing. That rewards stations that deliver, without paying for a handful of readings.
+///
+/// ```
+/// use depin_core::{Amount, reward::RewardPolicy};
+/// use depin_payment::Banded;
+///
+/// // Fewer than 50 points: nothing. 50 to 199: weight as scored. From 200 on: a quarter more.
+/// let policy = Banded::per_epoch(Amount::tokens(1_000), [(50, 10_000), (200, 12_500)]);
+/// assert_eq!(
+///     policy.name(),
+///     "banded(pool=1000, 50:10000bps, 200:12500bps, rounding=largest-remainder)"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Banded {
+    pool: Amount,
+    /// Multipliers in basis points by the score from which they hold.
+    bands: BTreeMap<u64, u32>,
+}
+
+impl Banded {
+    /// Offers `pool` in every epoch. A band `(from, basis_points)` lets scores of at least `from` weigh
+    /// `basis_points` / 10,000 per point, up to the next band; of two with the same start the last holds.
+    pub fn per_epoch(pool: Amount, bands: impl IntoIterator<Item = (u64, u32)>) -> Self {
+        Self { pool, bands: bands.into_iter().collect() }
+    }
+
+    fn weight(&self, score: u64) -> U256 {
+        let multiplier = self.bands.range(..=score).next_back().map_or(0, |(_, bps)| *bps);
+        // 64 by 32 bits.
+        U256::from(u128::from(score).saturating_mul(u128::from(multiplier)))
+    }
+}
+
+impl RewardPolicy for Banded {
+    fn name(&self) -> String {
+        let bands = self.bands.iter().fold(String::new(), |mut text, (from, basis_points)| {
+            let _ = write!(text, "{from}:{basis_points}bps, ");
+            text
+        });
+        format!("banded(pool={}, {bands}rounding={})", self.pool, LargestRemainder::NAME)
+    }
+
+    fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
+        allocate(self.pool, work, |contribution| self.weight(contribution.score))
+    }
+}
+
+/// Splits `pool` by weight in DID order.
+fn allocate(
+    pool: Amount,
+    work: &Contributions,
+    weight: impl Fn(&Contribution) -> U256,
+) -> Result<Allocation> {
+    let mut entries: Vec<&Contribution> = work.entries.iter().collect();
+    entries.sort_unstable_by(|a, b| a.device.cmp(&b.device));
+    if let Some([first, _]) = entries.array_windows().find(|[a, b]| a.device == b.device) {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "a device contributes twice; merge its entries",
+        )
+        .with("did", &first.device));
+    }
+    let weights: Vec<U256> = entries
+        .iter()
+        .map(|entry| if entry.beneficiary == Address::ZERO { U256::ZERO } else { weight(entry) })
+        .collect();
+    let split = LargestRemainder::split(pool, &weights)?;
+    let payouts = entries.iter().zip(&split.shares).filter(|(_, share)| !share.is_zero()).map(
+        |(entry, share)| Payout {
+            device: entry.device.clone(),
+            beneficiary: entry.beneficiary,
+            amount: *share,
+        },
+    );
+    Ok(Allocation {
+        epoch: work.epoch,
+        emission: pool.checked_sub(split.unallocated)?,
+        unallocated: split.unallocated,
+        payouts: payouts.collect(),
+    })
+}

@@ -1,0 +1,83 @@
+//! Splits an amount by weights, to the last unit.
+//!
+//! Rounding every share down loses dust, and dust that nobody owns is what treasurers ask about. The rule
+//! here is named, exact and documented, so that anybody with integers can recompute it.
+#![warn(clippy::arithmetic_side_effects)]
+
+use std::cmp::Reverse;
+
+use depin_core::{Amount, Error, ErrorKind, Result, U256};
+
+/// What became of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// One share per weight, in the order of the weights.
+    pub shares: Vec<Amount>,
+    /// The whole pool when all weights are zero, otherwise nothing.
+    pub unallocated: Amount,
+}
+
+/// The rule of the largest remainder (Hamilton's method).
+///
+/// Each share is `floor(pool * weight / total)`, computed exactly through 512 bits. The units that
+/// rounding left over, fewer than there are weights, go one each to the shares with the largest
+/// remainders of that division; equal remainders are served from the lowest index on. A weight of zero
+/// never gets a unit.
+///
+/// ```
+/// use depin_core::{Amount, U256};
+/// use depin_payment::LargestRemainder;
+///
+/// let weights = [3, 3, 1].map(U256::from);
+/// let split = LargestRemainder::split(Amount::from(10), &weights)?;
+/// assert_eq!(split.shares, [4, 4, 2].map(Amount::from)); // 4.28, 4.28, 1.42
+/// assert!(split.unallocated.is_zero());
+/// # Ok::<(), depin_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LargestRemainder;
+
+impl LargestRemainder {
+    /// The name of the rule, for manifests.
+    pub const NAME: &'static str = "largest-remainder";
+
+    /// Splits `pool` by `weights`: the shares and what is unallocated sum to `pool`, always.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overflow`] when the weights sum to 2^256 or more.
+    pub fn split(pool: Amount, weights: &[U256]) -> Result<Split> {
+        let total = weights.iter().try_fold(U256::ZERO, |sum, weight| sum.checked_add(*weight));
+        let total = total.ok_or_else(|| {
+            Error::new(ErrorKind::Overflow, "the weights sum to 2^256 or more; scale them down")
+        })?;
+        if total.is_zero() {
+            return Ok(Split { shares: vec![Amount::ZERO; weights.len()], unallocated: pool });
+        }
+        let mut shares = Vec::with_capacity(weights.len());
+        let mut remainders = Vec::with_capacity(weights.len());
+        for (index, weight) in weights.iter().enumerate() {
+            let (share, remainder) =
+                pool.mul_div_rem(Amount::units(*weight), Amount::units(total))?;
+            shares.push(share);
+            remainders.push((Reverse(remainder), index));
+        }
+        let left = pool.checked_sub(Amount::sum(shares.iter().copied())?)?;
+        // Each remainder is below `total` and they sum to `left * total`: more than `left` of them are not
+        // zero unless `left` is.
+        let left = usize::try_from(left.to_units()).map_err(|_| miscounted())?;
+        if left > 0 {
+            if left < remainders.len() {
+                remainders.select_nth_unstable(left);
+            }
+            for (_, index) in remainders.iter().take(left) {
+                let share = shares.get_mut(*index).ok_or_else(miscounted)?;
+                *share = share.checked_add(Amount::from(1))?;
+            }
+        }
+        Ok(Split { shares, unallocated: Amount::ZERO })
+    }
+}
+
+fn miscounted() -> Error {
+    Error::new(ErrorKind::Overflow, "more units are left over than there are shares")
+}

@@ -1,0 +1,90 @@
+//! Policies over contributions.
+
+use depin_core::{
+    Address, Amount, EpochId, ErrorKind, quality::Contributions, reward::RewardPolicy,
+};
+use depin_payment::{Banded, ProRata};
+use proptest::{collection::vec, prelude::*, sample::subsequence};
+
+use super::{verified, work};
+
+fn amounts(policy: &dyn RewardPolicy, scores: &[u64]) -> Vec<u64> {
+    let allocation = policy.allocate(&work(0, scores.iter().copied())).unwrap();
+    allocation.payouts.iter().map(|payout| payout.amount.to_units().to::<u64>()).collect()
+}
+
+#[test]
+fn pro_rata_pays_by_score() {
+    assert_eq!(amounts(&ProRata::per_epoch(Amount::from(100)), &[3, 1]), [75, 25]);
+}
+
+#[test]
+fn bands_multiply_the_score() {
+    let policy = Banded::per_epoch(Amount::from(100), [(200, 15_000), (50, 10_000)]);
+    // Below 50 nothing; 50 weighs 50, 100 weighs 100, 200 weighs 300.
+    assert_eq!(amounts(&policy, &[49, 50, 100, 200]), [11, 22, 67]);
+}
+
+#[test]
+fn an_epoch_in_which_nobody_scored_emits_nothing() {
+    let pool = Amount::tokens(5);
+    for scores in [vec![], vec![0, 0]] {
+        let allocation = ProRata::per_epoch(pool).allocate(&work(3, scores)).unwrap();
+        assert_eq!(allocation.epoch, EpochId::new(3));
+        assert_eq!((allocation.emission, allocation.unallocated), (Amount::ZERO, pool));
+        assert!(allocation.payouts.is_empty());
+    }
+}
+
+#[test]
+fn a_device_that_nobody_can_be_paid_for_takes_no_part() {
+    let mut contributions = work(0, [1, 1]).into_inner();
+    contributions.entries[0].beneficiary = Address::ZERO;
+    let allocation =
+        ProRata::per_epoch(Amount::from(9)).allocate(&verified(contributions)).unwrap();
+    assert_eq!(allocation.payouts.len(), 1);
+    assert_eq!(allocation.payouts[0].amount, Amount::from(9));
+}
+
+#[test]
+fn a_device_listed_twice_is_a_conflict() {
+    let mut contributions = work(0, [1, 2]).into_inner();
+    contributions.entries[1].device = contributions.entries[0].device.clone();
+    let error = ProRata::per_epoch(Amount::from(9)).allocate(&verified(contributions)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[test]
+fn policies_that_pay_differently_have_different_names() {
+    let (ten, eleven) = (Amount::from(10), Amount::from(11));
+    let names = [
+        ProRata::per_epoch(ten).name(),
+        ProRata::per_epoch(eleven).name(),
+        Banded::per_epoch(ten, []).name(),
+        Banded::per_epoch(ten, [(1, 1)]).name(),
+        Banded::per_epoch(ten, [(11, 1)]).name(),
+        Banded::per_epoch(ten, [(1, 1), (2, 1)]).name(),
+    ];
+    for (i, name) in names.iter().enumerate() {
+        assert!(!names[..i].contains(name), "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_contributions_does_not_matter(
+        scores in vec(0u64..100, 1..30),
+        picks in subsequence((0..30usize).collect::<Vec<_>>(), 0..30),
+        pool: u64,
+    ) {
+        let policy = ProRata::per_epoch(pool.into());
+        let straight = work(0, scores);
+        let mut shuffled: Contributions = straight.clone().into_inner();
+        for pick in picks {
+            let at = pick % shuffled.entries.len();
+            let entry = shuffled.entries.remove(at);
+            shuffled.entries.push(entry);
+        }
+        prop_assert_eq!(policy.allocate(&verified(shuffled)).unwrap(), policy.allocate(&straight).unwrap());
+    }
+}

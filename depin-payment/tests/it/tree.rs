@@ -1,0 +1,147 @@
+//! The reward tree beside the JavaScript library, and under attack.
+
+use depin_core::{Address, Amount, B256, ErrorKind, U256};
+use depin_payment::{
+    RewardTree,
+    tree::{self, Claim},
+};
+use proptest::{collection::btree_map, prelude::*};
+
+use super::account;
+
+/// Row `i` of the known answers.
+fn row(i: u64) -> (Address, Amount) {
+    let amount = U256::from(i) * U256::from(10u64.pow(15)) + U256::from(1);
+    (account(i), Amount::units(amount))
+}
+
+fn build(count: u64) -> RewardTree {
+    RewardTree::build((0..count).map(row).collect()).unwrap()
+}
+
+fn hashes(value: &serde_json::Value) -> Vec<B256> {
+    super::texts(value).map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn roots_proofs_and_dumps_equal_those_of_the_javascript_library() {
+    let Some(vectors) = super::vectors("oz_standard_tree.json") else { return };
+    let cases = vectors["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 14);
+    for case in cases {
+        let count = case["n"].as_u64().unwrap();
+        let tree = build(count);
+        assert_eq!(tree.root().to_string(), case["root"].as_str().unwrap(), "{count} rows");
+        for proof in case["proofs"].as_array().unwrap() {
+            let index = proof["i"].as_u64().or(proof["index"].as_u64()).unwrap();
+            assert_eq!(
+                tree.proof(account(index)).unwrap(),
+                hashes(&proof["proof"]),
+                "{count} rows"
+            );
+        }
+        if let Some(dump) = case.get("dump").filter(|dump| !dump.is_null()) {
+            assert_eq!(tree.nodes(), hashes(&dump["tree"]), "{count} rows");
+        }
+    }
+}
+
+#[test]
+fn the_root_over_100_000_rows_is_known() {
+    let known = "0x5e4865502005fe8199ace9028645ab63a43b1be81f24f25a2637facf0ec555e1";
+    let tree = build(100_000);
+    assert_eq!(tree.root().to_string(), known);
+    assert_eq!(tree.proof(account(77_777)).unwrap().len(), 17);
+}
+
+#[test]
+fn a_single_account_needs_no_proof() {
+    let tree = build(1);
+    let claim = tree.claim(account(0)).unwrap();
+    assert!(claim.proof.is_empty() && tree::verify(tree.root(), &claim));
+    assert_eq!(tree.root(), tree::leaf(claim.account, claim.cumulative));
+}
+
+#[test]
+fn an_empty_tree_has_the_zero_root_and_admits_nothing() {
+    let tree = RewardTree::build(Vec::new()).unwrap();
+    assert!(tree.is_empty() && tree.root() == B256::ZERO);
+    assert_eq!(tree.claims().count(), 0);
+    let (account, cumulative) = row(0);
+    assert!(!tree::verify(B256::ZERO, &Claim { account, cumulative, proof: Vec::new() }));
+}
+
+#[test]
+fn an_account_listed_twice_is_a_conflict() {
+    let rows = vec![row(1), row(2), (account(1), Amount::from(5))];
+    assert_eq!(RewardTree::build(rows).unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[test]
+fn a_stranger_has_no_claim() {
+    let tree = build(5);
+    assert!(tree.claim(account(5)).is_none() && tree.amount(account(5)).is_none());
+}
+
+#[test]
+fn an_inner_node_cannot_pass_for_an_account() {
+    // The root's children, offered as the halves of a leaf.
+    let tree = build(8);
+    let mut children = [tree.nodes()[1], tree.nodes()[2]];
+    children.sort();
+    let forged = Claim {
+        account: Address::from_slice(&children[0][12..]),
+        cumulative: Amount::units(U256::from_be_bytes(children[1].0)),
+        proof: Vec::new(),
+    };
+    assert!(!tree::verify(tree.root(), &forged));
+}
+
+#[test]
+fn an_endless_proof_is_refused() {
+    let (account, cumulative) = row(0);
+    let claim = Claim { account, cumulative, proof: vec![B256::ZERO; 65] };
+    let root = claim.proof.iter().fold(tree::leaf(account, cumulative), |node, sibling| {
+        let mut both = [node, *sibling];
+        both.sort();
+        depin_core::keccak256(both.concat())
+    });
+    assert!(!tree::verify(root, &claim));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_proof_holds_and_any_changed_byte_breaks_it(
+        rows in btree_map(any::<[u8; 20]>(), any::<[u64; 4]>(), 1..40),
+        at: usize,
+        flip in 1u8..,
+    ) {
+        let rows: Vec<(Address, Amount)> = rows
+            .into_iter()
+            .map(|(account, limbs)| (account.into(), Amount::units(U256::from_limbs(limbs))))
+            .collect();
+        let tree = RewardTree::build(rows.clone()).unwrap();
+        let reversed = RewardTree::build(rows.into_iter().rev().collect()).unwrap();
+        prop_assert_eq!(&reversed, &tree);
+        for claim in tree.claims() {
+            prop_assert!(tree::verify(tree.root(), &claim));
+            prop_assert!(!tree::verify(tree.root(), &changed(&claim, at, flip)));
+        }
+    }
+}
+
+/// The claim with one byte of account, amount and proof changed.
+fn changed(claim: &Claim, at: usize, flip: u8) -> Claim {
+    let mut bytes = claim.account.to_vec();
+    bytes.extend(claim.cumulative.to_units().to_be_bytes::<32>());
+    bytes.extend(claim.proof.iter().flatten());
+    let at = at % bytes.len();
+    bytes[at] ^= flip;
+    Claim {
+        account: Address::from_slice(&bytes[..20]),
+        cumulative: Amount::units(U256::from_be_slice(&bytes[20..52])),
+        proof: bytes[52..].chunks(32).map(B256::from_slice).collect(),
+    }
+}
