@@ -220,13 +220,14 @@ contract DeviceRegistry is ERC721, EIP712, AccessControl {
         Record storage stored = _load(update.device);
         require(stored.status == Status.Active, InvalidStatus(update.device, stored.status));
         require(stored.detailsHash == _hashDetails(current), DetailsMismatch(update.device));
-        _useNonce(stored, update.device, update.nonce, update.deadline);
+        _checkFreshness(stored, update.device, update.nonce, update.deadline);
         _checkSignature(update.device, current, _hashUpdate(update), deviceSignature);
 
         Details memory next = current;
         next.documentHash = update.documentHash;
         next.documentURI = update.documentURI;
         uint256 previousBlock = stored.changedBlock;
+        ++stored.nonce;
         stored.changedBlock = SafeCast.toUint32(block.number);
         stored.detailsHash = _hashDetails(next);
         emit DocumentUpdated(update.device, next, previousBlock);
@@ -302,17 +303,21 @@ contract DeviceRegistry is ERC721, EIP712, AccessControl {
         address device = registration.device;
         Record storage stored = _records[_tokenId(device)];
         require(stored.status == Status.None, AlreadyRegistered(device));
-        bytes32 detailsHash = _hashDetails(registration.details);
-        _useNonce(stored, device, registration.nonce, registration.deadline);
-        _checkSignature(device, registration.details, _hashRegistration(registration, detailsHash), signature);
+        Details memory details = registration.details;
+        bytes32 detailsHash = _hashDetails(details);
+        _checkFreshness(stored, device, registration.nonce, registration.deadline);
+        _checkSignature(device, details, _hashRegistration(registration, detailsHash), signature);
 
         ++deviceCount;
+        uint32 registeredAt = SafeCast.toUint32(block.timestamp);
+        uint32 changedBlock = SafeCast.toUint32(block.number);
         stored.status = Status.Active;
-        stored.registeredAt = SafeCast.toUint32(block.timestamp);
-        stored.changedBlock = SafeCast.toUint32(block.number);
+        stored.nonce = 1;
+        stored.registeredAt = registeredAt;
+        stored.changedBlock = changedBlock;
         stored.detailsHash = detailsHash;
         _mint(registration.owner, _tokenId(device));
-        emit DeviceRegistered(device, registration.owner, registration.details);
+        emit DeviceRegistered(device, registration.owner, details);
     }
 
     function _createAccount(address device) private returns (address) {
@@ -326,13 +331,13 @@ contract DeviceRegistry is ERC721, EIP712, AccessControl {
         emit StatusChanged(device, to);
     }
 
-    function _useNonce(Record storage stored, address device, uint256 nonce, uint256 deadline) private {
+    function _checkFreshness(Record storage stored, address device, uint256 nonce, uint256 deadline) private view {
         require(block.timestamp <= deadline, SignatureExpired(deadline));
-        require(nonce == stored.nonce, InvalidNonce(device, stored.nonce));
-        ++stored.nonce;
+        uint256 expected = stored.nonce;
+        require(nonce == expected, InvalidNonce(device, expected));
     }
 
-    function _checkSignature(address device, Details calldata details, bytes32 structHash, bytes calldata signature)
+    function _checkSignature(address device, Details memory details, bytes32 structHash, bytes calldata signature)
         private
         view
     {

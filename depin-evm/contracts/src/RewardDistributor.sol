@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {NetworkToken} from "./NetworkToken.sol";
@@ -18,8 +17,6 @@ import {NetworkToken} from "./NetworkToken.sol";
 /// and a wrong root can never pay out more than was emitted. Nothing but a claim moves tokens out, hence at all times
 /// paid + balance == cumulativeTotal == issued (tokens that somebody sends here by mistake come on top).
 contract RewardDistributor is AccessControl {
-    using SafeERC20 for NetworkToken;
-
     /// @notice Who may publish epochs.
     bytes32 public constant PUBLISHER_ROLE = keccak256("PUBLISHER_ROLE");
 
@@ -41,6 +38,8 @@ contract RewardDistributor is AccessControl {
     NetworkToken public immutable token;
 
     Progress private _progress;
+    /// @dev The root that serves claims; a copy, so that claims, which are many, read one word and not two.
+    bytes32 private _latestRoot;
     mapping(uint64 epoch => bytes32 root) private _roots;
     mapping(address account => uint256 amount) private _claimed;
 
@@ -93,6 +92,7 @@ contract RewardDistributor is AccessControl {
 
         uint256 emission = total - progress.cumulativeTotal;
         _roots[epoch] = root;
+        _latestRoot = root;
         _progress = Progress({
             latestEpoch: epoch, epochCount: progress.epochCount + 1, cumulativeTotal: SafeCast.toUint128(total)
         });
@@ -106,8 +106,9 @@ contract RewardDistributor is AccessControl {
     /// the leaves of the tree sum up to the published total.
     /// @return amount What was paid now.
     function claim(address account, uint256 cumulative, bytes32[] calldata proof) external returns (uint256 amount) {
-        amount = _claim(_latestRoot(), account, cumulative, proof);
-        require(amount != 0, NothingToClaim(account, _claimed[account]));
+        amount = _claim(_latestRoot, account, cumulative, proof);
+        // Not a require: that would read the storage again for an error which is rarely needed.
+        if (amount == 0) revert NothingToClaim(account, _claimed[account]);
     }
 
     /// @notice Pays many accounts at once. One that was paid already is skipped, so that nobody can spoil the call by
@@ -116,7 +117,7 @@ contract RewardDistributor is AccessControl {
     /// amounts (`ERC20InsufficientBalance`).
     /// @return total Sum of what was paid now; zero when all were paid before.
     function claimMany(Claim[] calldata claims) external returns (uint256 total) {
-        bytes32 root = _latestRoot();
+        bytes32 root = _latestRoot;
         for (uint256 i = 0; i < claims.length; ++i) {
             total += _claim(root, claims[i].account, claims[i].cumulative, claims[i].proof);
         }
@@ -151,7 +152,8 @@ contract RewardDistributor is AccessControl {
         return _progress.cumulativeTotal;
     }
 
-    /// @dev Effects before the token's call; zero means that there was nothing to pay.
+    /// @dev Effects before the token's call; zero means that there was nothing to pay. Before the first publication
+    /// the root is zero, to which no proof leads. The token is our own, which reverts when it can not pay.
     function _claim(bytes32 root, address account, uint256 cumulative, bytes32[] calldata proof)
         private
         returns (uint256 amount)
@@ -164,11 +166,6 @@ contract RewardDistributor is AccessControl {
         amount = cumulative - before;
         _claimed[account] = cumulative;
         emit Claimed(account, amount, cumulative);
-        token.safeTransfer(account, amount);
-    }
-
-    /// @dev Zero before the first publication, and no leaf hashes to zero.
-    function _latestRoot() private view returns (bytes32) {
-        return _roots[_progress.latestEpoch];
+        token.transfer(account, amount);
     }
 }
