@@ -1,1 +1,22 @@
-//! EVM access: chain handle, crash-safe transactions, contract bindings.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod bindings;
+mod builder;
+mod chain;
+mod deploy;
+mod error;
+pub mod io1;
+mod revert;
+mod sender;
+mod signature;
+
+pub use alloy;
+pub use depin_core::{Error, ErrorKind, Result};
+
+pub use builder::ChainBuilder;
+pub use chain::Chain;
+pub use deploy::{DeployOptions, Deployment, SHARED_ACCOUNT_REGISTRY, deploy};
+pub use error::{contract_error, transport_error};
+pub use revert::Revert;
+pub use signature::recoverable;

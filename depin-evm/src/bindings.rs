@@ -1,0 +1,34 @@
+//! Rust bindings of the contracts, made from the artifacts that are checked in.
+//!
+//! Each contract is a module named after it, with its calls, events, errors and a `deploy_builder`. The
+//! words for people are in the NatSpec of `contracts/src`.
+
+#![expect(missing_docs, reason = "sol! writes these items; the contracts' NatSpec documents them")]
+
+use alloy::sol;
+
+sol! {
+    #[sol(rpc, all_derives)]
+    DeviceRegistry,
+    "artifacts/DeviceRegistry.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    NetworkToken,
+    "artifacts/NetworkToken.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    RewardDistributor,
+    "artifacts/RewardDistributor.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    DeviceAccount,
+    "artifacts/DeviceAccount.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    ERC6551Registry,
+    "artifacts/ERC6551Registry.json"
+}

@@ -1,0 +1,197 @@
+//! The handle through which everything else reaches a chain.
+//!
+//! One account of one chain: reads go to the node at once, writes go through the crash-safe
+//! [sender](crate::sender). Handles are cheap to clone and share one sender, which is what keeps the
+//! account's nonces in order.
+
+use std::{fmt, future::IntoFuture, sync::Arc, time::Duration};
+
+use alloy::{
+    contract::SolCallBuilder,
+    primitives::Address,
+    providers::{DynProvider, Provider},
+    rpc::types::{TransactionReceipt, TransactionRequest},
+    signers::local::PrivateKeySigner,
+    sol_types::SolCall,
+    transports::TransportResult,
+};
+use depin_core::{ChainId, Error, Result};
+
+use crate::{
+    builder::ChainBuilder,
+    error::{contract_error, transport_error},
+    sender::TxSender,
+};
+
+/// One account on one EVM chain.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use depin_devnet::Devnet;
+/// use depin_evm::{Chain, alloy::{primitives::{Address, U256}, providers::Provider, rpc::types::TransactionRequest}};
+///
+/// let devnet = Devnet::start();
+/// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+/// let friend = Address::repeat_byte(7);
+///
+/// let gift = TransactionRequest::default().to(friend).value(U256::from(5));
+/// let receipt = chain.send(gift).await?;
+/// assert_eq!(receipt.from, chain.account());
+/// assert_eq!(chain.ask(chain.provider().get_balance(friend)).await?, U256::from(5));
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Chain(Arc<Inner>);
+
+struct Inner {
+    provider: DynProvider,
+    id: ChainId,
+    sender: TxSender,
+}
+
+impl Chain {
+    /// Starts from nothing; a URL or provider and a signer have to follow.
+    pub fn builder() -> ChainBuilder {
+        ChainBuilder::default()
+    }
+
+    /// A chain behind an alloy provider, such as the embedded devnet's, acting as `signer`.
+    ///
+    /// The provider needs no wallet: the sender signs itself, so that it can store what it signed.
+    pub fn from_provider(provider: DynProvider, signer: PrivateKeySigner) -> ChainBuilder {
+        Self::builder().provider(provider).signer(signer)
+    }
+
+    /// IoTeX's main network (chain id 4689) through its public endpoint. Needs the feature `tls`.
+    pub fn iotex(signer: PrivateKeySigner) -> ChainBuilder {
+        ChainBuilder::preset("https://babel-api.mainnet.iotex.io", ChainId::new(4689))
+            .signer(signer)
+    }
+
+    /// IoTeX's test network (chain id 4690) through its public endpoint. Needs the feature `tls`.
+    pub fn iotex_testnet(signer: PrivateKeySigner) -> ChainBuilder {
+        ChainBuilder::preset("https://babel-api.testnet.iotex.io", ChainId::new(4690))
+            .signer(signer)
+    }
+
+    pub(crate) fn new(provider: DynProvider, id: ChainId, sender: TxSender) -> Self {
+        Self(Arc::new(Inner { provider, id, sender }))
+    }
+
+    /// The alloy provider, for reads and contract bindings. Do not send this account's transactions
+    /// with it: the sender would not know of their nonces.
+    pub fn provider(&self) -> &DynProvider {
+        &self.0.provider
+    }
+
+    /// The EIP-155 chain id.
+    pub fn id(&self) -> ChainId {
+        self.0.id
+    }
+
+    /// The address that signs.
+    pub fn account(&self) -> Address {
+        self.0.sender.account()
+    }
+
+    /// Sends a transaction and waits until it is mined as deep as the builder said.
+    ///
+    /// Leave nonce, gas, fees and sender out: a simulation finds the gas and refuses what would revert,
+    /// before a nonce is used. Contract bindings give the request with `into_transaction_request()`.
+    ///
+    /// # Errors
+    /// [`Rejected`](depin_core::ErrorKind::Rejected) when the simulation or the transaction itself
+    /// reverts, with the [reason](crate::Revert::of), or when the node refuses it for good.
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer or the time is
+    /// over. A transaction that got as far as a nonce stays tracked and will be mined once; only
+    /// [`send_once`](Self::send_once) can come back for it, so use that wherever a second transaction
+    /// would do harm.
+    pub async fn send(&self, tx: TransactionRequest) -> Result<TransactionReceipt> {
+        self.0.sender.send(None, tx).await
+    }
+
+    /// Sends a transaction for an intent with a name of its own, once.
+    ///
+    /// The same key again, after a timeout or a crash, waits for the earlier transaction and returns its
+    /// receipt. The key is free again when its transaction reverted or was refused.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use depin_devnet::Devnet;
+    /// # use depin_evm::{Chain, alloy::{primitives::{Address, U256}, rpc::types::TransactionRequest}};
+    /// # let devnet = Devnet::start();
+    /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    /// let rent = TransactionRequest::default().to(Address::repeat_byte(7)).value(U256::from(5));
+    /// let first = chain.send_once("rent/2026-11", rent.clone()).await?;
+    /// let again = chain.send_once("rent/2026-11", rent).await?;
+    /// assert_eq!(first.transaction_hash, again.transaction_hash);
+    /// # Ok::<(), depin_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Conflict`](depin_core::ErrorKind::Conflict) when the key was used
+    /// for another recipient, value or input.
+    pub async fn send_once(&self, key: &str, tx: TransactionRequest) -> Result<TransactionReceipt> {
+        self.0.sender.send(Some(key), tx).await
+    }
+
+    /// Waits until every transaction this account ever stored is mined, for example after a restart.
+    ///
+    /// # Errors
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer or the time is
+    /// over; call it again.
+    pub async fn settle(&self) -> Result<()> {
+        self.0.sender.settle_all().await
+    }
+
+    /// Calls a contract without a transaction.
+    ///
+    /// # Errors
+    /// [`Rejected`](depin_core::ErrorKind::Rejected) with the reason when the contract reverts,
+    /// [`NotFound`](depin_core::ErrorKind::NotFound) when no contract is there,
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer.
+    pub async fn read<P: Provider, C: SolCall>(
+        &self,
+        call: &SolCallBuilder<P, C>,
+    ) -> Result<C::Return> {
+        match tokio::time::timeout(RPC_TIME, call.call().into_future()).await {
+            Ok(answer) => answer.map_err(contract_error),
+            Err(_) => Err(silent()),
+        }
+    }
+
+    /// Waits for a request to the node, not for ever, and maps its error.
+    ///
+    /// # Errors
+    /// As [`transport_error`](crate::transport_error), and
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) after 30 seconds.
+    pub async fn ask<T>(&self, request: impl IntoFuture<Output = TransportResult<T>>) -> Result<T> {
+        ask(request).await
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chain")
+            .field("id", &self.id().value())
+            .field("account", &self.account())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request to the node that cannot hang.
+pub(crate) async fn ask<T>(request: impl IntoFuture<Output = TransportResult<T>>) -> Result<T> {
+    match tokio::time::timeout(RPC_TIME, request.into_future()).await {
+        Ok(answer) => answer.map_err(transport_error),
+        Err(_) => Err(silent()),
+    }
+}
+
+fn silent() -> Error {
+    Error::unavailable("the node does not answer; try again").with("seconds", RPC_TIME.as_secs())
+}
+
+/// How long one request may take.
+pub(crate) const RPC_TIME: Duration = Duration::from_secs(30);

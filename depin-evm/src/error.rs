@@ -1,0 +1,119 @@
+//! From alloy's errors to the shared one.
+//!
+//! A caller decides two things from an error: whether to try again, and what to tell a person. Nodes do
+//! not agree on codes, so the mapping goes by transport first, then by code. A revert keeps its data as
+//! the error's source; see [`Revert::of`](crate::Revert::of).
+
+use alloy::{
+    contract,
+    rpc::json_rpc::{ErrorPayload, RpcError},
+    transports::{TransportError, TransportErrorKind},
+};
+use depin_core::{Error, ErrorKind};
+
+use crate::revert::Revert;
+
+/// The shared error for a failed request to a node.
+///
+/// Lost connections, overload and answers that are not there yet are
+/// [`Unavailable`](ErrorKind::Unavailable), so [`Error::is_retryable`]; a revert is
+/// [`Rejected`](ErrorKind::Rejected) and carries its reason.
+///
+/// ```
+/// use depin_evm::{alloy::transports::TransportErrorKind, transport_error};
+///
+/// let lost = transport_error(TransportErrorKind::custom_str("connection reset"));
+/// assert!(lost.is_retryable());
+/// ```
+pub fn transport_error(error: TransportError) -> Error {
+    let (kind, message) = match &error {
+        RpcError::ErrorResp(payload) => return node_error(payload).source(error),
+        RpcError::Transport(kind) => transport_kind(kind),
+        RpcError::NullResp => (ErrorKind::Unavailable, "the node does not know this yet"),
+        RpcError::UnsupportedFeature(_) => {
+            (ErrorKind::Unsupported, "the connection cannot do this; use another transport")
+        }
+        RpcError::DeserError { .. } => {
+            (ErrorKind::Malformed, "the node's answer is not what its method promises")
+        }
+        RpcError::LocalUsageError(_) | RpcError::SerError(_) => {
+            (ErrorKind::Config, "the request cannot be formed")
+        }
+    };
+    // Answers can be long; the source has all of it.
+    let detail: String = error.to_string().chars().take(MAX_DETAIL).collect();
+    Error::new(kind, message).with("cause", detail).source(error)
+}
+
+/// The shared error for a failed contract call.
+///
+/// ```
+/// use depin_evm::{ErrorKind, alloy, contract_error};
+///
+/// let error = contract_error(alloy::contract::Error::ContractNotDeployed);
+/// assert_eq!(error.kind(), ErrorKind::Rejected);
+/// ```
+pub fn contract_error(error: contract::Error) -> Error {
+    match error {
+        contract::Error::TransportError(error) => transport_error(error),
+        error @ contract::Error::ZeroData(..) => Error::new(
+            ErrorKind::NotFound,
+            "there is no such contract at the address; compare the deployment with the chain",
+        )
+        .source(error),
+        error @ contract::Error::ContractNotDeployed => {
+            Error::new(ErrorKind::Rejected, "the contract was not deployed").source(error)
+        }
+        error @ contract::Error::PendingTransactionError(_) => {
+            Error::unavailable("the transaction is not mined yet").source(error)
+        }
+        error => {
+            Error::new(ErrorKind::Malformed, "the contract's answer does not fit its interface")
+                .source(error)
+        }
+    }
+}
+
+fn transport_kind(kind: &TransportErrorKind) -> (ErrorKind, &'static str) {
+    match kind {
+        TransportErrorKind::HttpError(error) if is_final(error.status) => {
+            (ErrorKind::Config, "the node refuses requests; check its URL and access key")
+        }
+        TransportErrorKind::NonRetryable(_) => {
+            (ErrorKind::Config, "the connection to the node cannot work; check its URL")
+        }
+        TransportErrorKind::PubsubUnavailable => {
+            (ErrorKind::Unsupported, "the connection has no subscriptions; poll or use websockets")
+        }
+        _ => (ErrorKind::Unavailable, "the node does not answer; try again"),
+    }
+}
+
+/// Statuses that the same request meets again. 408 and 429 pass with time.
+const fn is_final(status: u16) -> bool {
+    matches!(status, 400..=499) && !matches!(status, 408 | 429)
+}
+
+fn node_error(payload: &ErrorPayload) -> Error {
+    if let Some(data) = payload.as_revert_data() {
+        return Revert::new(data).into_error();
+    }
+    let (kind, message) = match payload.code {
+        _ if payload.is_retry_err() => (ErrorKind::Unavailable, "the node is overloaded"),
+        INTERNAL => (ErrorKind::Unavailable, "the node failed; try again"),
+        METHOD_MISSING => (ErrorKind::Unsupported, "the node lacks this method"),
+        RESOURCE_MISSING => (ErrorKind::NotFound, "the node does not have this"),
+        REVERTED => (ErrorKind::Rejected, "the contract reverted without a reason"),
+        _ => (ErrorKind::Rejected, "the node refused the request"),
+    };
+    let text: String = payload.message.chars().take(MAX_DETAIL).collect();
+    Error::new(kind, message).with("cause", text)
+}
+
+/// JSON-RPC and EIP-1474 codes.
+pub(crate) const INTERNAL: i64 = -32603;
+const METHOD_MISSING: i64 = -32601;
+const RESOURCE_MISSING: i64 = -32001;
+const REVERTED: i64 = 3;
+
+const MAX_DETAIL: usize = 256;

@@ -1,0 +1,341 @@
+//! Transactions that survive crashes.
+//!
+//! What is signed is stored first and sent second. So whatever happens in between (a killed process, a
+//! lost answer, a node that forgot its pool, a reorganisation) the same bytes can be sent again, and a
+//! nonce is never given to two intents. Nothing runs in the background: whoever waits for a transaction
+//! also tends those before it, sending them again and raising fees that are too low.
+
+mod broadcast;
+mod fees;
+mod record;
+mod store;
+mod tend;
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use alloy::{
+    eips::BlockId,
+    primitives::Address,
+    providers::{DynProvider, Provider},
+    rpc::types::{TransactionReceipt, TransactionRequest},
+    signers::local::PrivateKeySigner,
+};
+use depin_core::{ChainId, Error, ErrorKind, Result};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+
+use crate::{Revert, chain::ask};
+use fees::{Fees, Quote};
+use record::{Record, Variant};
+use store::Allocation;
+pub(crate) use store::Store;
+use tend::Tended;
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) poll: Option<Duration>,
+    pub(crate) timeout: Duration,
+    pub(crate) replace_after: Duration,
+    pub(crate) confirmations: u64,
+    pub(crate) max_fee: Option<u128>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            poll: None,
+            timeout: Duration::from_secs(120),
+            replace_after: Duration::from_secs(45),
+            confirmations: 1,
+            max_fee: None,
+        }
+    }
+}
+
+/// The one allocator of an account's nonces.
+pub(crate) struct TxSender {
+    provider: DynProvider,
+    signer: PrivateKeySigner,
+    chain: ChainId,
+    store: Store,
+    patience: Patience,
+    poll: Duration,
+    /// How many nonces the chain has used, as last heard. Falls in a reorganisation.
+    used: AtomicU64,
+    /// The first nonce that was free when this sender started.
+    floor: u64,
+    tended: Mutex<Tended>,
+}
+
+impl TxSender {
+    /// Learns the account's nonce and sends again what is stored and not mined.
+    pub(crate) async fn start(
+        provider: DynProvider,
+        signer: PrivateKeySigner,
+        chain: ChainId,
+        store: Store,
+        patience: Patience,
+    ) -> Result<Self> {
+        let account = signer.address();
+        let used = ask(provider.get_transaction_count(account)).await?;
+        let waiting = ask(provider.get_transaction_count(account).pending()).await?;
+        let poll = patience.poll.unwrap_or_else(|| provider.client().poll_interval());
+        let sender = Self {
+            provider,
+            signer,
+            chain,
+            store,
+            patience,
+            poll,
+            used: used.into(),
+            floor: used.max(waiting),
+            tended: Mutex::default(),
+        };
+        for record in sender.store.from_nonce(used)? {
+            tracing::info!(nonce = record.nonce, "sending a stored transaction again");
+            if let Err(error) = sender.broadcast(record).await {
+                tracing::warn!(%error, "a stored transaction cannot be sent now");
+            }
+        }
+        Ok(sender)
+    }
+
+    pub(crate) fn account(&self) -> Address {
+        self.signer.address()
+    }
+
+    /// See [`Chain::send`](crate::Chain::send) and [`Chain::send_once`](crate::Chain::send_once).
+    #[tracing::instrument(skip_all, fields(account = %self.account(), key))]
+    pub(crate) async fn send(
+        &self,
+        key: Option<&str>,
+        tx: TransactionRequest,
+    ) -> Result<TransactionReceipt> {
+        self.check(key, &tx)?;
+        if let Some(key) = key
+            && let Some(earlier) = self.store.by_key(key)?
+        {
+            return self.resume(&earlier, &tx).await;
+        }
+        let ready = self.prepare(tx.clone()).await?;
+        let sign = |nonce| {
+            let variant = Variant::sign(&self.signer, ready, nonce, false)?;
+            Ok(Record::new(nonce, key.map(str::to_owned), variant))
+        };
+        match self.store.allocate(key, self.floor, sign)? {
+            Allocation::Earlier(record) => self.resume(&record, &tx).await,
+            Allocation::New(record) => {
+                let nonce = record.nonce;
+                self.broadcast(record).await?;
+                self.settle(nonce).await
+            }
+        }
+    }
+
+    /// Waits until every stored transaction is mined.
+    pub(crate) async fn settle_all(&self) -> Result<()> {
+        let used = ask(self.provider.get_transaction_count(self.account())).await?;
+        for record in self.store.from_nonce(used)? {
+            match self.settle(record.nonce).await {
+                Err(error) if error.is_retryable() => return Err(error),
+                // Whoever sent it hears of reverts and refusals by sending again.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn resume(
+        &self,
+        earlier: &Record,
+        tx: &TransactionRequest,
+    ) -> Result<TransactionReceipt> {
+        if !earlier.does(tx)? {
+            let text = "the key was used for another transaction; choose a new one";
+            let key = earlier.key.clone().unwrap_or_default();
+            return Err(Error::new(ErrorKind::Conflict, text).with("key", key));
+        }
+        self.settle(earlier.nonce).await
+    }
+
+    /// Refuses what could not be stored or sent again.
+    fn check(&self, key: Option<&str>, tx: &TransactionRequest) -> Result<()> {
+        if key.is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
+            return Err(Error::new(ErrorKind::Limit, "a transaction's key is 1 to 256 bytes long"));
+        }
+        let config = |text| Err(Error::new(ErrorKind::Config, text));
+        if tx.nonce.is_some() {
+            return config("leave the nonce out: the sender chooses it");
+        }
+        if tx.from.is_some_and(|from| from != self.account()) {
+            return config("the transaction's `from` is not the account of this chain handle");
+        }
+        if tx.chain_id.is_some_and(|id| id != self.chain.value()) {
+            return config("the transaction is for another chain");
+        }
+        if tx.blob_versioned_hashes.is_some() || tx.authorization_list.is_some() {
+            let text = "blobs and code delegations are not sent by this sender";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        Ok(())
+    }
+
+    /// Adds chain, fees and gas. Estimating the gas runs the transaction, so what would revert ends here.
+    async fn prepare(&self, mut tx: TransactionRequest) -> Result<TransactionRequest> {
+        tx.from = Some(self.account());
+        tx.chain_id = Some(self.chain.value());
+        if tx.to.is_none() {
+            tx.to = Some(alloy::primitives::TxKind::Create);
+        }
+        let quote = Quote::ask(&self.provider).await?;
+        if Fees::of(&tx).is_none() {
+            quote.fees.apply(&mut tx);
+        }
+        if tx.gas.is_none() {
+            let needed = ask(self.provider.estimate_gas(tx.clone())).await?;
+            // State may change before it is mined; unused gas is not paid.
+            let roomy = needed.saturating_add(needed / 5);
+            tx.gas = Some(roomy.min(quote.block_gas.max(needed)));
+        }
+        Ok(tx)
+    }
+
+    /// Waits until a variant of a record is mined, and says how it went.
+    async fn settle(&self, nonce: u64) -> Result<TransactionReceipt> {
+        let deadline = Instant::now() + self.patience.timeout;
+        let mut absences = 0_u32;
+        loop {
+            let used = self.used.load(Ordering::Acquire) > nonce;
+            let record = self.store.record(nonce)?;
+            let cause = match self.find(&record).await {
+                Ok(Found::Final(variant, receipt)) => {
+                    return self.conclude(&record, &variant, *receipt).await;
+                }
+                Ok(Found::Young) => None,
+                Ok(Found::Nothing) => {
+                    absences = if used { absences + 1 } else { 0 };
+                    None
+                }
+                Err(error) if error.is_retryable() => Some(error),
+                Err(error) => return Err(error),
+            };
+            if absences > MAX_ABSENCES {
+                return Err(self.taken_by_another(&record)?);
+            }
+            if Instant::now() >= deadline {
+                return Err(self.late(&record, cause));
+            }
+            self.tend().await;
+            sleep(self.poll).await;
+        }
+    }
+
+    /// Looks for the variant that is mined.
+    async fn find(&self, record: &Record) -> Result<Found> {
+        for variant in record.variants() {
+            let receipt = ask(self.provider.get_transaction_receipt(variant.hash)).await?;
+            let Some(receipt) = receipt else { continue };
+            let Some(block) = receipt.block_number else { return Ok(Found::Young) };
+            if self.patience.confirmations > 1 {
+                let height = ask(self.provider.get_block_number()).await?;
+                let depth = height.saturating_sub(block).saturating_add(1);
+                if depth < self.patience.confirmations {
+                    return Ok(Found::Young);
+                }
+            }
+            return Ok(Found::Final(variant.clone(), Box::new(receipt)));
+        }
+        Ok(Found::Nothing)
+    }
+
+    async fn conclude(
+        &self,
+        record: &Record,
+        mined: &Variant,
+        receipt: TransactionReceipt,
+    ) -> Result<TransactionReceipt> {
+        if !mined.filler && receipt.status() {
+            return Ok(receipt);
+        }
+        self.store.free(record)?;
+        if mined.filler {
+            return Err(refusal(record));
+        }
+        let revert = self.revert_of(mined, &receipt).await;
+        let error = match revert {
+            Some(revert) => revert.into_error(),
+            None => {
+                Error::new(ErrorKind::Rejected, "the transaction reverted, perhaps for lack of gas")
+            }
+        };
+        Err(error.with("transaction", mined.hash))
+    }
+
+    /// Runs a reverted transaction again to hear its reason: on the state before its block, else (when
+    /// another transaction of the block was the reason) after it.
+    async fn revert_of(&self, mined: &Variant, receipt: &TransactionReceipt) -> Option<Revert> {
+        let mut tx = mined.request().ok()?;
+        tx.from = Some(self.account());
+        tx.nonce = None;
+        let block = receipt.block_number?;
+        for number in [block.saturating_sub(1), block] {
+            let replay = ask(self.provider.call(tx.clone()).block(BlockId::number(number))).await;
+            if let Err(error) = replay {
+                return Revert::of(&error).cloned();
+            }
+        }
+        None
+    }
+
+    fn taken_by_another(&self, record: &Record) -> Result<Error> {
+        self.store.free(record)?;
+        let text = "another program sent a transaction of this account with the same nonce; \
+                    use one sender per account, then send again";
+        Ok(Error::new(ErrorKind::Conflict, text).with("nonce", record.nonce))
+    }
+
+    fn late(&self, record: &Record, cause: Option<Error>) -> Error {
+        if record.refused.is_some() {
+            return refusal(record);
+        }
+        let text = "the transaction is not mined yet; it stays tracked, wait for it with its key";
+        let error = Error::unavailable(text)
+            .with("transaction", record.newest().hash)
+            .with("nonce", record.nonce);
+        match cause {
+            Some(cause) => error.source(cause),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Debug for TxSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TxSender").field("account", &self.account()).finish_non_exhaustive()
+    }
+}
+
+/// What the chain has of a record.
+enum Found {
+    Nothing,
+    /// Mined, but not deep enough.
+    Young,
+    Final(Variant, Box<TransactionReceipt>),
+}
+
+fn refusal(record: &Record) -> Error {
+    let reason = record.refused.clone().unwrap_or_default();
+    Error::new(ErrorKind::Rejected, "the node refused the transaction").with("cause", reason)
+}
+
+const MAX_KEY: usize = 256;
+
+/// How often a used nonce may come without a receipt: nodes behind one URL are not equally fast.
+const MAX_ABSENCES: u32 = 8;

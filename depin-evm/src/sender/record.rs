@@ -1,0 +1,107 @@
+//! What is kept of one nonce.
+//!
+//! A nonce is used once on chain, but more than one signed transaction may have been offered for it:
+//! the first, the same at higher fees, an empty one that fills the nonce. All of them are remembered,
+//! because any of them can be the one that is mined.
+
+use alloy::{
+    consensus::{Transaction, TxEnvelope},
+    eips::eip2718::{Decodable2718, Encodable2718},
+    network::NetworkTransactionBuilder,
+    network::TxSignerSync,
+    primitives::{B256, Bytes, TxKind, U256},
+    rpc::types::TransactionRequest,
+    signers::local::PrivateKeySigner,
+};
+use depin_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+/// Everything ever signed for one nonce.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) nonce: u64,
+    /// The caller's name for the intent.
+    pub(crate) key: Option<String>,
+    first: Variant,
+    later: Vec<Variant>,
+    /// Why the node did not take the transaction for good; then the newest variant fills the nonce.
+    pub(crate) refused: Option<String>,
+}
+
+/// One signed transaction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Variant {
+    pub(crate) hash: B256,
+    pub(crate) raw: Bytes,
+    /// Whether it only fills the nonce.
+    pub(crate) filler: bool,
+}
+
+impl Record {
+    pub(crate) const fn new(nonce: u64, key: Option<String>, first: Variant) -> Self {
+        Self { nonce, key, first, later: Vec::new(), refused: None }
+    }
+
+    pub(crate) fn add(&mut self, variant: Variant) {
+        self.later.push(variant);
+    }
+
+    pub(crate) fn newest(&self) -> &Variant {
+        self.later.last().unwrap_or(&self.first)
+    }
+
+    /// All variants, newest first.
+    pub(crate) fn variants(&self) -> impl Iterator<Item = &Variant> {
+        self.later.iter().rev().chain([&self.first])
+    }
+
+    /// The first attempt as a request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when the stored bytes are damaged.
+    pub(crate) fn original(&self) -> Result<TransactionRequest> {
+        self.first.request()
+    }
+
+    /// Whether the first attempt does what `tx` asks for.
+    pub(crate) fn does(&self, tx: &TransactionRequest) -> Result<bool> {
+        let envelope = self.first.envelope()?;
+        Ok(envelope.kind() == tx.to.unwrap_or(TxKind::Create)
+            && envelope.value() == tx.value.unwrap_or(U256::ZERO)
+            && envelope.input() == tx.input.input().unwrap_or_default())
+    }
+}
+
+impl Variant {
+    /// Signs `tx`, which has everything but its nonce.
+    pub(crate) fn sign(
+        signer: &PrivateKeySigner,
+        mut tx: TransactionRequest,
+        nonce: u64,
+        filler: bool,
+    ) -> Result<Self> {
+        tx.nonce = Some(nonce);
+        let mut unsigned = tx.build_unsigned().map_err(|error| {
+            Error::new(ErrorKind::Config, "the transaction request is incomplete")
+                .with("reason", &error.error)
+        })?;
+        let signature = signer.sign_transaction_sync(&mut unsigned).map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the key did not sign").source(error)
+        })?;
+        let envelope = TxEnvelope::from(unsigned.into_envelope(signature));
+        Ok(Self { hash: *envelope.tx_hash(), raw: envelope.encoded_2718().into(), filler })
+    }
+
+    /// The request that signs to this variant, nonce included.
+    pub(crate) fn request(&self) -> Result<TransactionRequest> {
+        self.envelope().map(TransactionRequest::from_transaction)
+    }
+
+    fn envelope(&self) -> Result<TxEnvelope> {
+        TxEnvelope::decode_2718_exact(&self.raw).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, "a stored transaction is damaged")
+                .with("transaction", self.hash)
+                .source(error)
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! Where signed transactions are kept before they are sent.
+//!
+//! One redb file per account and chain: it is locked while open, so that two processes cannot allocate
+//! nonces of one account from it. Choosing a nonce, signing and storing is one database transaction,
+//! which is durable before the caller learns the bytes.
+
+use std::path::Path;
+
+use depin_core::{Error, ErrorKind, Result};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition,
+    backends::InMemoryBackend,
+};
+
+use super::record::Record;
+
+/// Records by nonce, and nonces by the caller's keys.
+#[derive(Debug)]
+pub(crate) struct Store(Database);
+
+/// Who got a nonce.
+#[derive(Debug)]
+pub(crate) enum Allocation {
+    /// The caller, just now.
+    New(Record),
+    /// An earlier caller with the same key.
+    Earlier(Record),
+}
+
+impl Store {
+    /// Opens the file, or memory when there is none, for `owner`.
+    ///
+    /// # Errors
+    /// See [`ChainBuilder::connect`](crate::ChainBuilder::connect).
+    pub(crate) fn open(path: Option<&Path>, owner: &str) -> Result<Self> {
+        let opened = match path {
+            Some(path) => Database::create(path),
+            None => Database::builder().create_with_backend(InMemoryBackend::new()),
+        };
+        let store = Self(opened.map_err(|error| match path {
+            Some(path) => opening(error).with("path", path.display()),
+            None => opening(error),
+        })?);
+        store.claim(owner)?;
+        Ok(store)
+    }
+
+    /// Gives the next nonce, at least `floor`, to the transaction that `sign` makes of it, unless `key`
+    /// has one already.
+    pub(crate) fn allocate(
+        &self,
+        key: Option<&str>,
+        floor: u64,
+        sign: impl FnOnce(u64) -> Result<Record>,
+    ) -> Result<Allocation> {
+        let write = self.0.begin_write().map_err(broken)?;
+        let record = {
+            let mut records = write.open_table(RECORDS).map_err(broken)?;
+            let mut keys = write.open_table(KEYS).map_err(broken)?;
+            if let Some(key) = key
+                && let Some(nonce) = keys.get(key).map_err(broken)?
+            {
+                let stored = records.get(nonce.value()).map_err(broken)?.ok_or_else(damaged)?;
+                return decode(stored.value()).map(Allocation::Earlier);
+            }
+            let last = records.last().map_err(broken)?.map(|(nonce, _)| nonce.value());
+            let nonce = last.map_or(floor, |last| floor.max(last.saturating_add(1)));
+            let record = sign(nonce)?;
+            records.insert(nonce, encode(&record)?.as_slice()).map_err(broken)?;
+            if let Some(key) = key {
+                keys.insert(key, nonce).map_err(broken)?;
+            }
+            forget_old(&mut records, nonce)?;
+            record
+        };
+        write.commit().map_err(broken)?;
+        Ok(Allocation::New(record))
+    }
+
+    /// Changes a record in one transaction; `change` says whether there is something to keep.
+    pub(crate) fn update(
+        &self,
+        nonce: u64,
+        change: impl FnOnce(&mut Record) -> Result<bool>,
+    ) -> Result<Record> {
+        let write = self.0.begin_write().map_err(broken)?;
+        let (record, changed) = {
+            let mut records = write.open_table(RECORDS).map_err(broken)?;
+            let stored = records.get(nonce).map_err(broken)?.ok_or_else(damaged)?;
+            let mut record = decode(stored.value())?;
+            drop(stored);
+            let changed = change(&mut record)?;
+            if changed {
+                records.insert(nonce, encode(&record)?.as_slice()).map_err(broken)?;
+            }
+            (record, changed)
+        };
+        if changed {
+            write.commit().map_err(broken)?;
+        }
+        Ok(record)
+    }
+
+    /// Frees the key of a record whose transaction had no effect.
+    pub(crate) fn free(&self, record: &Record) -> Result<()> {
+        let Some(key) = record.key.as_deref() else { return Ok(()) };
+        let write = self.0.begin_write().map_err(broken)?;
+        {
+            let mut keys = write.open_table(KEYS).map_err(broken)?;
+            let owned = keys.get(key).map_err(broken)?.is_some_and(|n| n.value() == record.nonce);
+            if owned {
+                keys.remove(key).map_err(broken)?;
+            }
+        }
+        write.commit().map_err(broken)
+    }
+
+    pub(crate) fn record(&self, nonce: u64) -> Result<Record> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let records = read.open_table(RECORDS).map_err(broken)?;
+        let stored = records.get(nonce).map_err(broken)?.ok_or_else(damaged)?;
+        decode(stored.value())
+    }
+
+    pub(crate) fn by_key(&self, key: &str) -> Result<Option<Record>> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let keys = read.open_table(KEYS).map_err(broken)?;
+        let nonce = keys.get(key).map_err(broken)?.map(|nonce| nonce.value());
+        nonce.map(|nonce| self.record(nonce)).transpose()
+    }
+
+    /// All records from `nonce` on, in order.
+    pub(crate) fn from_nonce(&self, nonce: u64) -> Result<Vec<Record>> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let records = read.open_table(RECORDS).map_err(broken)?;
+        let range = records.range(nonce..).map_err(broken)?;
+        range.map(|entry| decode(entry.map_err(broken)?.1.value())).collect()
+    }
+
+    /// Binds a new file to its owner, and refuses the file of another one.
+    fn claim(&self, owner: &str) -> Result<()> {
+        let write = self.0.begin_write().map_err(broken)?;
+        {
+            let mut table = write.open_table(OWNER).map_err(broken)?;
+            let found = table.get(()).map_err(broken)?.map(|found| found.value().to_owned());
+            match found {
+                Some(found) if found != owner => {
+                    return Err(Error::new(
+                        ErrorKind::Config,
+                        "the transaction store belongs to another account or chain; use another file",
+                    )
+                    .with("found", found)
+                    .with("expected", owner));
+                }
+                _ => table.insert((), owner).map_err(broken)?,
+            };
+            write.open_table(RECORDS).map_err(broken)?;
+            write.open_table(KEYS).map_err(broken)?;
+        }
+        write.commit().map_err(broken)
+    }
+}
+
+/// Drops a record that is far behind. Records with a key stay, so that their key is never used twice.
+fn forget_old(records: &mut redb::Table<'_, u64, &[u8]>, newest: u64) -> Result<()> {
+    let Some(old) = newest.checked_sub(KEPT) else { return Ok(()) };
+    let keyed = match records.get(old).map_err(broken)? {
+        Some(stored) => decode(stored.value())?.key.is_some(),
+        None => return Ok(()),
+    };
+    if !keyed {
+        records.remove(old).map_err(broken)?;
+    }
+    Ok(())
+}
+
+fn encode(record: &Record) -> Result<Vec<u8>> {
+    serde_json::to_vec(record).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, "a transaction has no JSON form").source(error)
+    })
+}
+
+fn decode(bytes: &[u8]) -> Result<Record> {
+    serde_json::from_slice(bytes).map_err(|error| damaged().source(error))
+}
+
+fn opening(error: DatabaseError) -> Error {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => Error::new(
+            ErrorKind::Conflict,
+            "the transaction store is open elsewhere; share one chain handle or end the other process",
+        ),
+        error => broken(error),
+    }
+}
+
+fn broken(error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        redb::Error::Io(error) => {
+            Error::unavailable("the transaction store cannot be written or read").source(error)
+        }
+        error => Error::new(ErrorKind::Corrupt, "the transaction store is damaged").source(error),
+    }
+}
+
+fn damaged() -> Error {
+    Error::new(ErrorKind::Corrupt, "the transaction store lacks or garbles a record")
+}
+
+const OWNER: TableDefinition<'_, (), &str> = TableDefinition::new("owner");
+const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+const KEYS: TableDefinition<'_, &str, u64> = TableDefinition::new("keys");
+
+/// How many nonces back bytes are kept, for reorganisations and rolled back chains.
+const KEPT: u64 = 4_096;
