@@ -10,14 +10,16 @@ mod claims;
 mod entries;
 mod error;
 mod id;
+mod profile;
 
 use minicbor::{Decoder, data::Tag};
 
 use depin_core::{Algorithm, PublicKey, cose::Sign1};
 
-pub use claims::{Claims, Component, Lifecycle, MAX_COMPONENTS, Profile};
+pub use claims::{Claims, Component, MAX_COMPONENTS};
 pub use error::{Claim, PsaError};
 pub use id::{ImplementationId, InstanceId};
+pub use profile::{Lifecycle, Profile};
 
 /// Media type of a token, as [`Evidence`](depin_core::evidence::Evidence) names it.
 pub const MEDIA_TYPE: &str =

@@ -23,6 +23,9 @@ const MEDIA_TYPES: [&str; 2] = ["application/eat+cwt", "application/psa-attestat
 /// can make, and no hardware, which the tier [`Simulated`](depin_core::evidence::TrustTier::Simulated)
 /// says; no other token may bring its own key.
 ///
+/// One chip can answer for many DIDs. [`Appraisal::hardware`] is its instance id, so that a registry can
+/// count it once.
+///
 /// ```
 /// use depin_core::evidence::{Attester, Challenge, EvidenceVerifier, Nonce, TrustTier};
 /// use depin_core::{NetworkId, Signer, Timestamp};

@@ -186,7 +186,7 @@ mod tests {
     }
 
     /// Trusts one key, and forgets the checks that are switched off.
-    #[derive(Clone, Debug)]
+    #[derive(Debug)]
     struct Trusts {
         root: Option<PublicKey>,
         checks_signature: bool,
@@ -224,14 +224,14 @@ mod tests {
     fn run(change: impl FnOnce(&mut Trusts)) {
         let attester = Signs(SoftwareKey::from_seed(Algorithm::EdDsa, [7; 32]));
         let key = attester.0.public_key().clone();
-        let mut verifier = Trusts {
-            root: Some(key.clone()),
+        let trusts = |root| Trusts {
+            root,
             checks_signature: true,
             checks_binding: true,
             checks_format: true,
             checks_key: true,
         };
-        let distrusting = Trusts { root: None, ..verifier.clone() };
+        let (mut verifier, distrusting) = (trusts(Some(key.clone())), trusts(None));
         change(&mut verifier);
         conforms(Pair {
             attester: &attester,

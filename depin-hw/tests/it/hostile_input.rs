@@ -104,7 +104,7 @@ fn a_signature_with_high_s_counts_as_the_rfc_allows() {
     // Hardware does not normalise. The other form of the same signature is no second token: nonces
     // count once.
     let genuine = signed(&board_claims(&challenge()), &chip());
-    let mut high = genuine.bytes.clone();
+    let mut high = genuine.bytes;
     let start = high.len() - 32;
     let s = p256_order_minus(&high[start..]);
     high[start..].copy_from_slice(&s);
