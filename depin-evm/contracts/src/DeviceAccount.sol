@@ -58,8 +58,8 @@ contract DeviceAccount is IERC6551Account, IERC6551Executable, IERC1271, IERC721
     /// @return 0x1626ba7e when valid, otherwise 0xffffffff.
     function isValidSignature(bytes32 hash, bytes calldata signature) external view returns (bytes4) {
         bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(ACCOUNT_MESSAGE_TYPEHASH, hash)));
-        address holder = owner();
-        bool valid = holder != address(0) && SignatureChecker.isValidSignatureNow(holder, digest, signature);
+        // Without an owner nothing is valid: no signature is the zero address's.
+        bool valid = SignatureChecker.isValidSignatureNow(owner(), digest, signature);
         return valid ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
     }
 
