@@ -27,7 +27,10 @@ use crate::revert::Revert;
 /// ```
 pub fn transport_error(error: TransportError) -> Error {
     let (kind, message) = match &error {
-        RpcError::ErrorResp(payload) => return node_error(payload).source(error),
+        RpcError::ErrorResp(payload) => match payload.as_revert_data() {
+            Some(data) => return Revert::new(data).into_error(),
+            None => return node_error(payload).source(error),
+        },
         RpcError::Transport(kind) => transport_kind(kind),
         RpcError::NullResp => (ErrorKind::Unavailable, "the node does not know this yet"),
         RpcError::UnsupportedFeature(_) => {
@@ -95,9 +98,6 @@ const fn is_final(status: u16) -> bool {
 }
 
 fn node_error(payload: &ErrorPayload) -> Error {
-    if let Some(data) = payload.as_revert_data() {
-        return Revert::new(data).into_error();
-    }
     let (kind, message) = match payload.code {
         _ if payload.is_retry_err() => (ErrorKind::Unavailable, "the node is overloaded"),
         INTERNAL => (ErrorKind::Unavailable, "the node failed; try again"),
