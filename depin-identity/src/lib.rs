@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod document;
 pub mod methods;
+pub mod registry;
 mod resolver;
 
 pub use depin_core::{

@@ -182,6 +182,9 @@ async fn knows_no_strangers(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
     let (stranger, _) = fleet.device();
     let found = registry.device(&stranger).await.expect("clause 4: a stranger is no error");
     assert_eq!(found, None, "clause 4: a stranger has no record");
+    let foreign = Did::parse("did:nosuchmethod:1").expect("invariant: it follows the grammar");
+    let found = registry.device(&foreign).await.expect("clause 4: nor is a foreign did");
+    assert_eq!(found, None, "clause 4: a foreign did has no record");
     let error = registry.set_status(&stranger, DeviceStatus::Suspended).await;
     let error = error.expect_err("clause 4: a stranger has no status");
     assert_eq!(error.kind(), ErrorKind::NotFound, "clause 4: {error}");

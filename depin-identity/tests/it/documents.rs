@@ -151,7 +151,7 @@ fn ten_thousand_keys_are_refused() {
         assert_eq!(read(&many(10_000)), Err(DocumentError::TooMany(member)));
         assert_eq!(read(&many(MAX_ENTRIES + 1)), Err(DocumentError::TooMany(member)));
     }
-    let methods: Vec<_> = (0..10_000).map(|i| method(&format!("#{i}"))).collect();
+    let methods = vec![method("#k"); 10_000];
     let document = json!({"id": "did:a:b", "verificationMethod": methods});
     assert_eq!(read(&document), Err(DocumentError::TooLong));
 }

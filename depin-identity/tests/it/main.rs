@@ -1,5 +1,7 @@
 //! Tests of `depin-identity` from outside.
 
 mod documents;
+#[cfg(feature = "evm")]
+mod evm;
 mod methods;
 mod vectors;

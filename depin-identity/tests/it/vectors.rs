@@ -57,8 +57,14 @@ fn did_keys_of_ed25519_are_the_published_ones() {
         let seed = seed_of(&case).unwrap();
         let device = SoftwareKey::from_bytes(Algorithm::EdDsa, &seed).unwrap();
         is_its_own_did_key(&did, device.public_key());
-        let base58 = case["verificationKeyPair"]["publicKeyBase58"].as_str().unwrap();
-        assert_eq!(bs58::decode(base58).into_vec().unwrap(), device.public_key().to_bytes());
+        let pair = &case["verificationKeyPair"];
+        match pair["publicKeyBase58"].as_str() {
+            Some(base58) => assert_eq!(
+                bs58::decode(base58).into_vec().unwrap(),
+                device.public_key().to_bytes()
+            ),
+            None => assert_eq!(key_of_jwk(&did, &pair["publicKeyJwk"]), *device.public_key()),
+        }
     }
 }
 
@@ -69,9 +75,16 @@ fn did_keys_of_p256_are_the_published_ones_and_larger_curves_are_refused() {
         let published = case["didDocument"].to_string();
         let read = from_json(published.as_bytes()).unwrap();
         if did.starts_with("did:key:zDn") {
-            let keys: Vec<_> = read.keys().collect();
-            assert_eq!(keys.len(), 1, "{did}");
-            is_its_own_did_key(&did, keys[0]);
+            // One case has no JWK but the base58 of an older document shape, which we leave out.
+            let base58 = case["didDocument"]["verificationMethod"][0]["publicKeyBase58"].as_str();
+            let key = match base58 {
+                Some(text) => {
+                    let point = bs58::decode(text).into_vec().unwrap();
+                    PublicKey::from_bytes(Algorithm::Es256, &point).unwrap()
+                }
+                None => read.keys().next().expect("a key of P-256").clone(),
+            };
+            is_its_own_did_key(&did, &key);
             known += 1;
         } else {
             assert_eq!(read.keys().count(), 0, "{did}");

@@ -1,0 +1,75 @@
+//! From the contract's errors to kinds that callers branch on, with the remedy.
+
+use depin_core::{Address, Did, Error, ErrorKind, registry::DeviceStatus};
+use depin_evm::{
+    Revert,
+    alloy::sol_types::SolInterface,
+    bindings::DeviceRegistry::{DeviceRegistryErrors as Refusal, InvalidStatus},
+};
+
+use super::read::status;
+
+/// What the caller wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish {
+    Status(DeviceStatus),
+    Other,
+}
+
+/// Gives a revert of the registry its kind and remedy; leaves other errors alone.
+pub(super) fn explain(error: Error, wish: Wish) -> Error {
+    use ErrorKind::{Conflict, Limit, NotFound, Rejected};
+    let refusal = Revert::of(&error).and_then(|revert| Refusal::abi_decode(revert.data()).ok());
+    let Some(refusal) = refusal else { return error };
+    let (kind, text) = match refusal {
+        Refusal::UnknownDevice(_) => (NotFound, "no such device in the registry; register it first"),
+        Refusal::AlreadyRegistered(_) => {
+            (Conflict, "the device is registered already; read its record")
+        }
+        Refusal::InvalidNonce(_) | Refusal::DetailsMismatch(_) => {
+            (Conflict, "the device changed meanwhile; read it and try again")
+        }
+        Refusal::InvalidStatus(_) => match wish {
+            Wish::Status(_) => (Rejected, "the device's status does not permit the change"),
+            Wish::Other => (Rejected, "the device is not active; resume it first"),
+        },
+        Refusal::SignatureExpired(_) => (Rejected, "the device's consent expired; ask it again"),
+        Refusal::KeyMismatch(_) | Refusal::InvalidDeviceSignature(_) => {
+            (Rejected, "the registry does not accept the device's signature")
+        }
+        Refusal::AccessControlUnauthorizedAccount(_) | Refusal::NotOwnerOrRegistrar(_) => {
+            (Rejected, "this account may not do that; grant it the registrar role")
+        }
+        Refusal::OwnershipCycle(_) | Refusal::ERC721InvalidReceiver(_) => {
+            (Rejected, "this address cannot own the device; name a person's or a contract's")
+        }
+        Refusal::DocumentURITooLong(_) => {
+            (Limit, "the document uri has more than 1024 bytes; shorten it")
+        }
+        _ => return error,
+    };
+    let reason = Revert::of(&error).map(ToString::to_string).unwrap_or_default();
+    Error::new(kind, text).with("reason", reason).source(error)
+}
+
+/// Whether a change of status failed because there was nothing to change.
+pub(super) fn is_so_already(error: &Error, wanted: DeviceStatus) -> bool {
+    let refusal = Revert::of(error).and_then(|revert| revert.decode::<InvalidStatus>());
+    refusal.is_some_and(|refusal| status(refusal.status).is_ok_and(|found| found == wanted))
+}
+
+pub(super) fn unknown(device: Address) -> Error {
+    Error::new(ErrorKind::NotFound, "no such device in the registry; register it first")
+        .with("device", device)
+}
+
+/// A DID that cannot be in this registry.
+pub(super) fn foreign(did: &Did, cause: Error) -> Error {
+    Error::new(ErrorKind::NotFound, "no such device in the registry, which names devices by did:io")
+        .with("did", did)
+        .source(cause)
+}
+
+pub(super) fn unknown_status() -> Error {
+    Error::new(ErrorKind::Unsupported, "the registry contract has no such status")
+}
