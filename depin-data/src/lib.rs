@@ -4,8 +4,12 @@
 pub mod audit;
 pub mod batch;
 pub mod epoch;
+pub mod ingest;
 pub mod log;
 pub mod merkle;
+pub mod outbox;
 pub mod quality;
+pub mod receipt;
+pub mod transport;
 
 pub use depin_core::{Error, ErrorKind, Result};

@@ -107,7 +107,7 @@ impl From<BatchError> for Error {
 /// Signs readings as the next batch of a device's chain.
 ///
 /// `previous` is the [hash](SignedBatch::hash) of the device's batch before, zero for the first. The
-/// `Outbox` keeps count of both.
+/// [`Outbox`](crate::outbox::Outbox) keeps count of both.
 ///
 /// # Errors
 /// [`ErrorKind::Limit`] for no readings or more than the format takes, [`ErrorKind::Malformed`] for a
@@ -156,6 +156,26 @@ fn open<'a>(bytes: &'a [u8], network: &NetworkId) -> Result<Envelope<'a>, BatchE
         return Err(BatchError::Bytes(bytes.len()));
     }
     Ok(Envelope::parse(bytes, network, PURPOSE)?)
+}
+
+/// Where a batch says it belongs in a chain, signature not checked: for a device's own store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) device: Did,
+    pub(crate) sequence: Sequence,
+    pub(crate) previous: B256,
+    pub(crate) readings: Vec<Reading>,
+}
+
+pub(crate) fn claim(bytes: &[u8], network: &NetworkId) -> Result<Claim, BatchError> {
+    let envelope = open(bytes, network)?;
+    let content = payload::decode(envelope.peek())?;
+    Ok(Claim {
+        device: envelope.signer().clone(),
+        sequence: content.sequence,
+        previous: content.previous,
+        readings: content.readings,
+    })
 }
 
 /// Checks batches that one key has signed: format, network, signature over the received bytes, root.

@@ -9,8 +9,12 @@ use depin_core::{
 };
 
 mod memory;
+#[cfg(feature = "redb")]
+mod redb;
 
-pub use memory::MemoryLog;
+pub use self::memory::MemoryLog;
+#[cfg(feature = "redb")]
+pub use self::redb::RedbLog;
 
 /// Whether a batch continues its device's chain, and what the log says when it does not.
 ///

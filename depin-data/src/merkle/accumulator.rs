@@ -60,7 +60,6 @@ impl Accumulator {
     }
 
     /// Continues a stream of `size` leaves whose complete subtrees have these roots, largest first.
-    #[cfg(feature = "redb")]
     pub(crate) fn resume(size: u64, peaks: Vec<B256>) -> Self {
         debug_assert_eq!(peaks.len(), size.count_ones() as usize);
         Self { size, peaks }

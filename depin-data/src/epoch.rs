@@ -1,1 +1,0 @@
-//! Epochs: ranges of the log, judged and sealed.

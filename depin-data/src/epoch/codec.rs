@@ -1,0 +1,132 @@
+//! The bytes of a record; the format is written down in the module above.
+
+use depin_core::{
+    Address, Algorithm, B256, Did, EpochId, NetworkId, PublicKey,
+    cbor::{self, Decoder, Encoder},
+};
+
+use super::{EpochError, EpochRecord, MAX_BYTES, MAX_CHECKS, MAX_DEVICES, Member};
+
+const TAG: &str = "depin epoch v1";
+const FIELDS: u64 = 10;
+
+pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
+    let hashes = 32 * (record.before.len() + record.leaves.len());
+    let mut bytes = Vec::with_capacity(512 + hashes + 160 * record.roster.len());
+    let mut e = Encoder::new(&mut bytes);
+    let mut write = || -> Result<(), cbor::encode::Error<core::convert::Infallible>> {
+        e.map(FIELDS)?.u8(0)?.str(TAG)?.u8(1)?.str(record.network.as_str())?;
+        e.u8(2)?.u64(record.epoch.value())?.u8(3)?.u64(record.first)?;
+        e.u8(4)?.bytes(&record.before.concat())?.u8(5)?.bytes(&record.leaves.concat())?;
+        e.u8(6)?.bytes(record.root.as_slice())?.u8(7)?.array(record.roster.len() as u64)?;
+        for member in &record.roster {
+            e.array(4)?.str(member.device.as_str())?.i64(member.key.algorithm().cose())?;
+            e.bytes(&member.key.to_bytes())?.bytes(member.beneficiary.as_slice())?;
+        }
+        e.u8(8)?.array(record.checks.len() as u64)?;
+        for check in &record.checks {
+            e.str(check)?;
+        }
+        e.u8(9)?.str(&record.policy)?;
+        Ok(())
+    };
+    let written = write().is_ok();
+    debug_assert!(written, "writing to a vector cannot fail");
+    bytes
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(EpochError::Limit("bytes"));
+    }
+    cbor::check(bytes)?;
+    let mut d = Decoder::new(bytes);
+    if d.map().ok().flatten() != Some(FIELDS) {
+        return Err(EpochError::Format("it is a map of ten entries"));
+    }
+    key(&mut d, 0)?;
+    if d.str().ok() != Some(TAG) {
+        return Err(EpochError::Format("it is not tagged as an epoch of version 1"));
+    }
+    key(&mut d, 1)?;
+    let network = d.str().ok().and_then(|name| NetworkId::parse(name).ok());
+    let network = network.ok_or(EpochError::Format("the network has no valid name"))?;
+    key(&mut d, 2)?;
+    let epoch = number(&mut d)?;
+    key(&mut d, 3)?;
+    let first = number(&mut d)?;
+    key(&mut d, 4)?;
+    let before = hashes(&mut d)?;
+    key(&mut d, 5)?;
+    let leaves = hashes(&mut d)?;
+    key(&mut d, 6)?;
+    let root = d.bytes().ok().and_then(|root| B256::try_from(root).ok());
+    let root = root.ok_or(EpochError::Format("the root is 32 bytes"))?;
+    key(&mut d, 7)?;
+    let roster = list(&mut d, MAX_DEVICES, "devices", member)?;
+    key(&mut d, 8)?;
+    let checks = list(&mut d, MAX_CHECKS, "checks", text)?;
+    key(&mut d, 9)?;
+    let policy = text(&mut d)?;
+    Ok(EpochRecord {
+        network,
+        epoch: EpochId::new(epoch),
+        first,
+        before,
+        leaves,
+        root,
+        roster,
+        checks,
+        policy,
+    })
+}
+
+fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), EpochError> {
+    let found = d.u8().is_ok_and(|found| found == expected);
+    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 9"))
+}
+
+fn number(d: &mut Decoder<'_>) -> Result<u64, EpochError> {
+    d.u64().map_err(|_| EpochError::Format("epoch and first are unsigned integers"))
+}
+
+fn text(d: &mut Decoder<'_>) -> Result<String, EpochError> {
+    d.str().map(Into::into).map_err(|_| EpochError::Format("names are texts"))
+}
+
+fn hashes(d: &mut Decoder<'_>) -> Result<Vec<B256>, EpochError> {
+    let shape = EpochError::Format("hashes are 32 bytes each");
+    let Ok(bytes) = d.bytes() else { return Err(shape) };
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    if rest.is_empty() { Ok(hashes.iter().map(B256::from).collect()) } else { Err(shape) }
+}
+
+fn list<T>(
+    d: &mut Decoder<'_>,
+    most: usize,
+    what: &'static str,
+    mut item: impl FnMut(&mut Decoder<'_>) -> Result<T, EpochError>,
+) -> Result<Vec<T>, EpochError> {
+    let count = d.array().ok().flatten().and_then(|count| usize::try_from(count).ok());
+    let count = count.ok_or(EpochError::Format("devices and checks are lists"))?;
+    if count > most {
+        return Err(EpochError::Limit(what));
+    }
+    (0..count).map(|_| item(d)).collect()
+}
+
+fn member(d: &mut Decoder<'_>) -> Result<Member, EpochError> {
+    const SHAPE: EpochError =
+        EpochError::Format("a device is did, algorithm, key and beneficiary, all valid");
+    if d.array().ok().flatten() != Some(4) {
+        return Err(SHAPE);
+    }
+    let device = d.str().ok().and_then(|did| Did::parse(did).ok()).ok_or(SHAPE)?;
+    let algorithm = d.i64().ok().and_then(Algorithm::from_cose).ok_or(SHAPE)?;
+    let key = d.bytes().ok().and_then(|key| PublicKey::from_bytes(algorithm, key).ok());
+    let beneficiary = d.bytes().ok().and_then(|bytes| Address::try_from(bytes).ok());
+    match (key, beneficiary) {
+        (Some(key), Some(beneficiary)) => Ok(Member { device, key, beneficiary }),
+        _ => Err(SHAPE),
+    }
+}

@@ -1,0 +1,163 @@
+//! From a range of the log to a record.
+
+use std::{collections::BTreeSet, ops::Range};
+
+use depin_core::{
+    B256, Did, EpochId, Error, ErrorKind, NetworkId, Result,
+    log::{BatchLog, LogEntry},
+};
+
+use super::{EpochError, EpochRecord, MAX_BATCHES, MAX_BYTES, Member, codec};
+use crate::{
+    audit::PAGE,
+    batch::claimed_signer,
+    merkle::{Accumulator, leaf_hash, node_hash},
+};
+
+/// A range of the log that is about to become an epoch: what is missing is who the devices are.
+///
+/// Reading it keeps 32 bytes per batch and the DIDs, not the batches.
+///
+/// ```
+/// use depin_core::{Address, Algorithm, B256, Decimal, EpochId, NetworkId, Reading, Sequence, Signer,
+///     SoftwareKey, Timestamp, log::{BatchLog, NewBatch}, reading::Quantity};
+/// use depin_data::{batch, epoch::{EpochDraft, Member, score}, log::MemoryLog};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> depin_data::Result<()> {
+/// let (log, network) = (MemoryLog::new(), NetworkId::parse("climate")?);
+/// let (key, device) = (SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]), "did:example:a".parse()?);
+/// let (now, start) = (Timestamp::from_secs(60), Sequence::new(0));
+/// let reading = Reading::new(Quantity::new("temperature", "Cel"), Decimal::from(5), now);
+/// let batch = batch::seal(&key, &device, &network, start, B256::ZERO, &[reading])?;
+/// let new = NewBatch { device, sequence: start, previous: B256::ZERO, received: now, batch };
+/// log.append(new).await?;
+///
+/// let draft = EpochDraft::read(&log, &network, EpochId::new(0), 0..1).await?;
+/// let member = |device: &depin_core::Did| Member {
+///     device: device.clone(),
+///     key: key.public_key().clone(),
+///     beneficiary: Address::repeat_byte(7),
+/// };
+/// let roster = draft.devices().map(member).collect();
+/// let record = draft.close(roster, Vec::new(), "pro-rata")?;
+/// let scored = score(&log, &record, &[]).await?;
+/// assert_eq!(scored.contributions.entries[0].score, 1);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct EpochDraft {
+    network: NetworkId,
+    epoch: EpochId,
+    first: u64,
+    before: Vec<B256>,
+    leaves: Vec<B256>,
+    root: B256,
+    devices: BTreeSet<Did>,
+}
+
+impl EpochDraft {
+    /// Reads a range of the log; `0..0` and other empty ranges make epochs in which nobody worked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] past [`MAX_BATCHES`], [`ErrorKind::NotFound`] when the range passes the end
+    /// of the log, [`ErrorKind::Corrupt`] when its batches do not lead to its root.
+    pub async fn read(
+        log: &dyn BatchLog,
+        network: &NetworkId,
+        epoch: EpochId,
+        range: Range<u64>,
+    ) -> Result<Self> {
+        let Range { start: first, end } = range;
+        let length = end.checked_sub(first).filter(|length| *length <= MAX_BATCHES);
+        let length = length.ok_or(EpochError::Limit("batches"))?;
+        let root = log.root(end).await?;
+        let before = peaks(log, first).await?;
+        let mut tree = Accumulator::resume(first, before.clone());
+        let mut leaves = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        let mut devices = BTreeSet::new();
+        let mut index = first;
+        while index < end {
+            let limit = usize::try_from(end - index).unwrap_or(PAGE).min(PAGE);
+            let entries = log.read(index, limit).await?;
+            if entries.is_empty() {
+                return Err(damaged(index));
+            }
+            for entry in entries.iter().take(limit) {
+                let leaf = leaf_hash(entry.batch.as_bytes());
+                tree.push(leaf);
+                leaves.push(leaf);
+                devices.insert(claimed_signer(entry.batch.as_bytes(), network)?);
+                index += 1;
+            }
+        }
+        if tree.root() != root {
+            return Err(damaged(first));
+        }
+        Ok(Self { network: network.clone(), epoch, first, before, leaves, root, devices })
+    }
+
+    /// The devices that sent something, by DID: the roster has to name them all.
+    pub fn devices(&self) -> impl ExactSizeIterator<Item = &Did> {
+        self.devices.iter()
+    }
+
+    /// Number of batches.
+    pub const fn batches(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Completes the record with the roster, the names of the checks and the name of the policy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when a device is missing in the roster, [`ErrorKind::Malformed`] when one
+    /// is listed twice, [`ErrorKind::Limit`] when something is too large for a record.
+    pub fn close(
+        self,
+        mut roster: Vec<Member>,
+        checks: Vec<String>,
+        policy: impl Into<String>,
+    ) -> Result<EpochRecord> {
+        roster.sort_by(|a, b| a.device.cmp(&b.device));
+        let record = EpochRecord {
+            network: self.network,
+            epoch: self.epoch,
+            first: self.first,
+            before: self.before,
+            leaves: self.leaves,
+            root: self.root,
+            roster,
+            checks,
+            policy: policy.into(),
+        };
+        record.validate()?;
+        if let Some(missing) = self.devices.iter().find(|device| record.member(device).is_none()) {
+            let message = "a device sent batches in the epoch and is not in its roster";
+            return Err(Error::new(ErrorKind::NotFound, message).with("did", missing));
+        }
+        if codec::encode(&record).len() > MAX_BYTES {
+            return Err(EpochError::Limit("bytes").into());
+        }
+        Ok(record)
+    }
+}
+
+/// Roots of the complete subtrees of the log's first `size` batches, largest first.
+async fn peaks(log: &dyn BatchLog, size: u64) -> Result<Vec<B256>> {
+    let Some(last) = size.checked_sub(1) else { return Ok(Vec::new()) };
+    let entries = log.read(last, 1).await?;
+    let Some(LogEntry { batch, .. }) = entries.first() else { return Err(damaged(last)) };
+    // The siblings of the last leaf on its way up are the complete subtrees before it, smallest first.
+    let mut peaks = log.inclusion(last, size).await?;
+    peaks.reverse();
+    let mut node = leaf_hash(batch.as_bytes());
+    for _ in 0..last.trailing_ones() {
+        let left = peaks.pop().ok_or_else(|| damaged(last))?;
+        node = node_hash(&left, &node);
+    }
+    peaks.push(node);
+    if peaks.len() == size.count_ones() as usize { Ok(peaks) } else { Err(damaged(last)) }
+}
+
+fn damaged(index: u64) -> Error {
+    Error::new(ErrorKind::Corrupt, "the log's batches do not lead to its root").with("index", index)
+}

@@ -1,0 +1,262 @@
+//! Epochs: ranges of the log, sealed in a record and scored.
+//!
+//! An [`EpochRecord`] is everything that decides an epoch apart from the batches themselves: the range
+//! of the log, the hash of every batch in it, who signed and who is paid for it, the quality checks and
+//! the reward policy. Its SHA-256, the manifest, goes on chain beside the reward root. With the record
+//! and a copy of the batches from anybody, everybody computes the same [`Scored`] epoch, and a copy that
+//! differs anywhere is told which batch it is ([`audit`](crate::audit)).
+//!
+//! # The bytes
+//!
+//! Deterministic CBOR, one encoding per record:
+//!
+//! ```text
+//! record = {
+//!   0: "depin epoch v1"
+//!   1: tstr                   network
+//!   2: uint                   epoch
+//!   3: uint                   first, the index of the first batch in the log
+//!   4: bstr                   roots of the complete subtrees of the log's first `first` batches, largest
+//!                             first, 32 bytes for each set bit of `first`
+//!   5: bstr                   RFC 9162 leaf hashes of the epoch's batches, 32 bytes each, at most 2^22;
+//!                             so the epoch ends before index `first` + their number
+//!   6: bstr .size 32          RFC 9162 root of the log at the end of the epoch
+//!   7: [* [did tstr, alg int, key bstr, beneficiary bstr .size 20]]
+//!                             at most 1,000,000 devices by rising DID; alg as in COSE, keys compressed
+//!   8: [* tstr]               names of at most 256 quality checks, in the order of their findings
+//!   9: tstr                   name of the reward policy
+//! }
+//! ```
+//!
+//! The hashes in 4 and 5 lead to the root in 6, so a record that parses is consistent in itself, and the
+//! records of a network can be chained with [`EpochRecord::follows`] without any batch.
+
+use std::ops::Range;
+
+use depin_core::{
+    Address, B256, Did, EpochId, Error, ErrorKind, NetworkId, PublicKey, Result, cbor::CborError,
+};
+use sha2::{Digest, Sha256};
+
+use crate::merkle::Accumulator;
+
+mod codec;
+mod draft;
+mod score;
+
+pub(crate) use score::{Chains, judge};
+
+pub use draft::EpochDraft;
+pub use score::{Scored, score};
+
+/// Most batches in an epoch.
+pub const MAX_BATCHES: u64 = 1 << 22;
+/// Most devices in an epoch.
+pub const MAX_DEVICES: usize = 1_000_000;
+/// Most quality checks.
+pub const MAX_CHECKS: usize = 256;
+/// Longest name of a check or policy in bytes.
+pub const MAX_NAME: usize = 4096;
+/// Longest record in bytes.
+pub const MAX_BYTES: usize = 1 << 29;
+
+/// Why bytes are no record of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EpochError {
+    /// More bytes, batches, devices, checks or characters than a record may have.
+    #[error("the record has too many {0}; close shorter epochs")]
+    Limit(&'static str),
+    /// Not deterministic CBOR.
+    #[error("the record is not deterministic cbor: {0}")]
+    Encoding(#[from] CborError),
+    /// Not the one encoding of a record.
+    #[error("the record breaks its format: {0}")]
+    Format(&'static str),
+    /// The hashes of the batches do not lead to the root of the log.
+    #[error("the hashes of the batches do not lead to the root of the log")]
+    Root,
+}
+
+impl From<EpochError> for Error {
+    fn from(error: EpochError) -> Self {
+        let kind = match &error {
+            EpochError::Limit(_) => ErrorKind::Limit,
+            EpochError::Root => ErrorKind::Rejected,
+            _ => ErrorKind::Malformed,
+        };
+        Self::new(kind, format!("{error}")).source(error)
+    }
+}
+
+/// A device that takes part in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The device.
+    pub device: Did,
+    /// The key that its batches are signed with.
+    pub key: PublicKey,
+    /// Who is paid for it.
+    pub beneficiary: Address,
+}
+
+/// Everything that decides an epoch, apart from the bytes of its batches.
+///
+/// Made by [`EpochDraft::close`] or parsed; the module describes the bytes.
+///
+/// ```
+/// use depin_core::{B256, Bytes, EpochId, NetworkId, log::BatchLog};
+/// use depin_data::{epoch::{EpochDraft, EpochRecord}, log::MemoryLog};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> depin_data::Result<()> {
+/// let (log, network) = (MemoryLog::new(), NetworkId::parse("climate")?);
+/// let draft = EpochDraft::read(&log, &network, EpochId::new(0), 0..0).await?;
+/// let record = draft.close(Vec::new(), Vec::new(), "pro-rata")?;
+/// let bytes = record.to_bytes();
+/// log.seal(record.epoch(), Bytes::from(bytes.clone())).await?;
+/// assert_eq!(EpochRecord::parse(&bytes)?, record);
+/// assert_ne!(record.manifest(), B256::ZERO);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochRecord {
+    network: NetworkId,
+    epoch: EpochId,
+    first: u64,
+    before: Vec<B256>,
+    leaves: Vec<B256>,
+    root: B256,
+    roster: Vec<Member>,
+    checks: Vec<String>,
+    policy: String,
+}
+
+impl EpochRecord {
+    /// Parses a record.
+    ///
+    /// # Errors
+    /// Says what is wrong with the bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EpochError> {
+        let record = codec::decode(bytes)?;
+        record.validate()?;
+        // Keys have several encodings; a record has one.
+        if codec::encode(&record) == bytes {
+            Ok(record)
+        } else {
+            Err(EpochError::Format("a key is not compressed"))
+        }
+    }
+
+    /// The bytes, one encoding per record.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// SHA-256 of the bytes: what goes on chain.
+    pub fn manifest(&self) -> B256 {
+        B256::new(Sha256::digest(self.to_bytes()).into())
+    }
+
+    /// The network.
+    pub const fn network(&self) -> &NetworkId {
+        &self.network
+    }
+
+    /// The epoch.
+    pub const fn epoch(&self) -> EpochId {
+        self.epoch
+    }
+
+    /// The indices of its batches in the log.
+    pub fn range(&self) -> Range<u64> {
+        self.first..self.first.saturating_add(self.leaves.len() as u64)
+    }
+
+    /// RFC 9162 root of the log at the end of the range.
+    pub const fn root(&self) -> B256 {
+        self.root
+    }
+
+    /// RFC 9162 root of the log before the range.
+    pub fn root_before(&self) -> B256 {
+        self.accumulator().root()
+    }
+
+    /// RFC 9162 leaf hashes of its batches, in order.
+    pub fn leaves(&self) -> &[B256] {
+        &self.leaves
+    }
+
+    /// The devices that take part, by DID.
+    pub fn roster(&self) -> &[Member] {
+        &self.roster
+    }
+
+    /// The entry of a device.
+    pub fn member(&self, device: &Did) -> Option<&Member> {
+        let found = self.roster.binary_search_by(|member| member.device.cmp(device));
+        self.roster.get(found.ok()?)
+    }
+
+    /// Names of the quality checks.
+    pub fn checks(&self) -> &[String] {
+        &self.checks
+    }
+
+    /// Name of the reward policy.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// Checks that this epoch begins where `previous` ended, in the same network and the same log: then
+    /// no batch fell between them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`] when it does not.
+    pub fn follows(&self, previous: &Self) -> Result<()> {
+        let continues = self.network == previous.network
+            && self.epoch > previous.epoch
+            && self.first == previous.range().end
+            && self.root_before() == previous.root;
+        if continues {
+            return Ok(());
+        }
+        let message = "the epoch does not begin where the one before it ended";
+        Err(Error::new(ErrorKind::Rejected, message)
+            .with("epoch", self.epoch)
+            .with("previous", previous.epoch))
+    }
+
+    /// The log before the range.
+    fn accumulator(&self) -> Accumulator {
+        Accumulator::resume(self.first, self.before.clone())
+    }
+
+    /// What must hold in every record, however it was made.
+    fn validate(&self) -> Result<(), EpochError> {
+        let name_fits = |name: &String| name.len() <= MAX_NAME;
+        if self.leaves.len() as u64 > MAX_BATCHES {
+            return Err(EpochError::Limit("batches"));
+        }
+        if self.roster.len() > MAX_DEVICES {
+            return Err(EpochError::Limit("devices"));
+        }
+        if self.checks.len() > MAX_CHECKS {
+            return Err(EpochError::Limit("checks"));
+        }
+        if !self.checks.iter().all(name_fits) || !name_fits(&self.policy) {
+            return Err(EpochError::Limit("characters in a name"));
+        }
+        if self.before.len() != self.first.count_ones() as usize
+            || self.first.checked_add(MAX_BATCHES).is_none()
+        {
+            return Err(EpochError::Format("it lacks the log before its first batch"));
+        }
+        if !self.roster.is_sorted_by(|a, b| a.device < b.device) {
+            return Err(EpochError::Format("devices are not ordered by did, or repeat"));
+        }
+        let mut log = self.accumulator();
+        self.leaves.iter().for_each(|leaf| log.push(*leaf));
+        if log.root() == self.root { Ok(()) } else { Err(EpochError::Root) }
+    }
+}

@@ -1,0 +1,121 @@
+//! From verified batches to contributions: the only place where they become [`Verified`].
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use depin_core::{
+    B256, Batch, Did, Error, ErrorKind, Result, Unverified, Verified, Verifier,
+    log::BatchLog,
+    quality::{Contribution, Contributions, Finding, QualityCheck},
+};
+
+use super::EpochRecord;
+use crate::audit::{self, AuditError};
+
+/// What came out of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Scored {
+    /// One entry per device of the roster.
+    pub contributions: Verified<Contributions>,
+    /// Why points were lost: by device, then in chain order.
+    pub findings: Vec<Finding>,
+}
+
+/// Scores the batches that `record` names: every signature is verified again over the stored bytes.
+///
+/// The same as [`audit::replay`], over one's own log.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] when the log does not hold what the record says, [`ErrorKind::Config`] when
+/// the checks are not those of the record.
+pub async fn score(
+    log: &dyn BatchLog,
+    record: &EpochRecord,
+    checks: &[Arc<dyn QualityCheck>],
+) -> Result<Scored> {
+    Ok(audit::replay(log, record, checks).await?)
+}
+
+/// The batches of each device, in chain order.
+pub(crate) type Chains = BTreeMap<Did, Vec<Verified<Batch>>>;
+
+/// Judges all chains of an epoch.
+pub(crate) fn judge(
+    record: &EpochRecord,
+    checks: &[Arc<dyn QualityCheck>],
+    chains: Chains,
+) -> Result<Scored, AuditError> {
+    let mut findings = Vec::new();
+    for batches in chains.values() {
+        findings.extend(inspect(checks, batches)?);
+    }
+    let flagged = findings.iter().map(|finding| (finding.batch, finding.reading)).collect();
+    let contributions = Unverified::new(chains).verify(&Judge { record, flagged })?;
+    Ok(Scored { contributions, findings })
+}
+
+/// The findings of all checks on one device, in chain order.
+fn inspect(
+    checks: &[Arc<dyn QualityCheck>],
+    batches: &[Verified<Batch>],
+) -> Result<Vec<Finding>, AuditError> {
+    let given: Vec<&Verified<Batch>> = batches.iter().collect();
+    let places: HashMap<B256, (usize, usize)> = (0..)
+        .zip(batches)
+        .map(|(position, batch)| (batch.hash, (position, batch.readings.len())))
+        .collect();
+    let mut findings = Vec::new();
+    for check in checks {
+        for finding in check.inspect(&given) {
+            let place = places.get(&finding.batch);
+            let Some((position, _)) = place.filter(|(_, length)| finding.reading < *length) else {
+                return Err(AuditError::Check { name: check.name() });
+            };
+            findings.push(((*position, finding.reading), finding));
+        }
+    }
+    findings.sort_by_key(|(place, _)| *place);
+    Ok(findings.into_iter().map(|(_, finding)| finding).collect())
+}
+
+/// Counts what verified batches are worth.
+struct Judge<'a> {
+    record: &'a EpochRecord,
+    /// Batch and position of every reading that a finding names.
+    flagged: HashSet<(B256, usize)>,
+}
+
+impl Verifier<Chains> for Judge<'_> {
+    type Output = Contributions;
+    type Error = Error;
+
+    fn check(&self, chains: &Chains) -> Result<Contributions> {
+        let mut entries = Vec::with_capacity(self.record.roster().len());
+        for member in self.record.roster() {
+            let batches = chains.get(&member.device).map_or(&[][..], Vec::as_slice);
+            let readings = batches.iter().map(|batch| batch.readings.len() as u64).sum();
+            let lost = batches.iter().map(|batch| self.lost(batch)).sum();
+            entries.push(Contribution {
+                device: member.device.clone(),
+                beneficiary: member.beneficiary,
+                readings,
+                score: readings.checked_sub(lost).ok_or_else(miscounted)?,
+            });
+        }
+        Ok(Contributions { epoch: self.record.epoch(), entries })
+    }
+}
+
+impl Judge<'_> {
+    fn lost(&self, batch: &Batch) -> u64 {
+        let flagged = |reading: &usize| self.flagged.contains(&(batch.hash, *reading));
+        (0..batch.readings.len()).filter(flagged).count() as u64
+    }
+}
+
+fn miscounted() -> Error {
+    Error::new(ErrorKind::Corrupt, "more readings lost their point than there are")
+}

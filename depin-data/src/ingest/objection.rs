@@ -1,0 +1,89 @@
+//! Why a batch is not taken, before it becomes a refusal.
+
+use std::fmt;
+
+use depin_core::{
+    B256, Did, Error, ErrorKind, Result, Sequence,
+    registry::{DeviceRecord, DeviceStatus},
+    transport::RefusalCode,
+};
+
+/// The end of the way for a batch.
+pub(super) enum Stop {
+    /// The batch is at fault.
+    Refuse(Objection),
+    /// We are at fault, and know nothing about the batch.
+    Fail(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Fail(error)
+    }
+}
+
+impl From<Objection> for Stop {
+    fn from(objection: Objection) -> Self {
+        Self::Refuse(objection)
+    }
+}
+
+pub(super) struct Objection {
+    pub(super) code: RefusalCode,
+    pub(super) detail: String,
+    pub(super) device: Option<Did>,
+    /// Whether the device has certainly signed the batch.
+    pub(super) proven: bool,
+}
+
+impl Objection {
+    pub(super) fn unproven(code: RefusalCode, why: impl fmt::Display, did: Option<&Did>) -> Self {
+        Self { code, detail: why.to_string(), device: did.cloned(), proven: false }
+    }
+
+    pub(super) fn proven(code: RefusalCode, detail: String, did: &Did) -> Self {
+        Self { code, detail, device: Some(did.clone()), proven: true }
+    }
+
+    pub(super) fn not_active(did: &Did, status: DeviceStatus) -> Self {
+        let standing = match status {
+            DeviceStatus::Revoked => "revoked",
+            _ => "suspended",
+        };
+        let why = format!("the device is {standing}; its owner can say why");
+        Self::unproven(RefusalCode::NotActive, why, Some(did))
+    }
+
+    pub(super) fn fork(did: &Did, sequence: Sequence, there: B256) -> Self {
+        let detail = format!("batch {sequence} does not continue the chain, which holds {there}");
+        Self::proven(RefusalCode::Fork, detail, did)
+    }
+
+    pub(super) fn gap(did: &Did, sequence: Sequence, next: Sequence) -> Self {
+        let detail = format!("batch {sequence} came before batch {next}; send that first");
+        Self::proven(RefusalCode::SequenceGap, detail, did)
+    }
+}
+
+/// The record a registry has under exactly this DID. A name that the registry cannot read is one that it
+/// never registered; a second spelling of a registered name would be a second chain for one device.
+pub(super) fn registered(
+    did: &Did,
+    answer: Result<Option<DeviceRecord>>,
+) -> Result<DeviceRecord, Stop> {
+    let why = match answer {
+        Ok(Some(record)) if record.did == *did => return Ok(record),
+        Ok(Some(record)) => format!("the device is registered as {}; sign as that", record.did),
+        Ok(None) => "the device is not registered in this network; enrol it first".into(),
+        Err(error) => match error.kind() {
+            ErrorKind::Malformed | ErrorKind::Unsupported | ErrorKind::NotFound => {
+                format!("the registry does not know such names: {error}")
+            }
+            _ => {
+                let why = "the device registry does not answer; send the batch again later";
+                return Err(Error::unavailable(why).source(error).into());
+            }
+        },
+    };
+    Err(Objection::unproven(RefusalCode::NotRegistered, why, Some(did)).into())
+}

@@ -1,0 +1,210 @@
+//! A log in one file that acknowledges only what survives power loss.
+//!
+//! Appends wait in a queue; one thread takes all that wait, writes them in one transaction and flushes
+//! once, so a flush is shared by everyone who waited for the one before (group commit). The file is a
+//! redb database: entries and refusals by position, complete tree nodes by the leaf that completed them,
+//! chains by device and sequence, sealed epochs by number.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender, TrySendError},
+    },
+    thread::JoinHandle,
+};
+
+use async_trait::async_trait;
+use depin_core::{
+    B256, Bytes, Did, EpochId, Error, ErrorKind, Result, SignedBatch, Timestamp,
+    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
+};
+use redb::ReadableTableMetadata;
+use tokio::sync::oneshot;
+
+use self::{
+    store::{CHAINS, ENTRIES, EPOCHS, Place, REFUSALS, Store, failed, node_in, tip_in},
+    writer::{Job, Reply},
+};
+use super::{past_the_end, sealed_otherwise};
+use crate::merkle::path;
+
+mod refusal;
+mod store;
+mod writer;
+
+/// Most appends that may wait for the disk.
+const QUEUE: usize = 4096;
+
+/// A [`BatchLog`] in one file, with group commit.
+///
+/// Writes never block the caller's thread: they wait for the writer thread without holding it. Reads run
+/// on the caller's thread, usually from the page cache. One process at a time may hold the file. When
+/// the disk fails or is full, calls answer [`ErrorKind::Unavailable`], nothing is acknowledged, and the
+/// file is opened again before the next use, so that the log goes on when the disk does.
+///
+/// ```
+/// use depin_core::log::BatchLog;
+/// use depin_data::log::RedbLog;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> depin_data::Result<()> {
+/// let log = RedbLog::open_in_memory()?;
+/// assert_eq!(log.head().await?.size, 0);
+/// # Ok(()) }
+/// ```
+pub struct RedbLog {
+    store: Arc<Store>,
+    jobs: Option<SyncSender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl RedbLog {
+    /// Opens the file, or creates it. After a crash this repairs it; in any case the checksum of every
+    /// page is verified, so the time grows with the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when another process holds the file, [`ErrorKind::Corrupt`] when it is
+    /// damaged or no log, [`ErrorKind::Unsupported`] for a log of another format,
+    /// [`ErrorKind::Unavailable`] when the disk does not let us.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::start(Place::File(path.as_ref().to_owned()))
+    }
+
+    /// The same log in memory, for tests.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in_memory() -> Result<Self> {
+        Self::start(Place::Memory)
+    }
+
+    fn start(place: Place) -> Result<Self> {
+        let store = Arc::new(Store::open(place)?);
+        let (jobs, queue) = mpsc::sync_channel(QUEUE);
+        let theirs = Arc::clone(&store);
+        let writer = std::thread::Builder::new()
+            .name("depin-log".into())
+            .spawn(move || writer::run(&theirs, &queue))
+            .map_err(|e| Error::unavailable("the log's writer thread cannot start").source(e))?;
+        Ok(Self { store, jobs: Some(jobs), writer: Some(writer) })
+    }
+
+    /// Hands a job to the writer and waits for the commit that holds it.
+    async fn submit(&self, job: impl FnOnce(Reply) -> Job) -> Result<writer::Outcome> {
+        let stopped = || Error::unavailable("the log's writer has stopped; open the log again");
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.try_send(job(reply)).map_err(|error| match error {
+            TrySendError::Full(_) => Error::unavailable("the log is busy; try again"),
+            TrySendError::Disconnected(_) => stopped(),
+        })?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for RedbLog {
+    /// Waits for what was queued, so that the file is free when the log is gone.
+    fn drop(&mut self) {
+        self.jobs = None;
+        let _ = self.writer.take().map(JoinHandle::join);
+    }
+}
+
+impl fmt::Debug for RedbLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedbLog({:?})", self.store.place())
+    }
+}
+
+fn impossible() -> Error {
+    Error::new(ErrorKind::Corrupt, "the log's writer answered another question")
+}
+
+#[async_trait]
+impl BatchLog for RedbLog {
+    async fn append(&self, batch: NewBatch) -> Result<Append> {
+        match self.submit(|reply| Job::append(batch, reply)).await? {
+            writer::Outcome::Append(append) => Ok(append),
+            _ => Err(impossible()),
+        }
+    }
+
+    async fn head(&self) -> Result<TreeHead> {
+        self.store.read(|tables| {
+            let size = tables.open_table(ENTRIES).map_err(failed)?.len().map_err(failed)?;
+            Ok(TreeHead { size, root: path::root(size, node_in(tables)?)? })
+        })
+    }
+
+    async fn root(&self, size: u64) -> Result<B256> {
+        self.store.read(|tables| {
+            let end = tables.open_table(ENTRIES).map_err(failed)?.len().map_err(failed)?;
+            if size > end {
+                return Err(past_the_end());
+            }
+            path::root(size, node_in(tables)?)
+        })
+    }
+
+    async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
+        self.store.read(|tables| {
+            let end = tables.open_table(ENTRIES).map_err(failed)?.len().map_err(failed)?;
+            if index >= size || size > end {
+                return Err(past_the_end());
+            }
+            path::inclusion(index, size, node_in(tables)?)
+        })
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
+        self.store.read(|tables| {
+            let entries = tables.open_table(ENTRIES).map_err(failed)?;
+            let range = entries.range(from..).map_err(failed)?.take(limit);
+            range
+                .map(|row| {
+                    let (index, value) = row.map_err(failed)?;
+                    let (received, bytes) = value.value();
+                    Ok(LogEntry {
+                        index: index.value(),
+                        received: Timestamp::from_millis(received),
+                        batch: SignedBatch::new(bytes.to_vec()),
+                    })
+                })
+                .collect()
+        })
+    }
+
+    async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        self.store.read(|tables| tip_in(&tables.open_table(CHAINS).map_err(failed)?, device))
+    }
+
+    async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
+        let record = refusal::encode(&refused)?;
+        self.submit(|reply| Job::Refuse { record, reply }).await.map(|_| ())
+    }
+
+    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
+        self.store.read(|tables| {
+            let refusals = tables.open_table(REFUSALS).map_err(failed)?;
+            let range = refusals.range(from..).map_err(failed)?.take(limit);
+            range.map(|row| refusal::decode(row.map_err(failed)?.1.value())).collect()
+        })
+    }
+
+    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
+        match self.submit(|reply| Job::Seal { epoch, record, reply }).await? {
+            writer::Outcome::Done => Ok(()),
+            writer::Outcome::Conflict => Err(sealed_otherwise().with("epoch", epoch)),
+            writer::Outcome::Append(_) => Err(impossible()),
+        }
+    }
+
+    async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
+        self.store.read(|tables| {
+            let epochs = tables.open_table(EPOCHS).map_err(failed)?;
+            let record = epochs.get(epoch.value()).map_err(failed)?;
+            Ok(record.map(|record| record.value().to_vec().into()))
+        })
+    }
+}
