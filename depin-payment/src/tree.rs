@@ -6,7 +6,7 @@
 //! order. Contracts check proofs with OpenZeppelin's `MerkleProof`; JavaScript builds the same root with
 //! `@openzeppelin/merkle-tree`. A tree of n accounts costs 3n - 1 hashes and 124 bytes per account.
 
-use alloy_primitives::keccak256_uncached;
+use alloy_primitives::{KECCAK256_EMPTY, keccak256_uncached};
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result};
 
 /// Longest proof that [`verify`] looks at: twice what a tree over [`RewardTree::MAX_LEN`] accounts needs.
@@ -75,9 +75,10 @@ impl RewardTree {
         Ok(Self { rows, positions, nodes })
     }
 
-    /// The root; zero when the tree is empty, which is the hash of nothing and has no proofs.
+    /// The root. An empty tree has the hash of no bytes, which no leaf or node can have, so that an epoch
+    /// in which nobody has earned anything yet can be published like any other.
     pub fn root(&self) -> B256 {
-        self.nodes.first().copied().unwrap_or_default()
+        self.nodes.first().copied().unwrap_or(KECCAK256_EMPTY)
     }
 
     /// Number of accounts.
@@ -148,7 +149,7 @@ pub fn leaf(account: Address, cumulative: Amount) -> B256 {
 
 /// Whether a claim leads to `root`, as OpenZeppelin's `MerkleProof` decides it.
 ///
-/// The zero root of an empty tree admits nothing, and neither does a proof of more than 64 nodes.
+/// The root of an empty tree admits nothing, and neither does a proof of more than 64 nodes.
 pub fn verify(root: B256, claim: &Claim) -> bool {
     let leaf = leaf(claim.account, claim.cumulative);
     let reached = claim.proof.iter().fold(leaf, |node, sibling| pair(&node, sibling));

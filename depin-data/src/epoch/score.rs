@@ -20,8 +20,8 @@ use crate::audit::{self, AuditError};
 pub struct Scored {
     /// One entry per device of the roster.
     pub contributions: Verified<Contributions>,
-    /// Why points were lost: by device, then in chain order.
-    pub findings: Vec<Finding>,
+    /// Why points were lost, and whose: by device, then in chain order.
+    pub findings: Vec<(Did, Finding)>,
 }
 
 /// Scores the batches that `record` names: every signature is verified again over the stored bytes.
@@ -49,10 +49,11 @@ pub(crate) fn judge(
     chains: Chains,
 ) -> Result<Scored, AuditError> {
     let mut findings = Vec::new();
-    for batches in chains.values() {
-        findings.extend(inspect(checks, batches)?);
+    for (device, batches) in &chains {
+        let found = inspect(checks, batches)?;
+        findings.extend(found.into_iter().map(|finding| (device.clone(), finding)));
     }
-    let flagged = findings.iter().map(|finding| (finding.batch, finding.reading)).collect();
+    let flagged = findings.iter().map(|(_, finding)| (finding.batch, finding.reading)).collect();
     let contributions = Unverified::new(chains).verify(&Judge { record, flagged })?;
     Ok(Scored { contributions, findings })
 }

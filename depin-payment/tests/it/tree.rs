@@ -63,9 +63,9 @@ fn a_single_account_needs_no_proof() {
 }
 
 #[test]
-fn an_empty_tree_has_the_zero_root_and_admits_nothing() {
+fn an_empty_tree_has_the_hash_of_no_bytes_and_admits_nothing() {
     let tree = RewardTree::build(Vec::new()).unwrap();
-    assert!(tree.is_empty() && tree.root() == B256::ZERO);
+    assert!(tree.is_empty() && tree.root() == alloy_primitives::KECCAK256_EMPTY);
     assert_eq!(tree.claims().count(), 0);
     let (account, cumulative) = row(0);
     assert!(!tree::verify(B256::ZERO, &Claim { account, cumulative, proof: Vec::new() }));
