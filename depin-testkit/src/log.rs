@@ -1,1 +1,250 @@
-//! Conformance of [`BatchLog`](depin_core::log::BatchLog).
+//! Conformance of [`BatchLog`].
+//!
+//! The suite computes RFC 9162 roots by itself, straight from the recursive definition, so that a log is
+//! not compared with its own arithmetic. Logs do not look into batches: any bytes will do here.
+
+use std::sync::Arc;
+
+use depin_core::{
+    B256, Bytes, Did, EpochId, ErrorKind, Sequence, SignedBatch, Timestamp,
+    log::{Append, BatchLog, NewBatch, RefusedBatch},
+    transport::{Refusal, RefusalCode},
+};
+use sha2::{Digest, Sha256};
+
+/// Runs every clause of the contract that shows from outside; `open` makes an empty log each time.
+///
+/// Clause 8 and the power loss of clause 1 need a disk that fails; whoever writes a durable log tests
+/// them with its own means. See [`survives_reopening`].
+///
+/// # Panics
+/// When a clause does not hold.
+pub async fn conforms<L: BatchLog + 'static>(open: impl AsyncFn() -> L) {
+    chains_continue_repeat_fork_or_gap(&open().await).await;
+    indices_are_dense_under_concurrent_appends(Arc::new(open().await)).await;
+    one_of_two_rivals_wins(Arc::new(open().await)).await;
+    every_past_size_has_its_root_and_paths(&open().await).await;
+    refusals_keep_their_order(&open().await).await;
+    epochs_are_sealed_once(&open().await).await;
+}
+
+/// Clauses 1, 2, 6 and 7 across a restart: what `first` has stored, `reopen` finds.
+///
+/// # Panics
+/// When something acknowledged is gone.
+pub async fn survives_reopening<L: BatchLog>(first: L, reopen: impl AsyncFnOnce(L) -> L) {
+    let device = did("reopened");
+    let mut previous = B256::ZERO;
+    for sequence in 0..20 {
+        let new = batch(&device, sequence, previous);
+        previous = new.batch.hash();
+        stored(&first, new).await;
+    }
+    first.refuse(refused(1)).await.expect("clause 6: refusals are taken");
+    first.seal(EpochId::new(3), b"record".as_slice().into()).await.expect("clause 7: sealed");
+    let (head, entries) =
+        (first.head().await.expect("head"), first.read(0, 100).await.expect("read"));
+    let log = reopen(first).await;
+    assert_eq!(log.head().await.expect("head"), head, "clause 1: stored batches survive");
+    assert_eq!(log.read(0, 100).await.expect("read"), entries, "clause 2: unchanged");
+    assert_eq!(log.refusals(0, 10).await.expect("refusals"), [refused(1)], "clause 6: durable");
+    let sealed = log.sealed(EpochId::new(3)).await.expect("sealed");
+    assert_eq!(sealed, Some(b"record".as_slice().into()), "clause 7: for good");
+    let tip = log.tip(&device).await.expect("tip").expect("clause 1: the chain survives");
+    assert_eq!(
+        (tip.sequence, tip.hash),
+        (Sequence::new(19), previous),
+        "clause 1: the whole chain"
+    );
+    assert_eq!(stored(&log, batch(&device, 20, previous)).await, 20, "clause 2: indices go on");
+}
+
+async fn chains_continue_repeat_fork_or_gap(log: &dyn BatchLog) {
+    let device = did("a");
+    let append = async |new| log.append(new).await.expect("appends do not fail");
+    assert_eq!(log.tip(&device).await.expect("tip"), None, "an unknown device has no chain");
+    let early = append(batch(&device, 2, B256::ZERO)).await;
+    assert_eq!(early, Append::Gap(Sequence::new(0)), "clause 3: a chain starts at 0");
+    let orphan = append(batch(&device, 0, B256::repeat_byte(1))).await;
+    assert_eq!(orphan, Append::Fork(B256::ZERO), "clause 3: the first has no predecessor");
+
+    let first = batch(&device, 0, B256::ZERO);
+    let hash = first.batch.hash();
+    assert_eq!(append(first.clone()).await, Append::Stored(0), "clause 2: from 0");
+    let second = batch(&device, 1, hash);
+    assert_eq!(append(second.clone()).await, Append::Stored(1), "clause 2: dense");
+    for (new, index) in [(first, 0), (second, 1)] {
+        assert_eq!(append(new).await, Append::Duplicate(index), "clause 4: the first index");
+    }
+    let rival =
+        NewBatch { batch: SignedBatch::new(b"rival".as_slice()), ..batch(&device, 0, B256::ZERO) };
+    assert_eq!(append(rival).await, Append::Fork(hash), "clause 3: a taken place");
+    let stray = append(batch(&device, 2, hash)).await;
+    let tip = log.tip(&device).await.expect("tip").expect("a chain");
+    assert_eq!(stray, Append::Fork(tip.hash), "clause 3: a wrong predecessor");
+    let ahead = append(batch(&device, 5, tip.hash)).await;
+    assert_eq!(ahead, Append::Gap(Sequence::new(2)), "clause 3: a gap names what is missing");
+    assert_eq!(log.head().await.expect("head").size, 2, "clause 4: nothing new is stored");
+}
+
+async fn indices_are_dense_under_concurrent_appends(log: Arc<dyn BatchLog>) {
+    const DEVICES: usize = 16;
+    const EACH: u64 = 20;
+    let writers = (0..DEVICES).map(|n| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move {
+            let (device, mut previous) = (did(&format!("c{n}")), B256::ZERO);
+            for sequence in 0..EACH {
+                let new = batch(&device, sequence, previous);
+                previous = new.batch.hash();
+                stored(&*log, new).await;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("clause 3: chains grow side by side");
+    }
+    let entries = log.read(0, usize::MAX).await.expect("read");
+    assert_eq!(entries.len() as u64, DEVICES as u64 * EACH, "clause 2: nothing lost");
+    assert!(entries.iter().zip(0..).all(|(entry, index)| entry.index == index), "clause 2: dense");
+    let some = log.read(7, 3).await.expect("read");
+    assert_eq!(some, entries[7..10], "reading from the middle");
+    let leaves: Vec<_> = entries.iter().map(|entry| entry.batch.as_bytes()).collect();
+    assert_eq!(
+        log.head().await.expect("head").root,
+        root(&leaves),
+        "clause 5: root of what is read"
+    );
+}
+
+async fn one_of_two_rivals_wins(log: Arc<dyn BatchLog>) {
+    let device = did("rivals");
+    let rivals = (0..8u8).map(|n| {
+        let (log, new) = (Arc::clone(&log), batch(&device, 0, B256::ZERO));
+        let new = NewBatch { batch: SignedBatch::new(vec![n; 40]), ..new };
+        tokio::spawn(async move { log.append(new).await.expect("appends do not fail") })
+    });
+    let mut won = 0;
+    for rival in rivals.collect::<Vec<_>>() {
+        match rival.await.expect("no panic") {
+            Append::Stored(0) => won += 1,
+            Append::Fork(_) => {}
+            other => panic!("clause 3: two batches at one place: {other:?}"),
+        }
+    }
+    assert_eq!(won, 1, "clause 3: check and append are one step");
+}
+
+async fn every_past_size_has_its_root_and_paths(log: &dyn BatchLog) {
+    const SIZE: u64 = 33;
+    let (device, mut previous, mut leaves) = (did("tree"), B256::ZERO, Vec::new());
+    for sequence in 0..SIZE {
+        let new = batch(&device, sequence, previous);
+        previous = new.batch.hash();
+        leaves.push(new.batch.as_bytes().to_vec());
+        stored(log, new).await;
+    }
+    let leaves: Vec<_> = leaves.iter().map(Vec::as_slice).collect();
+    for size in 0..=SIZE {
+        let some = &leaves[..size as usize];
+        assert_eq!(log.root(size).await.expect("root"), root(some), "clause 5: root of {size}");
+        for index in 0..size {
+            let path = log.inclusion(index, size).await.expect("clause 5: a path inside the tree");
+            assert_eq!(
+                path,
+                inclusion(index as usize, some),
+                "clause 5: path of {index} in {size}"
+            );
+        }
+    }
+    let outside = [log.inclusion(4, 4).await.err(), log.inclusion(0, SIZE + 1).await.err()];
+    for error in outside.into_iter().chain([log.root(SIZE + 1).await.err()]) {
+        let kind = error.map(|error| error.kind());
+        assert_eq!(kind, Some(ErrorKind::NotFound), "clause 5: past the end");
+    }
+}
+
+async fn refusals_keep_their_order(log: &dyn BatchLog) {
+    for n in 0..10 {
+        log.refuse(refused(n)).await.expect("clause 6: refusals are taken");
+    }
+    let all: Vec<_> = (0..10).map(refused).collect();
+    assert_eq!(log.refusals(0, 100).await.expect("refusals"), all, "clause 6: as written");
+    assert_eq!(log.refusals(4, 2).await.expect("refusals"), all[4..6], "clause 6: from the middle");
+    assert_eq!(log.head().await.expect("head").size, 0, "clause 6: refusals are no batches");
+}
+
+async fn epochs_are_sealed_once(log: &dyn BatchLog) {
+    let (epoch, record) = (EpochId::new(7), Bytes::from_static(b"record"));
+    assert_eq!(log.sealed(epoch).await.expect("sealed"), None, "nothing is sealed at first");
+    log.seal(epoch, record.clone()).await.expect("clause 7: sealed");
+    log.seal(epoch, record.clone()).await.expect("clause 7: the same bytes again are fine");
+    let other = log.seal(epoch, b"other".as_slice().into()).await.expect_err("clause 7: once");
+    assert_eq!(other.kind(), ErrorKind::Conflict, "clause 7: other bytes");
+    assert_eq!(log.sealed(epoch).await.expect("sealed"), Some(record), "clause 7: the first stays");
+}
+
+async fn stored(log: &dyn BatchLog, new: NewBatch) -> u64 {
+    match log.append(new).await.expect("appends do not fail") {
+        Append::Stored(index) => index,
+        other => panic!("clause 3: a batch that continues its chain is stored, not {other:?}"),
+    }
+}
+
+fn did(name: &str) -> Did {
+    Did::parse(&format!("did:example:{name}")).expect("a valid did")
+}
+
+fn batch(device: &Did, sequence: u64, previous: B256) -> NewBatch {
+    NewBatch {
+        device: device.clone(),
+        sequence: Sequence::new(sequence),
+        previous,
+        received: Timestamp::from_secs(1_700_000_000 + sequence),
+        batch: SignedBatch::new(format!("{device} {sequence} {previous}").into_bytes()),
+    }
+}
+
+fn refused(n: u8) -> RefusedBatch {
+    RefusedBatch {
+        refusal: Refusal {
+            code: RefusalCode::ALL[usize::from(n) % RefusalCode::ALL.len()],
+            detail: format!("reason {n}"),
+            batch: B256::repeat_byte(n),
+            device: (n % 2 == 0).then(|| did("sender")),
+        },
+        received: Timestamp::from_secs(u64::from(n)),
+        bytes: vec![n; usize::from(n)].into(),
+    }
+}
+
+/// MTH of RFC 9162 section 2.1.1, as defined.
+fn root(leaves: &[&[u8]]) -> B256 {
+    let digest = match leaves {
+        [] => Sha256::digest([]),
+        [leaf] => Sha256::new_with_prefix([0]).chain_update(leaf).finalize(),
+        _ => {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            Sha256::new_with_prefix([1])
+                .chain_update(root(left))
+                .chain_update(root(right))
+                .finalize()
+        }
+    };
+    B256::new(digest.into())
+}
+
+/// PATH of RFC 9162 section 2.1.3.1, as defined.
+fn inclusion(index: usize, leaves: &[&[u8]]) -> Vec<B256> {
+    if leaves.len() <= 1 {
+        return Vec::new();
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    let (mut path, sibling) = if index < left.len() {
+        (inclusion(index, left), root(right))
+    } else {
+        (inclusion(index - left.len(), right), root(left))
+    };
+    path.push(sibling);
+    path
+}

@@ -1,0 +1,292 @@
+//! Hostile input at the gate: each kind is refused with its code, and honest devices lose nothing.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use depin_core::{
+    Algorithm, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, Result, Timestamp,
+    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
+    registry::{DeviceRegistry, DeviceStatus},
+    transport::{Answer, RefusalCode},
+};
+use depin_data::{batch::MAX_BYTES, log::MemoryLog, transport::InProcess};
+
+use crate::support::{Device, NOW, Net, reading};
+
+fn net() -> Net {
+    Net::over(Arc::new(MemoryLog::new()))
+}
+
+#[tokio::test]
+async fn the_in_process_transport_conforms() {
+    let net = net();
+    let mut device = net.enrol("a");
+    let transport = InProcess::new(net.ingest.clone());
+    depin_testkit::transport::conforms(&transport, || device.measure()).await;
+}
+
+#[tokio::test]
+async fn each_kind_of_bad_batch_is_refused_with_its_code_and_kept() {
+    let net = net();
+    let mut honest = net.enrol("honest");
+    let stranger = Device::new("stranger", Algorithm::EdDsa);
+    let mut suspended = net.enrol("suspended");
+    net.registry.set_status(&suspended.did, DeviceStatus::Suspended).await.unwrap();
+    let mut revoked = net.enrol("revoked");
+    net.registry.set_status(&revoked.did, DeviceStatus::Revoked).await.unwrap();
+
+    let first = honest.measure();
+    net.taken(&first).await;
+    let second = honest.measure();
+    let mut flipped = second.as_bytes().to_vec();
+    flipped.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let one = |at: Timestamp| [reading("4.9", at)];
+    let bad = [
+        (RefusalCode::Malformed, b"noise".to_vec()),
+        (RefusalCode::TooLarge, vec![0; MAX_BYTES + 1]),
+        (RefusalCode::BadSignature, flipped),
+        (
+            RefusalCode::NotRegistered,
+            stranger.seal_at(0, B256::ZERO, &one(NOW)).as_bytes().to_vec(),
+        ),
+        (RefusalCode::NotActive, suspended.measure().as_bytes().to_vec()),
+        (RefusalCode::NotActive, revoked.measure().as_bytes().to_vec()),
+        (
+            RefusalCode::ClockAhead,
+            honest.seal_at(1, first.hash(), &one(NOW.plus(days(2)))).as_bytes().to_vec(),
+        ),
+        (
+            RefusalCode::ClockBehind,
+            honest.seal_at(1, first.hash(), &one(NOW.minus(days(31)))).as_bytes().to_vec(),
+        ),
+        (RefusalCode::Fork, honest.seal_at(0, B256::ZERO, &one(NOW)).as_bytes().to_vec()),
+        (RefusalCode::SequenceGap, honest.seal_at(5, first.hash(), &one(NOW)).as_bytes().to_vec()),
+    ];
+    for (code, bytes) in &bad {
+        let refusal = net.refused(bytes).await;
+        assert_eq!(refusal.code, *code, "{refusal:?}");
+        assert!(!refusal.detail.is_empty());
+    }
+    let kept = net.ingest.log().refusals(0, 100).await.unwrap();
+    assert_eq!(kept.len(), bad.len());
+    for (kept, (code, bytes)) in kept.iter().zip(&bad) {
+        assert_eq!(kept.refusal.code, *code);
+        assert_eq!(kept.bytes, bytes[..bytes.len().min(MAX_BYTES)], "evidence is kept as received");
+    }
+    // The honest device loses nothing by what others did in its name.
+    assert_eq!(net.taken(&second).await.index, 1);
+}
+
+#[tokio::test]
+async fn a_batch_sent_twice_counts_once_and_is_receipted_twice() {
+    let net = net();
+    let mut device = net.enrol("a");
+    let batch = device.measure();
+    let (first, again) = (net.taken(&batch).await, net.taken(&batch).await);
+    assert_eq!(first, again);
+    assert_eq!(net.ingest.log().head().await.unwrap().size, 1);
+    // Also long after the clock rule would refuse it.
+    net.clock.advance(Duration::from_secs(60 * 86_400));
+    assert_eq!(net.taken(&batch).await.index, 0);
+}
+
+#[tokio::test]
+async fn a_second_spelling_of_a_name_is_no_second_chain() {
+    let net = net();
+    let device = net.enrol("a");
+    net.registry.alias("did:example:A", &device);
+    let twin =
+        Device { did: "did:example:A".parse().unwrap(), ..Device::new("a", Algorithm::EdDsa) };
+    let batch = twin.seal_at(0, B256::ZERO, &[reading("1", NOW)]);
+    let refusal = net.refused(batch.as_bytes()).await;
+    assert_eq!(refusal.code, RefusalCode::NotRegistered);
+    assert!(refusal.detail.contains("did:example:a"), "{}", refusal.detail);
+}
+
+#[tokio::test]
+async fn a_batch_in_the_name_of_another_device_is_a_bad_signature() {
+    let net = net();
+    let (victim, attacker) = (net.enrol("victim"), net.enrol("attacker"));
+    let forged = Device { did: victim.did, ..attacker };
+    let batch = forged.seal_at(0, B256::ZERO, &[reading("1", NOW)]);
+    assert_eq!(net.refused(batch.as_bytes()).await.code, RefusalCode::BadSignature);
+}
+
+#[tokio::test]
+async fn standing_is_asked_rarely_and_a_change_counts_in_time() {
+    let net = net();
+    let mut device = net.enrol("a");
+    for _ in 0..5 {
+        net.taken(&device.measure()).await;
+    }
+    assert_eq!(*net.registry.asked.lock().unwrap(), 1);
+    net.registry.set_status(&device.did, DeviceStatus::Suspended).await.unwrap();
+    net.clock.advance(Duration::from_secs(10));
+    let batch = device.measure();
+    assert_eq!(net.refused(batch.as_bytes()).await.code, RefusalCode::NotActive);
+    net.registry.set_status(&device.did, DeviceStatus::Active).await.unwrap();
+    net.ingest.forget(&device.did);
+    net.taken(&batch).await;
+}
+
+#[tokio::test]
+async fn a_device_enrolled_after_its_first_try_is_taken_at_once() {
+    let net = net();
+    let mut device = Device::new("late", Algorithm::EdDsa);
+    let batch = device.measure();
+    assert_eq!(net.refused(batch.as_bytes()).await.code, RefusalCode::NotRegistered);
+    net.registry.add(&device);
+    net.taken(&batch).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_refuses_nobody() {
+    let net = net();
+    let mut device = net.enrol("a");
+    *net.registry.down.lock().unwrap() = true;
+    let batch = device.measure();
+    let error = net.ingest.accept(batch.as_bytes()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    *net.registry.down.lock().unwrap() = false;
+    net.taken(&batch).await;
+    assert!(net.ingest.log().refusals(0, 1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn unknown_senders_cannot_fill_the_disk() {
+    let net = net();
+    for n in 0..500u32 {
+        net.refused(&n.to_be_bytes()).await;
+    }
+    let kept = net.ingest.log().refusals(0, 1000).await.unwrap().len();
+    assert_eq!((kept, net.ingest.unkept()), (60, 440));
+    net.clock.advance(Duration::from_secs(60));
+    for _ in 0..10 {
+        net.refused(&[0xff; MAX_BYTES]).await;
+    }
+    assert_eq!(net.ingest.log().refusals(60, 1000).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn one_noisy_device_leaves_room_for_the_evidence_of_others() {
+    let net = net();
+    let (noisy, quiet) = (net.enrol("noisy"), net.enrol("quiet"));
+    for sequence in 1..100 {
+        let batch = noisy.seal_at(sequence, B256::ZERO, &[reading("1", NOW)]);
+        assert_eq!(net.refused(batch.as_bytes()).await.code, RefusalCode::SequenceGap);
+    }
+    net.refused(quiet.seal_at(3, B256::ZERO, &[reading("1", NOW)]).as_bytes()).await;
+    let kept = net.ingest.log().refusals(0, 1000).await.unwrap();
+    assert_eq!(kept.len(), 21);
+    assert_eq!(kept[20].refusal.device, Some(quiet.did));
+}
+
+#[tokio::test]
+async fn listeners_hear_what_was_taken_and_refused() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = |heard: &Arc<Mutex<Vec<NetworkEvent>>>| {
+        let heard = Arc::clone(heard);
+        Arc::new(move |event: &NetworkEvent| heard.lock().unwrap().push(event.clone()))
+    };
+    let net = Net::with(Arc::new(MemoryLog::new()), |b| b.on_event(listener(&heard)));
+    let late = Arc::new(Mutex::new(Vec::new()));
+    let mut device = net.enrol("a");
+    let batch = device.measure();
+    net.taken(&batch).await;
+    net.ingest.subscribe(listener(&late));
+    net.taken(&batch).await;
+    net.refused(b"noise").await;
+    let heard = heard.lock().unwrap();
+    assert!(matches!(
+        &heard[..],
+        [
+            NetworkEvent::BatchAccepted { index: 0, readings: 2, .. },
+            NetworkEvent::BatchRefused { did: None, code: RefusalCode::Malformed, .. },
+        ]
+    ));
+    assert_eq!(late.lock().unwrap().len(), 1);
+}
+
+/// A log whose appends wait for a permit, and then fail.
+#[derive(Debug)]
+struct Stuck(MemoryLog, tokio::sync::Semaphore);
+
+#[async_trait]
+impl BatchLog for Stuck {
+    async fn append(&self, _: NewBatch) -> Result<Append> {
+        let _permit = self.1.acquire().await;
+        Err(Error::unavailable("the disk is full"))
+    }
+    async fn head(&self) -> Result<TreeHead> {
+        self.0.head().await
+    }
+    async fn root(&self, size: u64) -> Result<B256> {
+        self.0.root(size).await
+    }
+    async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
+        self.0.inclusion(index, size).await
+    }
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
+        self.0.read(from, limit).await
+    }
+    async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        self.0.tip(device).await
+    }
+    async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
+        self.0.refuse(refused).await
+    }
+    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
+        self.0.refusals(from, limit).await
+    }
+    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
+        self.0.seal(epoch, record).await
+    }
+    async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
+        self.0.sealed(epoch).await
+    }
+}
+
+#[tokio::test]
+async fn a_saturated_ingest_says_come_again_and_recovers() {
+    let log = Arc::new(Stuck(MemoryLog::new(), tokio::sync::Semaphore::new(0)));
+    let net = Net::with(log.clone(), |builder| builder.concurrency(2));
+    let batches = ["a", "b"].map(|name| net.enrol(name).measure());
+    let waiting = batches.map(|batch| {
+        let ingest = net.ingest.clone();
+        tokio::spawn(async move { ingest.accept(batch.as_bytes()).await })
+    });
+    // Both are inside as soon as they wait for the log.
+    while *net.registry.asked.lock().unwrap() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let error = net.ingest.accept(b"noise").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    log.1.add_permits(2);
+    for waiting in waiting {
+        let error = waiting.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "nothing is acknowledged");
+    }
+    assert!(matches!(net.ingest.accept(b"noise").await, Ok(Answer::Refusal(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_devices_at_once_get_receipts_that_hold() {
+    let log = Arc::new(depin_data::log::RedbLog::open_in_memory().unwrap());
+    let net = Arc::new(Net::over(log));
+    let tasks = (0..32).map(|n| {
+        let (net, mut device) = (Arc::clone(&net), net.enrol(&format!("d{n}")));
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                net.taken(&device.measure()).await;
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert_eq!(net.ingest.log().head().await.unwrap().size, 320);
+}
