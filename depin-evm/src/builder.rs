@@ -39,9 +39,10 @@ pub struct ChainBuilder {
 }
 
 impl ChainBuilder {
-    pub(crate) fn preset(url: &'static str, id: ChainId) -> Self {
+    /// IoTeX makes a block every 2.5 seconds.
+    pub(crate) fn iotex(url: &'static str, id: ChainId) -> Self {
         let url = Url::parse(url).expect("invariant: the presets are URLs");
-        Self::default().at(url).expect_id(id)
+        Self::default().at(url).expect_id(id).poll_interval(Duration::from_secs(1))
     }
 
     /// The JSON-RPC endpoint of a node. `https://` needs the feature `tls`.

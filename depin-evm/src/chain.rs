@@ -65,14 +65,12 @@ impl Chain {
 
     /// IoTeX's main network (chain id 4689) through its public endpoint. Needs the feature `tls`.
     pub fn iotex(signer: PrivateKeySigner) -> ChainBuilder {
-        ChainBuilder::preset("https://babel-api.mainnet.iotex.io", ChainId::new(4689))
-            .signer(signer)
+        ChainBuilder::iotex("https://babel-api.mainnet.iotex.io", ChainId::new(4689)).signer(signer)
     }
 
     /// IoTeX's test network (chain id 4690) through its public endpoint. Needs the feature `tls`.
     pub fn iotex_testnet(signer: PrivateKeySigner) -> ChainBuilder {
-        ChainBuilder::preset("https://babel-api.testnet.iotex.io", ChainId::new(4690))
-            .signer(signer)
+        ChainBuilder::iotex("https://babel-api.testnet.iotex.io", ChainId::new(4690)).signer(signer)
     }
 
     pub(crate) fn new(provider: DynProvider, id: ChainId, sender: TxSender) -> Self {

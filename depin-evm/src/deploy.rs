@@ -1,6 +1,6 @@
 //! Putting a network's contracts on a chain.
 //!
-//! Nine transactions at most, each with a key of its own in the crash-safe sender: a deployment that was
+//! Eight transactions at most, each with a key of its own in the crash-safe sender: a deployment that was
 //! interrupted goes on where it stopped when the chain handle has a store.
 
 use alloy::{

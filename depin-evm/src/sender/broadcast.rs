@@ -48,18 +48,13 @@ impl Outcome {
     }
 }
 
-const TAKEN: &[&str] = &["already known", "known transaction", "already imported", "already exist"];
-const USED: &[&str] =
-    &["nonce too low", "nonce is too low", "nonce has already been used", "old nonce"];
-const UNDERPAID: &[&str] = &[
-    "underpriced",
-    "less than block base fee",
-    "fee too low",
-    "price too low",
-    "fee cap less than",
-];
-const LATER: &[&str] =
-    &["pool is full", "pool full", "nonce too high", "nonce is too high", "timeout", "busy"];
+/// Words of Geth, Erigon, Nethermind, Besu, IoTeX, Anvil and our devnet.
+const TAKEN: &[&str] =
+    &["already known", "alreadyknown", "known transaction", "already imported", "already exist"];
+const USED: &[&str] = &["nonce too low", "nonce is too low", "already been used", "oldnonce"];
+const UNDERPAID: &[&str] =
+    &["underpriced", "less than block base fee", "fee too low", "feetoolow", "price too low"];
+const LATER: &[&str] = &["pool is full", "nonce too high", "nonce is too high", "timeout", "busy"];
 
 #[cfg(test)]
 mod tests {

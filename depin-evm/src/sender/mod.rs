@@ -129,7 +129,8 @@ impl TxSender {
             let variant = Variant::sign(&self.signer, ready, nonce, false)?;
             Ok(Record::new(nonce, key.map(str::to_owned), variant))
         };
-        match self.store.allocate(key, self.floor, sign)? {
+        let floor = self.floor.max(self.used.load(Ordering::Acquire));
+        match self.store.allocate(key, floor, sign)? {
             Allocation::Earlier(record) => self.resume(&record, &tx).await,
             Allocation::New(record) => {
                 let nonce = record.nonce;

@@ -55,6 +55,11 @@ impl Record {
         self.later.iter().rev().chain([&self.first])
     }
 
+    /// The variants worth sending, newest first: only fillers once the transaction was refused.
+    pub(crate) fn offered(&self) -> impl Iterator<Item = &Variant> {
+        self.variants().filter(|variant| variant.filler || self.refused.is_none())
+    }
+
     /// The first attempt as a request.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ impl TxSender {
                 tended.nonces.entry(record.nonce).or_insert(Times { sent: now, priced: now });
             if now - times.priced >= self.patience.replace_after {
                 (times.priced, times.sent) = (now, now);
-                let record = self.raise(record.nonce, None).await?;
+                let record = self.raise(record.nonce).await?;
                 self.broadcast(record).await?;
             } else if now - times.sent >= self.poll * POLLS_PER_SENDING {
                 times.sent = now;
@@ -66,7 +66,7 @@ impl TxSender {
         Ok(())
     }
 
-    /// Offers the newest variant of a record to the node.
+    /// Offers a record to the node, and mends what the node does not take.
     ///
     /// # Errors
     /// [`Rejected`](depin_core::ErrorKind::Rejected) when the node neither takes it nor the empty
@@ -82,50 +82,81 @@ impl TxSender {
                 }
                 Outcome::Underpaid => {
                     let newest = record.newest().hash;
-                    record = self.raise(record.nonce, None).await?;
+                    record = self.raise(record.nonce).await?;
                     if record.newest().hash == newest {
                         return Ok(());
                     }
                 }
-                Outcome::Refused(error) if record.newest().filler => return Err(error),
+                Outcome::Refused(error) if record.refused.is_some() => return Err(error),
                 Outcome::Refused(error) => {
+                    // A node may have words of its own for bytes it has already.
+                    if self.is_known(&record).await? {
+                        return Ok(());
+                    }
                     tracing::warn!(nonce = record.nonce, %error, "filling the nonce");
-                    record = self.raise(record.nonce, Some(&error)).await?;
+                    record = self.fill(record.nonce, &error).await?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Offers the newest variant, and while the node refuses (it may lack the funds for a higher fee)
+    /// the earlier ones.
     async fn offer(&self, record: &Record) -> Outcome {
-        let sending = self.provider.send_raw_transaction(&record.newest().raw);
-        match timeout(RPC_TIME, sending).await {
-            Ok(answer) => Outcome::of(answer),
-            Err(_) => Outcome::Unknown(Error::unavailable("the node does not answer")),
+        let mut refused = None;
+        for variant in record.offered() {
+            let sending = self.provider.send_raw_transaction(&variant.raw);
+            let outcome = match timeout(RPC_TIME, sending).await {
+                Ok(answer) => Outcome::of(answer),
+                Err(_) => Outcome::Unknown(Error::unavailable("the node does not answer")),
+            };
+            match (outcome, &refused) {
+                (Outcome::Refused(error), _) => refused = Some(error),
+                // Underpaid beside a later variant: the node has that one or may yet take it.
+                (Outcome::Underpaid, Some(_)) => return Outcome::Taken,
+                (outcome, _) => return outcome,
+            }
         }
+        refused.map_or(Outcome::Taken, Outcome::Refused)
     }
 
-    /// Stores a variant that pays more, or with `refused` an empty one in its place. Leaves a record
-    /// alone whose fee is at the cap.
-    async fn raise(&self, nonce: u64, refused: Option<&Error>) -> Result<Record> {
-        let quote = Quote::ask(&self.provider).await?;
-        let filler = self.filler().await;
+    async fn is_known(&self, record: &Record) -> Result<bool> {
+        for variant in record.variants() {
+            if ask(self.provider.get_transaction_by_hash(variant.hash)).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Stores a variant that pays more. Leaves a record alone whose fee is at the cap.
+    async fn raise(&self, nonce: u64) -> Result<Record> {
+        let now = Quote::ask(&self.provider).await?.fees;
         self.store.update(nonce, |record| {
-            let fill = refused.is_some() && !record.newest().filler;
-            if refused.is_some() && !fill {
+            let mut tx = record.newest().request()?;
+            let Some(fees) = self.raised(record, &tx, now)? else { return Ok(false) };
+            fees.apply(&mut tx);
+            let filler = record.newest().filler;
+            record.add(Variant::sign(&self.signer, tx, nonce, filler)?);
+            Ok(true)
+        })
+    }
+
+    /// Stores an empty transaction in place of one that the node refuses for good.
+    async fn fill(&self, nonce: u64, reason: &Error) -> Result<Record> {
+        let now = Quote::ask(&self.provider).await?.fees;
+        let mut tx = self.filler().await;
+        self.store.update(nonce, |record| {
+            if record.refused.is_some() {
                 return Ok(false);
             }
             let old = record.newest().request()?;
-            let mut tx = if fill { filler } else { old.clone() };
-            // A refused transaction waits nowhere, so the filler may cost the same.
-            let unchanged = Fees::of(&old).filter(|_| fill);
-            let Some(fees) = self.raised(record, &old, quote.fees)?.or(unchanged) else {
-                return Ok(false);
-            };
+            // What was refused waits nowhere, so at the cap the filler may cost the same.
+            let fees = self.raised(record, &old, now)?.or_else(|| Fees::of(&old)).unwrap_or(now);
             fees.apply(&mut tx);
-            record.refused = record.refused.take().or_else(|| refused.map(ToString::to_string));
-            let filler = fill || record.newest().filler;
-            record.add(Variant::sign(&self.signer, tx, nonce, filler)?);
+            record.refused = Some(reason.to_string());
+            record.add(Variant::sign(&self.signer, tx, nonce, true)?);
             Ok(true)
         })
     }

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
     task::{Context, Poll},
 };
@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     crashed: AtomicBool,
     /// Transactions are never let through.
     pub(crate) mute: AtomicBool,
+    /// Transactions not let through so far.
+    pub(crate) muted: AtomicU32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,7 @@ impl Faults {
             left: AtomicI64::new(-1),
             crashed: AtomicBool::new(false),
             mute: AtomicBool::new(false),
+            muted: AtomicU32::new(0),
         })
     }
 
@@ -102,11 +105,15 @@ impl Service<RequestPacket> for Faulty {
     }
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let sends = packet
-            .as_single()
-            .is_some_and(|request| request.method() == "eth_sendRawTransaction");
+        let sends =
+            packet.as_single().is_some_and(|request| request.method() == "eth_sendRawTransaction");
         let muted = sends && self.faults.mute.load(Ordering::SeqCst);
-        let loss = if muted { Loss::Request } else { self.faults.next() };
+        let loss = if muted {
+            self.faults.muted.fetch_add(1, Ordering::SeqCst);
+            Loss::Request
+        } else {
+            self.faults.next()
+        };
         let mut inner = self.inner.clone();
         Box::pin(async move {
             if loss == Loss::Request {

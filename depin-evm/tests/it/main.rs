@@ -3,4 +3,8 @@
 mod crashes;
 mod deployment;
 mod faults;
+mod io1;
+mod legacy;
 mod sending;
+mod store;
+mod waiting;
