@@ -196,10 +196,14 @@ fn opening(error: DatabaseError) -> Error {
 
 fn broken(error: impl Into<redb::Error>) -> Error {
     match error.into() {
-        redb::Error::Io(error) => {
+        redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
             Error::unavailable("the transaction store cannot be written or read").source(error)
         }
-        error => Error::new(ErrorKind::Corrupt, "the transaction store is damaged").source(error),
+        error => Error::new(
+            ErrorKind::Corrupt,
+            "the transaction store is damaged or another kind of file",
+        )
+        .source(error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The chain handle, its sender and the deployment against the embedded chain.
 
+mod anvil;
 mod crashes;
 mod deployment;
 mod faults;

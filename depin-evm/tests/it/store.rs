@@ -46,7 +46,7 @@ async fn a_file_of_something_else_is_refused() {
     let path = directory.path().join("notes.txt");
     std::fs::write(&path, "milk, bread").unwrap();
     let error = open(&Devnet::start(), 0, &path).await.unwrap_err();
-    assert!(!error.is_retryable() || error.kind() == ErrorKind::Unavailable, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
     assert_eq!(std::fs::read(&path).unwrap(), b"milk, bread");
 }
 
