@@ -1,0 +1,13 @@
+#![no_main]
+//! Batches from devices: nobody guesses a signature.
+
+use depin_core::{Algorithm, NetworkId, SignedBatch, Signer, SoftwareKey, Unverified};
+use depin_data::batch::{BatchVerifier, claimed_signer};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let network = NetworkId::parse("climate").expect("a valid name");
+    let _ = claimed_signer(bytes, &network);
+    let key = SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]);
+    let verifier = BatchVerifier::new(&network, key.public_key());
+    assert!(Unverified::new(SignedBatch::new(bytes.to_vec())).verify(&verifier).is_err());
+});
