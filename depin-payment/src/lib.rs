@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balances;
+#[cfg(feature = "evm")]
+pub mod evm;
 pub mod memory;
 pub mod policy;
 pub mod shares;

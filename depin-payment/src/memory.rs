@@ -97,7 +97,7 @@ impl RewardDistributor for MemoryLedger {
         }
         if commitment.root == B256::ZERO {
             let message =
-                "an empty tree has no root; publish the first epoch in which somebody earned";
+                "zero is not the root of any tree; take it from a reward tree";
             return Err(Error::new(ErrorKind::Rejected, message).with("epoch", commitment.epoch));
         }
         let before = latest.map_or(Amount::ZERO, |latest| latest.cumulative);

@@ -2,6 +2,8 @@
 
 mod balances;
 mod conformance;
+#[cfg(feature = "evm")]
+mod evm;
 mod policy;
 mod shares;
 mod tree;

@@ -1,0 +1,46 @@
+//! The network's token and its distributor, as contracts on an EVM chain.
+//!
+//! Both are thin: the contracts hold the rules, this module asks and sends. What it adds is that nothing
+//! is sent which the chain would refuse or has done already, so every call can simply be made again.
+
+mod distributor;
+mod token;
+
+use depin_core::{Error, ErrorKind};
+use depin_evm::{
+    Revert, alloy::sol_types::SolInterface,
+    bindings::RewardDistributor::RewardDistributorErrors as Refusal,
+};
+
+pub use distributor::EvmDistributor;
+pub use token::EvmToken;
+
+/// Gives a revert of the distributor its kind and remedy; leaves other errors alone.
+fn explain(error: Error) -> Error {
+    use ErrorKind::{Conflict, Limit, NotFound, Rejected};
+    let refusal = Revert::of(&error).and_then(|revert| Refusal::abi_decode(revert.data()).ok());
+    let Some(refusal) = refusal else { return error };
+    let (kind, text) = match refusal {
+        Refusal::EpochNotAfterLatest(_) => {
+            (Conflict, "the epoch, or a later one, was published with other content")
+        }
+        Refusal::ZeroRoot(_) => (
+            Rejected,
+            "zero is not the root of any tree; take it from a reward tree",
+        ),
+        Refusal::CumulativeTotalFell(_) => (Rejected, "the sum of all rewards cannot fall"),
+        Refusal::SafeCastOverflowedUintDowncast(_) => {
+            (Limit, "the distributor counts rewards in 128 bits; the sum is larger")
+        }
+        Refusal::InvalidProof(_) => {
+            (Rejected, "the proof does not lead to the latest root; take it from the latest tree")
+        }
+        Refusal::UnknownEpoch(_) => (NotFound, "the epoch was not published"),
+        Refusal::AccessControlUnauthorizedAccount(_) => {
+            (Rejected, "this account may not publish; grant it the publisher role")
+        }
+        _ => return error,
+    };
+    let reason = Revert::of(&error).map(ToString::to_string).unwrap_or_default();
+    Error::new(kind, text).with("reason", reason).source(error)
+}

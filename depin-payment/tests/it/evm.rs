@@ -1,0 +1,159 @@
+//! The contracts on the embedded chain.
+
+use depin_core::{
+    Address, Amount, B256, EpochId, ErrorKind, NetworkId,
+    reward::{Commitment, RewardDistributor, RewardPolicy, TokenLedger},
+};
+use depin_devnet::Devnet;
+use depin_evm::{Chain, DeployOptions, Deployment, deploy};
+use depin_payment::{
+    Claim, Cumulative, ProRata,
+    evm::{EvmDistributor, EvmToken},
+};
+use depin_testkit::distributor;
+
+use super::{account, work};
+
+async fn chain(devnet: &Devnet, account: u16) -> Chain {
+    Chain::from_provider(devnet.provider(), devnet.account(account)).connect().await.unwrap()
+}
+
+async fn network(devnet: &Devnet) -> (EvmDistributor, EvmToken, Deployment) {
+    let chain = chain(devnet, 0).await;
+    let options = DeployOptions::new(NetworkId::parse("climate").unwrap());
+    let contracts = deploy(&chain, &options).await.unwrap();
+    let distributor = EvmDistributor::new(chain.clone(), contracts.distributor);
+    (distributor, EvmToken::new(chain, contracts.token), contracts)
+}
+
+/// Balances after epochs `0..=epoch` in which four accounts scored 1 to 4.
+fn balances(epoch: u64) -> Cumulative {
+    let policy = ProRata::per_epoch(Amount::tokens(10));
+    let mut balances = Cumulative::default();
+    for epoch in 0..=epoch {
+        balances.add(&policy.allocate(&work(epoch, 1..=4)).unwrap()).unwrap();
+    }
+    balances
+}
+
+async fn publish(distributor: &EvmDistributor, balances: &Cumulative) -> Vec<Claim> {
+    let tree = balances.tree().unwrap();
+    let commitment = balances.commitment(&tree, B256::repeat_byte(1)).unwrap();
+    distributor.publish(&commitment).await.unwrap();
+    tree.claims().collect()
+}
+
+#[tokio::test]
+async fn the_contracts_conform() {
+    let devnet = Devnet::start();
+    let (distributor, token, contracts) = network(&devnet).await;
+    distributor::conforms(&distributor, &token).await;
+    let [ann, bob] = [Address::repeat_byte(0xa1), Address::repeat_byte(0xb0)];
+    distributor::supply_is_held(&token, &[ann, bob, contracts.distributor]).await;
+}
+
+#[tokio::test]
+async fn many_are_paid_at_once_and_only_once() {
+    let devnet = Devnet::start();
+    let (distributor, token, _) = network(&devnet).await;
+    let claims = publish(&distributor, &balances(0)).await;
+    // One was faster.
+    let first = &claims[1];
+    distributor.claim(first.account, first.cumulative, &first.proof).await.unwrap();
+
+    let paid = distributor.claim_many(&claims).await.unwrap();
+    assert_eq!(paid[1], Amount::ZERO);
+    for (claim, paid) in claims.iter().zip(paid).filter(|(claim, _)| claim != &first) {
+        assert_eq!(paid, claim.cumulative);
+        assert_eq!(token.balance(claim.account).await.unwrap(), claim.cumulative);
+    }
+    let blocks = devnet.block_number();
+    assert_eq!(distributor.claim_many(&claims).await.unwrap(), [Amount::ZERO; 4]);
+    assert_eq!(devnet.block_number(), blocks, "what was paid costs no transaction");
+}
+
+#[tokio::test]
+async fn one_claim_serves_several_epochs() {
+    let devnet = Devnet::start();
+    let (distributor, token, _) = network(&devnet).await;
+    for epoch in 0..3 {
+        publish(&distributor, &balances(epoch)).await;
+    }
+    let earned = balances(2).of(account(3));
+    let tree = balances(2).tree().unwrap();
+    let paid = distributor.claim(account(3), earned, &tree.proof(account(3)).unwrap()).await;
+    assert_eq!(paid.unwrap(), earned);
+    assert_eq!(token.balance(account(3)).await.unwrap(), Amount::tokens(12));
+    assert_eq!(token.supply().await.unwrap(), Amount::tokens(30));
+}
+
+#[tokio::test]
+async fn one_bad_proof_pays_nobody_and_costs_no_transaction() {
+    let devnet = Devnet::start();
+    let (distributor, token, _) = network(&devnet).await;
+    let mut claims = publish(&distributor, &balances(0)).await;
+    claims[2].cumulative = claims[2].cumulative.checked_add(1.into()).unwrap();
+    let blocks = devnet.block_number();
+    let error = distributor.claim_many(&claims).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.to_string().contains("latest root"), "{error}");
+    assert_eq!(devnet.block_number(), blocks);
+    assert!(token.balance(claims[0].account).await.unwrap().is_zero());
+}
+
+#[tokio::test]
+async fn publishing_needs_the_publishers_role_and_claiming_does_not() {
+    let devnet = Devnet::start();
+    let (distributor, token, contracts) = network(&devnet).await;
+    let stranger = EvmDistributor::new(chain(&devnet, 1).await, contracts.distributor);
+    let balances = balances(0);
+    let tree = balances.tree().unwrap();
+    let commitment = balances.commitment(&tree, B256::ZERO).unwrap();
+    let error = stranger.publish(&commitment).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.to_string().contains("publisher role"), "{error}");
+
+    distributor.publish(&commitment).await.unwrap();
+    let claim = tree.claim(account(0)).unwrap();
+    stranger.claim(claim.account, claim.cumulative, &claim.proof).await.unwrap();
+    assert_eq!(token.balance(account(0)).await.unwrap(), Amount::tokens(1));
+}
+
+#[tokio::test]
+async fn a_sum_past_128_bits_is_a_limit() {
+    let devnet = Devnet::start();
+    let (distributor, ..) = network(&devnet).await;
+    let commitment = Commitment {
+        epoch: EpochId::new(0),
+        root: B256::repeat_byte(1),
+        cumulative: Amount::MAX,
+        manifest: B256::ZERO,
+    };
+    assert_eq!(distributor.publish(&commitment).await.unwrap_err().kind(), ErrorKind::Limit);
+}
+
+#[tokio::test]
+async fn epochs_are_found_far_behind_the_head() {
+    let devnet = Devnet::start();
+    let (distributor, ..) = network(&devnet).await;
+    let deployed = devnet.block_number();
+    publish(&distributor, &balances(0)).await;
+    devnet.mine(25_000);
+    let found = distributor.published(EpochId::new(0)).await.unwrap().unwrap();
+    assert_eq!(found.cumulative, Amount::tokens(10));
+    assert_eq!(distributor.clone().since(deployed).published(found.epoch).await.unwrap(), Some(found));
+    let late = distributor.since(deployed + 2).published(found.epoch).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn an_address_without_a_contract_is_named() {
+    let devnet = Devnet::start();
+    let chain = chain(&devnet, 0).await;
+    let nowhere = EvmDistributor::new(chain.clone(), Address::repeat_byte(9));
+    let epoch = EpochId::new(0);
+    assert_eq!(nowhere.published(epoch).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(nowhere.latest().await.unwrap_err().kind(), ErrorKind::NotFound);
+    let token = EvmToken::new(chain, Address::repeat_byte(9));
+    assert_eq!(token.supply().await.unwrap_err().kind(), ErrorKind::NotFound);
+}
