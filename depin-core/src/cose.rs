@@ -79,6 +79,10 @@ impl<'a> Header<'a> {
         for _ in 0..count {
             let label = decoder.i64().map_err(|_| CoseError::Header)?;
             let start = decoder.position();
+            // Skipping would take a stray break byte for a value.
+            if decoder.datatype().map_err(|_| CoseError::Structure)? == Type::Break {
+                return Err(CoseError::Structure);
+            }
             decoder.skip().map_err(|_| CoseError::Structure)?;
             let value = bytes.get(start..decoder.position()).ok_or(CoseError::Structure)?;
             if parameters.iter().any(|(known, _)| *known == label) {

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use depin_core::{Algorithm, PublicKey, cose::Sign1};
+use depin_core::{
+    Algorithm, PublicKey,
+    cose::{CoseError, Sign1},
+};
 use hex::FromHex;
 use serde_json::Value;
 
@@ -34,6 +37,13 @@ fn base64url(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+#[test]
+fn a_stray_break_is_no_header_value() {
+    // 18([<<{1: break}>>, {}, '', ''])
+    let bytes = Vec::from_hex("d28443a101ffa04040").unwrap();
+    assert_eq!(Sign1::parse(&bytes).unwrap_err(), CoseError::Structure);
 }
 
 #[test]
