@@ -141,10 +141,7 @@ fn read_methods(root: &Object, id: &Did) -> Result<Vec<VerificationMethod>, Docu
 }
 
 /// The method, or nothing when its key is of a kind the SDK does not know.
-fn read_method(
-    method: &Object,
-    id: DidUrl,
-) -> Result<Option<VerificationMethod>, DocumentError> {
+fn read_method(method: &Object, id: DidUrl) -> Result<Option<VerificationMethod>, DocumentError> {
     let controller = required_text(method, "controller")?;
     let controller = Did::parse(controller).map_err(|_| DocumentError::Member("controller"))?;
     let key = match required_text(method, "type")? {

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 pub(super) enum Node {
     Other,
     Text(String),
-    List(Vec<Node>),
+    List(Vec<Self>),
     Object(Object),
 }
 

@@ -47,8 +47,7 @@ pub fn to_json(document: &DidDocument) -> String {
     out
 }
 
-const CONTEXT: &str =
-    r#"["https://www.w3.org/ns/did/v1","https://w3id.org/security/multikey/v1"]"#;
+const CONTEXT: &str = r#"["https://www.w3.org/ns/did/v1","https://w3id.org/security/multikey/v1"]"#;
 
 fn write_method(out: &mut String, method: &VerificationMethod) {
     let VerificationMethod { id, controller, key } = method;

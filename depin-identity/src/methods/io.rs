@@ -174,14 +174,16 @@ impl DidResolver for IoResolver {
             return fail(ErrorKind::NotFound, "the device was revoked");
         }
         if !record.document_uri.is_empty() {
-            let message = "the document is elsewhere; fetch it and pass it to methods::io::verify_document";
+            let message =
+                "the document is elsewhere; fetch it and pass it to methods::io::verify_document";
             return Err(Error::new(ErrorKind::Unsupported, message)
                 .with("did", did)
                 .with("uri", record.document_uri));
         }
         let document = document(&record.key)?;
         if document.id != *did || document_hash(&document) != record.document_hash {
-            let message = "the registry holds the hash of another document and does not say where that is";
+            let message =
+                "the registry holds the hash of another document and does not say where that is";
             return fail(ErrorKind::Rejected, message);
         }
         Ok(document)

@@ -30,14 +30,15 @@ use depin_evm::{
 use self::{
     consent::{Consent, update_signature},
     read::Accounts,
-    refusal::{Wish, explain},
+    refusal::explain,
 };
 use crate::methods::io;
 
 /// A [`DeviceRegistry`] contract, through the account that may register devices in it.
 ///
 /// Registering needs the contract's `REGISTRAR_ROLE`; reading needs nothing. Secp256k1 and P-256 devices
-/// can register, Ed25519 ones have no address and cannot.
+/// can register, Ed25519 ones have no address and cannot. When the answer to a registration was lost, ask
+/// [`device`](DeviceRegistry::device) before trying again: the second try of a success is a conflict.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -95,8 +96,7 @@ impl EvmRegistry {
         let account = created(&chain.send(account).await?)?;
         let (name, symbol) = (name.to_owned(), symbol.to_owned());
         let admin = chain.account();
-        let deploy =
-            Contract::deploy_builder(provider, name, symbol, admin, accounts, account);
+        let deploy = Contract::deploy_builder(provider, name, symbol, admin, accounts, account);
         let address = created(&chain.send(deploy.into_transaction_request()).await?)?;
         let contract = Contract::new(address, provider);
         let role = chain.read(&contract.REGISTRAR_ROLE()).await?;
@@ -133,8 +133,7 @@ impl EvmRegistry {
     /// [`Chain::send`].
     pub async fn create_account(&self, did: &Did) -> Result<Address> {
         let device = io::address(did)?;
-        self.send(self.contract().createAccount(device).into_transaction_request(), Wish::Other)
-            .await?;
+        self.send(self.contract().createAccount(device).into_transaction_request()).await?;
         Ok(self.accounts().await?.of(self, device))
     }
 
@@ -167,7 +166,7 @@ impl EvmRegistry {
         let signature = update_signature(&update, &self.domain(), device)?;
         let contract = self.contract();
         let call = contract.updateDocument(update, current, signature).into_transaction_request();
-        self.send(call, Wish::Other).await?;
+        self.send(call).await?;
         self.device(&did).await?.ok_or_else(|| refusal::unknown(address))
     }
 
@@ -175,8 +174,8 @@ impl EvmRegistry {
         Contract::new(self.address, self.chain.provider())
     }
 
-    async fn send(&self, tx: TransactionRequest, wish: Wish) -> Result<TransactionReceipt> {
-        self.chain.send(tx).await.map_err(|error| explain(error, wish))
+    async fn send(&self, tx: TransactionRequest) -> Result<TransactionReceipt> {
+        self.chain.send(tx).await.map_err(explain)
     }
 
     /// Until when a signature made now may be used, by the clock of the chain.
@@ -200,7 +199,7 @@ impl DeviceRegistry for EvmRegistry {
         let Consent { registration, signature } = consent.clone();
         let contract = self.contract();
         let call = contract.register(registration, signature).into_transaction_request();
-        let receipt = self.send(call, Wish::Other).await?;
+        let receipt = self.send(call).await?;
         self.registered(&receipt, enrolment, &consent).await
     }
 
@@ -231,7 +230,7 @@ impl DeviceRegistry for EvmRegistry {
             DeviceStatus::Revoked => contract.revoke(device).into_transaction_request(),
             _ => return Err(refusal::unknown_status()),
         };
-        match self.send(tx, Wish::Status(status)).await {
+        match self.send(tx).await {
             Err(error) if refusal::is_so_already(&error, status) => Ok(()),
             sent => sent.map(drop),
         }

@@ -181,7 +181,8 @@ fn two_methods_of_one_id_are_refused() {
 fn deep_nesting_is_refused_without_recursing() {
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
         let deep = 30_000;
-        let text = format!(r#"{{"id":"did:a:b","x":{}1{}}}"#, open.repeat(deep), close.repeat(deep));
+        let text =
+            format!(r#"{{"id":"did:a:b","x":{}1{}}}"#, open.repeat(deep), close.repeat(deep));
         assert!(matches!(from_json(text.as_bytes()), Err(DocumentError::Json(_))));
     }
 }
@@ -203,7 +204,8 @@ fn truncated_and_trailing_bytes_are_refused() {
 
 fn documents() -> impl Strategy<Value = DidDocument> {
     let did = "did:[a-z]{1,4}:[A-Za-z0-9._-]{1,20}".prop_map(|text| Did::parse(&text).unwrap());
-    let keys = proptest::collection::btree_map("[a-z0-9-]{1,8}", (any::<[u8; 32]>(), 0..3_usize), 0..5);
+    let keys =
+        proptest::collection::btree_map("[a-z0-9-]{1,8}", (any::<[u8; 32]>(), 0..3_usize), 0..5);
     let services = proptest::collection::btree_map("[A-Z]{1,4}", (".{0,20}", ".{0,20}"), 0..4);
     let names = proptest::collection::vec(".{0,30}", 0..4);
     let controllers = proptest::collection::vec(did.clone(), 0..3);

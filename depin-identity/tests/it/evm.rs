@@ -17,7 +17,7 @@ use depin_evm::{
     bindings::DeviceRegistry as Contract,
 };
 use depin_identity::{
-    DidResolver, Resolver,
+    Resolver,
     document::document_hash,
     methods::{io, key},
     registry::evm::EvmRegistry,
@@ -119,11 +119,8 @@ async fn wishes_the_contract_would_refuse_are_refused_before_a_transaction() {
     let before = devnet.block_number();
     let (device, _) = device(1);
 
-    let named_by_key = enrolment(
-        &key::did_key(device.public_key()),
-        device.public_key(),
-        Address::repeat_byte(1),
-    );
+    let named_by_key =
+        enrolment(&key::did_key(device.public_key()), device.public_key(), Address::repeat_byte(1));
     let error = registry.register(&named_by_key, &device).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert!(error.to_string().contains("methods::io::did_io"), "{error}");

@@ -1,5 +1,7 @@
 //! Tests of `depin-identity` from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod documents;
 #[cfg(feature = "evm")]
 mod evm;

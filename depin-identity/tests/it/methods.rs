@@ -37,7 +37,10 @@ fn a_did_key_is_nothing_but_a_compressed_key_of_a_known_curve() {
     let bad = [
         ("multicodec of P-384", coded([0x81, 0x24], &point)),
         ("multicodec of X25519", coded([0xec, 0x01], &[9; 32])),
-        ("a P-256 codec and a secp256k1 point", coded([0x80, 0x24], &public(Algorithm::Es256k, 3).to_bytes())),
+        (
+            "a P-256 codec and a secp256k1 point",
+            coded([0x80, 0x24], &public(Algorithm::Es256k, 3).to_bytes()),
+        ),
         ("varint of one byte more", did_of_bytes(&[&[0xe7, 0x81, 0x00], &point[..]].concat())),
         ("uncompressed", coded([0xe7, 0x01], &[&[4][..], &xy].concat())),
         ("x only", coded([0xe7, 0x01], &point[1..])),
@@ -48,7 +51,10 @@ fn a_did_key_is_nothing_but_a_compressed_key_of_a_known_curve() {
         ("nothing", coded([0xe7, 0x01], &[])),
         ("no codec", did_of_bytes(&[0xe7])),
         ("base64url multibase", "did:key:u5wEC".parse().unwrap()),
-        ("no multibase", "did:key:Q3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme".parse().unwrap()),
+        (
+            "no multibase",
+            "did:key:Q3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme".parse().unwrap(),
+        ),
         ("not base58", "did:key:z0OIl".parse().unwrap()),
         ("long", format!("did:key:z{}", "1".repeat(400)).parse().unwrap()),
         ("a leading zero byte", did_of_bytes(&[&[0, 0xe7, 0x01], &point[..]].concat())),
@@ -190,8 +196,7 @@ async fn the_resolver_of_keys_and_registry_conforms() {
         DeviceRecord { status: DeviceStatus::Suspended, ..record(&public(Algorithm::Es256, 3)) };
     let resolver = over(&[known.clone(), revoked.clone(), suspended.clone()]);
     assert!(resolver.methods().eq(["io", "key"]));
-    let known =
-        [known.did, suspended.did, key::did_key(&public(Algorithm::EdDsa, 1))];
+    let known = [known.did, suspended.did, key::did_key(&public(Algorithm::EdDsa, 1))];
     let gone = [revoked.did, io::from_address(Address::repeat_byte(9))];
     depin_testkit::resolver::conforms(&resolver, &known, &gone).await;
 }
@@ -208,11 +213,11 @@ async fn a_did_io_in_another_spelling_is_told_how_to_become_canonical() {
 #[tokio::test]
 async fn a_document_that_the_record_does_not_commit_to_is_not_made_up() {
     let lost = DeviceRecord { document_hash: B256::ZERO, ..record(&public(Algorithm::Es256k, 1)) };
-    let error = over(&[lost.clone()]).resolve(&lost.did).await.unwrap_err();
+    let error = over(std::slice::from_ref(&lost)).resolve(&lost.did).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
 
     let elsewhere = DeviceRecord { document_uri: "ipfs://x".into(), ..lost };
-    let error = over(&[elsewhere.clone()]).resolve(&elsewhere.did).await.unwrap_err();
+    let error = over(std::slice::from_ref(&elsewhere)).resolve(&elsewhere.did).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("ipfs://x"), "{error}");
 }

@@ -22,7 +22,8 @@ fn seed_of(case: &Value) -> Option<[u8; 32]> {
 
 /// The key that a document with a JWK says, read by our own parser.
 fn key_of_jwk(did: &str, jwk: &Value) -> PublicKey {
-    let method = json!({"id": "#k", "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": jwk});
+    let method =
+        json!({"id": "#k", "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": jwk});
     let document = json!({"id": did, "authentication": [method]});
     let document = from_json(document.to_string().as_bytes()).unwrap();
     document.keys().next().expect("a key of a known curve").clone()
@@ -59,10 +60,9 @@ fn did_keys_of_ed25519_are_the_published_ones() {
         is_its_own_did_key(&did, device.public_key());
         let pair = &case["verificationKeyPair"];
         match pair["publicKeyBase58"].as_str() {
-            Some(base58) => assert_eq!(
-                bs58::decode(base58).into_vec().unwrap(),
-                device.public_key().to_bytes()
-            ),
+            Some(base58) => {
+                assert_eq!(bs58::decode(base58).into_vec().unwrap(), device.public_key().to_bytes())
+            }
             None => assert_eq!(key_of_jwk(&did, &pair["publicKeyJwk"]), *device.public_key()),
         }
     }
@@ -126,9 +126,7 @@ fn the_published_example_in_mixed_case_is_read() {
 /// its own.
 #[test]
 fn documents_of_ioid_devices_are_read() {
-    let jwk = |crv: &str, x: &str, y: &str, kid: &str| {
-        json!({"crv": crv, "x": x, "y": y, "d": "", "kty": "EC", "kid": kid})
-    };
+    let jwk = |crv: &str, x: &str, y: &str, kid: &str| json!({"crv": crv, "x": x, "y": y, "d": "", "kty": "EC", "kid": kid});
     let did = "did:io:0xba80b710f0c27c8b3b72df63861e2ecea9c5aa73";
     let agree = "did:io:0xfab99326ce27d0d30b8609e6d4d748629242b077";
     let (sign_id, agree_id) = (format!("{did}#Key-secp256k1-1"), format!("{agree}#Key-p256-2"));

@@ -91,8 +91,7 @@ async fn try_out(flaw: Flaw) {
         let records = if flaw == Flaw::ForgetsAtRestart { Arc::default() } else { records.clone() };
         Memory { flaw, records }
     };
-    let identity =
-        |key: &PublicKey| Did::parse(&format!("did:key:{}", key.to_multikey())).unwrap();
+    let identity = |key: &PublicKey| Did::parse(&format!("did:key:{}", key.to_multikey())).unwrap();
     for algorithm in Algorithm::ALL {
         conforms(open, algorithm, identity).await;
     }

@@ -9,30 +9,24 @@ use depin_evm::{
 
 use super::read::status;
 
-/// What the caller wanted.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wish {
-    Status(DeviceStatus),
-    Other,
-}
-
 /// Gives a revert of the registry its kind and remedy; leaves other errors alone.
-pub(super) fn explain(error: Error, wish: Wish) -> Error {
+pub(super) fn explain(error: Error) -> Error {
     use ErrorKind::{Conflict, Limit, NotFound, Rejected};
     let refusal = Revert::of(&error).and_then(|revert| Refusal::abi_decode(revert.data()).ok());
     let Some(refusal) = refusal else { return error };
     let (kind, text) = match refusal {
-        Refusal::UnknownDevice(_) => (NotFound, "no such device in the registry; register it first"),
+        Refusal::UnknownDevice(_) => {
+            (NotFound, "no such device in the registry; register it first")
+        }
         Refusal::AlreadyRegistered(_) => {
             (Conflict, "the device is registered already; read its record")
         }
         Refusal::InvalidNonce(_) | Refusal::DetailsMismatch(_) => {
             (Conflict, "the device changed meanwhile; read it and try again")
         }
-        Refusal::InvalidStatus(_) => match wish {
-            Wish::Status(_) => (Rejected, "the device's status does not permit the change"),
-            Wish::Other => (Rejected, "the device is not active; resume it first"),
-        },
+        Refusal::InvalidStatus(_) => {
+            (Rejected, "the status of the device does not permit this; see its record")
+        }
         Refusal::SignatureExpired(_) => (Rejected, "the device's consent expired; ask it again"),
         Refusal::KeyMismatch(_) | Refusal::InvalidDeviceSignature(_) => {
             (Rejected, "the registry does not accept the device's signature")

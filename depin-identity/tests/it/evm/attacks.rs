@@ -86,7 +86,10 @@ impl Forge {
         self.send(call).await
     }
 
-    async fn send(&self, tx: depin_evm::alloy::rpc::types::TransactionRequest) -> Result<(), Revert> {
+    async fn send(
+        &self,
+        tx: depin_evm::alloy::rpc::types::TransactionRequest,
+    ) -> Result<(), Revert> {
         let sent = self.registry.chain().send(tx).await;
         sent.map(drop).map_err(|error| Revert::of(&error).expect("a revert").clone())
     }
@@ -204,7 +207,7 @@ async fn an_expired_consent_is_refused() {
     let key = device(1).0;
     let registration = forge.registration(&key);
     let signature = forge.sign(&key, &registration);
-    devnet.increase_time(61).unwrap();
+    devnet.increase_time(3600).unwrap();
     devnet.mine(1);
     assert!(is::<Contract::SignatureExpired>(forge.register(registration, signature).await));
 }

@@ -40,11 +40,11 @@ impl Service<RequestPacket> for Doctored {
         let answer = self.honest.call(packet);
         Box::pin(async move {
             let mut answer = answer.await?;
-            if let (true, ResponsePacket::Single(response)) = (about_logs, &mut answer) {
-                if let ResponsePayload::Success(value) = &mut response.payload {
-                    let text = value.get().replace(&find, &replace);
-                    *value = RawValue::from_string(text).unwrap();
-                }
+            if let (true, ResponsePacket::Single(response)) = (about_logs, &mut answer)
+                && let ResponsePayload::Success(value) = &mut response.payload
+            {
+                let text = value.get().replace(&find, &replace);
+                *value = RawValue::from_string(text).unwrap();
             }
             Ok(answer)
         })
