@@ -1,1 +1,1 @@
-//! Stories across the crates of the depin workspace.
+//! Stories across the crates of the workspace; see `tests/it`.

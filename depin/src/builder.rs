@@ -1,0 +1,264 @@
+//! Composing a network.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use depin_core::{
+    Clock, Did, Error, ErrorKind, NetworkId, Result, Signer,
+    evidence::EvidenceVerifier,
+    log::BatchLog,
+    quality::QualityCheck,
+    registry::DeviceRegistry,
+    reward::{RewardDistributor, RewardPolicy, TokenLedger},
+};
+use depin_data::ingest::Ingest;
+use depin_hw::Nonces;
+use depin_identity::Resolver;
+use tokio::sync::broadcast;
+
+use crate::{
+    Network,
+    epoch::Books,
+    events,
+    network::{Inner, Ledgers},
+    presets::Preset,
+};
+
+/// A network in the making: every method replaces or adds one part.
+///
+/// What neither preset nor caller filled is named by [`build`](Self::build), all at once.
+///
+/// ```
+/// # #[cfg(feature = "devnet")]
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use depin::{Network, presets};
+///
+/// let error = Network::builder(presets::devnet().await?).build().await.unwrap_err();
+/// assert!(error.to_string().contains("rewards: call .rewards(policy)"));
+/// # Ok::<(), depin::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "call build() to get the network"]
+pub struct Builder {
+    preset: Preset,
+    name: String,
+    checks: Vec<Arc<dyn QualityCheck>>,
+    policy: Option<Arc<dyn RewardPolicy>>,
+    registry: Option<Arc<dyn DeviceRegistry>>,
+    distributor: Option<Arc<dyn RewardDistributor>>,
+    token: Option<Arc<dyn TokenLedger>>,
+}
+
+impl Builder {
+    pub(crate) fn new(preset: Preset) -> Self {
+        Self {
+            preset,
+            name: "devnet".into(),
+            checks: Vec::new(),
+            policy: None,
+            registry: None,
+            distributor: None,
+            token: None,
+        }
+    }
+
+    /// The name that every signature in the network covers: `a-z`, `0-9` and dashes.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Adds a quality check.
+    pub fn check(mut self, check: impl QualityCheck + 'static) -> Self {
+        self.checks.push(Arc::new(check));
+        self
+    }
+
+    /// How epochs are paid.
+    pub fn rewards(mut self, policy: impl RewardPolicy + 'static) -> Self {
+        self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// Who judges evidence of hardware.
+    pub fn evidence(mut self, verifier: impl EvidenceVerifier + 'static) -> Self {
+        self.preset.verifier = Arc::new(verifier);
+        self
+    }
+
+    /// Where batches are kept.
+    pub fn log(mut self, log: impl BatchLog + 'static) -> Self {
+        self.preset.log = Arc::new(log);
+        self
+    }
+
+    /// Where devices are registered.
+    pub fn registry(mut self, registry: impl DeviceRegistry + 'static) -> Self {
+        self.registry = Some(Arc::new(registry));
+        self
+    }
+
+    /// Who pays rewards.
+    pub fn distributor(mut self, distributor: impl RewardDistributor + 'static) -> Self {
+        self.distributor = Some(Arc::new(distributor));
+        self
+    }
+
+    /// The network's token.
+    pub fn token(mut self, token: impl TokenLedger + 'static) -> Self {
+        self.token = Some(Arc::new(token));
+        self
+    }
+
+    /// The clock that ingest and enrollment go by.
+    pub fn clock(mut self, clock: Arc<impl Clock + 'static>) -> Self {
+        self.preset.clock = clock;
+        self
+    }
+
+    /// Puts the parts together; deploys the contracts where a chain has none of this network's yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming every slot that is empty, or whatever the chain objects to.
+    pub async fn build(mut self) -> Result<Network> {
+        let id = NetworkId::parse(&self.name)?;
+        self.check_slots()?;
+        let ledgers = self.ledgers().await?;
+        let Self { preset, checks, policy, .. } = self;
+        let policy = policy
+            .ok_or_else(|| Error::new(ErrorKind::Config, "the network has no reward policy"))?;
+        let (events, _) = broadcast::channel(events::KEPT);
+        let log_key = preset.operator.public_key().clone();
+        let ingest = ingest(&id, &preset, ledgers.registry.clone(), events.clone())?;
+        let resolver = Resolver::new().with_registry(ledgers.registry.clone());
+        Ok(Network(Arc::new(Inner {
+            id,
+            clock: preset.clock.clone(),
+            verifier: preset.verifier.clone(),
+            resolver: Arc::new(resolver),
+            log: preset.log.clone(),
+            ingest: Arc::new(ingest),
+            log_key,
+            checks,
+            policy,
+            ledgers,
+            nonces: Mutex::new(Nonces::new(NONCE_LIFETIME, NONCES)),
+            books: tokio::sync::Mutex::new(Books::default()),
+            events,
+        })))
+    }
+
+    /// Names every slot that neither preset nor caller filled.
+    fn check_slots(&self) -> Result<()> {
+        #[cfg(feature = "evm")]
+        let chain = self.preset.chain.is_some();
+        #[cfg(not(feature = "evm"))]
+        let chain = false;
+        let slots = [
+            (self.policy.is_some(), "rewards: call .rewards(policy)"),
+            (
+                chain || self.registry.is_some(),
+                "registry: call .registry(…) or use a preset with a chain",
+            ),
+            (
+                chain || self.distributor.is_some(),
+                "distributor: call .distributor(…) or use a preset with a chain",
+            ),
+            (chain || self.token.is_some(), "token: call .token(…) or use a preset with a chain"),
+        ];
+        let empty: Vec<_> =
+            slots.iter().filter(|(filled, _)| !filled).map(|(_, remedy)| *remedy).collect();
+        if empty.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, format!("the network lacks {}", empty.join("; "))))
+    }
+
+    /// The three ledgers: those given, the others on the preset's chain.
+    #[cfg(feature = "evm")]
+    async fn ledgers(&mut self) -> Result<Ledgers> {
+        use depin_identity::registry::evm::EvmRegistry;
+        use depin_payment::evm::{EvmDistributor, EvmToken};
+
+        let given = (self.registry.take(), self.distributor.take(), self.token.take());
+        if let (Some(registry), Some(distributor), Some(token)) = given {
+            return Ok(Ledgers::new(registry, distributor, token));
+        }
+        let no_chain = || Error::new(ErrorKind::Config, "the network has no chain");
+        let chain = self.preset.chain.clone().ok_or_else(no_chain)?;
+        let deployment = self.deployment(&chain).await?;
+        let (registry, distributor, token) = given;
+        let registry = registry
+            .unwrap_or_else(|| Arc::new(EvmRegistry::new(chain.clone(), deployment.registry)));
+        let distributor = distributor.unwrap_or_else(|| {
+            Arc::new(EvmDistributor::new(chain.clone(), deployment.distributor))
+        });
+        let token = token.unwrap_or_else(|| Arc::new(EvmToken::new(chain, deployment.token)));
+        let mut ledgers = Ledgers::new(registry, distributor, token);
+        ledgers.deployment = Some(deployment);
+        #[cfg(feature = "devnet")]
+        {
+            ledgers.devnet = self.preset.devnet.clone().zip(self.preset.folder.clone());
+        }
+        // First the chain, then the addresses on it: a crash between the two deploys anew.
+        ledgers.checkpoint().await?;
+        if let Some(folder) = &self.preset.folder {
+            crate::presets::write_deployment(folder, &deployment)?;
+        }
+        Ok(ledgers)
+    }
+
+    #[cfg(not(feature = "evm"))]
+    async fn ledgers(&mut self) -> Result<Ledgers> {
+        let given = (self.registry.take(), self.distributor.take(), self.token.take());
+        let (Some(registry), Some(distributor), Some(token)) = given else {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "without the feature evm every ledger has to be given",
+            ));
+        };
+        Ok(Ledgers::new(registry, distributor, token))
+    }
+
+    /// The contracts of this network: those of an earlier start, or new ones.
+    #[cfg(feature = "evm")]
+    async fn deployment(&mut self, chain: &depin_evm::Chain) -> Result<depin_evm::Deployment> {
+        if let Some(deployment) = self.preset.deployment.take() {
+            return Ok(deployment);
+        }
+        depin_evm::deploy(chain, &depin_evm::DeployOptions::new(NetworkId::parse(&self.name)?))
+            .await
+    }
+}
+
+/// How long a challenge may stay unanswered.
+const NONCE_LIFETIME: Duration = Duration::from_secs(300);
+/// Challenges that may be unanswered at once.
+const NONCES: usize = 10_000;
+
+fn ingest(
+    id: &NetworkId,
+    preset: &Preset,
+    registry: Arc<dyn DeviceRegistry>,
+    events: broadcast::Sender<depin_core::NetworkEvent>,
+) -> Result<Ingest> {
+    let operator: Arc<dyn Signer> = preset.operator.clone();
+    let did: Did = depin_identity::methods::key::did_key(operator.public_key());
+    let on_event = move |event: &depin_core::NetworkEvent| {
+        // Nobody listening is fine.
+        let _ = events.send(event.clone());
+    };
+    Ok(Ingest::builder(
+        id.clone(),
+        preset.log.clone(),
+        registry,
+        preset.clock.clone(),
+        operator,
+        did,
+    )
+    .on_event(Arc::new(on_event))
+    .build())
+}

@@ -1,0 +1,99 @@
+//! Enrollment: key, DID, evidence, appraisal, registration.
+
+use depin_core::{
+    Address, Did, Error, ErrorKind, NetworkEvent, Result, Signer, Unverified, Verified,
+    evidence::{Appraisal, Appraising, Challenge},
+    registry::{DeviceRecord, Enrolment},
+};
+use depin_identity::{document::document_hash, methods::io};
+
+use crate::{Device, Hardware, Network};
+
+impl Network {
+    /// Enrolls a device for its owner: challenges its hardware, appraises the evidence, registers it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`] when the evidence does not convince, [`ErrorKind::Conflict`] when the
+    /// device is enrolled already.
+    pub async fn enroll(&self, hardware: impl Into<Hardware>, owner: Address) -> Result<Device> {
+        let hardware = hardware.into();
+        let enrolment = self.enrolment(&hardware, owner)?;
+        let record = self.0.ledgers.registry.register(&enrolment, &*hardware.signer).await?;
+        self.0.ledgers.checkpoint().await?;
+        self.enrolled(hardware, record)
+    }
+
+    /// Enrolls many devices, in few transactions where the registry can.
+    ///
+    /// # Errors
+    /// As [`enroll`](Self::enroll), for the first device that fails.
+    pub async fn enroll_all(
+        &self,
+        devices: impl IntoIterator<Item = (Hardware, Address)>,
+    ) -> Result<Vec<Device>> {
+        let devices: Vec<_> = devices.into_iter().collect();
+        let enrolments: Vec<(Enrolment, &dyn Signer)> = devices
+            .iter()
+            .map(|(hardware, owner)| Ok((self.enrolment(hardware, *owner)?, &*hardware.signer)))
+            .collect::<Result<_>>()?;
+        let records = self.0.ledgers.registry.register_all(&enrolments).await?;
+        drop(enrolments);
+        self.0.ledgers.checkpoint().await?;
+        let joined = devices.into_iter().zip(records);
+        joined.map(|((hardware, _), record)| self.enrolled(hardware, record)).collect()
+    }
+
+    /// A device that was enrolled before, for example after a restart: continues its chain of batches.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it was never enrolled.
+    pub async fn resume(&self, hardware: impl Into<Hardware>) -> Result<Device> {
+        let hardware = hardware.into();
+        let record = self.device(&did(&*hardware.signer)?).await?;
+        let tip = self.0.log.tip(&record.did).await?;
+        Device::new(self, hardware, record, tip)
+    }
+
+    fn enrolled(&self, hardware: Hardware, record: DeviceRecord) -> Result<Device> {
+        self.emit(NetworkEvent::DeviceEnrolled {
+            did: record.did.clone(),
+            owner: record.owner,
+            account: record.account,
+        });
+        Device::new(self, hardware, record, None)
+    }
+
+    fn enrolment(&self, hardware: &Hardware, owner: Address) -> Result<Enrolment> {
+        let appraisal = self.appraise(hardware)?;
+        let challenge = &appraisal.challenge;
+        let document_hash = document_hash(&io::document(&challenge.key)?);
+        Ok(Enrolment { appraisal, owner, document_hash, document_uri: String::new() })
+    }
+
+    /// Puts a fresh question to the hardware and has the answer judged.
+    fn appraise(&self, hardware: &Hardware) -> Result<Verified<Appraisal>> {
+        let now = self.0.clock.now();
+        let locked = || Error::new(ErrorKind::Unavailable, "the nonces are in use; try again");
+        let nonce =
+            self.0.nonces.lock().map_err(|_| locked())?.issue(&mut rand::rngs::OsRng, now)?;
+        let signer = &hardware.signer;
+        let challenge = Challenge {
+            network: self.0.id.clone(),
+            nonce,
+            did: did(&**signer)?,
+            key: signer.public_key().clone(),
+        };
+        let evidence = hardware.attester.attest(&challenge)?;
+        self.0.nonces.lock().map_err(|_| locked())?.redeem(&nonce, now)?;
+        Unverified::new(evidence).verify(&Appraising {
+            verifier: &*self.0.verifier,
+            challenge: &challenge,
+            now,
+        })
+    }
+}
+
+/// Devices of this registry are named by the address of their key.
+fn did(signer: &dyn Signer) -> Result<Did> {
+    io::did_io(signer.public_key())
+}

@@ -1,0 +1,227 @@
+//! Closing epochs: verify, score, share, publish.
+
+use std::sync::Arc;
+
+use depin_core::{
+    Amount, B256, Did, EpochId, Error, ErrorKind, NetworkEvent, Result,
+    quality::{Contribution, Finding},
+    reward::{Allocation, Commitment, Payout},
+};
+use depin_data::epoch::{EpochDraft, EpochRecord, Member, Scored, score};
+use depin_payment::{Cumulative, RewardTree};
+
+use crate::Network;
+
+/// The closed epochs, in order, and what everybody has earned since the first.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    epochs: Vec<Epoch>,
+    balances: Cumulative,
+}
+
+impl Books {
+    pub(crate) fn epoch(&self, id: EpochId) -> Option<&Epoch> {
+        self.epochs.get(usize::try_from(id.value()).ok()?)
+    }
+
+    fn next(&self) -> EpochId {
+        EpochId::new(self.epochs.len() as u64)
+    }
+
+    /// Adds a scored epoch: shares it out and grows the tree.
+    pub(crate) fn add(
+        &mut self,
+        record: EpochRecord,
+        scored: Scored,
+        allocation: Allocation,
+    ) -> Result<&Epoch> {
+        let mut balances = self.balances.clone();
+        balances.add(&allocation)?;
+        let tree = balances.tree()?;
+        let commitment = balances.commitment(&tree, record.manifest()).ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, "an epoch was added and is not there")
+        })?;
+        self.balances = balances;
+        self.epochs.push(Epoch(Arc::new(Closed { record, scored, allocation, tree, commitment })));
+        self.epochs
+            .last()
+            .ok_or_else(|| Error::new(ErrorKind::Conflict, "an epoch was added and is not there"))
+    }
+}
+
+/// A closed epoch with everything that led to its root.
+#[derive(Clone, Debug)]
+pub struct Epoch(Arc<Closed>);
+
+#[derive(Debug)]
+struct Closed {
+    record: EpochRecord,
+    scored: Scored,
+    allocation: Allocation,
+    tree: RewardTree,
+    commitment: Commitment,
+}
+
+impl Epoch {
+    /// Its number.
+    pub fn id(&self) -> EpochId {
+        self.0.commitment.epoch
+    }
+
+    /// The sealed record: range of the log, roster, checks, policy.
+    pub fn record(&self) -> &EpochRecord {
+        &self.0.record
+    }
+
+    /// What every device did.
+    pub fn contributions(&self) -> &[Contribution] {
+        &self.0.scored.contributions.entries
+    }
+
+    /// Why points were lost.
+    pub fn findings(&self) -> &[(Did, Finding)] {
+        &self.0.scored.findings
+    }
+
+    /// Why a device lost points.
+    pub fn findings_of<'a>(&'a self, device: &'a Did) -> impl Iterator<Item = &'a Finding> {
+        self.findings().iter().filter(move |(found, _)| found == device).map(|(_, finding)| finding)
+    }
+
+    /// What was emitted: the sum of the payouts.
+    pub fn emission(&self) -> Amount {
+        self.0.allocation.emission
+    }
+
+    /// What each device earned, ordered by DID.
+    pub fn payouts(&self) -> &[Payout] {
+        &self.0.allocation.payouts
+    }
+
+    /// What a device earned in this epoch.
+    pub fn payout(&self, device: &Did) -> Amount {
+        let payouts = self.payouts();
+        let found = payouts.binary_search_by(|payout| payout.device.cmp(device));
+        found.ok().and_then(|at| payouts.get(at)).map_or(Amount::ZERO, |payout| payout.amount)
+    }
+
+    /// Root of the reward tree over everything earned so far.
+    pub fn root(&self) -> B256 {
+        self.0.commitment.root
+    }
+
+    /// The reward tree over everything earned so far.
+    pub fn tree(&self) -> &RewardTree {
+        &self.0.tree
+    }
+
+    /// What is on chain.
+    pub fn commitment(&self) -> &Commitment {
+        &self.0.commitment
+    }
+}
+
+impl Network {
+    /// Closes the next epoch over everything in the log since the one before: verifies and scores it,
+    /// splits the emission, and publishes the reward root.
+    ///
+    /// Closing an epoch that is closed already publishes it again if that was interrupted, and changes
+    /// nothing else.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when an earlier epoch is still open, or whatever log and chain object to.
+    pub async fn close_epoch(&self, id: EpochId) -> Result<Epoch> {
+        let mut books = self.0.books.lock().await;
+        self.catch_up(&mut books, id).await?;
+        let (epoch, fresh) = match books.epoch(id) {
+            Some(epoch) => (epoch.clone(), false),
+            None if books.next() == id => (self.seal_next(&mut books).await?, true),
+            None => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "epochs close in order; close the next one first",
+                )
+                .with("epoch", id)
+                .with("next", books.next()));
+            }
+        };
+        self.0.ledgers.distributor.publish(epoch.commitment()).await?;
+        self.0.ledgers.checkpoint().await?;
+        if fresh {
+            self.emit(NetworkEvent::EpochClosed {
+                epoch: id,
+                root: epoch.root(),
+                emission: epoch.emission(),
+                payouts: epoch.payouts().len() as u64,
+            });
+        }
+        Ok(epoch)
+    }
+
+    /// A closed epoch, or `None` while it is open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when the log does not hold what was sealed.
+    pub async fn epoch(&self, id: EpochId) -> Result<Option<Epoch>> {
+        let mut books = self.0.books.lock().await;
+        self.catch_up(&mut books, id).await?;
+        Ok(books.epoch(id).cloned())
+    }
+
+    /// The last closed epoch.
+    ///
+    /// # Errors
+    /// As [`epoch`](Self::epoch).
+    pub async fn latest_epoch(&self) -> Result<Option<Epoch>> {
+        let mut books = self.0.books.lock().await;
+        self.catch_up(&mut books, EpochId::new(u64::MAX)).await?;
+        Ok(books.epochs.last().cloned())
+    }
+
+    /// Recomputes epochs that an earlier run sealed, up to `id`.
+    async fn catch_up(&self, books: &mut Books, id: EpochId) -> Result<()> {
+        while books.next() <= id {
+            let Some(bytes) = self.0.log.sealed(books.next()).await? else { return Ok(()) };
+            let record = EpochRecord::parse(&bytes)?;
+            self.enter(books, record).await?;
+        }
+        Ok(())
+    }
+
+    /// Seals the rest of the log as the next epoch. From here on its content is decided, whatever
+    /// happens to the process.
+    async fn seal_next(&self, books: &mut Books) -> Result<Epoch> {
+        let id = books.next();
+        let first = books.epochs.last().map_or(0, |epoch| epoch.record().range().end);
+        let end = self.0.log.head().await?.size;
+        let draft = EpochDraft::read(&*self.0.log, &self.0.id, id, first..end).await?;
+        let mut roster = Vec::with_capacity(draft.devices().len());
+        for did in draft.devices() {
+            let record = self.device(did).await?;
+            roster.push(Member { device: record.did, key: record.key, beneficiary: record.owner });
+        }
+        let checks = self.0.checks.iter().map(|check| check.name()).collect();
+        let record = draft.close(roster, checks, self.0.policy.name())?;
+        self.0.log.seal(id, record.to_bytes().into()).await?;
+        self.enter(books, record).await
+    }
+
+    async fn enter(&self, books: &mut Books, record: EpochRecord) -> Result<Epoch> {
+        let scored = score(&*self.0.log, &record, &self.0.checks).await?;
+        let allocation = self.allocate(&record, &scored)?;
+        books.add(record, scored, allocation).cloned()
+    }
+
+    /// Shares out a scored epoch, if the policy is still the one it was sealed with.
+    pub(crate) fn allocate(&self, record: &EpochRecord, scored: &Scored) -> Result<Allocation> {
+        if record.policy() != self.0.policy.name() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the epoch was sealed with another reward policy; compose the network with that",
+            )
+            .with("sealed with", record.policy())
+            .with("composed with", self.0.policy.name()));
+        }
+        self.0.policy.allocate(&scored.contributions)
+    }
+}

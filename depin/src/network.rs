@@ -1,0 +1,191 @@
+//! A composed network: the handle that everything else hangs on.
+
+use std::{fmt, sync::Arc};
+
+use depin_core::{
+    Clock, Did, Error, ErrorKind, NetworkEvent, NetworkId, PublicKey, Result,
+    document::DidResolver,
+    evidence::EvidenceVerifier,
+    log::BatchLog,
+    quality::QualityCheck,
+    registry::{DeviceRecord, DeviceRegistry},
+    reward::{RewardDistributor, RewardPolicy, TokenLedger},
+};
+use depin_data::ingest::Ingest;
+use depin_hw::Nonces;
+use tokio::sync::{Mutex, broadcast};
+
+use crate::{builder::Builder, epoch::Books, events::Events, presets::Preset};
+
+/// A running network. Cloning is cheap and shares everything.
+///
+/// Made by [`Network::builder`]; see the crate's documentation for the whole journey.
+#[derive(Clone)]
+pub struct Network(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) id: NetworkId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) verifier: Arc<dyn EvidenceVerifier>,
+    pub(crate) resolver: Arc<dyn DidResolver>,
+    pub(crate) log: Arc<dyn BatchLog>,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) log_key: PublicKey,
+    pub(crate) checks: Vec<Arc<dyn QualityCheck>>,
+    pub(crate) policy: Arc<dyn RewardPolicy>,
+    pub(crate) ledgers: Ledgers,
+    pub(crate) nonces: std::sync::Mutex<Nonces>,
+    pub(crate) books: Mutex<Books>,
+    pub(crate) events: broadcast::Sender<NetworkEvent>,
+}
+
+/// What lies on a chain, or on whatever takes its place.
+pub(crate) struct Ledgers {
+    pub(crate) registry: Arc<dyn DeviceRegistry>,
+    pub(crate) distributor: Arc<dyn RewardDistributor>,
+    pub(crate) token: Arc<dyn TokenLedger>,
+    #[cfg(feature = "evm")]
+    pub(crate) deployment: Option<depin_evm::Deployment>,
+    /// The embedded chain and the folder it is kept in.
+    #[cfg(feature = "devnet")]
+    pub(crate) devnet: Option<(depin_devnet::Devnet, std::path::PathBuf)>,
+}
+
+impl Ledgers {
+    pub(crate) fn new(
+        registry: Arc<dyn DeviceRegistry>,
+        distributor: Arc<dyn RewardDistributor>,
+        token: Arc<dyn TokenLedger>,
+    ) -> Self {
+        Self {
+            registry,
+            distributor,
+            token,
+            #[cfg(feature = "evm")]
+            deployment: None,
+            #[cfg(feature = "devnet")]
+            devnet: None,
+        }
+    }
+
+    /// Writes the embedded chain to its folder, if it has one: a chain elsewhere keeps itself.
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
+        #[cfg(feature = "devnet")]
+        if let Some((devnet, folder)) = self.devnet.clone() {
+            let path = folder.join(crate::presets::CHAIN_FILE);
+            let failed = || {
+                Error::unavailable(
+                    "the embedded chain could not be written; free space and try again",
+                )
+            };
+            let written = tokio::task::spawn_blocking(move || devnet.dump(&path)).await;
+            written
+                .map_err(|error| failed().source(error))?
+                .map_err(|error| failed().source(error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    /// Starts composing a network from a preset, whose slots can be replaced one by one.
+    pub fn builder(preset: Preset) -> Builder {
+        Builder::new(preset)
+    }
+
+    /// The name that every signature in this network covers.
+    pub fn id(&self) -> &NetworkId {
+        &self.0.id
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The ledger of devices.
+    pub fn registry(&self) -> &Arc<dyn DeviceRegistry> {
+        &self.0.ledgers.registry
+    }
+
+    /// Finds DID documents: did:key, and did:io from the registry.
+    pub fn resolver(&self) -> &Arc<dyn DidResolver> {
+        &self.0.resolver
+    }
+
+    /// The durable record of batches.
+    pub fn log(&self) -> &Arc<dyn BatchLog> {
+        &self.0.log
+    }
+
+    /// The door for batches, for transports of your own.
+    pub fn ingest(&self) -> &Arc<Ingest> {
+        &self.0.ingest
+    }
+
+    /// The key that signs receipts.
+    pub fn log_key(&self) -> &PublicKey {
+        &self.0.log_key
+    }
+
+    /// The payer of rewards.
+    pub fn distributor(&self) -> &Arc<dyn RewardDistributor> {
+        &self.0.ledgers.distributor
+    }
+
+    /// The network's token.
+    pub fn token(&self) -> &Arc<dyn TokenLedger> {
+        &self.0.ledgers.token
+    }
+
+    /// The contracts of this network, where it has some on a chain.
+    #[cfg(feature = "evm")]
+    pub fn deployment(&self) -> Option<&depin_evm::Deployment> {
+        self.0.ledgers.deployment.as_ref()
+    }
+
+    /// The record of a device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](ErrorKind::NotFound) when it was never enrolled.
+    pub async fn device(&self, did: &Did) -> Result<DeviceRecord> {
+        self.0.ledgers.registry.device(did).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the device is not enrolled; call enroll first")
+                .with("did", did)
+        })
+    }
+
+    /// Subscribes to what happens from now on.
+    pub fn events(&self) -> Events {
+        Events(self.0.events.subscribe())
+    }
+
+    /// Serves ingest over HTTP, for devices on other machines. Stops when the server is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the address cannot be bound.
+    #[cfg(feature = "http")]
+    pub async fn serve(
+        &self,
+        address: std::net::SocketAddr,
+    ) -> Result<depin_data::http::HttpServer> {
+        depin_data::http::serve(self.0.ingest.clone(), address).await
+    }
+
+    pub(crate) fn emit(&self, event: NetworkEvent) {
+        // Nobody listening is fine.
+        let _ = self.0.events.send(event);
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network")
+            .field("id", &self.0.id)
+            .field("registry", &self.0.ledgers.registry)
+            .field("log", &self.0.log)
+            .field("checks", &self.0.checks)
+            .field("policy", &self.0.policy)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,53 @@
+//! Tells the story, or keeps quiet when only the JSON is wanted.
+
+use comfy_table::{Table, presets::NOTHING};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Rows of a table before the rest is summed up.
+const ROWS: usize = 30;
+
+/// Prints chapters, lines and tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Narrator {
+    quiet: bool,
+}
+
+impl Narrator {
+    /// A narrator that says nothing when `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// A heading.
+    pub fn chapter(&self, title: &str) {
+        self.say(&format!("\n{title}\n{}", "-".repeat(title.len())));
+    }
+
+    /// A line.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            println!("{line}");
+        }
+    }
+
+    /// A table; long ones are cut, and say so.
+    pub fn table(&self, header: &[&str], rows: &[Vec<String>]) {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header(header.to_vec());
+        table.add_rows(rows.iter().take(ROWS).cloned());
+        self.say(&table.to_string());
+        if rows.len() > ROWS {
+            self.say(&format!(" ... and {} more", rows.len() - ROWS));
+        }
+    }
+
+    /// Progress of something that may take longer than a second.
+    pub fn progress(&self, what: &str, steps: usize) -> ProgressBar {
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("  {msg} {bar:30} {pos}/{len}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new(steps as u64).with_style(style).with_message(what.to_owned())
+    }
+}
