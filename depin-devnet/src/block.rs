@@ -97,7 +97,8 @@ impl Block {
         list(self.header.length() + list(txs) + 2)
     }
 
-    fn seal(
+    /// Fills in what a header says about its content.
+    pub(crate) fn seal(
         mut header: Header,
         txs: Vec<Tx>,
         receipts: Vec<ReceiptEnvelope>,

@@ -95,11 +95,15 @@ impl DevnetBuilder {
         let signers: Vec<_> = (0..self.accounts).map(accounts::signer).collect();
         signers.iter().for_each(|signer| state.set_balance(&signer.address(), accounts::BALANCE));
         let genesis = Block::genesis(state, genesis_time, GAS_LIMIT);
-        let config = Config { chain_id: self.chain_id, accounts: self.accounts };
+        let config = Config {
+            chain_id: self.chain_id,
+            accounts: self.accounts,
+            block_time: self.block_time,
+        };
         let time = Timeline::starting_at(self.clock, genesis_time, now);
         let mut chain = Chain::new(config, genesis, time);
         chain.automine = self.automine;
-        Devnet::over(chain, signers, self.block_time)
+        Devnet::over(chain, signers)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything here is plain data behind one lock. Times are arguments.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy::{
     consensus::{Header, TxEnvelope, transaction::Recovered},
@@ -25,6 +25,8 @@ use crate::{
 pub(crate) struct Config {
     pub(crate) chain_id: u64,
     pub(crate) accounts: u16,
+    /// `None` when blocks are mined per transaction or by hand.
+    pub(crate) block_time: Option<Duration>,
 }
 
 /// A whole chain.
@@ -218,7 +220,6 @@ impl Chain {
         let snapshot = self.snapshots.swap_remove(at);
         self.snapshots.retain(|later| later.id < id);
         self.truncate(snapshot.height);
-        // Blocks mined from here on are new ones, also when nothing else tells them apart.
         self.pool = snapshot.pool;
         self.time = snapshot.time;
         true
@@ -268,7 +269,9 @@ impl Chain {
             let Some(block) = self.blocks.pop() else { break };
             self.hashes.pop();
             self.numbers.remove(&block.hash());
-            block.txs.iter().for_each(|tx| drop(self.txs.remove(tx.tx_hash())));
+            for tx in &block.txs {
+                self.txs.remove(tx.tx_hash());
+            }
             self.filters.record(Event::Orphaned(Arc::clone(&block)));
             orphans.push(block);
         }

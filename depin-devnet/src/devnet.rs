@@ -58,11 +58,8 @@ impl Devnet {
         DevnetBuilder::default()
     }
 
-    pub(crate) fn over(
-        chain: Chain,
-        signers: Vec<PrivateKeySigner>,
-        block_time: Option<Duration>,
-    ) -> Self {
+    pub(crate) fn over(chain: Chain, signers: Vec<PrivateKeySigner>) -> Self {
+        let block_time = chain.config.block_time;
         let devnet = Self(Arc::new(Shared { chain: Mutex::new(chain), signers }));
         if let Some(block_time) = block_time {
             devnet.mine_every(block_time.max(Duration::from_millis(1)));
@@ -88,7 +85,14 @@ impl Devnet {
 
     fn connect(&self, wallet: EthereumWallet) -> DynProvider {
         let client = RpcClient::new(self.transport(), true).with_poll_interval(POLL_INTERVAL);
-        ProviderBuilder::new().wallet(wallet).connect_client(client).erased()
+        // Not the recommended fillers: those remember nonces, which reverts and reorgs take back.
+        ProviderBuilder::default()
+            .with_gas_estimation()
+            .with_simple_nonce_management()
+            .with_chain_id(self.chain_id())
+            .wallet(wallet)
+            .connect_client(client)
+            .erased()
     }
 
     /// The chain as a tower service, to build alloy clients with layers of your own.

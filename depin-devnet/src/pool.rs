@@ -64,10 +64,6 @@ impl Pool {
         Ok(())
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.hashes.len()
-    }
-
     pub(crate) fn by_hash(&self, hash: &B256) -> Option<&Tx> {
         let (sender, nonce) = self.hashes.get(hash)?;
         Some(&self.senders.get(sender)?.get(nonce)?.tx)

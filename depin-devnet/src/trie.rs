@@ -131,11 +131,6 @@ impl<V: Value> Trie<V> {
         changes(self.0.as_ref(), newer.0.as_ref(), &mut found);
         found
     }
-
-    /// Whether both are the very same nodes.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        same(self.0.as_ref(), other.0.as_ref())
-    }
 }
 
 impl<V: Value> Node<V> {
@@ -433,6 +428,5 @@ mod tests {
         (0..50).for_each(|n| trie.remove(&keccak256([n])));
         assert_eq!(trie.root(), EMPTY_ROOT_HASH);
         assert_eq!(old.root(), root);
-        assert!(old.same(&old.clone()) && !old.same(&trie));
     }
 }

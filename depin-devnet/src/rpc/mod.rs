@@ -10,6 +10,8 @@ mod fees;
 mod filters;
 mod history;
 mod params;
+#[cfg(feature = "http")]
+pub(crate) mod wire;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};

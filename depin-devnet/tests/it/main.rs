@@ -1,4 +1,16 @@
 //! The devnet as its users see it: through alloy, JSON-RPC and HTTP.
 
+mod blocks;
 mod common;
 mod contracts;
+mod dump;
+mod filters;
+#[cfg(feature = "http")]
+mod http;
+mod methods;
+mod parity;
+mod pool;
+mod proofs;
+mod properties;
+mod refusals;
+mod time;
