@@ -3,7 +3,11 @@
 //! Each contract is a module named after it, with its calls, events, errors and a `deploy_builder`. The
 //! words for people are in the NatSpec of `contracts/src`.
 
-#![expect(missing_docs, reason = "sol! writes these items; the contracts' NatSpec documents them")]
+#![expect(
+    missing_docs,
+    clippy::too_many_arguments,
+    reason = "sol! writes these items; the contracts' NatSpec documents them"
+)]
 
 use alloy::sol;
 

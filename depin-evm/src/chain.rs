@@ -96,7 +96,8 @@ impl Chain {
     /// Sends a transaction and waits until it is mined as deep as the builder said.
     ///
     /// Leave nonce, gas, fees and sender out: a simulation finds the gas and refuses what would revert,
-    /// before a nonce is used. Contract bindings give the request with `into_transaction_request()`.
+    /// before a nonce is used. It runs on the state of now: what needs another transaction first has to
+    /// wait for that one. Contract bindings give the request with `into_transaction_request()`.
     ///
     /// # Errors
     /// [`Rejected`](depin_core::ErrorKind::Rejected) when the simulation or the transaction itself

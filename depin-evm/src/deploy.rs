@@ -4,7 +4,7 @@
 //! interrupted goes on where it stopped when the chain handle has a store.
 
 use alloy::{
-    primitives::{Address, B256, TxKind, address},
+    primitives::{Address, B256, address},
     providers::Provider,
     rpc::types::TransactionRequest,
 };
@@ -158,8 +158,7 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     /// Creates a contract; answers its address and block.
-    async fn create(&self, step: &str, mut tx: TransactionRequest) -> Result<(Address, u64)> {
-        tx.to = Some(TxKind::Create);
+    async fn create(&self, step: &str, tx: TransactionRequest) -> Result<(Address, u64)> {
         let receipt = self.chain.send_once(&self.key(step), tx).await?;
         receipt.contract_address.zip(receipt.block_number).ok_or_else(|| {
             Error::new(ErrorKind::Malformed, "the receipt of a deployment lacks the contract")

@@ -7,7 +7,7 @@
 use alloy::{
     contract,
     rpc::json_rpc::{ErrorPayload, RpcError},
-    transports::{TransportError, TransportErrorKind},
+    transports::{TransportError, TransportErrorKind, http::reqwest},
 };
 use depin_core::{Error, ErrorKind};
 
@@ -26,6 +26,7 @@ use crate::revert::Revert;
 /// assert!(lost.is_retryable());
 /// ```
 pub fn transport_error(error: TransportError) -> Error {
+    let error = without_url(error);
     let (kind, message) = match &error {
         RpcError::ErrorResp(payload) => match payload.as_revert_data() {
             Some(data) => return Revert::new(data).into_error(),
@@ -77,6 +78,15 @@ pub fn contract_error(error: contract::Error) -> Error {
     }
 }
 
+/// URLs of nodes often hold access keys, which must not reach logs.
+fn without_url(error: TransportError) -> TransportError {
+    let RpcError::Transport(TransportErrorKind::Custom(cause)) = error else { return error };
+    match cause.downcast::<reqwest::Error>() {
+        Ok(error) => TransportErrorKind::custom(error.without_url()),
+        Err(cause) => RpcError::Transport(TransportErrorKind::Custom(cause)),
+    }
+}
+
 fn transport_kind(kind: &TransportErrorKind) -> (ErrorKind, &'static str) {
     match kind {
         TransportErrorKind::HttpError(error) if is_final(error.status) => {
@@ -117,3 +127,38 @@ const RESOURCE_MISSING: i64 = -32001;
 const REVERTED: i64 = 3;
 
 const MAX_DETAIL: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(error: TransportError) -> ErrorKind {
+        transport_error(error).kind()
+    }
+
+    fn answer(code: i64) -> TransportError {
+        RpcError::ErrorResp(ErrorPayload { code, message: "so it is".into(), data: None })
+    }
+
+    #[test]
+    fn what_passes_with_time_is_retryable() {
+        let http = |status| TransportErrorKind::http_error(status, String::new());
+        for status in [408, 429, 500, 502, 503] {
+            assert_eq!(kind(http(status)), ErrorKind::Unavailable, "{status}");
+        }
+        assert_eq!(kind(http(401)), ErrorKind::Config);
+        assert_eq!(kind(TransportErrorKind::backend_gone()), ErrorKind::Unavailable);
+        assert_eq!(kind(RpcError::NullResp), ErrorKind::Unavailable);
+        assert_eq!(kind(answer(-32005)), ErrorKind::Unavailable);
+        assert_eq!(kind(answer(-32603)), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn what_the_node_decided_is_final() {
+        assert_eq!(kind(answer(-32601)), ErrorKind::Unsupported);
+        assert_eq!(kind(answer(-32001)), ErrorKind::NotFound);
+        assert_eq!(kind(answer(-32000)), ErrorKind::Rejected);
+        assert_eq!(kind(answer(3)), ErrorKind::Rejected);
+        assert!(transport_error(answer(-32000)).to_string().contains("so it is"));
+    }
+}

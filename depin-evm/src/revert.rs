@@ -97,3 +97,38 @@ fn named<E: SolInterface + fmt::Debug>(data: &[u8]) -> Option<String> {
     let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     Some(inner.unwrap_or(&text).to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{U256, bytes};
+
+    use super::*;
+
+    #[test]
+    fn each_kind_of_reason_is_readable() {
+        let text = RevertString { reason: "too late".into() }.abi_encode();
+        assert_eq!(Revert::new(text).to_string(), "too late");
+        let panic = Panic { code: U256::from(0x11) }.abi_encode();
+        assert!(Revert::new(panic).to_string().contains("overflow"));
+        let capped =
+            NetworkToken::ERC20ExceededCap { increasedSupply: U256::from(6), cap: U256::from(5) };
+        let text = Revert::new(capped.abi_encode()).to_string();
+        assert_eq!(text, "ERC20ExceededCap { increasedSupply: 6, cap: 5 }");
+        assert_eq!(
+            Revert::new(RewardDistributor::ZeroRoot {}.abi_encode()).to_string(),
+            "ZeroRoot"
+        );
+        assert_eq!(Revert::new(bytes!("deadbeef")).to_string(), "0xdeadbeef");
+        assert_eq!(Revert::new(bytes!("")).to_string(), "no reason given");
+    }
+
+    #[test]
+    fn damaged_reasons_are_shown_as_they_are() {
+        let whole = RevertString { reason: "too late".into() }.abi_encode();
+        for end in 4..whole.len() {
+            let cut = Bytes::copy_from_slice(&whole[..end]);
+            let text = Revert::new(cut.clone()).to_string();
+            assert!(text == cut.to_string() || text == "too late", "{text}");
+        }
+    }
+}

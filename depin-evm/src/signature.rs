@@ -36,3 +36,33 @@ pub fn recoverable(signature: &Signature, digest: B256, address: Address) -> Res
                 .with("address", address)
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{U256, uint};
+    use depin_core::{Algorithm, Signer, SoftwareKey};
+
+    use super::*;
+
+    #[test]
+    fn signatures_of_others_and_high_s_are_refused() {
+        let key = SoftwareKey::from_seed(Algorithm::Es256k, [7; 32]);
+        let address = key.public_key().to_address().unwrap();
+        let digest = B256::repeat_byte(5);
+        let signature = key.sign_prehash(&digest.0).unwrap();
+        let good = recoverable(&signature, digest, address).unwrap();
+
+        assert!(recoverable(&signature, digest, Address::repeat_byte(1)).is_err());
+        assert!(recoverable(&signature, B256::ZERO, address).is_err());
+        assert!(recoverable(&Signature::from_bytes([0; 64]), digest, address).is_err());
+        let low = Recoverable::from_raw_array(&good).unwrap();
+        let high = Recoverable::new(low.r(), ORDER - low.s(), !low.v());
+        let high: [u8; 64] = high.as_bytes()[..64].try_into().unwrap();
+        let error = recoverable(&Signature::from_bytes(high), digest, address).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected);
+    }
+
+    /// Order of secp256k1's group.
+    const ORDER: U256 =
+        uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
+}

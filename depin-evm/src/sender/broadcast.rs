@@ -25,10 +25,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     pub(crate) fn of<T>(answer: Result<T, TransportError>) -> Self {
-        let error = match answer {
-            Ok(_) => return Self::Taken,
-            Err(error) => error,
-        };
+        let Err(error) = answer else { return Self::Taken };
         let RpcError::ErrorResp(payload) = &error else {
             return Self::Unknown(transport_error(error));
         };

@@ -98,7 +98,7 @@ impl TxSender {
             floor: used.max(waiting),
             tended: Mutex::default(),
         };
-        for record in sender.store.from_nonce(used)? {
+        for record in sender.store.since(used)? {
             tracing::info!(nonce = record.nonce, "sending a stored transaction again");
             if let Err(error) = sender.broadcast(record).await {
                 tracing::warn!(%error, "a stored transaction cannot be sent now");
@@ -143,10 +143,14 @@ impl TxSender {
     /// Waits until every stored transaction is mined.
     pub(crate) async fn settle_all(&self) -> Result<()> {
         let used = ask(self.provider.get_transaction_count(self.account())).await?;
-        for record in self.store.from_nonce(used)? {
+        for record in self.store.since(used)? {
             match self.settle(record.nonce).await {
-                Err(error) if error.is_retryable() => return Err(error),
-                // Whoever sent it hears of reverts and refusals by sending again.
+                // Reverts, refusals and lost nonces are final; whoever sent it hears of them.
+                Err(error)
+                    if !matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Conflict) =>
+                {
+                    return Err(error);
+                }
                 _ => {}
             }
         }
@@ -181,6 +185,9 @@ impl TxSender {
         if tx.chain_id.is_some_and(|id| id != self.chain.value()) {
             return config("the transaction is for another chain");
         }
+        if tx.to.is_none() {
+            return config("the transaction has no recipient; use TxKind::Create to deploy");
+        }
         if tx.blob_versioned_hashes.is_some() || tx.authorization_list.is_some() {
             let text = "blobs and code delegations are not sent by this sender";
             return Err(Error::new(ErrorKind::Unsupported, text));
@@ -192,9 +199,6 @@ impl TxSender {
     async fn prepare(&self, mut tx: TransactionRequest) -> Result<TransactionRequest> {
         tx.from = Some(self.account());
         tx.chain_id = Some(self.chain.value());
-        if tx.to.is_none() {
-            tx.to = Some(alloy::primitives::TxKind::Create);
-        }
         let quote = Quote::ask(&self.provider).await?;
         if Fees::of(&tx).is_none() {
             quote.fees.apply(&mut tx);
@@ -211,7 +215,7 @@ impl TxSender {
     /// Waits until a variant of a record is mined, and says how it went.
     async fn settle(&self, nonce: u64) -> Result<TransactionReceipt> {
         let deadline = Instant::now() + self.patience.timeout;
-        let mut absences = 0_u32;
+        let mut absent = Absence::default();
         loop {
             let used = self.used.load(Ordering::Acquire) > nonce;
             let record = self.store.record(nonce)?;
@@ -221,13 +225,13 @@ impl TxSender {
                 }
                 Ok(Found::Young) => None,
                 Ok(Found::Nothing) => {
-                    absences = if used { absences + 1 } else { 0 };
+                    absent.note(used);
                     None
                 }
                 Err(error) if error.is_retryable() => Some(error),
                 Err(error) => return Err(error),
             };
-            if absences > MAX_ABSENCES {
+            if absent.is_certain(self.patience.timeout / 4) && !self.is_known(&record).await? {
                 return Err(self.taken_by_another(&record)?);
             }
             if Instant::now() >= deadline {
@@ -331,12 +335,27 @@ enum Found {
     Final(Variant, Box<TransactionReceipt>),
 }
 
+/// Since when a nonce is used on chain though no variant of ours is mined. Nodes behind one URL are not
+/// equally fast, so one look proves nothing.
+#[derive(Default)]
+struct Absence(Option<(Instant, u32)>);
+
+impl Absence {
+    fn note(&mut self, used: bool) {
+        let (since, looks) = self.0.unwrap_or_else(|| (Instant::now(), 0));
+        self.0 = used.then_some((since, looks.saturating_add(1)));
+    }
+
+    fn is_certain(&self, patience: Duration) -> bool {
+        self.0.is_some_and(|(since, looks)| looks > MIN_LOOKS && since.elapsed() >= patience)
+    }
+}
+
+const MIN_LOOKS: u32 = 8;
+
 fn refusal(record: &Record) -> Error {
     let reason = record.refused.clone().unwrap_or_default();
     Error::new(ErrorKind::Rejected, "the node refused the transaction").with("cause", reason)
 }
 
 const MAX_KEY: usize = 256;
-
-/// How often a used nonce may come without a receipt: nodes behind one URL are not equally fast.
-const MAX_ABSENCES: u32 = 8;

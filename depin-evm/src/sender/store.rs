@@ -130,7 +130,7 @@ impl Store {
     }
 
     /// All records from `nonce` on, in order.
-    pub(crate) fn from_nonce(&self, nonce: u64) -> Result<Vec<Record>> {
+    pub(crate) fn since(&self, nonce: u64) -> Result<Vec<Record>> {
         let read = self.0.begin_read().map_err(broken)?;
         let records = read.open_table(RECORDS).map_err(broken)?;
         let range = records.range(nonce..).map_err(broken)?;
@@ -195,16 +195,23 @@ fn opening(error: DatabaseError) -> Error {
 }
 
 fn broken(error: impl Into<redb::Error>) -> Error {
-    match error.into() {
-        redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
-            Error::unavailable("the transaction store cannot be written or read").source(error)
+    use std::io::ErrorKind::{InvalidData, NotFound, PermissionDenied};
+
+    let error = error.into();
+    let (kind, text) = match &error {
+        redb::Error::Io(io) => match io.kind() {
+            InvalidData => (ErrorKind::Corrupt, NOT_A_STORE),
+            NotFound | PermissionDenied => {
+                (ErrorKind::Config, "the transaction store's directory is missing or closed to us")
+            }
+            _ => (ErrorKind::Unavailable, "the transaction store cannot be written or read"),
+        },
+        redb::Error::PreviousIo => {
+            (ErrorKind::Unavailable, "the transaction store failed before; connect again")
         }
-        error => Error::new(
-            ErrorKind::Corrupt,
-            "the transaction store is damaged or another kind of file",
-        )
-        .source(error),
-    }
+        _ => (ErrorKind::Corrupt, NOT_A_STORE),
+    };
+    Error::new(kind, text).source(error)
 }
 
 fn damaged() -> Error {
@@ -217,3 +224,5 @@ const KEYS: TableDefinition<'_, &str, u64> = TableDefinition::new("keys");
 
 /// How many nonces back bytes are kept, for reorganisations and rolled back chains.
 const KEPT: u64 = 4_096;
+
+const NOT_A_STORE: &str = "the transaction store is damaged or another kind of file";

@@ -50,7 +50,7 @@ impl TxSender {
         let used = ask(self.provider.get_transaction_count(self.account())).await?;
         self.used.store(used, Ordering::Release);
         tended.nonces.retain(|nonce, _| *nonce >= used);
-        for record in self.store.from_nonce(used)? {
+        for record in self.store.since(used)? {
             let now = Instant::now();
             let times =
                 tended.nonces.entry(record.nonce).or_insert(Times { sent: now, priced: now });
@@ -121,7 +121,8 @@ impl TxSender {
         refused.map_or(Outcome::Taken, Outcome::Refused)
     }
 
-    async fn is_known(&self, record: &Record) -> Result<bool> {
+    /// Whether the node has any variant, waiting or mined.
+    pub(super) async fn is_known(&self, record: &Record) -> Result<bool> {
         for variant in record.variants() {
             if ask(self.provider.get_transaction_by_hash(variant.hash)).await?.is_some() {
                 return Ok(true);

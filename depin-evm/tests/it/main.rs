@@ -1,6 +1,9 @@
 //! The chain handle, its sender and the deployment against the embedded chain.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod anvil;
+mod connecting;
 mod crashes;
 mod deployment;
 mod faults;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use depin_core::{ChainId, NetworkId};
+use depin_core::NetworkId;
 use depin_devnet::Devnet;
 use depin_evm::{Chain, DeployOptions, ErrorKind, alloy::providers::Provider, deploy};
 
@@ -88,14 +88,4 @@ async fn an_interrupted_deployment_goes_on_where_it_stopped() {
         let code = chain.provider().get_code_at(deployment.registry).await.unwrap();
         assert!(!code.is_empty());
     }
-}
-
-#[tokio::test]
-async fn a_chain_with_another_id_is_refused() {
-    let devnet = Devnet::start();
-    let chain = Chain::from_provider(devnet.provider(), devnet.account(0));
-    let error = chain.expect_id(ChainId::new(4_690)).connect().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    let error = Chain::builder().provider(devnet.provider()).connect().await.unwrap_err();
-    assert!(error.to_string().contains("signer"), "{error}");
 }

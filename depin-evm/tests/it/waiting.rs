@@ -193,7 +193,7 @@ async fn a_refused_transaction_leaves_no_gap_and_frees_its_key() {
 #[tokio::test]
 async fn a_nonce_taken_by_another_program_is_a_conflict() {
     let devnet = Devnet::start();
-    let chain = eager(&devnet).connect().await.unwrap();
+    let chain = eager(&devnet).timeout(Duration::from_millis(400)).connect().await.unwrap();
     let stranger = devnet.provider();
     let theirs = stranger.send_transaction(gift(recipient(1)).from(chain.account()));
     theirs.await.unwrap().get_receipt().await.unwrap();
