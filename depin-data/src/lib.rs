@@ -4,6 +4,9 @@
 pub mod audit;
 pub mod batch;
 pub mod epoch;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 pub mod ingest;
 pub mod log;
 pub mod merkle;

@@ -59,8 +59,8 @@ pub const MAX_QUANTITIES: usize = 256;
 #[non_exhaustive]
 pub enum BatchError {
     /// More than [`MAX_BYTES`].
-    #[error("the batch has {0} bytes, more than 65536; put fewer readings into it")]
-    Bytes(usize),
+    #[error("the batch has more than 65536 bytes; put fewer readings into it")]
+    Bytes,
     /// More than [`MAX_READINGS`].
     #[error("the batch has more than 1024 readings; split it")]
     Readings,
@@ -82,7 +82,7 @@ impl BatchError {
     /// The refusal that this is.
     pub const fn code(&self) -> RefusalCode {
         match self {
-            Self::Bytes(_) | Self::Readings => RefusalCode::TooLarge,
+            Self::Bytes | Self::Readings => RefusalCode::TooLarge,
             Self::Envelope(EnvelopeError::Network { .. }) => RefusalCode::WrongNetwork,
             Self::Envelope(EnvelopeError::Purpose { .. }) => RefusalCode::WrongPurpose,
             Self::Envelope(EnvelopeError::Cose(CoseError::Signature(_) | CoseError::Confusion)) => {
@@ -138,7 +138,7 @@ pub fn seal(
     let payload = payload::encode(sequence, previous, readings)?;
     let bytes = Envelope::seal(signer, did, network, PURPOSE, &payload)?;
     if bytes.len() > MAX_BYTES {
-        return Err(BatchError::Bytes(bytes.len()).into());
+        return Err(BatchError::Bytes.into());
     }
     Ok(SignedBatch::new(bytes))
 }
@@ -153,7 +153,7 @@ pub fn claimed_signer(bytes: &[u8], network: &NetworkId) -> Result<Did, BatchErr
 
 fn open<'a>(bytes: &'a [u8], network: &NetworkId) -> Result<Envelope<'a>, BatchError> {
     if bytes.len() > MAX_BYTES {
-        return Err(BatchError::Bytes(bytes.len()));
+        return Err(BatchError::Bytes);
     }
     Ok(Envelope::parse(bytes, network, PURPOSE)?)
 }
