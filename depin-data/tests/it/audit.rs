@@ -1,0 +1,259 @@
+//! Doctored copies of a log are caught at the first batch that differs.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use depin_core::{
+    Algorithm, B256, Batch, Bytes, Did, EpochId, Error, ErrorKind, Result, SignedBatch, Signer,
+    Verified,
+    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
+    quality::{Finding, QualityCheck},
+};
+use depin_data::{
+    audit::{AuditError, Fault, Replay, replay},
+    epoch::{EpochDraft, EpochRecord, Scored, score},
+    log::MemoryLog,
+};
+
+use super::epoch::{append, checks, close, filled, member, stations};
+use crate::support::{Device, NOW, network, reading};
+
+/// A copy of a log in which the entries can be anything.
+#[derive(Debug)]
+pub(crate) struct Copy<'a> {
+    original: &'a MemoryLog,
+    entries: Vec<LogEntry>,
+}
+
+impl<'a> Copy<'a> {
+    pub(crate) fn of(original: &'a MemoryLog, entries: Vec<LogEntry>) -> Self {
+        let numbered =
+            entries.into_iter().zip(0..).map(|(entry, index)| LogEntry { index, ..entry });
+        Self { original, entries: numbered.collect() }
+    }
+}
+
+#[async_trait]
+impl BatchLog for Copy<'_> {
+    async fn append(&self, _: NewBatch) -> Result<Append> {
+        Err(Error::new(ErrorKind::Unsupported, "a copy"))
+    }
+    async fn head(&self) -> Result<TreeHead> {
+        self.original.head().await
+    }
+    async fn root(&self, size: u64) -> Result<B256> {
+        self.original.root(size).await
+    }
+    async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
+        self.original.inclusion(index, size).await
+    }
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
+        Ok(self.entries.iter().skip(from as usize).take(limit).cloned().collect())
+    }
+    async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        self.original.tip(device).await
+    }
+    async fn refuse(&self, _: RefusedBatch) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "a copy"))
+    }
+    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
+        self.original.refusals(from, limit).await
+    }
+    async fn seal(&self, _: EpochId, _: Bytes) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "a copy"))
+    }
+    async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
+        self.original.sealed(epoch).await
+    }
+}
+
+/// Audits a copy of 12 batches, doctored, against the record of batches 2..11.
+async fn audit(doctor: impl FnOnce(&mut Vec<LogEntry>)) -> Result<Scored, AuditError> {
+    let log = filled(4).await;
+    let record = close(&log, 0, 2..11).await;
+    let mut entries = log.read(0, 12).await.unwrap();
+    doctor(&mut entries);
+    replay(&Copy::of(&log, entries), &record, &checks()).await
+}
+
+/// Index, hash and fault of the batch that an audit names.
+fn named(result: Result<Scored, AuditError>) -> (u64, Option<B256>, Fault) {
+    match result.unwrap_err() {
+        AuditError::Batch { index, batch, fault } => (index, batch, fault),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn an_honest_copy_scores_the_same() {
+    let log = filled(4).await;
+    let record = close(&log, 0, 2..11).await;
+    let own = score(&log, &record, &checks()).await.unwrap();
+    assert_eq!(audit(|_| ()).await.unwrap(), own);
+}
+
+#[tokio::test]
+async fn entries_outside_the_epoch_do_not_matter() {
+    audit(|entries| entries.truncate(11)).await.unwrap();
+    audit(|entries| entries[1].batch = SignedBatch::new(vec![0])).await.unwrap();
+}
+
+#[tokio::test]
+async fn any_flipped_byte_names_the_batch() {
+    let log = filled(4).await;
+    let record = close(&log, 0, 2..11).await;
+    let entries = log.read(0, 12).await.unwrap();
+    let bytes = entries[7].batch.as_bytes().to_vec();
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x10;
+        let mut entries = entries.clone();
+        entries[7].batch = SignedBatch::new(flipped.clone());
+        let result = replay(&Copy::of(&log, entries), &record, &checks()).await;
+        let (index, batch, fault) = named(result);
+        assert_eq!((index, batch), (7, Some(SignedBatch::new(flipped).hash())));
+        assert!(matches!(fault, Fault::Broken(_) | Fault::Stranger(_)), "byte {at}: {fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_batch_is_missed_where_it_was() {
+    let (index, batch, fault) = named(audit(|entries| drop(entries.remove(5))).await);
+    assert_eq!((index, fault), (5, Fault::Replaced));
+    assert!(batch.is_some());
+}
+
+#[tokio::test]
+async fn a_copy_that_ends_early_names_the_first_batch_missing() {
+    let result = audit(|entries| entries.truncate(9)).await;
+    assert_eq!(named(result), (9, None, Fault::Missing));
+}
+
+#[tokio::test]
+async fn reordered_batches_are_named_at_the_first_of_them() {
+    let (index, _, fault) = named(audit(|entries| entries.swap(4, 8)).await);
+    assert_eq!((index, fault), (4, Fault::Replaced));
+}
+
+#[tokio::test]
+async fn a_batch_that_the_same_device_signed_instead_is_named() {
+    // The device helps: the forgery continues its chain and its signature holds.
+    let [mut a, ..] = stations();
+    for _ in 0..3 {
+        a.seal(&[reading("1", NOW)]);
+    }
+    let forged = a.seal_at(2, B256::repeat_byte(1), &[reading("59", NOW)]);
+    let hash = forged.hash();
+    let result = audit(|entries| entries[6].batch = forged).await;
+    assert_eq!(named(result), (6, Some(hash), Fault::Replaced));
+}
+
+#[tokio::test]
+async fn a_batch_of_a_stranger_names_the_stranger() {
+    let mut stranger = Device::new("stranger", Algorithm::EdDsa);
+    let batch = stranger.measure();
+    let result = audit(|entries| entries[3].batch = batch).await;
+    assert_eq!(named(result).2, Fault::Stranger(stranger.did));
+}
+
+#[tokio::test]
+async fn a_hole_in_the_indices_is_a_missing_batch() {
+    let log = filled(4).await;
+    let record = close(&log, 0, 2..11).await;
+    let (checks, entries) = (checks(), log.read(2, 9).await.unwrap());
+    let mut audit = Replay::new(&record, &checks).unwrap();
+    audit.push(&entries[0]).unwrap();
+    let error = audit.push(&entries[2]).unwrap_err();
+    assert!(matches!(error, AuditError::Batch { index: 3, batch: None, fault: Fault::Missing }));
+    assert_eq!(audit.due(), 8);
+    assert_eq!(named(audit.finish()).0, 3);
+}
+
+/// A record over a log whose keeper took batches that break a chain.
+async fn dishonest_record(batches: Vec<SignedBatch>) -> (MemoryLog, EpochRecord) {
+    let log = MemoryLog::new();
+    for (i, batch) in batches.into_iter().enumerate() {
+        // Booked under made-up devices, so that the log does not object.
+        let device = Did::parse(&format!("did:example:made-up-{i}")).unwrap();
+        let sequence = depin_core::Sequence::new(0);
+        let new = NewBatch { device, sequence, previous: B256::ZERO, received: NOW, batch };
+        assert!(matches!(log.append(new).await.unwrap(), Append::Stored(_)));
+    }
+    let end = log.head().await.unwrap().size;
+    let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..end).await.unwrap();
+    let roster = stations().iter().map(member).collect();
+    let record = draft.close(roster, Vec::new(), "policy").unwrap();
+    (log, record)
+}
+
+#[tokio::test]
+async fn a_record_over_a_broken_chain_is_caught_though_all_hashes_agree() {
+    let [mut a, ..] = stations();
+    let [first, second, third] = [a.measure(), a.measure(), a.measure()];
+    let bad_start = a.seal_at(0, B256::repeat_byte(1), &[reading("1", NOW)]);
+    for (batches, index) in [
+        (vec![first.clone(), third.clone()], 1),
+        (vec![second.clone(), first.clone()], 1),
+        (vec![first, second.clone(), second], 2),
+        (vec![bad_start], 0),
+    ] {
+        let (log, record) = dishonest_record(batches).await;
+        let (found, _, fault) = named(replay(&log, &record, &[]).await);
+        assert_eq!(found, index);
+        assert!(matches!(fault, Fault::Chain { .. }), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_with_another_key_for_a_device_is_caught() {
+    let log = MemoryLog::new();
+    let [mut a, b, _] = stations();
+    append(&log, &mut a, &["1"]).await;
+    let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..1).await.unwrap();
+    let stolen = depin_data::epoch::Member { key: b.key.public_key().clone(), ..member(&a) };
+    let record = draft.close(vec![stolen], Vec::new(), "policy").unwrap();
+    let (index, _, fault) = named(replay(&log, &record, &[]).await);
+    assert!(index == 0 && matches!(fault, Fault::Broken(_)), "{fault}");
+}
+
+/// Names a reading that nobody gave it.
+#[derive(Debug)]
+struct Liar;
+
+impl QualityCheck for Liar {
+    fn name(&self) -> String {
+        "liar".into()
+    }
+
+    fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding> {
+        let finding = |batch: &&Verified<Batch>| Finding {
+            batch: batch.hash,
+            reading: batch.readings.len(),
+            code: "lie".into(),
+            detail: String::new(),
+        };
+        batches.iter().map(finding).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_breaks_its_contract_is_named() {
+    let log = MemoryLog::new();
+    let [mut a, ..] = stations();
+    append(&log, &mut a, &["1"]).await;
+    let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..1).await.unwrap();
+    let record = draft.close(vec![member(&a)], vec!["liar".into()], "policy").unwrap();
+    let liar: [Arc<dyn QualityCheck>; 1] = [Arc::new(Liar)];
+    let error = replay(&log, &record, &liar).await.unwrap_err();
+    assert!(matches!(&error, AuditError::Check { name } if name == "liar"));
+    assert_eq!(Error::from(error).kind(), ErrorKind::Rejected);
+}
+
+#[tokio::test]
+async fn the_error_reads_well() {
+    let result = audit(|entries| entries[3].batch = SignedBatch::new(vec![0])).await;
+    let error = Error::from(result.unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().starts_with("batch 3 of the log (0x"), "{error}");
+    assert!(error.to_string().contains("): it is not what a device signed: "), "{error}");
+}
