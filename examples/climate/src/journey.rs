@@ -70,7 +70,7 @@ impl Journey {
             narrator.say(&format!("  RewardDistributor  {}", deployment.distributor));
         }
         let server = network.serve(([127, 0, 0, 1], 0).into()).await?;
-        let line = HttpTransport::new(server.url())?;
+        let line = HttpTransport::new(&server.url())?;
         narrator.say(&format!("  ingest listens at  {}", server.url()));
         let report = Report { stations: count, ..Report::default() };
         let data = data.map(Path::to_owned);
@@ -180,8 +180,9 @@ impl Journey {
             self.clock.set(to);
             let mut senders = JoinSet::new();
             for station in &self.stations {
-                if station.device.next_sequence().await.value() > number {
-                    continue; // sent before the process was killed
+                let tip = self.network.log().tip(station.device.did()).await?;
+                if tip.is_some_and(|tip| tip.sequence.value() >= number) {
+                    continue; // stored before the process was killed
                 }
                 if senders.len() >= AT_ONCE {
                     senders.join_next().await.context("a sender runs")???;
@@ -247,16 +248,16 @@ impl Journey {
                 self.stations.iter().find(|station| *station.device.did() == contribution.device);
             let station = station.context("only enrolled stations contribute")?;
             let lost = contribution.readings - contribution.score;
-            let honest = !matches!(station.role, Role::Stuck | Role::Hot);
-            ensure!(
-                !honest || lost == 0,
-                "the honest station {} lost {lost} readings",
-                contribution.device
-            );
             let reason = epoch.findings_of(&contribution.device).next();
             let reason = reason.map_or_else(String::new, |finding| {
                 format!("{}: {}", finding.code, finding.detail)
             });
+            let honest = !matches!(station.role, Role::Stuck | Role::Hot);
+            ensure!(
+                !honest || lost == 0,
+                "the honest station {} lost {lost} readings ({reason})",
+                contribution.device
+            );
             let amount = epoch.payout(&contribution.device);
             let numbers = [contribution.readings.to_string(), lost.to_string(), amount.to_string()];
             rows.push(

@@ -27,7 +27,8 @@ pub async fn compose(clock: Arc<ManualClock>, data: Option<&Path>) -> Result<Net
         .check(Bounds::new("water_temperature", "Cel", dec(-5)..=dec(45)))
         .check(Bounds::new("humidity", "%RH", dec(0)..=dec(105)))
         .check(Bounds::new("pressure", "hPa", dec(300)..=dec(1100)))
-        .check(Bounds::new("wind", "m/s", dec(0)..=dec(120)))
+        // A calm anemometer reads a little below zero.
+        .check(Bounds::new("wind", "m/s", dec(-1)..=dec(120)))
         .check(Stuck::new("temperature", "Cel", 36, 6 * HOUR))
         .check(Stuck::new("water_temperature", "Cel", 36, 6 * HOUR))
         .check(Jump::new("temperature", "Cel", dec(15), HOUR))

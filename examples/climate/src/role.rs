@@ -2,12 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 use depin::{
-    B256, Decimal, Did, Network, Quantity, Reading, Sequence, SignedBatch, Signer,
+    Answer, B256, Decimal, Did, Network, Quantity, Reading, Sequence, SignedBatch, Signer,
     core::transport::Transport,
     data::{batch::seal, http::HttpTransport},
     dec,
     hw::SimulatedPebble,
-    transport::Answer,
 };
 
 use crate::stations::{DAY, DAYS, Slice};
@@ -96,22 +95,23 @@ pub struct Attacker<'a> {
 impl Attacker<'_> {
     /// Tries the trick of a role that meets ingest, if it has one. `next` is what the station would send.
     pub async fn attack(&self, role: Role, next: &[Reading]) -> Result<Option<Outcome>> {
-        let sequence =
-            self.network.log().tip(self.did).await?.map_or(Sequence::new(0), |tip| tip.sequence);
+        let tip = self.network.log().tip(self.did).await?;
+        let tip = tip.context("the station has sent nothing yet")?;
+        let next_sequence = tip.sequence.next().context("a chain does not end")?;
         let batch = match role {
-            Role::Repeats => self.stored_batch().await?,
+            Role::Repeats => self.stored_batch(tip.hash).await?,
             Role::FlipsByte => {
-                let mut bytes = self.sealed(sequence, next)?.as_bytes().to_vec();
+                let mut bytes = self.sealed(next_sequence, tip.hash, next)?.as_bytes().to_vec();
                 *bytes.last_mut().context("a batch has bytes")? ^= 1;
                 SignedBatch::new(bytes)
             }
-            Role::Forks => self.sealed(Sequence::new(0), next)?,
+            Role::Forks => self.sealed(Sequence::new(0), B256::ZERO, next)?,
             Role::ClockAhead => {
                 let later = |reading: &Reading| {
                     let at = (0..DAYS).fold(reading.at(), |time, _| time.plus(DAY));
                     Reading::new(reading.quantity().clone(), reading.value(), at)
                 };
-                self.sealed(sequence, &next.iter().map(later).collect::<Vec<_>>())?
+                self.sealed(next_sequence, tip.hash, &next.iter().map(later).collect::<Vec<_>>())?
             }
             Role::Honest | Role::Stuck | Role::Hot => return Ok(None),
         };
@@ -121,29 +121,32 @@ impl Attacker<'_> {
     /// Sends a reading as a device that nobody enrolled.
     pub async fn intrude(&self, at: depin::Timestamp) -> Result<Outcome> {
         let reading = Reading::new(Quantity::new("temperature", "Cel"), Decimal::from(20), at);
-        let batch = self.sealed(Sequence::new(0), &[reading])?;
+        let batch = self.sealed(Sequence::new(0), B256::ZERO, &[reading])?;
         self.send("nobody enrolled it", &batch).await
     }
 
-    fn sealed(&self, sequence: Sequence, readings: &[Reading]) -> Result<SignedBatch> {
+    fn sealed(
+        &self,
+        sequence: Sequence,
+        previous: B256,
+        readings: &[Reading],
+    ) -> Result<SignedBatch> {
         let signer = self.pebble.signer();
         Ok(seal(
             &*signer as &dyn Signer,
             self.did,
             self.network.id(),
             sequence,
-            B256::ZERO,
+            previous,
             readings,
         )?)
     }
 
     /// The bytes of a batch that this station sent before.
-    async fn stored_batch(&self) -> Result<SignedBatch> {
-        let tip =
-            self.network.log().tip(self.did).await?.context("the station has sent nothing yet")?;
+    async fn stored_batch(&self, hash: B256) -> Result<SignedBatch> {
         let size = self.network.log().head().await?.size;
         let entries = self.network.log().read(0, usize::try_from(size)?).await?;
-        let own = entries.into_iter().find(|entry| entry.batch.hash() == tip.hash);
+        let own = entries.into_iter().find(|entry| entry.batch.hash() == hash);
         Ok(own.context("the log holds every tip")?.batch)
     }
 

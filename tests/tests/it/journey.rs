@@ -101,7 +101,7 @@ async fn devices_send_over_http_as_in_process() {
     let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
     let near = device.send(&[celsius(20)]).await.unwrap();
     let far =
-        device.over(HttpTransport::new(server.url()).unwrap()).send(&[celsius(21)]).await.unwrap();
+        device.over(HttpTransport::new(&server.url()).unwrap()).send(&[celsius(21)]).await.unwrap();
     assert_eq!((near.index, far.index), (0, 1));
 }
 
