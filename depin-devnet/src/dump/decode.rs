@@ -69,6 +69,7 @@ fn codes(mut fields: &[u8]) -> Result<Codes, Error> {
 /// The next block, which must follow `parent` and have the roots its content has.
 fn block(blocks: &mut &[u8], parent: Option<&Arc<Block>>, codes: &Codes) -> Result<Block, Error> {
     let mut fields = list(blocks)?;
+    let hash: B256 = item(&mut fields)?;
     let header: BlockHeader = item(&mut fields)?;
     let mut tx_fields = list(&mut fields)?;
     let mut receipt_fields = list(&mut fields)?;
@@ -95,7 +96,6 @@ fn block(blocks: &mut &[u8], parent: Option<&Arc<Block>>, codes: &Codes) -> Resu
                 && header.timestamp > parent.header.timestamp
         }
     };
-    let hash = header.hash_slow();
     let block = Block::seal(header, txs, receipts, state);
     if follows && block.hash() == hash && block.txs.len() == block.receipts.len() {
         Ok(block)

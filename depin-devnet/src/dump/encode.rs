@@ -52,6 +52,7 @@ fn settings(chain: &Chain, out: &mut Out) {
 
 fn encode_block(block: &Block, before: &State, codes: &mut BTreeMap<B256, Bytes>, out: &mut Out) {
     out.extend(list(|out| {
+        block.hash().encode(out);
         block.header.inner().encode(out);
         out.extend(list(|out| block.txs.iter().for_each(|tx| encode_tx(tx, out))));
         out.extend(list(|out| {

@@ -14,3 +14,4 @@ mod proofs;
 mod properties;
 mod refusals;
 mod time;
+mod workload;

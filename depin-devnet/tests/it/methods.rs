@@ -32,7 +32,7 @@ async fn simple_questions_have_simple_answers() {
         ("eth_chainId", json!([]), json!("0x7a69")),
         ("eth_blockNumber", json!([]), json!("0x1")),
         ("eth_syncing", json!([]), json!(false)),
-        ("eth_gasPrice", json!([]), json!("0x6fc64ad3")),
+        ("eth_gasPrice", json!([]), json!("0x693fa2cd")),
         ("eth_maxPriorityFeePerGas", json!([]), json!("0x3b9aca00")),
         ("eth_blobBaseFee", json!([]), json!("0x1")),
         ("eth_getBalance", json!([FRIEND, "latest"]), json!("0x3")),

@@ -65,7 +65,7 @@ async fn a_replacement_pays_at_least_a_tenth_more() {
 #[tokio::test]
 async fn a_cheap_transaction_waits_until_the_base_fee_falls() {
     let devnet = Devnet::builder().automine(false).build();
-    let cheap = filled(0).max_fee_per_gas(900_000_000).max_priority_fee_per_gas(0);
+    let cheap = filled(0).max_fee_per_gas(800_000_000).max_priority_fee_per_gas(0);
     let raw = sign(devnet.account(0), cheap).await;
     let hash = ask(&devnet, "eth_sendRawTransaction", json!([raw])).await.unwrap();
     devnet.mine(1);

@@ -85,7 +85,7 @@ async fn transactions_are_refused_with_the_texts_nodes_use() {
     let mut wrong_chain = filled(0);
     wrong_chain.chain_id = Some(1);
     let dear_tip = filled(0).max_priority_fee_per_gas(6_000_000_000);
-    let cheap = filled(0).max_fee_per_gas(999_999_999).max_priority_fee_per_gas(0);
+    let cheap = filled(0).max_fee_per_gas(800_000_000).max_priority_fee_per_gas(0);
     for (tx, text) in [
         (wrong_chain, "invalid chain id for signer: have 1 want 31337"),
         (filled(0).gas_limit(30_000_001), "exceeds block gas limit"),
