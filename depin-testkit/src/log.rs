@@ -211,7 +211,7 @@ fn refused(n: u8) -> RefusedBatch {
             code: RefusalCode::ALL[usize::from(n) % RefusalCode::ALL.len()],
             detail: format!("reason {n}"),
             batch: B256::repeat_byte(n),
-            device: (n % 2 == 0).then(|| did("sender")),
+            device: n.is_multiple_of(2).then(|| did("sender")),
         },
         received: Timestamp::from_secs(u64::from(n)),
         bytes: vec![n; usize::from(n)].into(),

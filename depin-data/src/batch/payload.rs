@@ -184,7 +184,7 @@ fn readings(
 ) -> Result<Vec<Reading>, BatchError> {
     const SHAPE: BatchError = BatchError::Format("readings are four integers each");
     let fields = d.array().ok().flatten().and_then(|count| usize::try_from(count).ok());
-    let fields = fields.filter(|count| *count > 0 && count % FIELDS == 0).ok_or(SHAPE)?;
+    let fields = fields.filter(|count| *count > 0 && count.is_multiple_of(FIELDS)).ok_or(SHAPE)?;
     let count = fields / FIELDS;
     if count > MAX_READINGS {
         return Err(BatchError::Readings);

@@ -1,0 +1,198 @@
+//! How fast one core verifies and stores batches, beside the bare cost of signature and hashes.
+//!
+//! The program starts itself again on one core (`taskset`, where there is one), so that the log's writer
+//! shares that core with verification. 256 devices send at once, each waiting for its receipt; every
+//! group commit reaches the disk.
+
+use std::{collections::HashMap, hint::black_box, process::Command, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use depin_core::{
+    Address, Algorithm, B256, Decimal, Did, Error, ErrorKind, ManualClock, NetworkId, Reading,
+    Result, Sequence, SignedBatch, Signer, SoftwareKey, Timestamp,
+    reading::Quantity,
+    registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
+    transport::Answer,
+};
+use depin_data::{
+    batch::{leaf, seal},
+    ingest::Ingest,
+    log::RedbLog,
+    merkle,
+};
+use depin_testkit::bench::{Row, best_of};
+
+const PINNED: &str = "DEPIN_BENCH_PINNED";
+const DEVICES: usize = 256;
+const RUNS: usize = 5;
+const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+fn main() {
+    if std::env::var_os(PINNED).is_none() {
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0"]).arg(std::env::current_exe().expect("a path"));
+        match command.env(PINNED, "1").status() {
+            Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+            Err(_) => println!("no taskset: the figures are for all cores"),
+        }
+    }
+    let full = ["ingest_256", "ingest_256_es256", "ingest_256_eddsa"];
+    for (name, algorithm) in full.into_iter().zip(Algorithm::ALL) {
+        measure(name, algorithm, 256, 4);
+    }
+    let single = ["ingest_1", "ingest_1_es256", "ingest_1_eddsa"];
+    for (name, algorithm) in single.into_iter().zip(Algorithm::ALL) {
+        measure(name, algorithm, 1, 16);
+    }
+}
+
+fn measure(name: &'static str, algorithm: Algorithm, readings: usize, rounds: usize) {
+    let fleet = Fleet::new(algorithm, readings, rounds);
+    let batches = (DEVICES * rounds) as f64;
+    let whole = best_of(RUNS, || fleet.ingest());
+    let signatures = best_of(RUNS, || fleet.verify_signatures());
+    let hashes = best_of(RUNS, || fleet.hash());
+    let share = |part: Duration| part.as_secs_f64() / whole.as_secs_f64();
+    let rate = batches * readings as f64 / whole.as_secs_f64();
+    let against = format!(
+        "bare {algorithm} check and hashing; signature {:.0} %, hashes {:.0} %, rest {:.1} us a batch",
+        100.0 * share(signatures),
+        100.0 * share(hashes),
+        1e6 * (whole.saturating_sub(signatures + hashes)).as_secs_f64() / batches,
+    );
+    Row::new(name, rate, "readings/s", against, share(signatures + hashes)).report();
+}
+
+struct Device {
+    did: Did,
+    key: SoftwareKey,
+    batches: Vec<SignedBatch>,
+    readings: Vec<Reading>,
+}
+
+struct Fleet {
+    devices: Vec<Device>,
+    network: NetworkId,
+}
+
+impl Fleet {
+    fn new(algorithm: Algorithm, readings: usize, rounds: usize) -> Self {
+        let network = NetworkId::parse("bench").expect("a name");
+        let devices = (0..DEVICES).map(|n| Device::new(n, algorithm, &network, readings, rounds));
+        Self { devices: devices.collect(), network }
+    }
+
+    /// Everything: from bytes to receipts over durable batches.
+    fn ingest(&self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Arc::new(RedbLog::open(folder.path().join("log")).expect("a log"));
+        let registry = Arc::new(Registry::of(&self.devices));
+        let clock = Arc::new(ManualClock::at(NOW));
+        let key = Arc::new(SoftwareKey::from_seed(Algorithm::Es256k, [9; 32]));
+        let did = Did::parse("did:example:log").expect("a did");
+        let network = self.network.clone();
+        let ingest = Arc::new(Ingest::builder(network, log, registry, clock, key, did).build());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let senders = self.devices.iter().map(|device| {
+                let (ingest, batches) = (Arc::clone(&ingest), device.batches.clone());
+                tokio::spawn(async move {
+                    for batch in batches {
+                        let answer = ingest.accept(batch.as_bytes()).await.expect("an answer");
+                        assert!(matches!(answer, Answer::Receipt(_)), "{answer:?}");
+                    }
+                })
+            });
+            for sender in senders.collect::<Vec<_>>() {
+                sender.await.expect("no panic");
+            }
+        });
+    }
+
+    fn verify_signatures(&self) {
+        for device in &self.devices {
+            for batch in &device.batches {
+                let signature = &batch.as_bytes()[batch.as_bytes().len() - 64..];
+                let signature = signature.try_into().expect("64 bytes at the end");
+                // The message is not the signed one: a check that fails costs the same.
+                black_box(device.key.public_key().verify(batch.as_bytes(), &signature).is_ok());
+            }
+        }
+    }
+
+    fn hash(&self) {
+        for device in &self.devices {
+            for batch in &device.batches {
+                black_box(merkle::root(device.readings.iter().map(leaf)));
+                black_box(batch.hash());
+                black_box(merkle::leaf_hash(batch.as_bytes()));
+            }
+        }
+    }
+}
+
+impl Device {
+    fn new(
+        n: usize,
+        algorithm: Algorithm,
+        network: &NetworkId,
+        readings: usize,
+        rounds: usize,
+    ) -> Self {
+        let did = Did::parse(&format!("did:example:device-{n}")).expect("a did");
+        let key = SoftwareKey::from_seed(algorithm, merkle::leaf_hash(&n.to_be_bytes()).0);
+        let quantities =
+            [("temperature", "Cel"), ("humidity", "%RH"), ("pressure", "Pa"), ("wind", "m/s")]
+                .map(|(name, unit)| Quantity::new(name, unit));
+        let readings: Vec<_> = (0..readings)
+            .map(|i| {
+                let value = Decimal::new(100 + (i as i64 * 37) % 900, -1).expect("a decimal");
+                let at = NOW.plus(Duration::from_secs(i as u64 / 4));
+                Reading::new(quantities[i % 4].clone(), value, at)
+            })
+            .collect();
+        let (mut batches, mut previous) = (Vec::new(), B256::ZERO);
+        for sequence in 0..rounds as u64 {
+            let sequence = Sequence::new(sequence);
+            let batch = seal(&key, &did, network, sequence, previous, &readings).expect("a batch");
+            previous = batch.hash();
+            batches.push(batch);
+        }
+        Self { did, key, batches, readings }
+    }
+}
+
+#[derive(Debug)]
+struct Registry(HashMap<Did, DeviceRecord>);
+
+impl Registry {
+    fn of(devices: &[Device]) -> Self {
+        let record = |device: &Device| DeviceRecord {
+            did: device.did.clone(),
+            key: device.key.public_key().clone(),
+            owner: Address::ZERO,
+            account: None,
+            status: DeviceStatus::Active,
+            document_hash: B256::ZERO,
+            document_uri: String::new(),
+            appraisal: B256::ZERO,
+            registered: NOW,
+        };
+        Self(devices.iter().map(|device| (device.did.clone(), record(device))).collect())
+    }
+}
+
+#[async_trait]
+impl DeviceRegistry for Registry {
+    async fn register(&self, _: &Enrolment, _: &dyn Signer) -> Result<DeviceRecord> {
+        Err(Error::new(ErrorKind::Unsupported, "the fleet is fixed"))
+    }
+
+    async fn device(&self, did: &Did) -> Result<Option<DeviceRecord>> {
+        Ok(self.0.get(did).cloned())
+    }
+
+    async fn set_status(&self, _: &Did, _: DeviceStatus) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "the fleet is fixed"))
+    }
+}
