@@ -32,7 +32,7 @@ pub(crate) fn run(filter: &str) -> Result<()> {
         );
     }
     for (package, bench) in chosen {
-        let mut command = cargo(&format!("bench --all-features -p {package} --bench {bench}"));
+        let mut command = cargo(&format!("bench -p {package} --bench {bench}"));
         command.env("DEPIN_BENCH_OUT", &lines);
         command.envs(anvil.iter().map(|path| ("DEPIN_ANVIL", path)));
         stage(bench, &mut command)?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     contracts,
-    stage::{answers, cargo, root, stage},
+    stage::{FEATURES, answers, cargo, root, stage},
     test,
 };
 
@@ -45,8 +45,8 @@ fn rustflags() -> String {
 
 /// Documentation without warnings, on stable and as docs.rs builds it.
 fn documentation() -> Result<()> {
-    let words = "doc --workspace --all-features --no-deps --quiet";
-    stage("documentation", cargo(words).env("RUSTDOCFLAGS", "-D warnings"))?;
+    let words = format!("doc --workspace --no-deps --quiet {FEATURES}");
+    stage("documentation", cargo(&words).env("RUSTDOCFLAGS", "-D warnings"))?;
     if !answers("rustup", "--version") || !nightly() {
         println!("not run: documentation as docs.rs builds it: no nightly toolchain");
         return Ok(());

@@ -19,6 +19,9 @@ pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// Every feature but `tls`, which compiles C and changes nothing that is tested without a network.
+pub(crate) const FEATURES: &str = "--features depin-core/serde,depin-data/http,depin-devnet/http,depin-identity/evm,depin-payment/evm";
+
 /// A `cargo` call in the workspace, `words` separated by spaces.
 pub(crate) fn cargo(words: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    stage::{answers, cargo, root, stage},
+    stage::{FEATURES, answers, cargo, root, stage},
     tools,
 };
 
@@ -23,12 +23,12 @@ pub(crate) fn run() -> Result<()> {
     };
     // Without nextest the plain runner gives the same verdicts, only slower and with longer output.
     let runner = if answers("cargo-nextest", "--version") {
-        "nextest run --workspace --all-features"
+        "nextest run --workspace --no-fail-fast"
     } else {
-        "test --workspace --all-features --lib --bins --tests"
+        "test --workspace --no-fail-fast --lib --bins --tests"
     };
-    stage("tests", &mut with_peers(runner))?;
-    stage("doctests", &mut with_peers("test --workspace --all-features --doc --quiet"))?;
+    stage("tests", &mut with_peers(&format!("{runner} {FEATURES}")))?;
+    stage("doctests", &mut with_peers(&format!("test --workspace --doc --quiet {FEATURES}")))?;
     if missing.is_empty() {
         println!("\neverything ran");
     }
