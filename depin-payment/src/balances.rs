@@ -64,11 +64,10 @@ impl Cumulative {
         }
         // No amount exceeds the total, so when the total fits, every amount does and the loop cannot stop halfway.
         let total = self.total.checked_add(sum)?;
-        for payout in &allocation.payouts {
+        for payout in allocation.payouts.iter().filter(|payout| !payout.amount.is_zero()) {
             let amount = self.amounts.entry(payout.beneficiary).or_default();
             *amount = amount.checked_add(payout.amount)?;
         }
-        self.amounts.retain(|_, amount| !amount.is_zero());
         self.total = total;
         self.latest = Some(allocation.epoch);
         Ok(())

@@ -24,10 +24,9 @@ fn explain(error: Error) -> Error {
         Refusal::EpochNotAfterLatest(_) => {
             (Conflict, "the epoch, or a later one, was published with other content")
         }
-        Refusal::ZeroRoot(_) => (
-            Rejected,
-            "zero is not the root of any tree; take it from a reward tree",
-        ),
+        Refusal::ZeroRoot(_) => {
+            (Rejected, "zero is not the root of any tree; take it from a reward tree")
+        }
         Refusal::CumulativeTotalFell(_) => (Rejected, "the sum of all rewards cannot fall"),
         Refusal::SafeCastOverflowedUintDowncast(_) => {
             (Limit, "the distributor counts rewards in 128 bits; the sum is larger")

@@ -96,8 +96,7 @@ impl RewardDistributor for MemoryLedger {
             return Err(Error::new(ErrorKind::Conflict, message).with("epoch", commitment.epoch));
         }
         if commitment.root == B256::ZERO {
-            let message =
-                "zero is not the root of any tree; take it from a reward tree";
+            let message = "zero is not the root of any tree; take it from a reward tree";
             return Err(Error::new(ErrorKind::Rejected, message).with("epoch", commitment.epoch));
         }
         let before = latest.map_or(Amount::ZERO, |latest| latest.cumulative);

@@ -186,6 +186,7 @@ fn layout(leaves: &[B256]) -> (Vec<B256>, Vec<u32>) {
             *position = place;
         }
     }
+    // Both children of one of the first n - 1 nodes lie among the 2n - 1.
     for at in (0..leaves.len().saturating_sub(1)).rev() {
         nodes[at] = pair(&nodes[2 * at + 1], &nodes[2 * at + 2]);
     }

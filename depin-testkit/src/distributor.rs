@@ -55,7 +55,8 @@ impl Suite<'_> {
     async fn starts_empty(&self, account: Address) {
         let none = self.distributor.latest().await.expect("the ledger answers");
         assert_eq!(none, None, "the suite needs a fresh distributor");
-        let unknown = self.distributor.published(EpochId::new(0)).await.expect("the ledger answers");
+        let unknown =
+            self.distributor.published(EpochId::new(0)).await.expect("the ledger answers");
         assert_eq!(unknown, None, "clause 1: what was not published is not there");
         let claim = self.distributor.claim(account, 1.into(), &[]).await;
         assert_eq!(kind(claim), Some(ErrorKind::Rejected), "clause 3: no root admits no claim");

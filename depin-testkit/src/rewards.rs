@@ -41,7 +41,10 @@ fn adds_up(allocation: &Allocation, work: &Contributions) {
         assert!(!payout.amount.is_zero(), "clause 4: no payout is zero");
         let entry = work.entries.iter().find(|entry| entry.device == payout.device);
         let entry = entry.expect("clause 2: only devices that worked are paid");
-        assert_eq!(entry.beneficiary, payout.beneficiary, "clause 2: the beneficiary is the device's");
+        assert_eq!(
+            entry.beneficiary, payout.beneficiary,
+            "clause 2: the beneficiary is the device's"
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Address, Algorithm, B256, Bytes, Decimal, EpochId, ErrorKind, Signer, Timestamp,
+    Address, Algorithm, Bytes, Decimal, EpochId, ErrorKind, Signer, Timestamp,
     log::{Append, BatchLog, NewBatch},
     quality::QualityCheck,
 };
@@ -51,7 +51,11 @@ pub(crate) fn checks() -> Vec<Arc<dyn QualityCheck>> {
     ]
 }
 
-pub(crate) async fn close(log: &dyn BatchLog, epoch: u64, range: std::ops::Range<u64>) -> EpochRecord {
+pub(crate) async fn close(
+    log: &dyn BatchLog,
+    epoch: u64,
+    range: std::ops::Range<u64>,
+) -> EpochRecord {
     let draft = EpochDraft::read(log, &network(), EpochId::new(epoch), range).await.unwrap();
     let names = checks().iter().map(|check| check.name()).collect();
     let stations = stations();
@@ -159,7 +163,7 @@ async fn a_range_past_the_log_or_too_long_is_refused() {
     let log = filled(1).await;
     for (range, kind) in [
         (0..4, ErrorKind::NotFound),
-        (2..1, ErrorKind::Limit),
+        (std::ops::Range { start: 2, end: 1 }, ErrorKind::Limit),
         (0..(1 << 22) + 1, ErrorKind::Limit),
     ] {
         let error = EpochDraft::read(&log, &network(), EpochId::new(0), range).await.unwrap_err();

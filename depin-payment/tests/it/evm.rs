@@ -141,7 +141,10 @@ async fn epochs_are_found_far_behind_the_head() {
     devnet.mine(25_000);
     let found = distributor.published(EpochId::new(0)).await.unwrap().unwrap();
     assert_eq!(found.cumulative, Amount::tokens(10));
-    assert_eq!(distributor.clone().since(deployed).published(found.epoch).await.unwrap(), Some(found));
+    assert_eq!(
+        distributor.clone().since(deployed).published(found.epoch).await.unwrap(),
+        Some(found)
+    );
     let late = distributor.since(deployed + 2).published(found.epoch).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Unavailable);
 }
