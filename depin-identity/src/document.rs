@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::DidDocument;
 
 #[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use read::{DocumentError, MAX_ENTRIES, MAX_JSON_LEN, from_json};
 pub use write::to_json;
 

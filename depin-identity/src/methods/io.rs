@@ -10,7 +10,7 @@ use core::str::FromStr;
 use async_trait::async_trait;
 use depin_core::{
     Address, Error, ErrorKind,
-    registry::{DeviceRecord, DeviceRegistry, DeviceStatus},
+    registry::{DeviceRegistry, DeviceStatus},
 };
 
 use super::only;
@@ -132,7 +132,11 @@ pub fn document(key: &PublicKey) -> Result<DidDocument> {
 /// [`ErrorKind::Rejected`] when the bytes are not what the registry holds the hash of, or describe
 /// another DID; those of [`from_json`](crate::document::from_json).
 #[cfg(feature = "json")]
-pub fn verify_document(record: &DeviceRecord, json: &[u8]) -> Result<DidDocument> {
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub fn verify_document(
+    record: &depin_core::registry::DeviceRecord,
+    json: &[u8],
+) -> Result<DidDocument> {
     let rejected = |message| Error::new(ErrorKind::Rejected, message).with("did", &record.did);
     if crate::document::hash_bytes(json) != record.document_hash {
         return Err(rejected("the document is not the one whose hash the registry holds"));
