@@ -18,7 +18,7 @@ pub(crate) fn signer(index: u16) -> PrivateKeySigner {
 }
 
 /// What every account starts with: 10,000 ether.
-pub(crate) const BALANCE: U256 = U256::from_limbs([0x1BCE_CCED_A100_0000, 0x21E, 0, 0]);
+pub(crate) const BALANCE: U256 = U256::from_limbs([0x19E0_C9BA_B240_0000, 0x21E, 0, 0]);
 
 const WELL_KNOWN: [B256; 10] = [
     b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"),

@@ -76,7 +76,7 @@ fn tips(block: &Block, percentiles: &[f64]) -> Vec<u128> {
             bought += *gas as f64;
             bought >= total * percentile / 100.0
         });
-        reached.or(paid.last()).map_or(0, |(tip, _)| *tip)
+        reached.or_else(|| paid.last()).map_or(0, |(tip, _)| *tip)
     };
     percentiles.iter().map(at).collect()
 }
