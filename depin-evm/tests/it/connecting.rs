@@ -42,3 +42,11 @@ fn what_is_no_url_of_a_node_is_refused() {
         assert_eq!(Chain::builder().url(text).unwrap_err().kind(), ErrorKind::Config, "{text}");
     }
 }
+
+#[test]
+fn keys_are_not_printed() {
+    let signer = Devnet::start().account(0);
+    let secret = signer.to_bytes().to_string();
+    let text = format!("{:?}", Chain::iotex_testnet(signer));
+    assert!(!text.contains(secret.trim_start_matches("0x")), "{text}");
+}
