@@ -1,4 +1,4 @@
-//! Conformance of [`QualityCheck`](depin_core::quality::QualityCheck).
+//! Conformance of [`QualityCheck`].
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Conformance of [`RewardPolicy`](depin_core::reward::RewardPolicy).
+//! Conformance of [`RewardPolicy`].
 
 use depin_core::{
     Address, Amount, Did, EpochId, Error, Unverified, Verified, Verifier,
