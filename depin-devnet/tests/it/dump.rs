@@ -89,7 +89,8 @@ async fn a_dump_replaces_the_file_and_leaves_nothing_beside_it() {
 async fn a_damaged_dump_is_refused_wherever_the_damage_is() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("chain");
-    let (devnet, _) = lively().await;
+    let devnet = repeatable();
+    send(&devnet.provider(), transfer(9)).await;
     devnet.dump(&file).unwrap();
     let good = fs::read(&file).unwrap();
     let refused = |bytes: &[u8], what: &str| {

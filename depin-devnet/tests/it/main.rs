@@ -1,4 +1,5 @@
 //! The devnet as its users see it: through alloy, JSON-RPC and HTTP.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
 mod blocks;
 mod common;
