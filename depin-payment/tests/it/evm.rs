@@ -160,3 +160,18 @@ async fn an_address_without_a_contract_is_named() {
     let token = EvmToken::new(chain, Address::repeat_byte(9));
     assert_eq!(token.supply().await.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn two_who_claim_for_one_account_pay_it_once() {
+    let devnet = Devnet::start();
+    let (distributor, token, contracts) = network(&devnet).await;
+    let other = EvmDistributor::new(chain(&devnet, 1).await, contracts.distributor);
+    for claim in publish(&distributor, &balances(0)).await {
+        let (a, b) = tokio::join!(
+            distributor.claim(claim.account, claim.cumulative, &claim.proof),
+            other.claim(claim.account, claim.cumulative, &claim.proof),
+        );
+        assert_eq!(a.unwrap().checked_add(b.unwrap()).unwrap(), claim.cumulative);
+        assert_eq!(token.balance(claim.account).await.unwrap(), claim.cumulative);
+    }
+}
