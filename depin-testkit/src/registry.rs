@@ -1,4 +1,4 @@
-//! Conformance of [`DeviceRegistry`](depin_core::registry::DeviceRegistry).
+//! Conformance of [`DeviceRegistry`].
 //!
 //! The attacks on consent use signers that are honest about their key and dishonest about what they
 //! sign: one lends a signature that it made for another enrolment, one signs with a second key.

@@ -1,4 +1,4 @@
-//! Conformance of [`DidResolver`](depin_core::document::DidResolver).
+//! Conformance of [`DidResolver`].
 
 use depin_core::{Did, ErrorKind, document::DidResolver};
 

@@ -1,4 +1,4 @@
-//! Conformance of [`Signer`](depin_core::Signer).
+//! Conformance of [`Signer`].
 
 use depin_core::{ErrorKind, Signer};
 

@@ -191,8 +191,9 @@ impl Builder {
         let chain = self.preset.chain.clone().ok_or_else(no_chain)?;
         let deployment = self.deployment(&chain).await?;
         let (registry, distributor, token) = given;
-        let registry = registry
-            .unwrap_or_else(|| Arc::new(EvmRegistry::new(chain.clone(), deployment.registry)));
+        let registry = registry.unwrap_or_else(|| {
+            Arc::new(EvmRegistry::new(chain.clone(), deployment.registry).with_accounts())
+        });
         let distributor = distributor.unwrap_or_else(|| {
             Arc::new(EvmDistributor::new(chain.clone(), deployment.distributor))
         });

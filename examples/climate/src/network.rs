@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use depin::{
     ManualClock, Network, Result,
-    data::quality::{Bounds, Gap, Jump, Only, Stuck},
+    data::quality::{Bounds, Duplicate, Gap, Jump, Only, Stuck},
     dec,
     payment::ProRata,
     presets, tokens,
@@ -33,6 +33,7 @@ pub async fn compose(clock: Arc<ManualClock>, data: Option<&Path>) -> Result<Net
         .check(Stuck::new("water_temperature", "Cel", 36, 6 * HOUR))
         .check(Jump::new("temperature", "Cel", dec(15), HOUR))
         .check(Gap::new("temperature", "Cel", HOUR, 1))
+        .check(Duplicate::same_moment())
         .check(Only::new(UNITS))
         .rewards(ProRata::per_epoch(tokens(1_000)))
         .build()
