@@ -175,6 +175,8 @@ fn length_and_depth_bombs_are_refused() {
     }
 }
 
+type Change = fn(&mut Parts);
+
 /// The parts of a payload, to be written wrongly one at a time.
 struct Parts {
     keys: [u8; 6],
@@ -229,7 +231,7 @@ impl Parts {
 #[test]
 fn only_the_one_encoding_is_accepted() {
     assert_eq!(Parts::good().verdict(), Ok(()));
-    let wrong: [(&str, fn(&mut Parts)); 19] = [
+    let wrong: [(&str, Change); 19] = [
         ("another key", |p| p.keys[5] = 7),
         ("an unused quantity", |p| p.quantities.push(("x", ""))),
         ("a quantity twice", |p| p.quantities[1] = ("t", "Cel")),

@@ -20,11 +20,10 @@ use depin_core::{
     B256, Bytes, Did, EpochId, Error, ErrorKind, Result, SignedBatch, Timestamp,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
-use redb::ReadableTableMetadata;
 use tokio::sync::oneshot;
 
 use self::{
-    store::{CHAINS, ENTRIES, EPOCHS, Place, REFUSALS, Store, failed, node_in, tip_in},
+    store::{CHAINS, ENTRIES, EPOCHS, Place, REFUSALS, Store, failed, tip_in, tree_in},
     writer::{Job, Reply},
 };
 use super::{past_the_end, sealed_otherwise};
@@ -132,28 +131,28 @@ impl BatchLog for RedbLog {
 
     async fn head(&self) -> Result<TreeHead> {
         self.store.read(|tables| {
-            let size = tables.open_table(ENTRIES).map_err(failed)?.len().map_err(failed)?;
-            Ok(TreeHead { size, root: path::root(size, node_in(tables)?)? })
+            let (size, nodes) = tree_in(tables)?;
+            Ok(TreeHead { size, root: path::root(size, nodes)? })
         })
     }
 
     async fn root(&self, size: u64) -> Result<B256> {
         self.store.read(|tables| {
-            let end = tables.open_table(ENTRIES).map_err(failed)?.len().map_err(failed)?;
+            let (end, nodes) = tree_in(tables)?;
             if size > end {
                 return Err(past_the_end());
             }
-            path::root(size, node_in(tables)?)
+            path::root(size, nodes)
         })
     }
 
     async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
         self.store.read(|tables| {
-            let end = tables.open_table(ENTRIES).map_err(failed)?.len().map_err(failed)?;
+            let (end, nodes) = tree_in(tables)?;
             if index >= size || size > end {
                 return Err(past_the_end());
             }
-            path::inclusion(index, size, node_in(tables)?)
+            path::inclusion(index, size, nodes)
         })
     }
 

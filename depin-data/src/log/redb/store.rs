@@ -172,12 +172,14 @@ pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
     Error::new(kind, message).with("cause", &error).source(error)
 }
 
-/// Finds complete tree nodes: `(level, i)` is kept with the leaf that completed it.
-pub(super) fn node_in(
+/// The size of the tree, and a way to its complete nodes: `(level, i)` is kept with the leaf that
+/// completed it.
+pub(super) fn tree_in(
     tables: &ReadTransaction,
-) -> Result<impl FnMut(u32, u64) -> Result<B256> + use<>> {
+) -> Result<(u64, impl FnMut(u32, u64) -> Result<B256> + use<>)> {
     let nodes = tables.open_table(NODES).map_err(failed)?;
-    Ok(move |level, index| node(&nodes, level, index))
+    let size = nodes.len().map_err(failed)?;
+    Ok((size, move |level, index| node(&nodes, level, index)))
 }
 
 pub(super) fn node(
