@@ -58,7 +58,7 @@ async fn ingest(net: Arc<Net>, mut device: Device) {
         (device.next, device.previous) = (tip.sequence.value() + 1, tip.hash);
     }
     // Small batches die in more places, large ones fill a disk sooner.
-    let readings = if std::env::var_os(UNTIL_FULL).is_some() { 512 } else { 2 };
+    let readings = if std::env::var_os(UNTIL_FULL).is_some() { 96 } else { 2 };
     loop {
         let batch = device.seal(&vec![reading("4.9", NOW); readings]);
         match net.ingest.accept(batch.as_bytes()).await {
@@ -198,7 +198,7 @@ async fn a_full_disk_loses_nothing_and_the_log_goes_on_when_there_is_room() {
     let path = folder.path().join("log");
     let mut command = Command::new("sh");
     // With the signal ignored, a write past the limit fails as on a full disk.
-    let limited = r#"trap "" XFSZ; exec prlimit --fsize=3000000: "$0" "$@""#;
+    let limited = r#"trap "" XFSZ; exec prlimit --fsize=2000000: "$0" "$@""#;
     command.args(["-c", limited]).arg(std::env::current_exe().unwrap()).args(ARGUMENTS);
     command.env(UNTIL_FULL, "1");
     let mut child = spawn(command, &path);
