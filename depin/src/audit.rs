@@ -1,8 +1,11 @@
-//! Audits: from the signed bytes to the root on chain, trusting nobody.
+//! Audits: from the signed bytes to the root on chain.
+//!
+//! Trusted are registry and chain alone. Who owned a device when an epoch was sealed is taken from the
+//! record, because a registry tells the owner of now.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
-use depin_core::{B256, EpochId, Error, ErrorKind, Result, log::BatchLog};
+use depin_core::{B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, log::BatchLog};
 use depin_data::{audit::replay, epoch::EpochRecord};
 
 use crate::{Network, epoch::Books};
@@ -39,7 +42,9 @@ impl fmt::Display for Audit {
 impl Network {
     /// Recomputes an epoch from the signed batches in the log and compares with the chain.
     ///
-    /// Amounts are cumulative, so the epochs before it are recomputed too.
+    /// Amounts are cumulative, so the epochs before it are recomputed too. Every device that takes part
+    /// must be in the registry with the key that its batches are verified with, the epochs must follow
+    /// each other without a gap from the log's first batch on, and no batch may count twice.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] naming the first batch or value that differs,
@@ -54,13 +59,14 @@ impl Network {
     /// As [`audit`](Self::audit).
     pub async fn audit_copy(&self, id: EpochId, copy: &dyn BatchLog) -> Result<Audit> {
         let mut books = Books::default();
-        let mut previous: Option<EpochRecord> = None;
+        let mut known = Known::default();
         let mut number = EpochId::new(0);
         loop {
-            let record = self.sealed_record(number).await?;
-            if let Some(previous) = &previous {
-                record.follows(previous)?;
-            }
+            let record = self.sealed_record(number).await?.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, "the epoch is not closed").with("epoch", number)
+            })?;
+            known.check_order(&record)?;
+            self.check_roster(&record, &mut known).await?;
             let batches = record.range().end - record.range().start;
             let scored = replay(copy, &record, &self.0.checks).await?;
             let readings = scored.contributions.entries.iter().map(|entry| entry.readings).sum();
@@ -79,18 +85,62 @@ impl Network {
             if number == id {
                 return Ok(Audit { epoch: id, root: commitment.root, batches, readings });
             }
-            previous = Some(record);
+            known.previous = Some(record);
             number = number
                 .next()
                 .ok_or_else(|| Error::new(ErrorKind::Overflow, "there is no such epoch"))?;
         }
     }
 
-    async fn sealed_record(&self, id: EpochId) -> Result<EpochRecord> {
-        let bytes = self.0.log.sealed(id).await?;
-        let bytes = bytes.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the epoch is not closed").with("epoch", id)
-        })?;
-        Ok(EpochRecord::parse(&bytes)?)
+    /// Whoever made the record could otherwise have invented devices.
+    async fn check_roster(&self, record: &EpochRecord, known: &mut Known) -> Result<()> {
+        for member in record.roster() {
+            if !known.keys.contains_key(&member.device) {
+                let found = self.0.ledgers.registry.device(&member.device).await?;
+                let key = found.filter(|found| found.did == member.device).map(|found| found.key);
+                known.keys.insert(member.device.clone(), key);
+            }
+            if known.keys.get(&member.device).and_then(Option::as_ref) != Some(&member.key) {
+                let message = "the epoch has a device that the registry does not know by this key";
+                return Err(Error::new(ErrorKind::Corrupt, message)
+                    .with("epoch", record.epoch())
+                    .with("did", &member.device));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an audit remembers from epoch to epoch.
+#[derive(Default)]
+struct Known {
+    previous: Option<EpochRecord>,
+    /// Devices with the key that the registry has, if it has them.
+    keys: HashMap<Did, Option<PublicKey>>,
+    /// Where each batch was counted.
+    batches: HashMap<B256, EpochId>,
+}
+
+impl Known {
+    /// Each batch of the log counts in one epoch: none between two, none before the first, none twice.
+    fn check_order(&mut self, record: &EpochRecord) -> Result<()> {
+        match &self.previous {
+            Some(previous) => record.follows(previous)?,
+            None if record.range().start == 0 => {}
+            None => {
+                let message = "the first epoch leaves out the beginning of the log";
+                return Err(Error::new(ErrorKind::Corrupt, message)
+                    .with("first batch", record.range().start));
+            }
+        }
+        for (index, leaf) in record.range().zip(record.leaves()) {
+            if let Some(before) = self.batches.insert(*leaf, record.epoch()) {
+                return Err(Error::new(ErrorKind::Corrupt, "a batch counts twice")
+                    .with("batch", index)
+                    .with("epoch", record.epoch())
+                    .with("before in epoch", before));
+            }
+        }
+        Ok(())
     }
 }

@@ -228,7 +228,13 @@ impl Builder {
     #[cfg(feature = "evm")]
     async fn deployment(&mut self, chain: &depin_evm::Chain) -> Result<depin_evm::Deployment> {
         if let Some(deployment) = self.preset.deployment.take() {
-            return Ok(deployment);
+            if deployment.chain == chain.id() {
+                return Ok(deployment);
+            }
+            let message = "the folder belongs to a network on another chain; use another folder";
+            return Err(Error::new(ErrorKind::Config, message)
+                .with("deployed on", deployment.chain)
+                .with("connected to", chain.id()));
         }
         depin_evm::deploy(chain, &depin_evm::DeployOptions::new(NetworkId::parse(&self.name)?))
             .await

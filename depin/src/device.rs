@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use depin_core::{
-    Address, Did, Error, ErrorKind, Reading, Result, SignedBatch,
+    Address, B256, Did, Error, ErrorKind, Reading, Result, SignedBatch,
     log::ChainTip,
     registry::DeviceRecord,
     transport::{Answer, Receipt, Transport},
@@ -66,8 +66,9 @@ impl Device {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] when there was no answer: the batch is kept, call
-    /// [`flush`](Self::flush) later. [`ErrorKind::Rejected`] with the code when ingest refused it; the
-    /// batch stays pending, for a clock that is ahead passes and a suspension ends.
+    /// [`flush`](Self::flush) later. [`ErrorKind::Rejected`] with the code and the hash when ingest refused
+    /// it; the batch stays pending, for a clock that is ahead passes and a suspension ends. Where neither
+    /// will happen, [`discard`](Self::discard) it, or nothing after it is sent.
     pub async fn send(&self, readings: &[Reading]) -> Result<Receipt> {
         let mut outbox = self.outbox.lock().await;
         outbox.push(&*self.hardware.signer, readings)?;
@@ -88,6 +89,17 @@ impl Device {
         self.outbox.lock().await.pending().cloned().collect()
     }
 
+    /// Gives up a batch that ingest refuses for good, by the hash in the error of [`send`](Self::send),
+    /// and signs those after it anew, for they name it. Returns the readings that are lost.
+    ///
+    /// Only give up what was refused: a batch that was stored and is signed anew would be a fork.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when no such batch is pending, or whatever the signer objects to.
+    pub async fn discard(&self, batch: B256) -> Result<Vec<Reading>> {
+        self.outbox.lock().await.discard(&*self.hardware.signer, batch)
+    }
+
     async fn drain(&self, outbox: &mut Outbox) -> Result<Option<Receipt>> {
         let mut last = None;
         loop {
@@ -100,6 +112,7 @@ impl Device {
                 Answer::Refusal(refusal) => {
                     return Err(Error::new(ErrorKind::Rejected, refusal.detail)
                         .with("code", refusal.code)
+                        .with("batch", refusal.batch)
                         .with("device", self.did()));
                 }
             }

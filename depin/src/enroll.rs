@@ -2,7 +2,7 @@
 
 use depin_core::{
     Address, Did, Error, ErrorKind, NetworkEvent, Result, Signer, Unverified, Verified,
-    evidence::{Appraisal, Appraising, Challenge},
+    evidence::{Appraisal, Appraising, Challenge, TrustTier},
     registry::{DeviceRecord, Enrolment},
 };
 use depin_identity::{document::document_hash, methods::io};
@@ -20,7 +20,7 @@ impl Network {
         let enrolment = self.enrolment(&hardware, owner)?;
         let record = self.0.ledgers.registry.register(&enrolment, &*hardware.signer).await?;
         self.0.ledgers.checkpoint().await?;
-        self.enrolled(hardware, record)
+        self.enrolled(hardware, record).await
     }
 
     /// Enrolls many devices, in few transactions where the registry can.
@@ -39,8 +39,11 @@ impl Network {
         let records = self.0.ledgers.registry.register_all(&enrolments).await?;
         drop(enrolments);
         self.0.ledgers.checkpoint().await?;
-        let joined = devices.into_iter().zip(records);
-        joined.map(|((hardware, _), record)| self.enrolled(hardware, record)).collect()
+        let mut enrolled = Vec::with_capacity(records.len());
+        for ((hardware, _), record) in devices.into_iter().zip(records) {
+            enrolled.push(self.enrolled(hardware, record).await?);
+        }
+        Ok(enrolled)
     }
 
     /// A device that was enrolled before, for example after a restart: continues its chain of batches.
@@ -54,13 +57,16 @@ impl Network {
         Device::new(self, hardware, record, tip)
     }
 
-    fn enrolled(&self, hardware: Hardware, record: DeviceRecord) -> Result<Device> {
+    async fn enrolled(&self, hardware: Hardware, record: DeviceRecord) -> Result<Device> {
         self.emit(NetworkEvent::DeviceEnrolled {
             did: record.did.clone(),
             owner: record.owner,
             account: record.account,
         });
-        Device::new(self, hardware, record, None)
+        // The log may know a device that the registry forgot, for example in a crash before the embedded
+        // chain was written: then its chain goes on, for a new one would be a fork.
+        let tip = self.0.log.tip(&record.did).await?;
+        Device::new(self, hardware, record, tip)
     }
 
     fn enrolment(&self, hardware: &Hardware, owner: Address) -> Result<Enrolment> {
@@ -83,13 +89,19 @@ impl Network {
             did: did(&**signer)?,
             key: signer.public_key().clone(),
         };
-        let evidence = hardware.attester.attest(&challenge)?;
-        self.0.nonces.lock().map_err(|_| locked())?.redeem(&nonce, now)?;
-        Unverified::new(evidence).verify(&Appraising {
+        let evidence = hardware.attester.attest(&challenge);
+        // Also when there is no evidence: hardware that fails must not use up the nonces of others.
+        self.0.nonces.lock().map_err(|_| locked())?.redeem(&nonce, self.0.clock.now())?;
+        let appraisal = Unverified::new(evidence?).verify(&Appraising {
             verifier: &*self.0.verifier,
             challenge: &challenge,
             now,
-        })
+        })?;
+        if appraisal.tier == TrustTier::Contraindicated {
+            let message = "the appraisal says that something is wrong with the hardware";
+            return Err(Error::new(ErrorKind::Rejected, message).with("did", &challenge.did));
+        }
+        Ok(appraisal)
     }
 }
 

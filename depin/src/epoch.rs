@@ -7,7 +7,7 @@ use depin_core::{
     quality::{Contribution, Finding},
     reward::{Allocation, Commitment, Payout},
 };
-use depin_data::epoch::{EpochDraft, EpochRecord, Member, Scored, score};
+use depin_data::epoch::{EpochDraft, EpochRecord, MAX_BATCHES, Member, Scored, score};
 use depin_payment::{Cumulative, RewardTree};
 
 use crate::Network;
@@ -34,18 +34,32 @@ impl Books {
         record: EpochRecord,
         scored: Scored,
         allocation: Allocation,
-    ) -> Result<&Epoch> {
+    ) -> Result<Epoch> {
+        let (epoch, balances) = self.prepare(record, scored, allocation)?;
+        self.enter(epoch.clone(), balances);
+        Ok(epoch)
+    }
+
+    /// Everything about the next epoch that can fail; nothing changes yet.
+    fn prepare(
+        &self,
+        record: EpochRecord,
+        scored: Scored,
+        allocation: Allocation,
+    ) -> Result<(Epoch, Cumulative)> {
         let mut balances = self.balances.clone();
         balances.add(&allocation)?;
         let tree = balances.tree()?;
         let commitment = balances.commitment(&tree, record.manifest()).ok_or_else(|| {
             Error::new(ErrorKind::Conflict, "an epoch was added and is not there")
         })?;
+        let closed = Closed { record, scored, allocation, tree, commitment };
+        Ok((Epoch(Arc::new(closed)), balances))
+    }
+
+    fn enter(&mut self, epoch: Epoch, balances: Cumulative) {
         self.balances = balances;
-        self.epochs.push(Epoch(Arc::new(Closed { record, scored, allocation, tree, commitment })));
-        self.epochs
-            .last()
-            .ok_or_else(|| Error::new(ErrorKind::Conflict, "an epoch was added and is not there"))
+        self.epochs.push(epoch);
     }
 }
 
@@ -125,17 +139,18 @@ impl Network {
     /// Closes the next epoch over everything in the log since the one before: verifies and scores it,
     /// splits the emission, and publishes the reward root.
     ///
-    /// Closing an epoch that is closed already publishes it again if that was interrupted, and changes
-    /// nothing else.
+    /// When more than [`MAX_BATCHES`](depin_data::epoch::MAX_BATCHES) wait, it takes as many, and the
+    /// epoch after it the rest. Sealed epochs whose publication was interrupted are published first, this
+    /// one or earlier ones; closing an epoch that is published changes nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when an earlier epoch is still open, or whatever log and chain object to.
     pub async fn close_epoch(&self, id: EpochId) -> Result<Epoch> {
         let mut books = self.0.books.lock().await;
         self.catch_up(&mut books, id).await?;
-        let (epoch, fresh) = match books.epoch(id) {
-            Some(epoch) => (epoch.clone(), false),
-            None if books.next() == id => (self.seal_next(&mut books).await?, true),
+        let epoch = match books.epoch(id) {
+            Some(epoch) => epoch.clone(),
+            None if books.next() == id => self.seal_next(&mut books).await?,
             None => {
                 return Err(Error::new(
                     ErrorKind::Conflict,
@@ -145,17 +160,37 @@ impl Network {
                 .with("next", books.next()));
             }
         };
-        self.0.ledgers.distributor.publish(epoch.commitment()).await?;
-        self.0.ledgers.checkpoint().await?;
-        if fresh {
+        self.publish_until(&books, &epoch).await?;
+        Ok(epoch)
+    }
+
+    /// Publishes an epoch, and before it every sealed one whose publication was interrupted: a ledger
+    /// takes epochs in order, so one that is passed over could never be published or audited.
+    async fn publish_until(&self, books: &Books, epoch: &Epoch) -> Result<()> {
+        let ledgers = &self.0.ledgers;
+        let latest = ledgers.distributor.latest().await?;
+        let published = |id| latest.is_some_and(|latest| id <= latest);
+        let waiting: Vec<&Epoch> = books
+            .epochs
+            .iter()
+            .filter(|sealed| sealed.id() <= epoch.id() && !published(sealed.id()))
+            .collect();
+        if waiting.is_empty() {
+            // Also when it is there already: the ledger objects if it has other content.
+            ledgers.distributor.publish(epoch.commitment()).await?;
+            return ledgers.checkpoint().await;
+        }
+        for sealed in waiting {
+            ledgers.distributor.publish(sealed.commitment()).await?;
+            ledgers.checkpoint().await?;
             self.emit(NetworkEvent::EpochClosed {
-                epoch: id,
-                root: epoch.root(),
-                emission: epoch.emission(),
-                payouts: epoch.payouts().len() as u64,
+                epoch: sealed.id(),
+                root: sealed.root(),
+                emission: sealed.emission(),
+                payouts: sealed.payouts().len() as u64,
             });
         }
-        Ok(epoch)
+        Ok(())
     }
 
     /// A closed epoch, or `None` while it is open.
@@ -181,19 +216,34 @@ impl Network {
     /// Recomputes epochs that an earlier run sealed, up to `id`.
     async fn catch_up(&self, books: &mut Books, id: EpochId) -> Result<()> {
         while books.next() <= id {
-            let Some(bytes) = self.0.log.sealed(books.next()).await? else { return Ok(()) };
-            let record = EpochRecord::parse(&bytes)?;
-            self.enter(books, record).await?;
+            let Some(record) = self.sealed_record(books.next()).await? else { return Ok(()) };
+            let scored = score(&*self.0.log, &record, &self.0.checks).await?;
+            let allocation = self.allocate(&record, &scored)?;
+            books.add(record, scored, allocation)?;
         }
         Ok(())
     }
 
-    /// Seals the rest of the log as the next epoch. From here on its content is decided, whatever
-    /// happens to the process.
+    /// The sealed record of an epoch of this network, if there is one.
+    pub(crate) async fn sealed_record(&self, id: EpochId) -> Result<Option<EpochRecord>> {
+        let Some(bytes) = self.0.log.sealed(id).await? else { return Ok(None) };
+        let record = EpochRecord::parse(&bytes)?;
+        if record.network() == &self.0.id && record.epoch() == id {
+            return Ok(Some(record));
+        }
+        let message =
+            "the log holds the record of another network or epoch; use this network's log";
+        Err(Error::new(ErrorKind::Corrupt, message)
+            .with("epoch", id)
+            .with("found", format!("{} {}", record.network(), record.epoch())))
+    }
+
+    /// Seals the rest of the log as the next epoch. From then on its content is decided, whatever
+    /// happens to the process, so it is scored and shared out before: what cannot be is never sealed.
     async fn seal_next(&self, books: &mut Books) -> Result<Epoch> {
         let id = books.next();
         let first = books.epochs.last().map_or(0, |epoch| epoch.record().range().end);
-        let end = self.0.log.head().await?.size;
+        let end = self.0.log.head().await?.size.min(first.saturating_add(MAX_BATCHES));
         let draft = EpochDraft::read(&*self.0.log, &self.0.id, id, first..end).await?;
         let mut roster = Vec::with_capacity(draft.devices().len());
         for did in draft.devices() {
@@ -202,14 +252,13 @@ impl Network {
         }
         let checks = self.0.checks.iter().map(|check| check.name()).collect();
         let record = draft.close(roster, checks, self.0.policy.name())?;
-        self.0.log.seal(id, record.to_bytes().into()).await?;
-        self.enter(books, record).await
-    }
-
-    async fn enter(&self, books: &mut Books, record: EpochRecord) -> Result<Epoch> {
         let scored = score(&*self.0.log, &record, &self.0.checks).await?;
         let allocation = self.allocate(&record, &scored)?;
-        books.add(record, scored, allocation).cloned()
+        let bytes = record.to_bytes();
+        let (epoch, balances) = books.prepare(record, scored, allocation)?;
+        self.0.log.seal(id, bytes.into()).await?;
+        books.enter(epoch.clone(), balances);
+        Ok(epoch)
     }
 
     /// Shares out a scored epoch, if the policy is still the one it was sealed with.

@@ -49,6 +49,9 @@ pub(crate) struct Ledgers {
     /// The embedded chain and the folder it is kept in.
     #[cfg(feature = "devnet")]
     pub(crate) devnet: Option<(depin_devnet::Devnet, std::path::PathBuf)>,
+    /// One file is written at a time, so that an older state never replaces a newer one.
+    #[cfg(feature = "devnet")]
+    writing: Arc<std::sync::Mutex<()>>,
 }
 
 impl Ledgers {
@@ -65,6 +68,8 @@ impl Ledgers {
             deployment: None,
             #[cfg(feature = "devnet")]
             devnet: None,
+            #[cfg(feature = "devnet")]
+            writing: Arc::default(),
         }
     }
 
@@ -78,7 +83,13 @@ impl Ledgers {
                     "the embedded chain could not be written; free space and try again",
                 )
             };
-            let written = tokio::task::spawn_blocking(move || devnet.dump(&path)).await;
+            let writing = self.writing.clone();
+            // The turn is taken on the writing thread, which goes on when a caller stops waiting.
+            let dump = move || {
+                let _turn = writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                devnet.dump(&path)
+            };
+            let written = tokio::task::spawn_blocking(dump).await;
             written
                 .map_err(|error| failed().source(error))?
                 .map_err(|error| failed().source(error))?;

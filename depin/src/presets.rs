@@ -2,9 +2,12 @@
 //!
 //! A preset fills what a network needs to run somewhere; the builder then replaces slots one by one.
 
-#[cfg(feature = "evm")]
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(feature = "evm")]
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use depin_core::{
     Clock, Signer, SoftwareKey, SystemClock, evidence::EvidenceVerifier, log::BatchLog,
@@ -175,7 +178,11 @@ pub(crate) fn write_deployment(folder: &Path, deployment: &depin_evm::Deployment
         Error::new(ErrorKind::Overflow, "the deployment cannot be written").source(error)
     })?;
     let fresh = path.with_extension("json.new");
-    let written = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path));
+    // Flushed before it is renamed: after a loss of power a name must not lead to an empty file.
+    let written = std::fs::File::create(&fresh)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&fresh, &path))
+        .and_then(|()| std::fs::File::open(folder)?.sync_all());
     written.map_err(|error| unusable(&path, error))
 }
 

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod graph;
+mod interruptions;
 mod journey;
 mod readme;

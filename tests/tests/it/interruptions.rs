@@ -1,0 +1,267 @@
+//! What goes wrong between the steps of a journey, and who might lie about one.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use depin::{
+    Address, Algorithm, Amount, B256, Builder, EpochId, Error, ErrorKind, Hardware, ManualClock,
+    Network, Quantity, Reading, Result, Sequence, Signer, SoftwareKey, Timestamp, Verified,
+    core::{
+        evidence::{Attester, Challenge, Evidence},
+        log::NewBatch,
+        quality::Contributions,
+        reward::{Allocation, Commitment, RewardDistributor, RewardPolicy},
+    },
+    data::{
+        batch,
+        epoch::{EpochDraft, Member},
+        log::RedbLog,
+    },
+    dec,
+    hw::SimulatedPebble,
+    identity::methods::io,
+    payment::{MemoryLedger, ProRata},
+    presets, tokens,
+};
+use tokio::task::JoinSet;
+
+const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
+const FIRST: EpochId = EpochId::new(0);
+const SECOND: EpochId = EpochId::new(1);
+
+async fn builder() -> Builder {
+    Network::builder(presets::devnet().await.unwrap())
+        .name("story")
+        .clock(Arc::new(ManualClock::at(NOW)))
+        .rewards(ProRata::per_epoch(tokens(100)))
+}
+
+fn owner(number: u8) -> Address {
+    Address::repeat_byte(number)
+}
+
+fn celsius(value: i32) -> Reading {
+    Reading::new(Quantity::new("temperature", "Cel"), dec(value), NOW)
+}
+
+/// A ledger that does not take epochs while it is down.
+#[derive(Debug)]
+struct Moody(MemoryLedger, Arc<AtomicBool>);
+
+#[async_trait]
+impl RewardDistributor for Moody {
+    async fn publish(&self, commitment: &Commitment) -> Result<()> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("the ledger is down"));
+        }
+        self.0.publish(commitment).await
+    }
+
+    async fn published(&self, epoch: EpochId) -> Result<Option<Commitment>> {
+        self.0.published(epoch).await
+    }
+
+    async fn latest(&self) -> Result<Option<EpochId>> {
+        self.0.latest().await
+    }
+
+    async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount> {
+        self.0.claim(account, cumulative, proof).await
+    }
+
+    async fn claimed(&self, account: Address) -> Result<Amount> {
+        self.0.claimed(account).await
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_epoch_that_was_not_published_is_published_before_the_next() {
+    let down = Arc::new(AtomicBool::new(false));
+    let ledger = Moody(MemoryLedger::default(), down.clone());
+    let network = builder().await.distributor(ledger).build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+
+    down.store(true, Ordering::SeqCst);
+    let error = network.close_epoch(FIRST).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let early = network.claim(device.did()).await.unwrap();
+    assert!(early.is_zero(), "nothing is published, so nothing is due");
+
+    down.store(false, Ordering::SeqCst);
+    device.send(&[celsius(21)]).await.unwrap();
+    network.close_epoch(SECOND).await.unwrap();
+    for epoch in [FIRST, SECOND] {
+        network.audit(epoch).await.unwrap();
+    }
+    assert_eq!(network.claim(device.did()).await.unwrap(), tokens(200));
+}
+
+#[tokio::test]
+async fn what_was_published_can_be_claimed_while_a_later_epoch_waits() {
+    let down = Arc::new(AtomicBool::new(false));
+    let ledger = Moody(MemoryLedger::default(), down.clone());
+    let network = builder().await.distributor(ledger).build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+    network.close_epoch(FIRST).await.unwrap();
+
+    down.store(true, Ordering::SeqCst);
+    device.send(&[celsius(21)]).await.unwrap();
+    network.close_epoch(SECOND).await.unwrap_err();
+    assert_eq!(network.claim(device.did()).await.unwrap(), tokens(100));
+}
+
+/// A policy that cannot decide for a while.
+#[derive(Debug)]
+struct Undecided(ProRata, Arc<AtomicBool>);
+
+impl RewardPolicy for Undecided {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Overflow, "the policy cannot decide"));
+        }
+        self.0.allocate(work)
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_shared_out_is_not_sealed() {
+    let undecided = Arc::new(AtomicBool::new(true));
+    let policy = Undecided(ProRata::per_epoch(tokens(100)), undecided.clone());
+    let network = builder().await.rewards(policy).build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+
+    network.close_epoch(FIRST).await.unwrap_err();
+    assert_eq!(network.log().sealed(FIRST).await.unwrap(), None);
+
+    undecided.store(false, Ordering::SeqCst);
+    network.close_epoch(FIRST).await.unwrap();
+    network.audit(FIRST).await.unwrap();
+}
+
+/// An operator with the log in hand can write whatever it likes, but not into the registry.
+#[tokio::test]
+async fn an_audit_finds_devices_that_the_operator_invented() {
+    let network = builder().await.build().await.unwrap();
+    let key = SoftwareKey::from_seed(Algorithm::Es256k, [9; 32]);
+    let (device, start) = (io::did_io(key.public_key()).unwrap(), Sequence::new(0));
+    let batch =
+        batch::seal(&key, &device, network.id(), start, B256::ZERO, &[celsius(20)]).unwrap();
+    let new = NewBatch {
+        device: device.clone(),
+        sequence: start,
+        previous: B256::ZERO,
+        received: NOW,
+        batch,
+    };
+    network.log().append(new).await.unwrap();
+    let draft = EpochDraft::read(&**network.log(), network.id(), FIRST, 0..1).await.unwrap();
+    let member = Member { device, key: key.public_key().clone(), beneficiary: owner(6) };
+    let policy = ProRata::per_epoch(tokens(100)).name();
+    let record = draft.close(vec![member], Vec::new(), policy).unwrap();
+    network.log().seal(FIRST, record.to_bytes().into()).await.unwrap();
+
+    network.close_epoch(FIRST).await.unwrap();
+    let error = network.audit(FIRST).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains("registry"), "{error}");
+}
+
+#[tokio::test]
+async fn a_log_of_another_network_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = async |name: &str| {
+        let log = RedbLog::open(folder.path().join("log")).unwrap();
+        builder().await.name(name).log(log).build().await.unwrap()
+    };
+    open("story").await.close_epoch(FIRST).await.unwrap();
+    let error = open("history").await.close_epoch(SECOND).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+#[tokio::test]
+async fn a_device_that_the_registry_forgot_enrolls_again_and_continues_its_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    for sent in 0..2 {
+        let log = RedbLog::open(folder.path().join("log")).unwrap();
+        let network = builder().await.log(log).build().await.unwrap();
+        let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+        assert_eq!(device.send(&[celsius(20)]).await.unwrap().index, sent);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_refused_for_good_can_be_given_up() {
+    let network = builder().await.build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    let wrong = Timestamp::from_secs(NOW.secs() * 2);
+    let wrong = Reading::new(Quantity::new("temperature", "Cel"), dec(20), wrong);
+    let error = device.send(std::slice::from_ref(&wrong)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    device.send(&[celsius(21)]).await.unwrap_err();
+
+    let hash = device.pending().await[0].hash();
+    assert!(error.to_string().contains(&hash.to_string()), "{error}");
+    assert_eq!(device.discard(hash).await.unwrap(), [wrong]);
+    let receipt = device.flush().await.unwrap();
+    assert_eq!(receipt.map(|receipt| receipt.index), Some(0));
+}
+
+/// Hardware that never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl Attester for Silent {
+    fn attest(&self, _: &Challenge) -> Result<Evidence> {
+        Err(Error::unavailable("the hardware does not answer"))
+    }
+}
+
+#[tokio::test]
+async fn hardware_that_never_answers_does_not_keep_others_out() {
+    const MORE_THAN_NONCES: usize = 10_001;
+    let network = builder().await.build().await.unwrap();
+    let key = Arc::new(SoftwareKey::from_seed(Algorithm::Es256k, [9; 32]));
+    for _ in 0..MORE_THAN_NONCES {
+        let silent = Hardware::new(key.clone(), Arc::new(Silent));
+        network.enroll(silent, owner(1)).await.unwrap_err();
+    }
+    network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_that_enroll_at_once_all_survive_a_restart() {
+    const DEVICES: u64 = 12;
+    let folder = tempfile::tempdir().unwrap();
+    let open = async || {
+        Network::builder(presets::devnet_at(folder.path()).await.unwrap())
+            .name("story")
+            .rewards(ProRata::per_epoch(tokens(100)))
+            .build()
+            .await
+            .unwrap()
+    };
+    let network = open().await;
+    let mut enrolling = JoinSet::new();
+    for number in 0..DEVICES {
+        let network = network.clone();
+        enrolling.spawn(async move {
+            network.enroll(SimulatedPebble::new(number), owner(1)).await.unwrap();
+        });
+    }
+    enrolling.join_all().await;
+    drop(network);
+    let network = open().await;
+    for number in 0..DEVICES {
+        network.resume(SimulatedPebble::new(number)).await.unwrap();
+    }
+}
