@@ -5,6 +5,7 @@
 //! with the clause and what happened, as tests do.
 
 pub mod bench;
+pub mod clock;
 pub mod distributor;
 pub mod evidence;
 pub mod log;

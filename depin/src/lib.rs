@@ -25,6 +25,7 @@ pub use depin_core::{
     ManualClock, NetworkEvent, NetworkId, PublicKey, Reading, Result, Sequence, SignedBatch,
     Signer, SoftwareKey, SystemClock, Timestamp, Unverified, Verified,
     reading::Quantity,
+    registry::DeviceStatus,
     transport::{Answer, Receipt, Refusal, RefusalCode},
 };
 

@@ -8,7 +8,7 @@ use depin_core::{
     evidence::EvidenceVerifier,
     log::BatchLog,
     quality::QualityCheck,
-    registry::{DeviceRecord, DeviceRegistry},
+    registry::{DeviceRecord, DeviceRegistry, DeviceStatus},
     reward::{RewardDistributor, RewardPolicy, TokenLedger},
 };
 use depin_data::ingest::Ingest;
@@ -164,6 +164,17 @@ impl Network {
             Error::new(ErrorKind::NotFound, "the device is not enrolled; call enroll first")
                 .with("did", did)
         })
+    }
+
+    /// Suspends, resumes or revokes a device; ingest goes by it from the next batch on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when it was never enrolled, or whatever the
+    /// registry objects to.
+    pub async fn set_status(&self, did: &Did, status: DeviceStatus) -> Result<()> {
+        self.0.ledgers.registry.set_status(did, status).await?;
+        self.0.ingest.forget(did);
+        self.0.ledgers.checkpoint().await
     }
 
     /// Subscribes to what happens from now on.

@@ -23,7 +23,7 @@ use depin::{
 use tokio::task::JoinSet;
 
 use crate::{
-    narrator::Narrator,
+    narrator::{Narrator, short},
     network,
     report::{EpochReport, Report},
     role::{Attacker, Outcome, Role},
@@ -129,12 +129,11 @@ impl Journey {
 
     fn show_stations(&self, slices: usize) {
         let row = |station: &Station| {
-            let account =
-                station.device.account().map_or_else(|| "-".into(), |account| account.to_string());
+            let account = station.device.account().map_or_else(|| "-".into(), short);
             vec![
-                station.device.did().to_string(),
+                short(station.device.did()),
                 station.slice.label.clone(),
-                station.owner.to_string(),
+                short(station.owner),
                 account,
             ]
         };
@@ -227,7 +226,7 @@ impl Journey {
         self.report.batches_refused.insert("duplicate".into(), repeated);
         let row = |outcome: &Outcome| {
             vec![
-                outcome.did.to_string(),
+                short(&outcome.did),
                 outcome.story.into(),
                 outcome.code.clone(),
                 outcome.detail.clone(),
@@ -260,9 +259,7 @@ impl Journey {
             );
             let amount = epoch.payout(&contribution.device);
             let numbers = [contribution.readings.to_string(), lost.to_string(), amount.to_string()];
-            rows.push(
-                [vec![contribution.device.to_string()], numbers.to_vec(), vec![reason]].concat(),
-            );
+            rows.push([vec![short(&contribution.device)], numbers.to_vec(), vec![reason]].concat());
         }
         rows.sort_by_key(|row| row[2] == "0");
         self.narrator.table(&["station", "readings", "lost", "tokens", "first reason"], &rows);
@@ -296,7 +293,7 @@ impl Journey {
         let mut rows = Vec::new();
         for station in self.stations.iter().take(6) {
             let balance = self.network.token().balance(station.owner).await?;
-            rows.push(vec![station.owner.to_string(), balance.to_string()]);
+            rows.push(vec![short(station.owner), balance.to_string()]);
         }
         self.narrator.table(&["owner", "balance (tokens)"], &rows);
         self.narrator

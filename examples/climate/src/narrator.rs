@@ -1,10 +1,12 @@
 //! Tells the story, or keeps quiet when only the JSON is wanted.
 
-use comfy_table::{Table, presets::NOTHING};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Rows of a table before the rest is summed up.
 const ROWS: usize = 30;
+/// Characters in a line of a table.
+const WIDTH: u16 = 118;
 
 /// Prints chapters, lines and tables.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,7 @@ impl Narrator {
     pub fn table(&self, header: &[&str], rows: &[Vec<String>]) {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(header.to_vec());
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
         table.add_rows(rows.iter().take(ROWS).cloned());
         self.say(&table.to_string());
         if rows.len() > ROWS {
@@ -49,5 +52,15 @@ impl Narrator {
         let style = ProgressStyle::with_template("  {msg} {bar:30} {pos}/{len}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(steps as u64).with_style(style).with_message(what.to_owned())
+    }
+}
+
+/// An address or DID cut in the middle, as people compare them: `did:io:0x94a6…bf54`.
+pub fn short(name: impl ToString) -> String {
+    let name = name.to_string();
+    let start = name.find("0x").map_or(0, |at| at + 6);
+    match (name.get(..start), name.len().checked_sub(4).and_then(|end| name.get(end..))) {
+        (Some(head), Some(tail)) if name.len() > start + 8 => format!("{head}…{tail}"),
+        _ => name,
     }
 }

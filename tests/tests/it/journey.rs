@@ -3,8 +3,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use depin::{
-    Address, Amount, Builder, EpochId, ErrorKind, ManualClock, Network, NetworkEvent, Quantity,
-    Reading, Timestamp, Verified,
+    Address, Amount, Builder, DeviceStatus, EpochId, ErrorKind, ManualClock, Network, NetworkEvent,
+    Quantity, Reading, Timestamp, Verified,
     core::{
         Batch,
         quality::{Contributions, Finding, QualityCheck},
@@ -114,6 +114,22 @@ async fn simulated_hardware_is_refused_unless_allowed_by_name() {
     let did = depin::identity::methods::io::did_io(SimulatedPebble::new(1).signer().public_key())
         .unwrap();
     assert_eq!(strict.device(&did).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_suspended_device_is_refused_until_it_is_resumed_and_keeps_what_it_earned() {
+    let network = builder().await.build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+    network.set_status(device.did(), DeviceStatus::Suspended).await.unwrap();
+    let refused = device.send(&[celsius(21)]).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Rejected);
+    assert!(refused.to_string().contains("not-active"), "{refused}");
+
+    let epoch = network.close_epoch(EpochId::new(0)).await.unwrap();
+    assert_eq!(epoch.payout(device.did()), tokens(100), "work done before counts");
+    network.set_status(device.did(), DeviceStatus::Active).await.unwrap();
+    assert!(device.flush().await.unwrap().is_some(), "the batch was kept until it was taken");
 }
 
 #[tokio::test]
