@@ -48,7 +48,7 @@ pub enum CoseError {
     #[error("a critical header parameter is not understood")]
     Critical,
     /// The signature is not 64 bytes or does not hold.
-    #[error("the signature does not hold: {0}")]
+    #[error(transparent)]
     Signature(#[from] KeyError),
 }
 

@@ -4,11 +4,14 @@
 //! HTTP. Copy this folder to start a network of your own: `network.rs` composes it, `stations.rs` is
 //! where the measurements come from, `role.rs` is what it has to withstand.
 
+mod audit;
+mod enroll;
 mod journey;
 mod narrator;
 mod network;
 mod report;
 mod role;
+mod settle;
 mod stations;
 
 use std::{path::PathBuf, process::ExitCode};
