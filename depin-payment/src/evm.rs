@@ -8,8 +8,11 @@ mod token;
 
 use depin_core::{Error, ErrorKind};
 use depin_evm::{
-    Revert, alloy::sol_types::SolInterface,
-    bindings::RewardDistributor::RewardDistributorErrors as Refusal,
+    Revert,
+    alloy::sol_types::SolInterface,
+    bindings::{
+        NetworkToken::ERC20ExceededCap, RewardDistributor::RewardDistributorErrors as Refusal,
+    },
 };
 
 pub use distributor::EvmDistributor;
@@ -18,8 +21,14 @@ pub use token::EvmToken;
 /// Gives a revert of the distributor its kind and remedy; leaves other errors alone.
 fn explain(error: Error) -> Error {
     use ErrorKind::{Conflict, Limit, NotFound, Rejected};
-    let refusal = Revert::of(&error).and_then(|revert| Refusal::abi_decode(revert.data()).ok());
-    let Some(refusal) = refusal else { return error };
+    let Some(revert) = Revert::of(&error) else { return error };
+    if revert.decode::<ERC20ExceededCap>().is_some() {
+        let text =
+            "the emission passes the token's cap; nothing more can be published than it leaves";
+        let reason = revert.to_string();
+        return Error::new(Limit, text).with("reason", reason).source(error);
+    }
+    let Ok(refusal) = Refusal::abi_decode(revert.data()) else { return error };
     let (kind, text) = match refusal {
         Refusal::EpochNotAfterLatest(_) => {
             (Conflict, "the epoch, or a later one, was published with other content")

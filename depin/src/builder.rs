@@ -195,7 +195,8 @@ impl Builder {
             Arc::new(EvmRegistry::new(chain.clone(), deployment.registry).with_accounts())
         });
         let distributor = distributor.unwrap_or_else(|| {
-            Arc::new(EvmDistributor::new(chain.clone(), deployment.distributor))
+            let distributor = EvmDistributor::new(chain.clone(), deployment.distributor);
+            Arc::new(distributor.since(deployment.block))
         });
         let token = token.unwrap_or_else(|| Arc::new(EvmToken::new(chain, deployment.token)));
         let mut ledgers = Ledgers::new(registry, distributor, token);

@@ -53,6 +53,20 @@ async fn the_contracts_conform() {
 }
 
 #[tokio::test]
+async fn an_emission_past_the_cap_of_the_token_is_refused_by_name() {
+    let devnet = Devnet::start();
+    let chain = chain(&devnet, 0).await;
+    let options = DeployOptions::new(NetworkId::parse("climate").unwrap()).cap(Amount::tokens(9));
+    let contracts = deploy(&chain, &options).await.unwrap();
+    let distributor = EvmDistributor::new(chain, contracts.distributor);
+    let (balances, manifest) = (balances(0), B256::repeat_byte(1));
+    let commitment = balances.commitment(&balances.tree().unwrap(), manifest).unwrap();
+    let error = distributor.publish(&commitment).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    assert!(error.to_string().contains("cap"), "{error}");
+}
+
+#[tokio::test]
 async fn many_are_paid_at_once_and_only_once() {
     let devnet = Devnet::start();
     let (distributor, token, _) = network(&devnet).await;
