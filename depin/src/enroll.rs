@@ -36,9 +36,11 @@ impl Network {
             .iter()
             .map(|(hardware, owner)| Ok((self.enrolment(hardware, *owner)?, &*hardware.signer)))
             .collect::<Result<_>>()?;
-        let records = self.0.ledgers.registry.register_all(&enrolments).await?;
+        let records = self.0.ledgers.registry.register_all(&enrolments).await;
         drop(enrolments);
+        // Also after a failure: some may be registered.
         self.0.ledgers.checkpoint().await?;
+        let records = records?;
         let mut enrolled = Vec::with_capacity(records.len());
         for ((hardware, _), record) in devices.into_iter().zip(records) {
             enrolled.push(self.enrolled(hardware, record).await?);

@@ -176,6 +176,48 @@ async fn an_audit_finds_devices_that_the_operator_invented() {
     assert!(error.to_string().contains("registry"), "{error}");
 }
 
+/// Appends a batch of the device under another name, behind the back of ingest, and seals epochs.
+async fn forge(network: &Network, epochs: &[std::ops::Range<u64>]) {
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+    let entries = network.log().read(0, 1).await.unwrap();
+    let again = NewBatch {
+        device: "did:example:nobody".parse().unwrap(),
+        sequence: Sequence::new(0),
+        previous: B256::ZERO,
+        received: NOW,
+        batch: entries[0].batch.clone(),
+    };
+    network.log().append(again).await.unwrap();
+    let record = network.device(device.did()).await.unwrap();
+    let member = Member { device: record.did, key: record.key, beneficiary: record.owner };
+    for (number, range) in (0..).zip(epochs) {
+        let (log, epoch) = (&**network.log(), EpochId::new(number));
+        let draft = EpochDraft::read(log, network.id(), epoch, range.clone()).await.unwrap();
+        let policy = ProRata::per_epoch(tokens(100)).name();
+        let record = draft.close(vec![member.clone()], Vec::new(), policy).unwrap();
+        network.log().seal(epoch, record.to_bytes().into()).await.unwrap();
+        network.close_epoch(epoch).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_audit_finds_a_batch_that_counts_in_two_epochs() {
+    let network = builder().await.build().await.unwrap();
+    forge(&network, &[0..1, 1..2]).await;
+    network.audit(FIRST).await.unwrap();
+    let error = network.audit(SECOND).await.unwrap_err();
+    assert!(error.to_string().contains("counts twice"), "{error}");
+}
+
+#[tokio::test]
+async fn an_audit_finds_batches_left_out_before_the_first_epoch() {
+    let network = builder().await.build().await.unwrap();
+    forge(&network, std::slice::from_ref(&(1..2))).await;
+    let error = network.audit(FIRST).await.unwrap_err();
+    assert!(error.to_string().contains("leaves out"), "{error}");
+}
+
 #[tokio::test]
 async fn a_log_of_another_network_is_refused() {
     let folder = tempfile::tempdir().unwrap();
