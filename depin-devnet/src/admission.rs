@@ -19,13 +19,14 @@ use crate::{
     block::Block,
     error::Error,
     execute::{insufficient_funds, intrinsic_gas},
+    wallet::Signed,
 };
 
 /// Decodes a signed transaction and finds its sender.
 ///
 /// # Errors
 /// For trailing bytes, damaged encodings, unsupported types and signatures without a signer.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Recovered<TxEnvelope>, Error> {
+pub(crate) fn decode(bytes: &[u8], signed: &Signed) -> Result<Recovered<TxEnvelope>, Error> {
     if bytes.len() > MAX_BYTES {
         return Err(Error::rejected(format!(
             "oversized data: transaction size {}, limit {MAX_BYTES}",
@@ -45,8 +46,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Recovered<TxEnvelope>, Error> {
             tx.tx_type()
         )));
     }
-    let signature = tx.signature();
-    let sender = recover(signature, &tx.signature_hash()).ok_or_else(|| {
+    let sender =
+        signed.take(tx.tx_hash()).or_else(|| recover(tx.signature(), &tx.signature_hash()));
+    let sender = sender.ok_or_else(|| {
         Error::rejected("invalid sender: the signature has no signer or a high s")
     })?;
     Ok(Recovered::new_unchecked(tx, sender))

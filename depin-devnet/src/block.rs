@@ -68,7 +68,7 @@ impl Block {
             number,
             timestamp,
             gas_limit: self.header.gas_limit,
-            base_fee_per_gas: self.header.next_block_base_fee(BaseFeeParams::ethereum()),
+            base_fee_per_gas: Some(self.next_base_fee()),
             // Not random, so that the same history has the same hashes.
             mix_hash: keccak256(number.to_be_bytes()),
             // Tells blocks apart that a reorg put at the same height with the same content.
@@ -95,6 +95,17 @@ impl Block {
         let txs = self.txs.iter().map(|tx| tx.network_len()).sum();
         // Two more bytes: the empty lists of ommers and of withdrawals.
         list(self.header.length() + list(txs) + 2)
+    }
+
+    /// An empty block that nobody will see: its roots and its hash stay zero.
+    pub(crate) fn unsealed(header: Header, state: State) -> Self {
+        let header = Sealed::new_unchecked(header, B256::ZERO);
+        Self { header, txs: Vec::new(), receipts: Vec::new(), state }
+    }
+
+    /// Base fee of a child.
+    pub(crate) fn next_base_fee(&self) -> u64 {
+        self.header.next_block_base_fee(BaseFeeParams::ethereum()).unwrap_or_default()
     }
 
     /// Fills in what a header says about its content.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy::{
     consensus::{Header, TxEnvelope, transaction::Recovered},
-    eips::{BlockId, BlockNumberOrTag, eip1559::BaseFeeParams},
+    eips::{BlockId, BlockNumberOrTag},
     primitives::{Address, B256, U256},
 };
 
@@ -110,6 +110,18 @@ impl Chain {
         }
     }
 
+    /// The block whose header and state a call or a question about an account is about. It differs
+    /// from [`Self::find`] in one thing: a pending block without transactions has no roots and no
+    /// hash, because nobody sees them and they cost more than the call.
+    pub(crate) fn context(&self, id: BlockId, now: u64) -> Option<Arc<Block>> {
+        let pending = id == BlockId::Number(BlockNumberOrTag::Pending);
+        if pending && self.pool.is_empty() {
+            let state = self.latest().state.clone();
+            return Some(Arc::new(Block::unsealed(self.next_header(now), state)));
+        }
+        self.find(id, now)
+    }
+
     /// Number of a tag; pending counts as the one after the latest.
     pub(crate) fn number(&self, tag: BlockNumberOrTag) -> u64 {
         let height = self.height();
@@ -131,7 +143,7 @@ impl Chain {
     }
 
     pub(crate) fn next_base_fee(&self) -> u64 {
-        self.latest().header.next_block_base_fee(BaseFeeParams::ethereum()).unwrap_or_default()
+        self.latest().next_base_fee()
     }
 
     /// The block that would be mined now.

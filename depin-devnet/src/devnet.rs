@@ -14,7 +14,13 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 
-use crate::{builder::DevnetBuilder, chain::Chain, error::Error, transport::DevnetTransport};
+use crate::{
+    builder::DevnetBuilder,
+    chain::Chain,
+    error::Error,
+    transport::DevnetTransport,
+    wallet::{Signed, Wallet},
+};
 
 /// An Ethereum chain inside the process.
 ///
@@ -40,6 +46,7 @@ pub struct Devnet(Arc<Shared>);
 struct Shared {
     chain: Mutex<Chain>,
     signers: Vec<PrivateKeySigner>,
+    signed: Signed,
 }
 
 /// Names a moment to come back to with [`Devnet::revert`].
@@ -60,7 +67,8 @@ impl Devnet {
 
     pub(crate) fn over(chain: Chain, signers: Vec<PrivateKeySigner>) -> Self {
         let block_time = chain.config.block_time;
-        let devnet = Self(Arc::new(Shared { chain: Mutex::new(chain), signers }));
+        let devnet =
+            Self(Arc::new(Shared { chain: Mutex::new(chain), signers, signed: Signed::default() }));
         if let Some(block_time) = block_time {
             devnet.mine_every(block_time.max(Duration::from_millis(1)));
         }
@@ -90,7 +98,7 @@ impl Devnet {
             .with_gas_estimation()
             .with_simple_nonce_management()
             .with_chain_id(self.chain_id())
-            .wallet(wallet)
+            .wallet(Wallet::new(wallet, self.clone()))
             .connect_client(client)
             .erased()
     }
@@ -188,6 +196,11 @@ impl Devnet {
     pub(crate) fn chain(&self) -> MutexGuard<'_, Chain> {
         // No code leaves the chain half changed when it panics, so a poisoned lock is still good.
         self.0.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who signed what in this process.
+    pub(crate) fn signed(&self) -> &Signed {
+        &self.0.signed
     }
 
     fn mine_every(&self, block_time: Duration) {

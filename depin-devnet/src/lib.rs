@@ -20,6 +20,7 @@ mod rpc;
 mod state;
 mod transport;
 mod trie;
+mod wallet;
 
 pub use builder::DevnetBuilder;
 pub use clock::Clock;

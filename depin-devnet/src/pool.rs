@@ -69,6 +69,10 @@ impl Pool {
         Some(&self.senders.get(sender)?.get(nonce)?.tx)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
     /// All transactions in the order they arrived.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Tx> {
         let mut all: Vec<_> = self.senders.values().flat_map(BTreeMap::values).collect();

@@ -96,7 +96,7 @@ pub(super) fn proof(devnet: &Devnet, mut params: Params<'_>) -> Answer {
 
 /// The block a request is about, the latest when it names none.
 pub(super) fn at(devnet: &Devnet, id: Option<BlockId>) -> Result<std::sync::Arc<Block>, Error> {
-    let found = devnet.chain().find(id.unwrap_or_default(), unix_now());
+    let found = devnet.chain().context(id.unwrap_or_default(), unix_now());
     found.ok_or_else(|| Error::new(ErrorKind::Missing, "header not found: no such block"))
 }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) fn call(devnet: &Devnet, params: Params<'_>) -> Answer {
-    let (mut executor, tx, _) = prepare(devnet, params)?;
+    let (mut executor, tx) = prepare(devnet, read(devnet, params)?);
     let result = executor.try_out(tx)?;
     match failure(&result) {
         Some(error) => Err(error),
@@ -29,13 +29,14 @@ pub(super) fn call(devnet: &Devnet, params: Params<'_>) -> Answer {
 
 /// The least gas with which the transaction succeeds.
 pub(super) fn estimate_gas(devnet: &Devnet, params: Params<'_>) -> Answer {
-    let (mut executor, tx, block) = prepare(devnet, params)?;
-    let plain = matches!(tx.kind, TxKind::Call(to)
-        if tx.data.is_empty() && tx.access_list.0.is_empty()
-            && block.state.account(&to).is_none_or(|account| account.code.is_none())
-            && !is_precompile(&to));
+    let call = read(devnet, params)?;
+    let plain = call.is_plain_transfer();
+    if plain && call.surely_succeeds(devnet.chain_id()) {
+        return json(U64::from(PLAIN_TRANSFER));
+    }
+    let most = if plain { PLAIN_TRANSFER.min(call.tx.gas_limit) } else { call.tx.gas_limit };
+    let (mut executor, tx) = prepare(devnet, call);
     let mut run = |gas_limit: u64| executor.try_out(TxEnv { gas_limit, ..tx.clone() });
-    let most = if plain { PLAIN_TRANSFER.min(tx.gas_limit) } else { tx.gas_limit };
     let first = run(most)?;
     if let Some(error) = failure(&first) {
         return Err(match error.kind() {
@@ -84,26 +85,57 @@ fn submit(devnet: &Devnet, mut params: Params<'_>) -> Result<B256, Error> {
     let bytes: Bytes = params.need("transaction")?;
     params.end()?;
     // Finding the sender is the slow part and needs no lock.
-    let tx = admission::decode(&bytes)?;
+    let tx = admission::decode(&bytes, devnet.signed())?;
     devnet.chain().submit(tx, unix_now())
 }
 
-/// The EVM at the block a call names, and the call as the EVM takes it.
-fn prepare(
-    devnet: &Devnet,
-    mut params: Params<'_>,
-) -> Result<(Executor, TxEnv, Arc<Block>), Error> {
+/// A call as the EVM takes it, and the block it runs on.
+struct Call {
+    tx: TxEnv,
+    block: Arc<Block>,
+}
+
+impl Call {
+    /// Whether it only moves value to an account without code.
+    fn is_plain_transfer(&self) -> bool {
+        matches!(self.tx.kind, TxKind::Call(to)
+            if self.tx.data.is_empty() && self.tx.access_list.0.is_empty()
+                && self.block.state.account(&to).is_none_or(|account| account.code.is_none())
+                && !is_precompile(&to))
+    }
+
+    /// Whether a plain transfer needs no run to know how it ends: nothing to pay for gas, and enough
+    /// of everything.
+    fn surely_succeeds(&self, chain_id: u64) -> bool {
+        self.is_free()
+            && self.tx.gas_limit >= PLAIN_TRANSFER
+            && self.tx.chain_id.is_none_or(|id| id == chain_id)
+            && self.tx.value <= self.block.state.balance(&self.tx.caller)
+    }
+
+    /// Whether it names no price, which makes it free.
+    fn is_free(&self) -> bool {
+        self.tx.gas_price == 0 && self.tx.gas_priority_fee.is_none_or(|tip| tip == 0)
+    }
+}
+
+fn read(devnet: &Devnet, mut params: Params<'_>) -> Result<Call, Error> {
     let request: TransactionRequest = params.need("transaction")?;
     let id: Option<BlockId> = params.may("block")?;
     params.end()?;
     let block = at(devnet, id)?;
+    Ok(Call { tx: call_env(request, &block)?, block })
+}
+
+/// The EVM at the block a call names, and the call.
+fn prepare(devnet: &Devnet, call: Call) -> (Executor, TxEnv) {
+    let free = call.tx.gas_price == 0;
+    let Call { tx, block } = call;
     let (view, chain_id) = {
         let chain = devnet.chain();
         (chain.view(block.state.clone(), block.number()), chain.config.chain_id)
     };
-    let free = [request.gas_price, request.max_fee_per_gas].iter().all(|p| p.unwrap_or(0) == 0);
-    let tx = call_env(request, &block)?;
-    Ok((Executor::for_calls(view, chain_id, &block.header, free), tx, block))
+    (Executor::for_calls(view, chain_id, &block.header, free), tx)
 }
 
 fn call_env(request: TransactionRequest, block: &Block) -> Result<TxEnv, Error> {

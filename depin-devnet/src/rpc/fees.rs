@@ -48,8 +48,7 @@ pub(super) fn history(devnet: &Devnet, mut params: Params<'_>) -> Answer {
         .filter_map(|n| chain.block(n))
         .map(|b| &**b)
         .collect();
-    let base_fee = last.next_header(0, 0).base_fee_per_gas.unwrap_or_default();
-    let fees = blocks.iter().map(|block| block.base_fee()).chain([base_fee]);
+    let fees = blocks.iter().map(|block| block.base_fee()).chain([last.next_base_fee()]);
     let filled = |block: &&Block| block.header.gas_used as f64 / block.header.gas_limit as f64;
     let rewards = || blocks.iter().map(|block| tips(block, &percentiles)).collect();
     json(FeeHistory {

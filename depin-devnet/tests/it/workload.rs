@@ -26,7 +26,7 @@ sol!(Contract, "tests/contracts/Counter.json");
 /// A running anvil on the devnet's fork; it ends when this is dropped.
 pub(crate) struct Anvil {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Anvil {
@@ -51,7 +51,8 @@ impl Anvil {
         Some(Self { child, url: format!("http://{address}") })
     }
 
-    pub(crate) fn provider(&self, signer: PrivateKeySigner) -> DynProvider {
+    /// A client that asks for news every millisecond, much more often than alloy's own choice.
+    pub(crate) fn eager_provider(&self, signer: PrivateKeySigner) -> DynProvider {
         let client = RpcClient::new_http(self.url.parse().expect("anvil's URL"));
         client.set_poll_interval(std::time::Duration::from_millis(1));
         let wallet = EthereumWallet::from(signer);
@@ -79,7 +80,7 @@ struct Outcome {
 pub(crate) async fn differences(anvil: &Anvil, seed: u64) -> Vec<String> {
     let devnet = Devnet::start();
     let signer = devnet.account(0);
-    let (ours, theirs) = (devnet.provider(), anvil.provider(signer.clone()));
+    let (ours, theirs) = (devnet.provider(), anvil.eager_provider(signer.clone()));
     let mut rng = StdRng::seed_from_u64(seed);
     let mut contracts: Vec<Address> = Vec::new();
     let mut differences = Vec::new();
