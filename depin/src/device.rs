@@ -6,7 +6,7 @@ use depin_core::{
     Address, B256, Did, Error, ErrorKind, Reading, Result, SignedBatch,
     log::ChainTip,
     registry::DeviceRecord,
-    transport::{Answer, Receipt, Transport},
+    transport::{Answer, Receipt, Refusal, RefusalCode, Transport},
 };
 use depin_data::{outbox::Outbox, receipt::ReceiptVerifier, transport::InProcess};
 use tokio::sync::Mutex;
@@ -92,12 +92,35 @@ impl Device {
     /// Gives up a batch that ingest refuses for good, by the hash in the error of [`send`](Self::send),
     /// and signs those after it anew, for they name it. Returns the readings that are lost.
     ///
-    /// Only give up what was refused: a batch that was stored and is signed anew would be a fork.
+    /// Ingest is asked once more before: giving up what is stored would fork the device's chain.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when no such batch is pending, or whatever the signer objects to.
+    /// [`ErrorKind::Conflict`] when the batch is stored, or may be: while the device is suspended, or
+    /// earlier batches are missing. [`ErrorKind::NotFound`] when no such batch is pending, or as
+    /// [`send`](Self::send).
     pub async fn discard(&self, batch: B256) -> Result<Vec<Reading>> {
-        self.outbox.lock().await.discard(&*self.hardware.signer, batch)
+        use RefusalCode::{Fork, NotActive, NotRegistered, SequenceGap};
+        let mut outbox = self.outbox.lock().await;
+        let kept = outbox.pending().find(|kept| kept.hash() == batch).cloned();
+        let unsafe_to =
+            |why: &'static str| Error::new(ErrorKind::Conflict, why).with("batch", batch);
+        if let Some(kept) = kept {
+            match self.transport.send(&kept).await? {
+                Answer::Receipt(receipt) => {
+                    outbox.acknowledge(&receipt)?;
+                    return Err(unsafe_to("the batch is stored; it has its receipt now"));
+                }
+                Answer::Refusal(Refusal {
+                    code: code @ (Fork | NotActive | NotRegistered | SequenceGap),
+                    ..
+                }) => {
+                    let why = "ingest does not say that the batch is not stored; keep it";
+                    return Err(unsafe_to(why).with("code", code));
+                }
+                Answer::Refusal(_) => {}
+            }
+        }
+        outbox.discard(&*self.hardware.signer, batch)
     }
 
     async fn drain(&self, outbox: &mut Outbox) -> Result<Option<Receipt>> {

@@ -7,18 +7,22 @@ use std::sync::{
 
 use async_trait::async_trait;
 use depin::{
-    Address, Algorithm, Amount, B256, Builder, EpochId, Error, ErrorKind, Hardware, ManualClock,
-    Network, Quantity, Reading, Result, Sequence, Signer, SoftwareKey, Timestamp, Verified,
+    Address, Algorithm, Amount, Answer, B256, Builder, EpochId, Error, ErrorKind, Hardware,
+    ManualClock, Network, Quantity, Reading, Result, Sequence, SignedBatch, Signer, SoftwareKey,
+    Timestamp, Verified,
     core::{
         evidence::{Attester, Challenge, Evidence},
         log::NewBatch,
         quality::Contributions,
+        registry::DeviceStatus,
         reward::{Allocation, Commitment, RewardDistributor, RewardPolicy},
+        transport::Transport,
     },
     data::{
         batch,
         epoch::{EpochDraft, Member},
         log::RedbLog,
+        transport::InProcess,
     },
     dec,
     hw::SimulatedPebble,
@@ -256,6 +260,38 @@ async fn a_batch_that_is_refused_for_good_can_be_given_up() {
     assert_eq!(device.discard(hash).await.unwrap(), [wrong]);
     let receipt = device.flush().await.unwrap();
     assert_eq!(receipt.map(|receipt| receipt.index), Some(0));
+}
+
+/// A transport that loses every answer.
+#[derive(Debug)]
+struct Lossy(InProcess);
+
+#[async_trait]
+impl Transport for Lossy {
+    async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
+        self.0.send(batch).await?;
+        Err(Error::unavailable("the answer was lost"))
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_may_be_stored_is_not_given_up() {
+    let network = builder().await.build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    let lossy = device.clone().over(Lossy(InProcess::new(network.ingest().clone())));
+    lossy.send(&[celsius(20)]).await.unwrap_err();
+    let stored = device.pending().await[0].hash();
+
+    network.registry().set_status(device.did(), DeviceStatus::Suspended).await.unwrap();
+    network.ingest().forget(device.did());
+    device.flush().await.unwrap_err();
+    assert_eq!(device.discard(stored).await.unwrap_err().kind(), ErrorKind::Conflict);
+
+    network.registry().set_status(device.did(), DeviceStatus::Active).await.unwrap();
+    network.ingest().forget(device.did());
+    assert_eq!(device.discard(stored).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(device.pending().await.is_empty(), "its receipt was there for the asking");
+    assert_eq!(device.send(&[celsius(21)]).await.unwrap().index, 1);
 }
 
 /// Hardware that never answers.
