@@ -61,26 +61,37 @@ pub(crate) fn check(
     chain_id: u64,
     base_fee: Option<u64>,
 ) -> Result<(), Error> {
-    match tx.chain_id() {
-        Some(have) if have != chain_id => {
-            return Err(Error::rejected(format!(
-                "invalid chain id for signer: have {have} want {chain_id}"
-            )));
-        }
-        None if !tx.is_legacy() => return Err(Error::rejected("transaction without chain id")),
-        _ => {}
-    }
+    check_chain_id(tx, chain_id)?;
     if tx.gas_limit() > latest.header.gas_limit {
         return Err(Error::rejected("exceeds block gas limit"));
     }
-    let (next, nonce) = (latest.state.nonce(&tx.signer()), tx.nonce());
+    check_nonce(tx.nonce(), latest.state.nonce(&tx.signer()))?;
+    check_fees(tx, base_fee)?;
+    check_size(tx)?;
+    let gas = U256::from(tx.gas_limit()).saturating_mul(U256::from(tx.max_fee_per_gas()));
+    let (have, want) = (latest.state.balance(&tx.signer()), gas.saturating_add(tx.value()));
+    if have < want { Err(insufficient_funds(have, want)) } else { Ok(()) }
+}
+
+fn check_chain_id(tx: &TxEnvelope, chain_id: u64) -> Result<(), Error> {
+    match tx.chain_id() {
+        Some(have) if have != chain_id => Err(Error::rejected(format!(
+            "invalid chain id for signer: have {have} want {chain_id}"
+        ))),
+        None if !tx.is_legacy() => Err(Error::rejected("transaction without chain id")),
+        _ => Ok(()),
+    }
+}
+
+fn check_nonce(nonce: u64, next: u64) -> Result<(), Error> {
     if nonce < next {
         return Err(Error::rejected(format!("nonce too low: next nonce {next}, tx nonce {nonce}")));
     }
-    if nonce == u64::MAX {
-        return Err(Error::rejected("nonce has max value"));
-    }
-    check_fees(tx, base_fee)?;
+    if nonce == u64::MAX { Err(Error::rejected("nonce has max value")) } else { Ok(()) }
+}
+
+/// Checks that the gas pays for the transaction's bytes, and that code to run once fits (EIP-3860).
+fn check_size(tx: &Recovered<TxEnvelope>) -> Result<(), Error> {
     let needed = intrinsic_gas(tx);
     if tx.gas_limit() < needed {
         return Err(Error::rejected(format!(
@@ -94,9 +105,7 @@ pub(crate) fn check(
             tx.input().len()
         )));
     }
-    let gas = U256::from(tx.gas_limit()).saturating_mul(U256::from(tx.max_fee_per_gas()));
-    let (have, want) = (latest.state.balance(&tx.signer()), gas.saturating_add(tx.value()));
-    if have < want { Err(insufficient_funds(have, want)) } else { Ok(()) }
+    Ok(())
 }
 
 fn check_fees(tx: &Recovered<TxEnvelope>, base_fee: Option<u64>) -> Result<(), Error> {

@@ -163,3 +163,42 @@ fn not_found() -> Error {
 const MAX_FILTERS: usize = 1_024;
 const MAX_EVENTS: usize = 65_536;
 const LIFETIME: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_gone_after_five_silent_minutes() {
+        let (mut filters, start) = (Filters::default(), Instant::now());
+        let asked = filters.install(Topic::PendingTransactions, start).unwrap();
+        let silent = filters.install(Topic::PendingTransactions, start).unwrap();
+        filters.record(Event::Pending(B256::ZERO));
+        let news = Changes::Hashes(vec![B256::ZERO]);
+        assert_eq!(filters.poll(asked, start + LIFETIME / 2).unwrap(), news);
+        assert!(filters.poll(asked, start + LIFETIME).is_ok());
+        assert_eq!(filters.poll(silent, start + LIFETIME).unwrap_err().kind(), ErrorKind::Missing);
+        assert!(filters.events.is_empty(), "nobody is left to read them");
+    }
+
+    #[test]
+    fn a_filter_that_falls_behind_the_record_is_gone() {
+        let (mut filters, now) = (Filters::default(), Instant::now());
+        let slow = filters.install(Topic::PendingTransactions, now).unwrap();
+        (0..=MAX_EVENTS).for_each(|_| filters.record(Event::Pending(B256::ZERO)));
+        assert_eq!(filters.events.len(), MAX_EVENTS);
+        assert_eq!(filters.poll(slow, now).unwrap_err().kind(), ErrorKind::Missing);
+    }
+
+    #[test]
+    fn filters_are_limited_until_one_is_uninstalled() {
+        let (mut filters, now) = (Filters::default(), Instant::now());
+        for _ in 0..MAX_FILTERS {
+            filters.install(Topic::Blocks, now).unwrap();
+        }
+        let refused = filters.install(Topic::Blocks, now).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Limit);
+        assert!(filters.uninstall(1));
+        assert!(filters.install(Topic::Blocks, now).is_ok());
+    }
+}

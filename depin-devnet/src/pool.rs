@@ -151,3 +151,33 @@ fn pays_a_tenth_more(old: &Tx, new: &Tx) -> bool {
 
 /// How many transactions may wait.
 const CAPACITY: usize = 8_192;
+
+#[cfg(test)]
+mod tests {
+    use alloy::{
+        consensus::{SignableTransaction, TxLegacy, transaction::Recovered},
+        primitives::Signature,
+    };
+
+    use super::*;
+
+    /// Nobody signed it: the pool leaves that to the door.
+    fn waiting(nonce: u64, gas_price: u128) -> Tx {
+        let tx = TxLegacy { nonce, gas_price, ..TxLegacy::default() };
+        let signed = tx.into_signed(Signature::test_signature());
+        Arc::new(Recovered::new_unchecked(signed.into(), Address::ZERO))
+    }
+
+    #[test]
+    fn a_full_pool_takes_replacements_only() {
+        let mut pool = Pool::default();
+        for nonce in 0..CAPACITY as u64 {
+            pool.add(waiting(nonce, 10)).unwrap();
+        }
+        let full = pool.add(waiting(CAPACITY as u64, 10)).unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::Limit);
+        pool.add(waiting(5, 11)).unwrap();
+        pool.remove(waiting(7, 10).tx_hash());
+        pool.add(waiting(CAPACITY as u64, 10)).unwrap();
+    }
+}

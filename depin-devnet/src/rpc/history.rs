@@ -26,6 +26,27 @@ pub(super) fn answer(devnet: &Devnet, method: &str, mut params: Params<'_>) -> A
             params.end()?;
             json(U64::from(devnet.block_number()))
         }
+        "eth_getBlockReceipts" => {
+            let id: BlockId = params.need("block")?;
+            params.end()?;
+            let block = devnet.chain().find(id, unix_now());
+            json(block.map(|block| {
+                (0..block.txs.len()).filter_map(|i| receipt(&block, i)).collect::<Vec<_>>()
+            }))
+        }
+        "eth_getTransactionReceipt" => {
+            let mined = mined(devnet, &mut params)?;
+            params.end()?;
+            json(mined.and_then(|(block, index)| receipt(&block, index)))
+        }
+        "eth_getTransactionByHash" => transaction(devnet, params),
+        _ => about_block(devnet, method, params),
+    }
+}
+
+/// Methods whose first parameter is a block's hash or number.
+fn about_block(devnet: &Devnet, method: &str, mut params: Params<'_>) -> Answer {
+    match method {
         "eth_getBlockByHash" | "eth_getBlockByNumber" => {
             let block = block(devnet, &mut params, method)?;
             let full: bool = params.may("full")?.unwrap_or_default();
@@ -49,20 +70,6 @@ pub(super) fn answer(devnet: &Devnet, method: &str, mut params: Params<'_>) -> A
             let index = usize::try_from(index.to::<u64>()).unwrap_or(usize::MAX);
             json(block.and_then(|block| Some(rpc_tx(&block, index, block.txs.get(index)?))))
         }
-        "eth_getBlockReceipts" => {
-            let id: BlockId = params.need("block")?;
-            params.end()?;
-            let block = devnet.chain().find(id, unix_now());
-            json(block.map(|block| {
-                (0..block.txs.len()).filter_map(|i| receipt(&block, i)).collect::<Vec<_>>()
-            }))
-        }
-        "eth_getTransactionReceipt" => {
-            let mined = mined(devnet, &mut params)?;
-            params.end()?;
-            json(mined.and_then(|(block, index)| receipt(&block, index)))
-        }
-        "eth_getTransactionByHash" => transaction(devnet, params),
         _ => Err(unknown_method(method)),
     }
 }

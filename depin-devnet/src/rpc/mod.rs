@@ -52,15 +52,9 @@ pub(crate) fn answer(devnet: &Devnet, method: &str, raw: Option<&RawValue>) -> A
         "eth_maxPriorityFeePerGas" => fees::priority_fee(params),
         "eth_blobBaseFee" => fees::blob_base_fee(params),
         "eth_feeHistory" => fees::history(devnet, params),
-        "evm_snapshot"
-        | "evm_revert"
-        | "evm_increaseTime"
-        | "evm_setNextBlockTimestamp"
-        | "evm_mine"
-        | "evm_setAutomine"
-        | "anvil_mine"
-        | "anvil_setBalance"
-        | "anvil_reorg" => control::answer(devnet, method, params),
+        _ if method.starts_with("evm_") || method.starts_with("anvil_") => {
+            control::answer(devnet, method, params)
+        }
         "eth_getLogs"
         | "eth_newFilter"
         | "eth_newBlockFilter"

@@ -1,7 +1,8 @@
 //! Logs by filter, and polling filters through a reorg.
 
 use alloy::{
-    primitives::{Address, U256},
+    network::TransactionBuilder,
+    primitives::{Address, Bytes, U256},
     providers::{DynProvider, Provider},
     rpc::types::Filter,
     sol_types::SolEvent,
@@ -9,7 +10,7 @@ use alloy::{
 use depin_devnet::Devnet;
 use serde_json::{Value, json};
 
-use crate::common::{Counter, ask, send, transfer};
+use crate::common::{Counter, ask, filled, send, sign, transfer};
 
 async fn increased(amounts: &[u64]) -> (Devnet, Counter::CounterInstance<DynProvider>) {
     let devnet = Devnet::start();
@@ -118,4 +119,22 @@ async fn a_filter_survives_news_beyond_its_own() {
     devnet.mine(1_000);
     let changes = ask(&devnet, "eth_getFilterChanges", json!([blocks])).await.unwrap();
     assert_eq!(changes.as_array().unwrap().len(), 1_001);
+}
+
+#[tokio::test]
+async fn an_answer_holds_ten_thousand_logs_and_no_more() {
+    let devnet = Devnet::start();
+    // Logs in a loop as often as the two bytes after the first say, then leaves no code.
+    for (nonce, program) in
+        ["6127105b5f5fa06001900380600357", "6100015b5f5fa06001900380600357"].into_iter().enumerate()
+    {
+        let tx = filled(nonce as u64).gas_limit(8_000_000).value(U256::ZERO);
+        let tx = tx.with_deploy_code(program.parse::<Bytes>().unwrap());
+        let raw = sign(devnet.account(0), tx).await;
+        ask(&devnet, "eth_sendRawTransaction", json!([raw])).await.unwrap();
+    }
+    let logs = ask(&devnet, "eth_getLogs", json!([{"fromBlock": "0x1", "toBlock": "0x1"}])).await;
+    assert_eq!(logs.unwrap().as_array().unwrap().len(), 10_000);
+    let refused = ask(&devnet, "eth_getLogs", json!([{"fromBlock": "0x1"}])).await.unwrap_err();
+    assert_eq!(refused.0, -32005, "{}", refused.1);
 }
