@@ -6,7 +6,7 @@
 
 use alloc::format;
 
-pub use minicbor::{Decoder, Encoder, decode, encode};
+pub use minicbor::{Decoder, Encoder, data::Type, decode, encode};
 
 use crate::error::{Error, ErrorKind};
 

@@ -213,10 +213,10 @@ impl<'a> Replay<'a> {
         if recorded != Some(&leaf_hash(entry.batch.as_bytes())) {
             return Err(Fault::Replaced);
         }
-        let continues = match self.tips.get(&device) {
+        let past = member.past.map(|past| past.tip);
+        let continues = match self.tips.get(&device).copied().or(past) {
             Some(tip) => tip.sequence.next() == Some(batch.sequence) && batch.previous == tip.hash,
-            // The chain before the epoch is not at hand; only its very beginning is known.
-            None => (batch.sequence.value() == 0) == (batch.previous == B256::ZERO),
+            None => batch.sequence.value() == 0 && batch.previous == B256::ZERO,
         };
         if !continues {
             return Err(Fault::Chain { device, sequence: batch.sequence });

@@ -66,7 +66,7 @@ impl Network {
                 Error::new(ErrorKind::NotFound, "the epoch is not closed").with("epoch", number)
             })?;
             known.check_order(&record)?;
-            self.check_roster(&record, &mut known).await?;
+            self.check_roster(&record, &books, &mut known).await?;
             let batches = record.range().end - record.range().start;
             let scored = replay(copy, &record, &self.0.checks).await?;
             let readings = scored.contributions.entries.iter().map(|entry| entry.readings).sum();
@@ -93,8 +93,20 @@ impl Network {
     }
 
     /// Whoever made the record could otherwise have invented devices.
-    async fn check_roster(&self, record: &EpochRecord, known: &mut Known) -> Result<()> {
+    async fn check_roster(
+        &self,
+        record: &EpochRecord,
+        books: &Books,
+        known: &mut Known,
+    ) -> Result<()> {
         for member in record.roster() {
+            if member.past != books.past(&member.device) {
+                let message =
+                    "the epoch does not begin where its device stood when the one before ended";
+                return Err(Error::new(ErrorKind::Corrupt, message)
+                    .with("epoch", record.epoch())
+                    .with("did", &member.device));
+            }
             if !known.keys.contains_key(&member.device) {
                 let found = self.0.ledgers.registry.device(&member.device).await?;
                 let key = found.filter(|found| found.did == member.device).map(|found| found.key);

@@ -1,13 +1,14 @@
 //! Closing epochs: verify, score, share, publish.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use depin_core::{
     Amount, B256, Did, EpochId, Error, ErrorKind, NetworkEvent, Result,
     quality::{Contribution, Finding},
+    registry::DeviceRecord,
     reward::{Allocation, Commitment, Payout},
 };
-use depin_data::epoch::{EpochDraft, EpochRecord, MAX_BATCHES, Member, Scored, score};
+use depin_data::epoch::{EpochDraft, EpochRecord, MAX_BATCHES, Member, Past, Scored, score};
 use depin_payment::{Cumulative, RewardTree};
 
 use crate::Network;
@@ -17,9 +18,16 @@ use crate::Network;
 pub(crate) struct Books {
     epochs: Vec<Epoch>,
     balances: Cumulative,
+    /// Where every device stood when the last of these epochs ended.
+    pasts: BTreeMap<Did, Past>,
 }
 
 impl Books {
+    /// Where a device stands before the next epoch.
+    pub(crate) fn past(&self, device: &Did) -> Option<Past> {
+        self.pasts.get(device).copied()
+    }
+
     pub(crate) fn epoch(&self, id: EpochId) -> Option<&Epoch> {
         self.epochs.get(usize::try_from(id.value()).ok()?)
     }
@@ -59,6 +67,8 @@ impl Books {
 
     fn enter(&mut self, epoch: Epoch, balances: Cumulative) {
         self.balances = balances;
+        self.pasts
+            .extend(epoch.0.scored.pasts.iter().map(|(device, past)| (device.clone(), *past)));
         self.epochs.push(epoch);
     }
 }
@@ -248,7 +258,9 @@ impl Network {
         let mut roster = Vec::with_capacity(draft.devices().len());
         for did in draft.devices() {
             let record = self.device(did).await?;
-            roster.push(Member { device: record.did, key: record.key, beneficiary: record.owner });
+            let past = books.past(did);
+            let DeviceRecord { did: device, key, owner: beneficiary, .. } = record;
+            roster.push(Member { device, key, beneficiary, past });
         }
         let checks = self.0.checks.iter().map(|check| check.name()).collect();
         let record = draft.close(roster, checks, self.0.policy.name())?;

@@ -1,11 +1,12 @@
 //! The bytes of a record; the format is written down in the module above.
 
 use depin_core::{
-    Address, Algorithm, B256, Did, EpochId, NetworkId, PublicKey,
-    cbor::{self, Decoder, Encoder},
+    Address, Algorithm, B256, Did, EpochId, NetworkId, PublicKey, Sequence, Timestamp,
+    cbor::{self, Decoder, Encoder, Type},
+    log::ChainTip,
 };
 
-use super::{EpochError, EpochRecord, MAX_BYTES, MAX_CHECKS, MAX_DEVICES, Member};
+use super::{EpochError, EpochRecord, MAX_BYTES, MAX_CHECKS, MAX_DEVICES, Member, Past};
 
 const TAG: &str = "depin epoch v1";
 const FIELDS: u64 = 10;
@@ -20,8 +21,16 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
         e.u8(4)?.bytes(&record.before.concat())?.u8(5)?.bytes(&record.leaves.concat())?;
         e.u8(6)?.bytes(record.root.as_slice())?.u8(7)?.array(record.roster.len() as u64)?;
         for member in &record.roster {
-            e.array(4)?.str(member.device.as_str())?.i64(member.key.algorithm().cose())?;
+            e.array(5)?.str(member.device.as_str())?.i64(member.key.algorithm().cose())?;
             e.bytes(&member.key.to_bytes())?.bytes(member.beneficiary.as_slice())?;
+            match &member.past {
+                None => e.null()?,
+                Some(Past { tip, latest }) => e
+                    .array(3)?
+                    .u64(tip.sequence.value())?
+                    .bytes(tip.hash.as_slice())?
+                    .u64(latest.millis())?,
+            };
         }
         e.u8(8)?.array(record.checks.len() as u64)?;
         for check in &record.checks {
@@ -117,16 +126,31 @@ fn list<T>(
 
 fn member(d: &mut Decoder<'_>) -> Result<Member, EpochError> {
     const SHAPE: EpochError =
-        EpochError::Format("a device is did, algorithm, key and beneficiary, all valid");
-    if d.array().ok().flatten() != Some(4) {
+        EpochError::Format("a device is did, algorithm, key, beneficiary and past, all valid");
+    if d.array().ok().flatten() != Some(5) {
         return Err(SHAPE);
     }
     let device = d.str().ok().and_then(|did| Did::parse(did).ok()).ok_or(SHAPE)?;
     let algorithm = d.i64().ok().and_then(Algorithm::from_cose).ok_or(SHAPE)?;
     let key = d.bytes().ok().and_then(|key| PublicKey::from_bytes(algorithm, key).ok());
     let beneficiary = d.bytes().ok().and_then(|bytes| Address::try_from(bytes).ok());
+    let past = past(d).ok_or(SHAPE)?;
     match (key, beneficiary) {
-        (Some(key), Some(beneficiary)) => Ok(Member { device, key, beneficiary }),
+        (Some(key), Some(beneficiary)) => Ok(Member { device, key, beneficiary, past }),
         _ => Err(SHAPE),
     }
+}
+
+/// `Some(None)` is a device without a past.
+fn past(d: &mut Decoder<'_>) -> Option<Option<Past>> {
+    if d.datatype().ok()? == Type::Null {
+        return d.null().ok().map(|()| None);
+    }
+    if d.array().ok().flatten() != Some(3) {
+        return None;
+    }
+    let sequence = Sequence::new(d.u64().ok()?);
+    let hash = B256::try_from(d.bytes().ok()?).ok()?;
+    let latest = Timestamp::from_millis(d.u64().ok()?);
+    Some(Some(Past { tip: ChainTip { sequence, hash }, latest }))
 }

@@ -37,6 +37,7 @@ use crate::{
 ///     device: device.clone(),
 ///     key: key.public_key().clone(),
 ///     beneficiary: Address::repeat_byte(7),
+///     past: None,
 /// };
 /// let roster = draft.devices().map(member).collect();
 /// let record = draft.close(roster, Vec::new(), "pro-rata")?;

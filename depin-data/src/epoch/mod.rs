@@ -21,8 +21,10 @@
 //!   5: bstr                   RFC 9162 leaf hashes of the epoch's batches, 32 bytes each, at most 2^22;
 //!                             so the epoch ends before index `first` + their number
 //!   6: bstr .size 32          RFC 9162 root of the log at the end of the epoch
-//!   7: [* [did tstr, alg int, key bstr, beneficiary bstr .size 20]]
-//!                             at most 1,000,000 devices by rising DID; alg as in COSE, keys compressed
+//!   7: [* [did tstr, alg int, key bstr, beneficiary bstr .size 20, past]]
+//!                             at most 1,000,000 devices by rising DID; alg as in COSE, keys compressed;
+//!                             past = null for a device new to the log, else
+//!                             [sequence uint, hash bstr .size 32, ms since the Unix epoch uint]
 //!   8: [* tstr]               names of at most 256 quality checks, in the order of their findings
 //!   9: tstr                   name of the reward policy
 //! }
@@ -34,7 +36,8 @@
 use std::ops::Range;
 
 use depin_core::{
-    Address, B256, Did, EpochId, Error, ErrorKind, NetworkId, PublicKey, Result, cbor::CborError,
+    Address, B256, Did, EpochId, Error, ErrorKind, NetworkId, PublicKey, Result, Timestamp,
+    cbor::CborError, log::ChainTip,
 };
 use sha2::{Digest, Sha256};
 
@@ -47,7 +50,7 @@ mod score;
 pub(crate) use score::{Chains, judge};
 
 pub use draft::EpochDraft;
-pub use score::{Scored, score};
+pub use score::{COUNTED_BEFORE, Scored, score};
 
 /// Most batches in an epoch.
 pub const MAX_BATCHES: u64 = 1 << 22;
@@ -98,6 +101,20 @@ pub struct Member {
     pub key: PublicKey,
     /// Who is paid for it.
     pub beneficiary: Address,
+    /// Where it stood when the epoch began; `None` when it had sent nothing before.
+    pub past: Option<Past>,
+}
+
+/// Where a device stood between two epochs.
+///
+/// It joins epochs: the device's chain goes on from its tip, and no reading counts that is not later than
+/// everything counted before, so that the same work is never paid in two epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// Its last batch.
+    pub tip: ChainTip,
+    /// The time of its latest reading.
+    pub latest: Timestamp,
 }
 
 /// Everything that decides an epoch, apart from the bytes of its batches.

@@ -6,13 +6,17 @@ use std::{
 };
 
 use depin_core::{
-    B256, Batch, Did, Error, ErrorKind, Result, Unverified, Verified, Verifier,
-    log::BatchLog,
+    B256, Batch, Did, Error, ErrorKind, Reading, Result, Unverified, Verified, Verifier,
+    log::{BatchLog, ChainTip},
     quality::{Contribution, Contributions, Finding, QualityCheck},
 };
 
-use super::EpochRecord;
+use super::{EpochRecord, Past};
 use crate::audit::{self, AuditError};
+
+/// Code of readings that are not later than what earlier epochs counted. They earn nothing, whatever the
+/// checks say: otherwise a device could be paid for the same time again and again.
+pub const COUNTED_BEFORE: &str = "counted-before";
 
 /// What came out of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct Scored {
     pub contributions: Verified<Contributions>,
     /// Why points were lost, and whose: by device, then in chain order.
     pub findings: Vec<(Did, Finding)>,
+    /// Where each device that sent something stands now: its past in the next epoch.
+    pub pasts: BTreeMap<Did, Past>,
 }
 
 /// Scores the batches that `record` names: every signature is verified again over the stored bytes.
@@ -49,19 +55,51 @@ pub(crate) fn judge(
     chains: Chains,
 ) -> Result<Scored, AuditError> {
     let mut findings = Vec::new();
+    let mut pasts = BTreeMap::new();
     for (device, batches) in &chains {
-        let found = inspect(checks, batches)?;
+        let past = record.member(device).and_then(|member| member.past);
+        let found = inspect(checks, batches, past)?;
+        pasts.extend(now(batches, past).map(|now| (device.clone(), now)));
         findings.extend(found.into_iter().map(|finding| (device.clone(), finding)));
     }
     let flagged = findings.iter().map(|(_, finding)| (finding.batch, finding.reading)).collect();
     let contributions = Unverified::new(chains).verify(&Judge { record, flagged })?;
-    Ok(Scored { contributions, findings })
+    Ok(Scored { contributions, findings, pasts })
+}
+
+/// Where a device stands after its batches.
+fn now(batches: &[Verified<Batch>], past: Option<Past>) -> Option<Past> {
+    let last = batches.last()?;
+    let times = batches.iter().flat_map(|batch| batch.readings.iter().map(Reading::at));
+    let latest = times.chain(past.map(|past| past.latest)).max()?;
+    Some(Past { tip: ChainTip { sequence: last.sequence, hash: last.hash }, latest })
+}
+
+/// Readings that are not later than what earlier epochs counted.
+fn counted_before(batches: &[Verified<Batch>], past: Option<Past>) -> Vec<Finding> {
+    let Some(Past { latest, .. }) = past else { return Vec::new() };
+    let readings = batches.iter().flat_map(|batch| {
+        batch
+            .readings
+            .iter()
+            .enumerate()
+            .map(move |(position, reading)| (batch.hash, position, reading.at()))
+    });
+    let old = readings.filter(|(_, _, at)| *at <= latest);
+    old.map(|(batch, reading, at)| Finding {
+        batch,
+        reading,
+        code: COUNTED_BEFORE.into(),
+        detail: format!("{at} is not later than {latest}, up to which an earlier epoch counted"),
+    })
+    .collect()
 }
 
 /// The findings of all checks on one device, in chain order.
 fn inspect(
     checks: &[Arc<dyn QualityCheck>],
     batches: &[Verified<Batch>],
+    past: Option<Past>,
 ) -> Result<Vec<Finding>, AuditError> {
     let given: Vec<&Verified<Batch>> = batches.iter().collect();
     let places: HashMap<B256, (usize, usize)> = (0..)
@@ -69,6 +107,11 @@ fn inspect(
         .map(|(position, batch)| (batch.hash, (position, batch.readings.len())))
         .collect();
     let mut findings = Vec::new();
+    for finding in counted_before(batches, past) {
+        if let Some((position, _)) = places.get(&finding.batch) {
+            findings.push(((*position, finding.reading), finding));
+        }
+    }
     for check in checks {
         for finding in check.inspect(&given) {
             let place = places.get(&finding.batch);

@@ -193,7 +193,7 @@ async fn a_record_over_a_broken_chain_is_caught_though_all_hashes_agree() {
     let bad_start = a.seal_at(0, B256::repeat_byte(1), &[reading("1", NOW)]);
     for (batches, index) in [
         (vec![first.clone(), third.clone()], 1),
-        (vec![second.clone(), first.clone()], 1),
+        (vec![second.clone(), first.clone()], 0),
         (vec![first, second.clone(), second], 2),
         (vec![bad_start], 0),
     ] {

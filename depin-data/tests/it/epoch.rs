@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Address, Algorithm, Bytes, Decimal, EpochId, ErrorKind, Signer, Timestamp,
-    log::{Append, BatchLog, NewBatch},
+    Address, Algorithm, B256, Bytes, Decimal, EpochId, ErrorKind, Signer, Timestamp,
+    log::{Append, BatchLog, ChainTip, NewBatch},
     quality::QualityCheck,
 };
 use depin_data::{
-    epoch::{EpochDraft, EpochError, EpochRecord, Member, score},
+    epoch::{COUNTED_BEFORE, EpochDraft, EpochError, EpochRecord, Member, Past, score},
     log::MemoryLog,
     quality::{Bounds, Only},
 };
@@ -40,6 +40,7 @@ pub(crate) fn member(device: &Device) -> Member {
         beneficiary: Address::from_word(depin_data::merkle::leaf_hash(
             device.did.as_str().as_bytes(),
         )),
+        past: None,
     }
 }
 
@@ -56,12 +57,21 @@ pub(crate) async fn close(
     epoch: u64,
     range: std::ops::Range<u64>,
 ) -> EpochRecord {
+    let pasts = match range.start {
+        0 => Default::default(),
+        first => {
+            let earlier = Box::pin(close(log, 0, 0..first)).await;
+            score(log, &earlier, &checks()).await.unwrap().pasts
+        }
+    };
     let draft = EpochDraft::read(log, &network(), EpochId::new(epoch), range).await.unwrap();
     let names = checks().iter().map(|check| check.name()).collect();
     let stations = stations();
     let taking_part =
         stations.iter().filter(|station| draft.devices().any(|did| *did == station.did));
-    let roster = taking_part.map(member).collect();
+    let since =
+        |station: &Device| Member { past: pasts.get(&station.did).copied(), ..member(station) };
+    let roster = taking_part.map(since).collect();
     draft.close(roster, names, "policy").unwrap()
 }
 
@@ -107,6 +117,48 @@ async fn a_reading_that_two_checks_name_loses_one_point() {
     let scored = score(&log, &record, &twice).await.unwrap();
     assert_eq!(scored.findings.len(), 2);
     assert_eq!(scored.contributions.entries[1].score, 1);
+}
+
+#[tokio::test]
+async fn what_an_earlier_epoch_counted_is_not_counted_again() {
+    let log = MemoryLog::new();
+    let [mut a, ..] = stations();
+    append(&log, &mut a, &["1", "2", "3"]).await;
+    let first = score(&log, &close(&log, 0, 0..1).await, &checks()).await.unwrap();
+    let past = first.pasts[&a.did];
+    // The same times, signed once more, and one later reading.
+    let again = a.next;
+    let (sequence, previous) = (depin_core::Sequence::new(again), a.previous);
+    let old = Timestamp::from_millis(NOW.millis() + 60_000);
+    let new = Timestamp::from_millis(past.latest.millis() + 1);
+    let batch = a.seal(&[reading("1", old), reading("2", past.latest), reading("3", new)]);
+    let device = a.did.clone();
+    log.append(NewBatch { device, sequence, previous, received: NOW, batch }).await.unwrap();
+    let second = score(&log, &close(&log, 1, 1..2).await, &checks()).await.unwrap();
+    assert_eq!(second.contributions.entries[0].score, 1);
+    let codes: Vec<_> = second.findings.iter().map(|(_, finding)| finding.code.as_ref()).collect();
+    assert_eq!(codes, [COUNTED_BEFORE; 2]);
+    assert_eq!(second.pasts[&a.did].latest, new);
+}
+
+#[tokio::test]
+async fn a_past_that_is_not_where_the_device_stood_breaks_its_chain() {
+    let log = filled(2).await;
+    let mut record = EpochDraft::read(&log, &network(), EpochId::new(1), 3..6).await.unwrap();
+    for past in [
+        None,
+        Some(Past {
+            tip: ChainTip { sequence: depin_core::Sequence::new(0), hash: B256::ZERO },
+            latest: NOW,
+        }),
+    ] {
+        let roster = stations().iter().map(|station| Member { past, ..member(station) }).collect();
+        let closed = record.clone().close(roster, Vec::new(), "policy").unwrap();
+        assert!(score(&log, &closed, &[]).await.is_err(), "{past:?}");
+    }
+    record = EpochDraft::read(&log, &network(), EpochId::new(1), 0..6).await.unwrap();
+    let roster = stations().iter().map(member).collect();
+    assert!(score(&log, &record.close(roster, Vec::new(), "policy").unwrap(), &[]).await.is_ok());
 }
 
 #[tokio::test]

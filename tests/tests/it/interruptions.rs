@@ -47,6 +47,15 @@ fn owner(number: u8) -> Address {
     Address::repeat_byte(number)
 }
 
+/// A reading a minute after [`celsius`]: the next epoch counts only what is later.
+fn later(value: i32) -> Reading {
+    Reading::new(
+        Quantity::new("temperature", "Cel"),
+        dec(value),
+        Timestamp::from_secs(NOW.secs() + 60),
+    )
+}
+
 fn celsius(value: i32) -> Reading {
     Reading::new(Quantity::new("temperature", "Cel"), dec(value), NOW)
 }
@@ -96,7 +105,7 @@ async fn a_sealed_epoch_that_was_not_published_is_published_before_the_next() {
     assert!(early.is_zero(), "nothing is published, so nothing is due");
 
     down.store(false, Ordering::SeqCst);
-    device.send(&[celsius(21)]).await.unwrap();
+    device.send(&[later(21)]).await.unwrap();
     network.close_epoch(SECOND).await.unwrap();
     for epoch in [FIRST, SECOND] {
         network.audit(epoch).await.unwrap();
@@ -114,7 +123,7 @@ async fn what_was_published_can_be_claimed_while_a_later_epoch_waits() {
     network.close_epoch(FIRST).await.unwrap();
 
     down.store(true, Ordering::SeqCst);
-    device.send(&[celsius(21)]).await.unwrap();
+    device.send(&[later(21)]).await.unwrap();
     network.close_epoch(SECOND).await.unwrap_err();
     assert_eq!(network.claim(device.did()).await.unwrap(), tokens(100));
 }
@@ -169,7 +178,8 @@ async fn an_audit_finds_devices_that_the_operator_invented() {
     };
     network.log().append(new).await.unwrap();
     let draft = EpochDraft::read(&**network.log(), network.id(), FIRST, 0..1).await.unwrap();
-    let member = Member { device, key: key.public_key().clone(), beneficiary: owner(6) };
+    let member =
+        Member { device, key: key.public_key().clone(), beneficiary: owner(6), past: None };
     let policy = ProRata::per_epoch(tokens(100)).name();
     let record = draft.close(vec![member], Vec::new(), policy).unwrap();
     network.log().seal(FIRST, record.to_bytes().into()).await.unwrap();
@@ -194,7 +204,8 @@ async fn forge(network: &Network, epochs: &[std::ops::Range<u64>]) {
     };
     network.log().append(again).await.unwrap();
     let record = network.device(device.did()).await.unwrap();
-    let member = Member { device: record.did, key: record.key, beneficiary: record.owner };
+    let member =
+        Member { device: record.did, key: record.key, beneficiary: record.owner, past: None };
     for (number, range) in (0..).zip(epochs) {
         let (log, epoch) = (&**network.log(), EpochId::new(number));
         let draft = EpochDraft::read(log, network.id(), epoch, range.clone()).await.unwrap();
@@ -253,7 +264,7 @@ async fn a_batch_that_is_refused_for_good_can_be_given_up() {
     let wrong = Reading::new(Quantity::new("temperature", "Cel"), dec(20), wrong);
     let error = device.send(std::slice::from_ref(&wrong)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
-    device.send(&[celsius(21)]).await.unwrap_err();
+    device.send(&[later(21)]).await.unwrap_err();
 
     let hash = device.pending().await[0].hash();
     assert!(error.to_string().contains(&hash.to_string()), "{error}");
@@ -291,7 +302,7 @@ async fn a_batch_that_may_be_stored_is_not_given_up() {
     network.ingest().forget(device.did());
     assert_eq!(device.discard(stored).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert!(device.pending().await.is_empty(), "its receipt was there for the asking");
-    assert_eq!(device.send(&[celsius(21)]).await.unwrap().index, 1);
+    assert_eq!(device.send(&[later(21)]).await.unwrap().index, 1);
 }
 
 /// Hardware that never answers.

@@ -31,6 +31,15 @@ fn owner(number: u8) -> Address {
     Address::repeat_byte(number)
 }
 
+/// A reading a minute after [`celsius`]: the next epoch counts only what is later.
+fn later(value: i32) -> Reading {
+    Reading::new(
+        Quantity::new("temperature", "Cel"),
+        dec(value),
+        Timestamp::from_secs(NOW.secs() + 60),
+    )
+}
+
 fn celsius(value: i32) -> Reading {
     Reading::new(Quantity::new("temperature", "Cel"), dec(value), NOW)
 }
@@ -82,6 +91,33 @@ async fn an_epoch_without_work_emits_nothing_and_the_next_one_goes_on() {
 }
 
 #[tokio::test]
+async fn the_same_time_is_never_paid_in_two_epochs() {
+    let network = builder().await.build().await.unwrap();
+    let honest = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    let greedy = network.enroll(SimulatedPebble::new(2), owner(2)).await.unwrap();
+    let at = |second| {
+        Reading::new(
+            Quantity::new("temperature", "Cel"),
+            dec(20),
+            Timestamp::from_secs(NOW.secs() - 10 + second),
+        )
+    };
+    let stretch: Vec<Reading> = (0..10).map(at).collect();
+    greedy.send(&stretch).await.unwrap();
+    network.close_epoch(EpochId::new(0)).await.unwrap();
+    // The very same moments again, newly signed, beside one honest reading.
+    greedy.send(&stretch).await.unwrap();
+    honest.send(&[at(10)]).await.unwrap();
+    let epoch = network.close_epoch(EpochId::new(1)).await.unwrap();
+    assert_eq!(epoch.payout(greedy.did()), Amount::ZERO);
+    assert_eq!(epoch.payout(honest.did()), tokens(100));
+    let codes: Vec<_> =
+        epoch.findings_of(greedy.did()).map(|finding| finding.code.clone()).collect();
+    assert_eq!(codes, ["counted-before"; 10]);
+    network.audit(epoch.id()).await.unwrap();
+}
+
+#[tokio::test]
 async fn epochs_close_in_order_and_closing_again_changes_nothing() {
     let network = builder().await.build().await.unwrap();
     let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
@@ -89,7 +125,7 @@ async fn epochs_close_in_order_and_closing_again_changes_nothing() {
     let early = network.close_epoch(EpochId::new(1)).await.unwrap_err();
     assert_eq!(early.kind(), ErrorKind::Conflict);
     let first = network.close_epoch(EpochId::new(0)).await.unwrap();
-    device.send(&[celsius(21)]).await.unwrap();
+    device.send(&[later(21)]).await.unwrap();
     let again = network.close_epoch(EpochId::new(0)).await.unwrap();
     assert_eq!(first.commitment(), again.commitment());
 }
@@ -122,7 +158,7 @@ async fn a_suspended_device_is_refused_until_it_is_resumed_and_keeps_what_it_ear
     let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
     device.send(&[celsius(20)]).await.unwrap();
     network.set_status(device.did(), DeviceStatus::Suspended).await.unwrap();
-    let refused = device.send(&[celsius(21)]).await.unwrap_err();
+    let refused = device.send(&[later(21)]).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Rejected);
     assert!(refused.to_string().contains("not-active"), "{refused}");
 
@@ -166,7 +202,7 @@ async fn a_network_in_a_folder_survives_a_restart() {
         Amount::ZERO,
         "it was paid before the restart"
     );
-    device.send(&[celsius(21)]).await.unwrap();
+    device.send(&[later(21)]).await.unwrap();
     network.close_epoch(EpochId::new(1)).await.unwrap();
     assert_eq!(
         network.claim(device.did()).await.unwrap(),
