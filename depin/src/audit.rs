@@ -68,9 +68,9 @@ impl Network {
             known.check_order(&record)?;
             self.check_roster(&record, &books, &mut known).await?;
             let batches = record.range().end - record.range().start;
-            let scored = replay(copy, &record, &self.0.checks).await?;
+            let scored = replay(copy, &record, &self.0.rules.checks_of(&record)?).await?;
             let readings = scored.contributions.entries.iter().map(|entry| entry.readings).sum();
-            let allocation = self.allocate(&record, &scored)?;
+            let allocation = self.0.rules.allocate(&record, &scored)?;
             let commitment = *books.add(record.clone(), scored, allocation)?.commitment();
             let published = self.0.ledgers.distributor.published(number).await?;
             if published != Some(commitment) {

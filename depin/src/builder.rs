@@ -24,6 +24,7 @@ use crate::{
     events,
     network::{Inner, Ledgers},
     presets::Preset,
+    rules::Rules,
 };
 
 /// A network in the making: every method replaces or adds one part.
@@ -47,6 +48,9 @@ pub struct Builder {
     name: String,
     checks: Vec<Arc<dyn QualityCheck>>,
     policy: Option<Arc<dyn RewardPolicy>>,
+    former_checks: Vec<Arc<dyn QualityCheck>>,
+    former_policies: Vec<Arc<dyn RewardPolicy>>,
+    clock_rule: Option<(Duration, Duration)>,
     registry: Option<Arc<dyn DeviceRegistry>>,
     distributor: Option<Arc<dyn RewardDistributor>>,
     token: Option<Arc<dyn TokenLedger>>,
@@ -59,6 +63,9 @@ impl Builder {
             name: "devnet".into(),
             checks: Vec::new(),
             policy: None,
+            former_checks: Vec::new(),
+            former_policies: Vec::new(),
+            clock_rule: None,
             registry: None,
             distributor: None,
             token: None,
@@ -80,6 +87,26 @@ impl Builder {
     /// How epochs are paid.
     pub fn rewards(mut self, policy: impl RewardPolicy + 'static) -> Self {
         self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// A check that earlier epochs were sealed with and new ones are not: needed to recompute those.
+    pub fn former_check(mut self, check: impl QualityCheck + 'static) -> Self {
+        self.former_checks.push(Arc::new(check));
+        self
+    }
+
+    /// A policy that earlier epochs were sealed with: needed to recompute those after
+    /// [`rewards`](Self::rewards) changed.
+    pub fn former_rewards(mut self, policy: impl RewardPolicy + 'static) -> Self {
+        self.former_policies.push(Arc::new(policy));
+        self
+    }
+
+    /// How far the time of a reading may be ahead of the clock (5 minutes unless said) and behind it
+    /// (30 days) when it is sent.
+    pub fn clock_rule(mut self, ahead: Duration, behind: Duration) -> Self {
+        self.clock_rule = Some((ahead, behind));
         self
     }
 
@@ -127,12 +154,13 @@ impl Builder {
         let id = NetworkId::parse(&self.name)?;
         self.check_slots()?;
         let ledgers = self.ledgers().await?;
-        let Self { preset, checks, policy, .. } = self;
+        let Self { preset, checks, policy, former_checks, former_policies, clock_rule, .. } = self;
         let policy = policy
             .ok_or_else(|| Error::new(ErrorKind::Config, "the network has no reward policy"))?;
+        let rules = Rules { checks, policy, former_checks, former_policies };
         let (events, _) = broadcast::channel(events::KEPT);
         let log_key = preset.operator.public_key().clone();
-        let ingest = ingest(&id, &preset, ledgers.registry.clone(), events.clone())?;
+        let ingest = ingest(&id, &preset, ledgers.registry.clone(), events.clone(), clock_rule);
         let resolver = Resolver::new().with_registry(ledgers.registry.clone());
         Ok(Network(Arc::new(Inner {
             id,
@@ -142,8 +170,7 @@ impl Builder {
             log: preset.log.clone(),
             ingest: Arc::new(ingest),
             log_key,
-            checks,
-            policy,
+            rules,
             ledgers,
             nonces: Mutex::new(Nonces::new(NONCE_LIFETIME, NONCES)),
             books: tokio::sync::Mutex::new(Books::default()),
@@ -252,21 +279,18 @@ fn ingest(
     preset: &Preset,
     registry: Arc<dyn DeviceRegistry>,
     events: broadcast::Sender<depin_core::NetworkEvent>,
-) -> Result<Ingest> {
+    clock_rule: Option<(Duration, Duration)>,
+) -> Ingest {
     let operator: Arc<dyn Signer> = preset.operator.clone();
     let did: Did = depin_identity::methods::key::did_key(operator.public_key());
     let on_event = move |event: &depin_core::NetworkEvent| {
         // Nobody listening is fine.
         let _ = events.send(event.clone());
     };
-    Ok(Ingest::builder(
-        id.clone(),
-        preset.log.clone(),
-        registry,
-        preset.clock.clone(),
-        operator,
-        did,
-    )
-    .on_event(Arc::new(on_event))
-    .build())
+    let (log, clock) = (preset.log.clone(), preset.clock.clone());
+    let mut builder = Ingest::builder(id.clone(), log, registry, clock, operator, did);
+    if let Some((ahead, behind)) = clock_rule {
+        builder = builder.clock_rule(ahead, behind);
+    }
+    builder.on_event(Arc::new(on_event)).build()
 }

@@ -227,8 +227,9 @@ impl Network {
     async fn catch_up(&self, books: &mut Books, id: EpochId) -> Result<()> {
         while books.next() <= id {
             let Some(record) = self.sealed_record(books.next()).await? else { return Ok(()) };
-            let scored = score(&*self.0.log, &record, &self.0.checks).await?;
-            let allocation = self.allocate(&record, &scored)?;
+            let checks = self.0.rules.checks_of(&record)?;
+            let scored = score(&*self.0.log, &record, &checks).await?;
+            let allocation = self.0.rules.allocate(&record, &scored)?;
             books.add(record, scored, allocation)?;
         }
         Ok(())
@@ -262,27 +263,14 @@ impl Network {
             let DeviceRecord { did: device, key, owner: beneficiary, .. } = record;
             roster.push(Member { device, key, beneficiary, past });
         }
-        let checks = self.0.checks.iter().map(|check| check.name()).collect();
-        let record = draft.close(roster, checks, self.0.policy.name())?;
-        let scored = score(&*self.0.log, &record, &self.0.checks).await?;
-        let allocation = self.allocate(&record, &scored)?;
+        let rules = &self.0.rules;
+        let record = draft.close(roster, rules.check_names(), rules.policy.name())?;
+        let scored = score(&*self.0.log, &record, &rules.checks).await?;
+        let allocation = rules.allocate(&record, &scored)?;
         let bytes = record.to_bytes();
         let (epoch, balances) = books.prepare(record, scored, allocation)?;
         self.0.log.seal(id, bytes.into()).await?;
         books.enter(epoch.clone(), balances);
         Ok(epoch)
-    }
-
-    /// Shares out a scored epoch, if the policy is still the one it was sealed with.
-    pub(crate) fn allocate(&self, record: &EpochRecord, scored: &Scored) -> Result<Allocation> {
-        if record.policy() != self.0.policy.name() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "the epoch was sealed with another reward policy; compose the network with that",
-            )
-            .with("sealed with", record.policy())
-            .with("composed with", self.0.policy.name()));
-        }
-        self.0.policy.allocate(&scored.contributions)
     }
 }

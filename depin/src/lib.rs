@@ -11,6 +11,7 @@ mod events;
 mod hardware;
 mod network;
 pub mod presets;
+mod rules;
 
 pub use audit::Audit;
 pub use builder::Builder;

@@ -7,15 +7,14 @@ use depin_core::{
     document::DidResolver,
     evidence::EvidenceVerifier,
     log::BatchLog,
-    quality::QualityCheck,
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus},
-    reward::{RewardDistributor, RewardPolicy, TokenLedger},
+    reward::{RewardDistributor, TokenLedger},
 };
 use depin_data::ingest::Ingest;
 use depin_hw::Nonces;
 use tokio::sync::{Mutex, broadcast};
 
-use crate::{builder::Builder, epoch::Books, events::Events, presets::Preset};
+use crate::{builder::Builder, epoch::Books, events::Events, presets::Preset, rules::Rules};
 
 /// A running network. Cloning is cheap and shares everything.
 ///
@@ -31,8 +30,7 @@ pub(crate) struct Inner {
     pub(crate) log: Arc<dyn BatchLog>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) log_key: PublicKey,
-    pub(crate) checks: Vec<Arc<dyn QualityCheck>>,
-    pub(crate) policy: Arc<dyn RewardPolicy>,
+    pub(crate) rules: Rules,
     pub(crate) ledgers: Ledgers,
     pub(crate) nonces: std::sync::Mutex<Nonces>,
     pub(crate) books: Mutex<Books>,
@@ -206,8 +204,7 @@ impl fmt::Debug for Network {
             .field("id", &self.0.id)
             .field("registry", &self.0.ledgers.registry)
             .field("log", &self.0.log)
-            .field("checks", &self.0.checks)
-            .field("policy", &self.0.policy)
+            .field("rules", &self.0.rules)
             .finish_non_exhaustive()
     }
 }

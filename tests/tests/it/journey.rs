@@ -214,6 +214,43 @@ async fn a_network_in_a_folder_survives_a_restart() {
     }
 }
 
+#[tokio::test]
+async fn rules_may_change_and_earlier_epochs_stay_what_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = async |builder: fn(Builder) -> Builder| {
+        let preset = presets::devnet_at(folder.path()).await.unwrap();
+        let base = Network::builder(preset).name("story").clock(Arc::new(ManualClock::at(NOW)));
+        builder(base).build().await.unwrap()
+    };
+    fn bounds() -> Bounds {
+        Bounds::new("temperature", "Cel", dec(-60)..=dec(60))
+    }
+    {
+        let network = open(|it| it.check(bounds()).rewards(ProRata::per_epoch(tokens(100)))).await;
+        let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+        device.send(&[celsius(20)]).await.unwrap();
+        network.close_epoch(EpochId::new(0)).await.unwrap();
+    }
+    {
+        let forgetful = open(|it| it.rewards(ProRata::per_epoch(tokens(50)))).await;
+        let error = forgetful.close_epoch(EpochId::new(1)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("former_check"), "{error}");
+    }
+    let network = open(|it| {
+        it.former_check(bounds())
+            .former_rewards(ProRata::per_epoch(tokens(100)))
+            .rewards(ProRata::per_epoch(tokens(50)))
+    })
+    .await;
+    let device = network.resume(SimulatedPebble::new(1)).await.unwrap();
+    device.send(&[later(80)]).await.unwrap();
+    let epoch = network.close_epoch(EpochId::new(1)).await.unwrap();
+    assert_eq!(epoch.payout(device.did()), tokens(50), "80 degrees are fine by the rules of now");
+    assert_eq!(network.claim(device.did()).await.unwrap(), tokens(150));
+    network.audit(epoch.id()).await.unwrap();
+}
+
 /// A team's own check: nobody measures on the stroke of the hour.
 #[derive(Debug)]
 struct NotOnTheHour;
