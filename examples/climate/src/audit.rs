@@ -20,7 +20,9 @@ impl Journey {
     pub async fn audit(&mut self) -> Result<()> {
         self.narrator.chapter("6. Anybody audits");
         for day in 0..DAYS {
+            let waiting = self.narrator.wait("recomputing from signed bytes");
             let audit = self.network.audit(EpochId::new(day as u64)).await?;
+            waiting.finish_and_clear();
             self.narrator.say(&format!("  {audit}"));
         }
         let doctored = self.doctored_log().await?;

@@ -1,5 +1,7 @@
 //! Tells the story, or keeps quiet when only the JSON is wanted.
 
+use std::time::Duration;
+
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -52,6 +54,16 @@ impl Narrator {
         let style = ProgressStyle::with_template("  {msg} {bar:30} {pos}/{len}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(steps as u64).with_style(style).with_message(what.to_owned())
+    }
+
+    /// A sign of life during something whose steps cannot be counted.
+    pub fn wait(&self, what: &str) -> ProgressBar {
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        spinner
     }
 }
 

@@ -13,7 +13,9 @@ impl Journey {
     /// Findings, exact shares, reward tree, root on chain.
     pub async fn close(&mut self, id: EpochId) -> Result<()> {
         self.narrator.chapter(&format!("5.{} Epoch {id} is closed", id.value() + 1));
+        let waiting = self.narrator.wait("verifying, scoring, sharing, publishing");
         let epoch = self.network.close_epoch(id).await?;
+        waiting.finish_and_clear();
         let mut rows = Vec::new();
         for contribution in epoch.contributions() {
             let station =
