@@ -19,7 +19,7 @@ use std::{
 
 use alloy::{
     primitives::{Address, U256},
-    providers::{DynProvider, Provider, ProviderBuilder},
+    providers::{DynProvider, Provider},
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
 };
@@ -29,26 +29,25 @@ use workload::{Anvil, differences};
 
 const TRANSFERS: usize = 2_000;
 const QUARTER: usize = 500;
+const ROUNDS: usize = 3;
 
 #[tokio::main]
 async fn main() {
-    // Five chains before, between and after anvil's, so that a busy moment of the machine does not
-    // decide: the median of them counts.
-    let mut runs = vec![on_a_new_devnet().await, on_a_new_devnet().await];
-    let patient = on_anvil(|anvil, signer| {
-        let url = anvil.url.parse().expect("anvil's URL");
-        ProviderBuilder::new().wallet(signer).connect_http(url).erased()
-    });
-    let patient = patient.await;
-    runs.push(on_a_new_devnet().await);
-    let eager = on_anvil(Anvil::eager_provider).await;
-    runs.extend([on_a_new_devnet().await, on_a_new_devnet().await]);
-
-    let ours = median(runs.iter().map(|run| rate(run)));
-    println!("devnet_transfers: {ours:.0} tx/s");
-    compare("devnet_transfers", ours, "anvil with alloy's default client", patient);
-    compare("devnet_transfers_eager", ours, "anvil asked every millisecond", eager);
-    let flat = median(runs.iter().map(|run| slowdown(run)));
+    // Alternating, and the median of each: a busy moment of the machine then decides nothing.
+    let (mut ours, mut patient, mut eager) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(transfers(&Devnet::start().provider()).await);
+        let Some(anvil) = Anvil::start() else { continue };
+        patient.push(transfers(&anvil.patient_provider(signer())).await);
+        drop(anvil);
+        ours.push(transfers(&Devnet::start().provider()).await);
+        let Some(anvil) = Anvil::start() else { continue };
+        eager.push(transfers(&anvil.eager_provider(signer())).await);
+    }
+    println!("devnet_transfers: {:.0} tx/s", typical(&ours, rate));
+    compare("devnet_transfers", &ours, "anvil with alloy's default client", &patient);
+    compare("devnet_transfers_eager", &ours, "anvil asked every millisecond", &eager);
+    let flat = typical(&ours, slowdown);
     println!("devnet_flat: the last {QUARTER} transfers took {flat:.3} times the first {QUARTER}");
     record("devnet_flat", json!(flat), "times", json!("the first 500"), json!(flat));
     if let Some(anvil) = Anvil::start() {
@@ -59,35 +58,33 @@ async fn main() {
     }
 }
 
-async fn on_a_new_devnet() -> Vec<Duration> {
-    transfers(&Devnet::start().provider()).await
+fn signer() -> PrivateKeySigner {
+    Devnet::start().account(0)
 }
 
-async fn on_anvil(
-    client: impl Fn(&Anvil, PrivateKeySigner) -> DynProvider,
-) -> Option<Vec<Duration>> {
-    let anvil = Anvil::start()?;
-    Some(transfers(&client(&anvil, Devnet::start().account(0))).await)
-}
-
-fn compare(name: &str, ours: f64, against: &str, theirs: Option<Vec<Duration>>) {
-    let Some(theirs) = theirs else {
+fn compare(name: &str, ours: &[Vec<Duration>], against: &str, theirs: &[Vec<Duration>]) {
+    let ours = typical(ours, rate);
+    if theirs.is_empty() {
         record(name, json!(ours), "tx/s", Value::Null, Value::Null);
         return;
-    };
-    let ratio = ours / rate(&theirs);
+    }
+    let ratio = ours / typical(theirs, rate);
+    let slowdown = typical(theirs, slowdown);
     println!(
-        "{name}: {ratio:.1} times {against}, whose last {QUARTER} took {:.2} times its first",
-        slowdown(&theirs)
+        "{name}: {ratio:.1} times {against}, whose end took {slowdown:.2} times its beginning"
     );
     record(name, json!(ours), "tx/s", json!(against), json!(ratio));
+}
+
+fn typical(runs: &[Vec<Duration>], figure: impl Fn(&[Duration]) -> f64) -> f64 {
+    median(runs.iter().map(|run| figure(run)))
 }
 
 /// How much longer the last transfers took than the first. By their medians, because a pause of the
 /// machine says nothing about a chain, and a cost that grows with it shows in every transfer.
 fn slowdown(times: &[Duration]) -> f64 {
-    let typical = |times: &[Duration]| median(times.iter().map(Duration::as_secs_f64));
-    typical(&times[TRANSFERS - QUARTER..]) / typical(&times[..QUARTER])
+    let one = |times: &[Duration]| median(times.iter().map(Duration::as_secs_f64));
+    one(&times[TRANSFERS - QUARTER..]) / one(&times[..QUARTER])
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -3,7 +3,7 @@
 //! A [`State`] is two levels of persistent tries, so a clone is a snapshot. [`View`] puts a state and
 //! the recent block hashes behind revm's `Database`.
 
-use std::convert::Infallible;
+use std::{cell::Cell, convert::Infallible};
 
 use alloy::{
     consensus::{TrieAccount, constants::KECCAK_EMPTY},
@@ -75,7 +75,7 @@ impl Account {
 
 impl State {
     pub(crate) fn account(&self, address: &Address) -> Option<&Account> {
-        self.0.value(&keccak256(address))
+        self.0.value(&account_key(address))
     }
 
     pub(crate) fn balance(&self, address: &Address) -> U256 {
@@ -89,7 +89,7 @@ impl State {
     pub(crate) fn set_balance(&mut self, address: &Address, balance: U256) {
         let mut account = self.account(address).cloned().unwrap_or_default();
         account.balance = balance;
-        self.put(keccak256(address), account);
+        self.put(account_key(address), account);
     }
 
     /// Stores an account, or removes it when nothing is left of it (EIP-161).
@@ -105,7 +105,7 @@ impl State {
             if !change.is_touched() {
                 continue;
             }
-            let key = keccak256(address);
+            let key = account_key(&address);
             if change.is_selfdestructed() {
                 self.0.remove(&key);
                 continue;
@@ -130,6 +130,23 @@ impl State {
             self.put(key, account);
         }
     }
+}
+
+/// Trie key of an account. A transfer asks for the same three a dozen times, and hashing them anew
+/// would be a fifth of the chain's work: each thread remembers some.
+pub(crate) fn account_key(address: &Address) -> B256 {
+    thread_local! {
+        static KNOWN: [Cell<Option<(Address, B256)>>; 256] = const { [const { Cell::new(None) }; 256] };
+    }
+    let [.., last] = address.0.0;
+    KNOWN.with(|known| match known[usize::from(last)].get() {
+        Some((of, key)) if of == *address => key,
+        _ => {
+            let key = keccak256(address);
+            known[usize::from(last)].set(Some((*address, key)));
+            key
+        }
+    })
 }
 
 /// Trie key of a storage slot.

@@ -14,7 +14,7 @@ use crate::{
     block::Block,
     devnet::unix_now,
     error::{Error, ErrorKind},
-    state::{Account, slot_key},
+    state::{Account, account_key, slot_key},
 };
 
 pub(super) fn chain_id(devnet: &Devnet, params: Params<'_>) -> Answer {
@@ -89,7 +89,7 @@ pub(super) fn proof(devnet: &Devnet, mut params: Params<'_>) -> Answer {
         code_hash: account.map_or(KECCAK_EMPTY, |account| account.code_hash),
         nonce: block.state.nonce(&address),
         storage_hash: account.map_or(EMPTY_ROOT_HASH, |account| account.storage.root()),
-        account_proof: block.state.0.proof(&keccak256(address)),
+        account_proof: block.state.0.proof(&account_key(&address)),
         storage_proof: storage_proof.collect(),
     })
 }

@@ -6,6 +6,7 @@ use std::{
     env,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use alloy::{
@@ -26,7 +27,7 @@ sol!(Contract, "tests/contracts/Counter.json");
 /// A running anvil on the devnet's fork; it ends when this is dropped.
 pub(crate) struct Anvil {
     child: Child,
-    pub(crate) url: String,
+    url: String,
 }
 
 impl Anvil {
@@ -51,12 +52,18 @@ impl Anvil {
         Some(Self { child, url: format!("http://{address}") })
     }
 
-    /// A client that asks for news every millisecond, much more often than alloy's own choice.
+    /// The client alloy makes for a URL.
+    #[allow(dead_code, reason = "only the benchmark is that patient")]
+    pub(crate) fn patient_provider(&self, signer: PrivateKeySigner) -> DynProvider {
+        let url = self.url.parse().expect("anvil's URL");
+        ProviderBuilder::new().wallet(signer).connect_http(url).erased()
+    }
+
+    /// A client that asks for receipts every millisecond, much more often than alloy's own choice.
     pub(crate) fn eager_provider(&self, signer: PrivateKeySigner) -> DynProvider {
         let client = RpcClient::new_http(self.url.parse().expect("anvil's URL"));
-        client.set_poll_interval(std::time::Duration::from_millis(1));
-        let wallet = EthereumWallet::from(signer);
-        ProviderBuilder::new().wallet(wallet).connect_client(client).erased()
+        let client = client.with_poll_interval(Duration::from_millis(1));
+        ProviderBuilder::new().wallet(signer).connect_client(client).erased()
     }
 }
 
