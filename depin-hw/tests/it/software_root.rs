@@ -106,7 +106,7 @@ fn the_carried_key_must_be_the_one_its_instance_id_names() {
     // The right name and key, signed by somebody else.
     let victim = SoftwareKey::from_seed(Algorithm::Es256, [9; 32]);
     let forged = token_carrying(&victim, &stolen);
-    assert!(refusal(&development(), &forged).contains("signature does not hold"));
+    assert!(refusal(&development(), &forged).contains("signature does not match"));
 }
 
 #[test]
