@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use depin_core::{
     Address, Algorithm, B256, Decimal, Did, Error, ErrorKind, ManualClock, NetworkId, Reading,
     Result, Sequence, SignedBatch, Signer, SoftwareKey, Timestamp,
+    cbor::Encoder,
     reading::Quantity,
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
     transport::Answer,
@@ -25,7 +26,7 @@ use depin_data::{
     batch::{leaf, seal},
     ingest::Ingest,
     log::RedbLog,
-    merkle,
+    merkle::{self, Leaves},
 };
 use depin_testkit::bench::Row;
 
@@ -38,17 +39,21 @@ fn main() {
     if std::env::var_os(PINNED).is_none() {
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]).arg(std::env::current_exe().expect("a path"));
+        command.args(std::env::args().skip(1));
         match command.env(PINNED, "1").status() {
             Ok(status) => std::process::exit(status.code().unwrap_or(1)),
             Err(_) => println!("no taskset: the figures are for all cores"),
         }
     }
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
     let full = ["ingest_256", "ingest_256_es256", "ingest_256_eddsa"];
-    for (name, algorithm) in full.into_iter().zip(Algorithm::ALL) {
+    for (name, algorithm) in full.into_iter().zip(Algorithm::ALL).filter(|(name, _)| wanted(name)) {
         measure(name, algorithm, 256, 8);
     }
     let single = ["ingest_1", "ingest_1_es256", "ingest_1_eddsa"];
-    for (name, algorithm) in single.into_iter().zip(Algorithm::ALL) {
+    for (name, algorithm) in single.into_iter().zip(Algorithm::ALL).filter(|(name, _)| wanted(name))
+    {
         measure(name, algorithm, 1, 32);
     }
 }
@@ -104,7 +109,8 @@ struct Device {
     did: Did,
     key: SoftwareKey,
     batches: Vec<SignedBatch>,
-    readings: Vec<Reading>,
+    /// What the readings' leaves are hashes of.
+    leaves: Vec<Vec<u8>>,
 }
 
 struct Fleet {
@@ -160,7 +166,9 @@ impl Fleet {
     fn hash(&self) {
         for device in &self.devices {
             for batch in &device.batches {
-                black_box(merkle::root(device.readings.iter().map(leaf)));
+                let mut leaves = Leaves::new();
+                device.leaves.iter().for_each(|leaf| leaves.push(leaf));
+                black_box(merkle::root(leaves.finish()));
                 black_box(batch.hash());
                 black_box(merkle::leaf_hash(batch.as_bytes()));
             }
@@ -195,8 +203,19 @@ impl Device {
             previous = batch.hash();
             batches.push(batch);
         }
-        Self { did, key, batches, readings }
+        Self { did, key, batches, leaves: readings.iter().map(leaf_data).collect() }
     }
+}
+
+fn leaf_data(reading: &Reading) -> Vec<u8> {
+    let (quantity, value, mut bytes) = (reading.quantity(), reading.value(), Vec::new());
+    Encoder::new(&mut bytes)
+        .array(5)
+        .and_then(|e| e.str(quantity.name())?.str(quantity.unit()))
+        .and_then(|e| e.u64(reading.at().millis())?.i64(value.mantissa())?.i8(value.exponent()))
+        .expect("vectors take everything");
+    assert_eq!(merkle::leaf_hash(&bytes), leaf(reading));
+    bytes
 }
 
 #[derive(Debug)]

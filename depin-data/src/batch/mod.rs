@@ -39,8 +39,6 @@ use depin_core::{
     transport::RefusalCode,
 };
 
-use crate::merkle::Accumulator;
-
 mod payload;
 
 pub use payload::leaf;
@@ -202,9 +200,7 @@ impl Verifier<SignedBatch> for BatchVerifier {
     fn check(&self, candidate: &SignedBatch) -> Result<Batch, BatchError> {
         let envelope = open(candidate.as_bytes(), &self.network)?;
         let content = payload::decode(envelope.open(&self.key)?)?;
-        let mut tree = Accumulator::new();
-        payload::each_leaf(&content.readings, |leaf| tree.push(leaf));
-        if tree.root() != content.root {
+        if payload::root(&content.readings) != content.root {
             return Err(BatchError::Root);
         }
         Ok(Batch {

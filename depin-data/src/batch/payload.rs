@@ -7,10 +7,9 @@ use depin_core::{
     cbor::{self, Decoder, Encoder},
     reading::Quantity,
 };
-use sha2::{Digest, Sha256};
 
 use super::{BatchError, MAX_QUANTITIES, MAX_READINGS};
-use crate::merkle::Accumulator;
+use crate::merkle::{self, Leaves};
 
 /// Integers in the readings array per reading.
 const FIELDS: usize = 4;
@@ -34,16 +33,15 @@ pub(super) struct Content {
 /// assert_eq!(leaf(&reading), leaf_hash(b"\x85\x61t\x63Cel\x05\x03\x00"));
 /// ```
 pub fn leaf(reading: &Reading) -> B256 {
-    let mut hash = B256::ZERO;
-    each_leaf(core::slice::from_ref(reading), |leaf| hash = leaf);
-    hash
+    root(core::slice::from_ref(reading))
 }
 
-pub(super) fn each_leaf(readings: &[Reading], mut take: impl FnMut(B256)) {
+/// The root over the leaves of readings; that of a single one is its leaf.
+pub(super) fn root(readings: &[Reading]) -> B256 {
+    let mut leaves = Leaves::new();
     let mut bytes = Vec::with_capacity(96);
     for reading in readings {
         bytes.clear();
-        bytes.push(0);
         let (quantity, value) = (reading.quantity(), reading.value());
         let written = Encoder::new(&mut bytes)
             .array(5)
@@ -51,8 +49,9 @@ pub(super) fn each_leaf(readings: &[Reading], mut take: impl FnMut(B256)) {
             .and_then(|e| e.u64(reading.at().millis())?.i64(value.mantissa())?.i8(value.exponent()))
             .is_ok();
         debug_assert!(written, "writing to a vector cannot fail");
-        take(B256::new(Sha256::digest(&bytes).into()));
+        leaves.push(&bytes);
     }
+    merkle::root(leaves.finish())
 }
 
 pub(super) fn encode(sequence: Sequence, previous: B256, readings: &[Reading]) -> Result<Vec<u8>> {
@@ -63,14 +62,11 @@ pub(super) fn encode(sequence: Sequence, previous: B256, readings: &[Reading]) -
         return Err(BatchError::Readings.into());
     }
     let (quantities, indices) = quantities_of(readings)?;
-    let mut tree = Accumulator::new();
-    each_leaf(readings, |leaf| tree.push(leaf));
-
     let mut bytes = Vec::with_capacity(128 + 12 * readings.len());
     let mut e = Encoder::new(&mut bytes);
     let mut write = || -> Result<(), cbor::encode::Error<core::convert::Infallible>> {
         e.map(6)?.u8(1)?.u64(sequence.value())?;
-        e.u8(2)?.bytes(previous.as_slice())?.u8(3)?.bytes(tree.root().as_slice())?;
+        e.u8(2)?.bytes(previous.as_slice())?.u8(3)?.bytes(root(readings).as_slice())?;
         e.u8(4)?.array(quantities.len() as u64)?;
         for quantity in &quantities {
             e.array(2)?.str(quantity.name())?.str(quantity.unit())?;

@@ -2,17 +2,20 @@
 //!
 //! A batch is a tree over its readings and the log is a tree over its batches, so that one reading can
 //! be proven from a signed tree head with a few hashes. [`Accumulator`] makes roots from a stream,
-//! [`Tree`] holds every node and makes paths, and the two `verify_` functions check them in a bounded
+//! [`root`] faster from all leaves at once, [`Tree`] holds every node and makes paths, and the two `verify_` functions check them in a bounded
 //! number of steps.
 
 use depin_core::{B256, Error, ErrorKind};
 use sha2::{Digest, Sha256};
 
 mod accumulator;
+mod lanes;
+mod many;
 pub(crate) mod path;
 mod tree;
 
 pub use accumulator::Accumulator;
+pub use many::{Leaves, root};
 pub use path::{verify_consistency, verify_inclusion};
 pub use tree::Tree;
 
@@ -47,26 +50,16 @@ pub fn leaf_hash(data: &[u8]) -> B256 {
 
 /// Hash of an inner node: `SHA-256(0x01 || left || right)`.
 pub fn node_hash(left: &B256, right: &B256) -> B256 {
+    B256::new(Sha256::digest(node_bytes(left, right)).into())
+}
+
+fn node_bytes(left: &B256, right: &B256) -> [u8; 65] {
     let mut bytes = [1; 65];
     let (_, children) = bytes.split_at_mut(1);
     let (first, second) = children.split_at_mut(32);
     first.copy_from_slice(left.as_slice());
     second.copy_from_slice(right.as_slice());
-    B256::new(Sha256::digest(bytes).into())
-}
-
-/// Root over leaf hashes; that of no leaves is `SHA-256("")`.
-///
-/// ```
-/// use depin_data::merkle::{leaf_hash, node_hash, root};
-///
-/// let (a, b) = (leaf_hash(b"a"), leaf_hash(b"b"));
-/// assert_eq!(root([a, b]), node_hash(&a, &b));
-/// ```
-pub fn root(leaves: impl IntoIterator<Item = B256>) -> B256 {
-    let mut accumulator = Accumulator::new();
-    leaves.into_iter().for_each(|leaf| accumulator.push(leaf));
-    accumulator.root()
+    bytes
 }
 
 fn empty_root() -> B256 {
