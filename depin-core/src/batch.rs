@@ -30,27 +30,32 @@ pub struct Batch {
 
 /// The signed bytes of a batch, exactly as the device made them.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SignedBatch(Bytes);
+pub struct SignedBatch {
+    hash: B256,
+    bytes: Bytes,
+}
 
 impl SignedBatch {
-    /// Wraps bytes from a device; whether they are a batch is decided by verification.
+    /// Wraps bytes from a device and hashes them, once for all who ask; whether they are a batch is
+    /// decided by verification.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self(bytes.into())
+        let bytes = bytes.into();
+        Self { hash: B256::new(Sha256::digest(&bytes).into()), bytes }
     }
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// SHA-256 of the bytes: the name of the batch.
-    pub fn hash(&self) -> B256 {
-        B256::new(Sha256::digest(&self.0).into())
+    pub const fn hash(&self) -> B256 {
+        self.hash
     }
 }
 
 impl fmt::Debug for SignedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignedBatch({}, {} bytes)", self.hash(), self.0.len())
+        write!(f, "SignedBatch({}, {} bytes)", self.hash, self.bytes.len())
     }
 }

@@ -1,6 +1,9 @@
 //! The one thread that writes: takes all jobs that wait, commits them together, then answers.
+//!
+//! A flush costs as much for one job as for hundreds. So while several senders are at work the writer
+//! pauses for their next jobs, a few milliseconds at most; a lone sender never waits for others.
 
-use std::sync::mpsc::Receiver;
+use std::{sync::mpsc::Receiver, time::Duration};
 
 use depin_core::{
     B256, Bytes, EpochId, Error, Result, Sequence,
@@ -17,6 +20,11 @@ use crate::merkle::{Accumulator, leaf_hash, path};
 
 /// Most jobs in one commit: bounds the memory of a transaction.
 const GROUP: usize = 1024;
+
+/// While jobs arrive within a pause, the next pause may bring more.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Most pauses before a commit.
+const PAUSES: usize = 8;
 
 pub(super) type Reply = oneshot::Sender<Result<Outcome>>;
 
@@ -51,9 +59,11 @@ pub(super) enum Outcome {
 pub(super) fn run(store: &Store, jobs: &Receiver<Job>) {
     let mut edge = None;
     let mut group = Vec::with_capacity(GROUP);
+    let mut busy = false;
     while let Ok(first) = jobs.recv() {
         group.push(first);
-        group.extend(jobs.try_iter().take(GROUP - 1));
+        gather(jobs, &mut group, busy);
+        busy = group.len() > 1;
         match commit(store, &group, &mut edge) {
             Ok(outcomes) => {
                 group.drain(..).zip(outcomes).for_each(|(job, outcome)| job.answer(Ok(outcome)));
@@ -62,6 +72,22 @@ pub(super) fn run(store: &Store, jobs: &Receiver<Job>) {
                 let again = || Error::new(error.kind(), error.message().to_owned());
                 group.drain(..).for_each(|job| job.answer(Err(again().with("cause", &error))));
             }
+        }
+    }
+}
+
+/// Takes the jobs that wait and, if several senders are at work, those that follow closely.
+fn gather(jobs: &Receiver<Job>, group: &mut Vec<Job>, busy: bool) {
+    group.extend(jobs.try_iter().take(GROUP - group.len()));
+    if !busy && group.len() == 1 {
+        return;
+    }
+    for _ in 0..PAUSES {
+        std::thread::sleep(PAUSE);
+        let before = group.len();
+        group.extend(jobs.try_iter().take(GROUP - before));
+        if group.len() == before || group.len() == GROUP {
+            return;
         }
     }
 }
