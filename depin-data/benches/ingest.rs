@@ -4,6 +4,7 @@
 //! shares that core with verification. 256 devices send at once, each waiting for its receipt; every
 //! group commit reaches the disk. Figures are per second of processor time of all threads (Linux), since
 //! machines are shared and waiting for a disk occupies no core; the rate by the clock stands beside.
+//! Arguments choose rows by name.
 
 use std::{
     collections::HashMap,
@@ -32,7 +33,7 @@ use depin_testkit::bench::Row;
 
 const PINNED: &str = "DEPIN_BENCH_PINNED";
 const DEVICES: usize = 256;
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 fn main() {
