@@ -62,9 +62,10 @@ fn main() {
 fn measure(name: &'static str, algorithm: Algorithm, readings: usize, rounds: usize) {
     let fleet = Fleet::new(algorithm, readings, rounds);
     let batches = (DEVICES * rounds) as f64;
-    let whole = best_of(RUNS, || fleet.ingest());
-    let signatures = best_of(RUNS, || fleet.verify_signatures()).cpu;
-    let hashes = best_of(RUNS, || fleet.hash()).cpu;
+    let parts: [&dyn Fn(); 3] =
+        [&|| fleet.ingest(), &|| fleet.verify_signatures(), &|| fleet.hash()];
+    let [whole, signatures, hashes] = best_of(RUNS, parts);
+    let (signatures, hashes) = (signatures.cpu, hashes.cpu);
     let share = |part: f64| part / whole.cpu;
     let rate = |seconds: f64| batches * readings as f64 / seconds;
     let against = format!(
@@ -84,17 +85,19 @@ struct Spent {
     clock: f64,
 }
 
-/// The least of each over several runs.
-fn best_of(runs: usize, work: impl Fn()) -> Spent {
-    let run = |_| {
-        let (cpu, clock) = (cpu_seconds(), Instant::now());
-        work();
-        let clock = clock.elapsed().as_secs_f64();
-        let cpu = cpu_seconds().zip(cpu).map_or(clock, |(after, before)| after - before);
-        Spent { cpu, clock }
-    };
-    let least = |a: Spent, b: Spent| Spent { cpu: a.cpu.min(b.cpu), clock: a.clock.min(b.clock) };
-    (0..runs).map(run).reduce(least).expect("at least one run")
+/// The least of each over several runs, in turns, so that all meet the same load.
+fn best_of<const N: usize>(runs: usize, work: [&dyn Fn(); N]) -> [Spent; N] {
+    let mut least = [Spent { cpu: f64::INFINITY, clock: f64::INFINITY }; N];
+    for _ in 0..runs {
+        for (least, work) in least.iter_mut().zip(work) {
+            let (cpu, clock) = (cpu_seconds(), Instant::now());
+            work();
+            let clock = clock.elapsed().as_secs_f64();
+            let cpu = cpu_seconds().zip(cpu).map_or(clock, |(after, before)| after - before);
+            *least = Spent { cpu: least.cpu.min(cpu), clock: least.clock.min(clock) };
+        }
+    }
+    least
 }
 
 /// Time that all threads of this process, also ended ones, spent on a processor, to a hundredth of a
