@@ -28,6 +28,11 @@ pub(crate) fn run() -> Result<()> {
         stage(&format!("{package} without default features"), check.env("RUSTFLAGS", rustflags()))?;
     }
     test::run()?;
+    // Batches are hashed side by side in optimised builds only.
+    stage(
+        "hashing in an optimised build",
+        &mut cargo("test --quiet --release -p depin-data --lib --tests merkle"),
+    )?;
     documentation()?;
     if answers("npm", "--version") {
         contracts::run(true)?;
