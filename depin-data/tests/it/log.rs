@@ -80,3 +80,19 @@ fn a_foreign_file_is_refused() {
     std::fs::write(&path, b"this is a text and no database, whatever its name may say").unwrap();
     assert!(RedbLog::open(&path).is_err());
 }
+
+#[test]
+fn half_a_file_of_a_killed_process_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.redb");
+    let half = folder.path().join(format!("log.redb.{}.new", std::process::id()));
+    std::fs::write(&half, [0; 4096]).unwrap();
+    drop(RedbLog::open(&path).unwrap());
+    assert!(path.exists() && !half.exists());
+    // A log that lost its beginning is damaged, not new.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[..64].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(RedbLog::open(&path).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}

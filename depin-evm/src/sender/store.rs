@@ -4,11 +4,14 @@
 //! nonces of one account from it. Choosing a nonce, signing and storing is one database transaction,
 //! which is durable before the caller learns the bytes.
 
-use std::path::Path;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use depin_core::{Error, ErrorKind, Result};
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
     backends::InMemoryBackend,
 };
 
@@ -34,7 +37,7 @@ impl Store {
     /// See [`ChainBuilder::connect`](crate::ChainBuilder::connect).
     pub(crate) fn open(path: Option<&Path>, owner: &str) -> Result<Self> {
         let opened = match path {
-            Some(path) => Database::create(path),
+            Some(path) => create(path),
             None => Database::builder().create_with_backend(InMemoryBackend::new()),
         };
         let store = Self(opened.map_err(|error| match path {
@@ -182,6 +185,26 @@ fn encode(record: &Record) -> Result<Vec<u8>> {
 
 fn decode(bytes: &[u8]) -> Result<Record> {
     serde_json::from_slice(bytes).map_err(|error| damaged().source(error))
+}
+
+/// Opens the file. A new one is made whole under another name first and then put in place, so that a
+/// process that is killed meanwhile leaves no half of a file behind.
+fn create(path: &Path) -> Result<Database, DatabaseError> {
+    if !path.exists() {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let fresh = PathBuf::from(name);
+        // Half a file that an earlier process with our id left behind.
+        let _ = fs::remove_file(&fresh);
+        drop(Database::create(&fresh)?);
+        // A link never replaces what somebody else put there in the meantime.
+        let placed = match fs::hard_link(&fresh, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&fresh, path),
+            _ => fs::remove_file(&fresh),
+        };
+        placed.map_err(StorageError::Io)?;
+    }
+    Database::create(path)
 }
 
 fn opening(error: DatabaseError) -> Error {

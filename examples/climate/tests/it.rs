@@ -77,7 +77,7 @@ fn a_killed_run_continues_and_pays_the_same() {
     let undisturbed = json(&[]);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().to_str().expect("a temporary folder has a plain name");
-    for heading in ["1. ", "2. ", "3.1", "4. ", "5.1", "3.2", "5.2", "6. "] {
+    for heading in ["1. ", "1. ", "1. ", "2. ", "3.1", "4. ", "5.1", "3.2", "5.2", "6. "] {
         kill_at(heading, path);
     }
     let survived = kept_in(folder.path());

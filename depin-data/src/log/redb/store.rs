@@ -1,14 +1,16 @@
 //! The tables of the file, and the file itself: opened, checked, and opened again after the disk failed.
 
 use std::{
-    path::PathBuf,
+    fs, io,
+    path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
 };
 
 use depin_core::{B256, Did, Error, ErrorKind, Result, Sequence, log::ChainTip};
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, TableHandle, WriteTransaction, backends::InMemoryBackend,
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageError, TableDefinition, TableHandle, WriteTransaction,
+    backends::InMemoryBackend,
 };
 
 /// Index -> ms of receipt, signed bytes.
@@ -106,7 +108,7 @@ fn open(place: &Place) -> Result<Database> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     let database = match place {
-        Place::File(path) => builder.create(path).map_err(failed)?,
+        Place::File(path) => create(&builder, path).map_err(failed)?,
         Place::Memory => builder.create_with_backend(InMemoryBackend::new()).map_err(failed)?,
     };
     let transaction = database.begin_write().map_err(failed)?;
@@ -116,6 +118,26 @@ fn open(place: &Place) -> Result<Database> {
         transaction.abort().map_err(failed)?;
     }
     Ok(database)
+}
+
+/// Opens the file. A new one is made whole under another name first and then put in place, so that a
+/// process that is killed meanwhile leaves no half of a file behind.
+fn create(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
+    if !path.exists() {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let fresh = PathBuf::from(name);
+        // Half a file that an earlier process with our id left behind.
+        let _ = fs::remove_file(&fresh);
+        drop(builder.create(&fresh)?);
+        // A link never replaces what somebody else put there in the meantime.
+        let placed = match fs::hard_link(&fresh, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&fresh, path),
+            _ => fs::remove_file(&fresh),
+        };
+        placed.map_err(StorageError::Io)?;
+    }
+    builder.create(path)
 }
 
 /// Creates the tables of an empty file, or checks those of a used one. Returns whether it wrote.
