@@ -32,7 +32,8 @@ use depin::{
 };
 use tokio::task::JoinSet;
 
-const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
+use crate::support::{NOW, celsius, later, owner};
+
 const FIRST: EpochId = EpochId::new(0);
 const SECOND: EpochId = EpochId::new(1);
 
@@ -41,23 +42,6 @@ async fn builder() -> Builder {
         .name("story")
         .clock(Arc::new(ManualClock::at(NOW)))
         .rewards(ProRata::per_epoch(tokens(100)))
-}
-
-fn owner(number: u8) -> Address {
-    Address::repeat_byte(number)
-}
-
-/// A reading a minute after [`celsius`]: the next epoch counts only what is later.
-fn later(value: i32) -> Reading {
-    Reading::new(
-        Quantity::new("temperature", "Cel"),
-        dec(value),
-        Timestamp::from_secs(NOW.secs() + 60),
-    )
-}
-
-fn celsius(value: i32) -> Reading {
-    Reading::new(Quantity::new("temperature", "Cel"), dec(value), NOW)
 }
 
 /// A ledger that does not take epochs while it is down.

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use depin::{
-    Address, Amount, Builder, DeviceStatus, EpochId, ErrorKind, ManualClock, Network, NetworkEvent,
+    Amount, Builder, DeviceStatus, EpochId, ErrorKind, ManualClock, Network, NetworkEvent,
     Quantity, Reading, Timestamp, Verified,
     core::{
         Batch,
@@ -17,7 +17,7 @@ use depin::{
     presets, tokens,
 };
 
-const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
+use crate::support::{NOW, celsius, later, owner};
 
 async fn builder() -> Builder {
     Network::builder(presets::devnet().await.unwrap())
@@ -25,23 +25,6 @@ async fn builder() -> Builder {
         .clock(Arc::new(ManualClock::at(NOW)))
         .check(Bounds::new("temperature", "Cel", dec(-60)..=dec(60)))
         .rewards(ProRata::per_epoch(tokens(100)))
-}
-
-fn owner(number: u8) -> Address {
-    Address::repeat_byte(number)
-}
-
-/// A reading a minute after [`celsius`]: the next epoch counts only what is later.
-fn later(value: i32) -> Reading {
-    Reading::new(
-        Quantity::new("temperature", "Cel"),
-        dec(value),
-        Timestamp::from_secs(NOW.secs() + 60),
-    )
-}
-
-fn celsius(value: i32) -> Reading {
-    Reading::new(Quantity::new("temperature", "Cel"), dec(value), NOW)
 }
 
 #[tokio::test]

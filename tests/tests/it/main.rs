@@ -6,3 +6,4 @@ mod graph;
 mod interruptions;
 mod journey;
 mod readme;
+mod support;
