@@ -3,11 +3,8 @@
 //! [`to_json`] writes the same bytes for the same document (sorted members, no blanks: what RFC 8785
 //! makes of this content), so [`document_hash`] names a document. [`from_json`] reads what others wrote.
 
-#[cfg(feature = "json")]
 mod jwk;
-#[cfg(feature = "json")]
 mod read;
-#[cfg(feature = "json")]
 mod tree;
 mod write;
 
@@ -16,8 +13,6 @@ use sha2::{Digest, Sha256};
 
 use crate::DidDocument;
 
-#[cfg(feature = "json")]
-#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use read::{DocumentError, MAX_ENTRIES, MAX_JSON_LEN, from_json};
 pub use write::to_json;
 

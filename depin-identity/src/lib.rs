@@ -12,7 +12,8 @@ mod resolver;
 
 pub use depin_core::{
     Did, DidUrl, Error, ErrorKind, PublicKey, Result,
-    document::{DidDocument, DidResolver, Service, VerificationMethod},
+    document::{DidDocument, Service, VerificationMethod},
+    resolution::{DidResolver, Resolution, Version},
 };
 
 pub use resolver::Resolver;

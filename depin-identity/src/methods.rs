@@ -6,7 +6,7 @@
 pub mod io;
 pub mod key;
 
-use depin_core::{Did, Error, ErrorKind, Result};
+use depin_core::{Did, Error, ErrorKind, Result, resolution::Version};
 
 /// Refuses DIDs of other methods.
 fn only(method: &'static str, did: &Did) -> Result<()> {
@@ -15,4 +15,13 @@ fn only(method: &'static str, did: &Did) -> Result<()> {
     }
     let unsupported = Error::new(ErrorKind::Unsupported, "this resolver speaks another did method");
     Err(unsupported.with("method", method).with("did", did))
+}
+
+/// Refuses to resolve another version than the present one.
+fn latest_only(did: &Did, version: &Version) -> Result<()> {
+    if *version == Version::Latest {
+        return Ok(());
+    }
+    let message = "this did method keeps no versions; ask for the present document";
+    Err(Error::new(ErrorKind::Unsupported, message).with("did", did))
 }

@@ -3,10 +3,14 @@
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use depin_core::{Did, Error, ErrorKind, Result, registry::DeviceRegistry};
+use depin_core::{
+    Did, Error, ErrorKind, Result,
+    registry::DeviceRegistry,
+    resolution::{Resolution, Version},
+};
 
 use crate::{
-    DidDocument, DidResolver,
+    DidResolver,
     methods::{
         io::{self, IoResolver},
         key::{self, KeyResolver},
@@ -63,18 +67,18 @@ impl Default for Resolver {
 
 #[async_trait]
 impl DidResolver for Resolver {
-    async fn resolve(&self, did: &Did) -> Result<DidDocument> {
+    async fn resolve_version(&self, did: &Did, version: &Version) -> Result<Resolution> {
         let Some(resolver) = self.0.get(did.method()) else {
             let message = "no resolver for this did method; add one with Resolver::with_method";
             return Err(Error::new(ErrorKind::Unsupported, message).with("did", did));
         };
-        let document = resolver.resolve(did).await?;
-        if document.id != *did {
+        let resolution = resolver.resolve_version(did, version).await?;
+        if resolution.document.id != *did {
             let message = "the resolver answered with the document of another did";
             return Err(Error::new(ErrorKind::Rejected, message)
                 .with("asked", did)
-                .with("answered", document.id));
+                .with("answered", resolution.document.id));
         }
-        Ok(document)
+        Ok(resolution)
     }
 }

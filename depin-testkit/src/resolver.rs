@@ -1,6 +1,9 @@
 //! Conformance of [`DidResolver`].
 
-use depin_core::{Did, ErrorKind, document::DidResolver};
+use depin_core::{
+    Did, ErrorKind,
+    resolution::{DidResolver, Freshness, Version},
+};
 
 /// Runs every clause of the contract.
 ///
@@ -16,6 +19,7 @@ pub async fn conforms(resolver: &dyn DidResolver, known: &[Did], gone: &[Did]) {
         assert_eq!(document.id, *did, "clause 1: the document is that of the did asked for");
         let again = resolver.resolve(did).await.expect("clause 1: a known did resolves again");
         assert_eq!(document, again, "clause 1: nothing changed, so neither does the document");
+        versions(resolver, did).await;
     }
     let foreign = Did::parse("did:nosuchmethod:1").expect("invariant: it follows the grammar");
     let error = resolver.resolve(&foreign).await.expect_err("clause 2: an unknown method fails");
@@ -29,6 +33,26 @@ pub async fn conforms(resolver: &dyn DidResolver, known: &[Did], gone: &[Did]) {
             Err(_) => {}
             Ok(document) => assert_eq!(document.id, did, "clause 4: garbage names no other did"),
         }
+    }
+}
+
+/// Names of versions that nobody gives: refused by a method without versions, unknown to the others.
+async fn versions(resolver: &dyn DidResolver, did: &Did) {
+    let latest = resolver.resolve_version(did, &Version::Latest).await;
+    let latest = latest.expect("clause 1: a known did resolves");
+    if latest.freshness == Freshness::Forever {
+        let again = resolver.resolve_version(did, &Version::Latest).await.ok();
+        assert_eq!(again.as_ref(), Some(&latest), "clause 5: forever means the same answer");
+    }
+    match resolver.resolve_version(did, &Version::Id("no such version".into())).await {
+        Ok(_) => panic!("clause 2: a version that nobody named was resolved"),
+        Err(error) => assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::Unsupported | ErrorKind::NotFound | ErrorKind::Malformed
+            ),
+            "clause 2: {error}"
+        ),
     }
 }
 
@@ -57,7 +81,7 @@ fn misshapen(known: &Did) -> Vec<Did> {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use depin_core::{Error, Result, document::DidDocument};
+    use depin_core::{Error, Result, document::DidDocument, resolution::Resolution};
 
     use super::*;
 
@@ -66,8 +90,11 @@ mod tests {
 
     #[async_trait]
     impl DidResolver for Answers {
-        async fn resolve(&self, did: &Did) -> Result<DidDocument> {
-            (self.0)(did)
+        async fn resolve_version(&self, did: &Did, version: &Version) -> Result<Resolution> {
+            if *version != Version::Latest {
+                return Err(Error::new(ErrorKind::Unsupported, "no versions"));
+            }
+            (self.0)(did).map(|document| Resolution::new(document, Freshness::Once))
         }
     }
 

@@ -4,10 +4,10 @@ use std::{fmt, sync::Arc};
 
 use depin_core::{
     Clock, Did, Error, ErrorKind, NetworkEvent, NetworkId, PublicKey, Result,
-    document::DidResolver,
     evidence::EvidenceVerifier,
     log::BatchLog,
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus},
+    resolution::DidResolver,
     reward::{RewardDistributor, TokenLedger},
 };
 use depin_data::ingest::Ingest;

@@ -1,5 +1,7 @@
 //! Public keys as JSON Web Keys (RFC 7517, RFC 8037, RFC 8812), reading only.
 
+use alloc::vec::Vec;
+
 use depin_core::{Algorithm, PublicKey};
 
 use super::{

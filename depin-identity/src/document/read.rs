@@ -1,6 +1,12 @@
 //! Reading: what devices, registries and other libraries write.
 
-use std::collections::BTreeSet;
+use alloc::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 use depin_core::{Did, DidUrl, Error, ErrorKind, PublicKey, key::KeyError};
 
@@ -152,7 +158,7 @@ fn read_method(method: &Object, id: DidUrl) -> Result<Option<VerificationMethod>
         },
         _ => None,
     };
-    Ok(key.map(|key| VerificationMethod { id, controller, key }))
+    Ok(key.map(|key| VerificationMethod::new(id, controller, key)))
 }
 
 fn multikey(text: &str) -> Result<Option<PublicKey>, DocumentError> {

@@ -3,7 +3,8 @@
 //! Size is bounded before parsing and depth by the parser, so the tree is bounded too. Numbers and
 //! booleans have no part in a DID document and lose their value.
 
-use std::{collections::BTreeMap, fmt};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use core::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 

@@ -3,6 +3,8 @@
 use alloc::{format, string::String};
 use core::fmt::{self, Write as _};
 
+use depin_core::document::Material;
+
 use crate::{DidDocument, Service, VerificationMethod};
 
 /// The JSON-LD text of a document, always the same bytes for the same document.
@@ -50,7 +52,8 @@ pub fn to_json(document: &DidDocument) -> String {
 const CONTEXT: &str = r#"["https://www.w3.org/ns/did/v1","https://w3id.org/security/multikey/v1"]"#;
 
 fn write_method(out: &mut String, method: &VerificationMethod) {
-    let VerificationMethod { id, controller, key } = method;
+    let VerificationMethod { id, controller, material, .. } = method;
+    let Material::Key(key) = material else { return };
     out.push_str(&format!(
         r#"{{"controller":{},"id":{},"publicKeyMultibase":{},"type":"Multikey"}}"#,
         quoted(controller),

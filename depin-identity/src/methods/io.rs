@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use depin_core::{
     Address, Error, ErrorKind,
     registry::{DeviceRegistry, DeviceStatus},
+    resolution::{Freshness, Resolution, Version},
 };
 
-use super::only;
+use super::{latest_only, only};
 use crate::{
     Did, DidDocument, DidResolver, DidUrl, PublicKey, Result, VerificationMethod,
     document::document_hash,
@@ -120,7 +121,7 @@ fn malformed(did: &str) -> Error {
 pub fn document(key: &PublicKey) -> Result<DidDocument> {
     let did = did_io(key)?;
     let id = DidUrl::parse(&format!("{did}#key-1"))?;
-    let method = VerificationMethod { id, controller: did.clone(), key: key.clone() };
+    let method = VerificationMethod::new(id, did.clone(), key.clone());
     Ok(DidDocument { verification_method: [method].into(), ..DidDocument::new(did) })
 }
 
@@ -131,8 +132,6 @@ pub fn document(key: &PublicKey) -> Result<DidDocument> {
 /// # Errors
 /// [`ErrorKind::Rejected`] when the bytes are not what the registry holds the hash of, or describe
 /// another DID; those of [`from_json`](crate::document::from_json).
-#[cfg(feature = "json")]
-#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub fn verify_document(
     record: &depin_core::registry::DeviceRecord,
     json: &[u8],
@@ -165,7 +164,8 @@ impl IoResolver {
 
 #[async_trait]
 impl DidResolver for IoResolver {
-    async fn resolve(&self, did: &Did) -> Result<DidDocument> {
+    async fn resolve_version(&self, did: &Did, version: &Version) -> Result<Resolution> {
+        latest_only(did, version)?;
         let fail = |kind, message| Err(Error::new(kind, message).with("did", did));
         if from_address(address(did)?) != *did {
             let message = "the did:io is not in lower case; parse it with methods::io::parse";
@@ -190,6 +190,6 @@ impl DidResolver for IoResolver {
                 "the registry holds the hash of another document and does not say where that is";
             return fail(ErrorKind::Rejected, message);
         }
-        Ok(document)
+        Ok(Resolution::new(document, Freshness::Once))
     }
 }

@@ -7,9 +7,12 @@
 use alloc::{boxed::Box, format};
 
 use async_trait::async_trait;
-use depin_core::key::KeyError;
+use depin_core::{
+    key::KeyError,
+    resolution::{Freshness, Resolution, Version},
+};
 
-use super::only;
+use super::{latest_only, only};
 use crate::{Did, DidDocument, DidResolver, DidUrl, PublicKey, Result, VerificationMethod};
 
 /// The method name.
@@ -65,7 +68,7 @@ fn refused(error: KeyError, did: &Did) -> crate::Error {
 pub fn document(did: &Did) -> Result<DidDocument> {
     let key = public_key(did)?;
     let id = DidUrl::parse(&format!("{did}#{}", did.id()))?;
-    let method = VerificationMethod { id, controller: did.clone(), key };
+    let method = VerificationMethod::new(id, did.clone(), key);
     Ok(DidDocument { verification_method: [method].into(), ..DidDocument::new(did.clone()) })
 }
 
@@ -75,7 +78,8 @@ pub struct KeyResolver;
 
 #[async_trait]
 impl DidResolver for KeyResolver {
-    async fn resolve(&self, did: &Did) -> Result<DidDocument> {
-        document(did)
+    async fn resolve_version(&self, did: &Did, version: &Version) -> Result<Resolution> {
+        latest_only(did, version)?;
+        document(did).map(|document| Resolution::new(document, Freshness::Forever))
     }
 }

@@ -23,11 +23,11 @@ fn read(document: &Value) -> Result<DidDocument, DocumentError> {
 #[test]
 fn the_text_of_a_document_is_known_to_the_byte() {
     let mut document = DidDocument::new("did:example:7".parse().unwrap());
-    document.verification_method.push(VerificationMethod {
-        id: "did:example:7#k".parse().unwrap(),
-        controller: document.id.clone(),
-        key: PublicKey::from_multikey("z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp").unwrap(),
-    });
+    document.verification_method.push(VerificationMethod::new(
+        "did:example:7#k".parse().unwrap(),
+        document.id.clone(),
+        PublicKey::from_multikey("z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp").unwrap(),
+    ));
     let expected = concat!(
         r#"{"@context":["https://www.w3.org/ns/did/v1","https://w3id.org/security/multikey/v1"],"#,
         r#""assertionMethod":["did:example:7#k"],"authentication":["did:example:7#k"],"id":"did:example:7","#,
@@ -211,10 +211,9 @@ fn documents() -> impl Strategy<Value = DidDocument> {
     let controllers = proptest::collection::vec(did.clone(), 0..3);
     (did, keys, services, names, controllers).prop_map(|(id, keys, services, names, controller)| {
         let url = |part: &str| DidUrl::parse(&format!("{id}#{part}")).unwrap();
-        let verification_method = keys.iter().map(|(name, (seed, which))| VerificationMethod {
-            id: url(name),
-            controller: id.clone(),
-            key: SoftwareKey::from_seed(Algorithm::ALL[*which], *seed).public_key().clone(),
+        let verification_method = keys.iter().map(|(name, (seed, which))| {
+            let key = SoftwareKey::from_seed(Algorithm::ALL[*which], *seed).public_key().clone();
+            VerificationMethod::new(url(name), id.clone(), key)
         });
         let service = services.iter().map(|(name, (kind, endpoint))| Service {
             id: url(name),

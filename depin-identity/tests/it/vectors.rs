@@ -1,6 +1,6 @@
 //! Published known answers: W3C CCG did:key, IoTeX did:io.
 
-use depin_core::{Algorithm, Did, PublicKey, Signer, SoftwareKey};
+use depin_core::{Algorithm, Did, PublicKey, Signer, SoftwareKey, document::Relationships};
 use depin_identity::{
     document::from_json,
     methods::{io, key},
@@ -26,7 +26,7 @@ fn key_of_jwk(did: &str, jwk: &Value) -> PublicKey {
         json!({"id": "#k", "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": jwk});
     let document = json!({"id": did, "authentication": [method]});
     let document = from_json(document.to_string().as_bytes()).unwrap();
-    document.keys().next().expect("a key of a known curve").clone()
+    document.keys(Relationships::AUTHENTICATION).next().expect("a key of a known curve").clone()
 }
 
 fn is_its_own_did_key(text: &str, expected: &PublicKey) {
@@ -82,12 +82,14 @@ fn did_keys_of_p256_are_the_published_ones_and_larger_curves_are_refused() {
                     let point = bs58::decode(text).into_vec().unwrap();
                     PublicKey::from_bytes(Algorithm::Es256, &point).unwrap()
                 }
-                None => read.keys().next().expect("a key of P-256").clone(),
+                None => {
+                    read.keys(Relationships::AUTHENTICATION).next().expect("a key of P-256").clone()
+                }
             };
             is_its_own_did_key(&did, &key);
             known += 1;
         } else {
-            assert_eq!(read.keys().count(), 0, "{did}");
+            assert_eq!(read.keys(Relationships::AUTHENTICATION).count(), 0, "{did}");
             assert!(key::public_key(&did.parse().unwrap()).is_err(), "{did}");
             larger += 1;
         }
@@ -143,7 +145,7 @@ fn documents_of_ioid_devices_are_read() {
         ],
     });
     let document = from_json(document.to_string().as_bytes()).unwrap();
-    let keys: Vec<_> = document.keys().collect();
+    let keys: Vec<_> = document.keys(Relationships::AUTHENTICATION).collect();
     assert_eq!(keys.len(), 1);
     assert_eq!(io::did_io(keys[0]).unwrap(), document.id);
 }
