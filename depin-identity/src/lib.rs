@@ -6,6 +6,8 @@
 extern crate alloc;
 
 pub mod document;
+#[cfg(any(feature = "keystore", feature = "pem"))]
+pub mod keys;
 pub mod methods;
 pub mod registry;
 mod resolver;

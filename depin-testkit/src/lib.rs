@@ -8,6 +8,7 @@ pub mod bench;
 pub mod clock;
 pub mod distributor;
 pub mod evidence;
+pub mod keystore;
 pub mod log;
 pub mod quality;
 pub mod registry;

@@ -5,5 +5,9 @@
 mod documents;
 #[cfg(feature = "evm")]
 mod evm;
+#[cfg(feature = "keystore")]
+mod keystore;
 mod methods;
+#[cfg(feature = "pem")]
+mod pem;
 mod vectors;
