@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod document;
+pub mod json;
 #[cfg(any(feature = "keystore", feature = "pem"))]
 pub mod keys;
 pub mod methods;

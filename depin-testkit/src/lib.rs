@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod clock;
+pub mod conformance;
 pub mod distributor;
 pub mod evidence;
 pub mod keystore;

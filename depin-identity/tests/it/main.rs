@@ -5,6 +5,7 @@
 mod documents;
 #[cfg(feature = "evm")]
 mod evm;
+mod json;
 #[cfg(feature = "keystore")]
 mod keystore;
 mod methods;

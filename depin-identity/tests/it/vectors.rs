@@ -7,7 +7,7 @@ use depin_identity::{
 };
 use serde_json::{Map, Value, json};
 
-fn read(part: &str) -> Option<Value> {
+pub(crate) fn read(part: &str) -> Option<Value> {
     let path = depin_testkit::vectors::find(env!("CARGO_MANIFEST_DIR"), part)?;
     Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
 }
