@@ -11,6 +11,11 @@ use k256::ecdsa::signature::{Verifier as _, hazmat::PrehashVerifier as _};
 
 use crate::error::{Error, ErrorKind};
 
+mod batch;
+pub(crate) mod ed25519;
+
+pub use batch::{Check, verify_all};
+
 /// A signature algorithm with its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -116,7 +121,7 @@ pub struct PublicKey(Curve);
 enum Curve {
     Secp256k1(k256::ecdsa::VerifyingKey),
     P256(p256::ecdsa::VerifyingKey),
-    Ed25519(ed25519_dalek::VerifyingKey),
+    Ed25519(ed25519::VerifyingKey),
 }
 
 impl PublicKey {
@@ -132,7 +137,9 @@ impl PublicKey {
             Algorithm::Es256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map(Curve::P256),
             Algorithm::EdDsa => {
                 let bytes = bytes.try_into().map_err(|_| KeyError::Key)?;
-                ed25519_dalek::VerifyingKey::from_bytes(bytes).map(Curve::Ed25519)
+                return ed25519::VerifyingKey::from_bytes(bytes)
+                    .map(|key| Self(Curve::Ed25519(key)))
+                    .ok_or(KeyError::Key);
             }
         };
         curve.map(Self).map_err(|_| KeyError::Key)
@@ -222,7 +229,11 @@ impl PublicKey {
             Curve::P256(key) => p256::ecdsa::Signature::from_slice(&signature.0)
                 .and_then(|s| key.verify(message, &s)),
             Curve::Ed25519(key) => {
-                key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0))
+                return if key.holds(&[message], &signature.0) {
+                    Ok(())
+                } else {
+                    Err(KeyError::Signature)
+                };
             }
         };
         held.map_err(|_| KeyError::Signature)

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    key::{Algorithm, KeyError, PublicKey, Signature},
+    key::{Algorithm, KeyError, PublicKey, Signature, ed25519},
 };
 
 /// Signs with one private key that it never hands out.
@@ -61,7 +61,7 @@ pub struct SoftwareKey {
 enum Secret {
     Secp256k1(k256::ecdsa::SigningKey),
     P256(p256::ecdsa::SigningKey),
-    Ed25519(Box<ed25519_dalek::SigningKey>),
+    Ed25519(Box<ed25519::SigningKey>),
 }
 
 impl SoftwareKey {
@@ -98,9 +98,7 @@ impl SoftwareKey {
             Algorithm::Es256 => {
                 p256::ecdsa::SigningKey::from_slice(bytes).map(Secret::P256).map_err(bad)?
             }
-            Algorithm::EdDsa => {
-                Secret::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(bytes)))
-            }
+            Algorithm::EdDsa => Secret::Ed25519(Box::new(ed25519::SigningKey::from_seed(bytes))),
         };
         let public = match &secret {
             Secret::Secp256k1(key) => PublicKey::from_bytes(
@@ -111,9 +109,7 @@ impl SoftwareKey {
                 algorithm,
                 key.verifying_key().to_encoded_point(true).as_bytes(),
             ),
-            Secret::Ed25519(key) => {
-                PublicKey::from_bytes(algorithm, key.verifying_key().as_bytes())
-            }
+            Secret::Ed25519(key) => PublicKey::from_bytes(algorithm, key.public()),
         }?;
         Ok(Self { public, secret })
     }
@@ -134,7 +130,7 @@ impl Signer for SoftwareKey {
                 let signature: p256::ecdsa::Signature = key.sign(message);
                 signature.normalize_s().unwrap_or(signature).to_bytes().into()
             }
-            Secret::Ed25519(key) => key.sign(message).to_bytes(),
+            Secret::Ed25519(key) => key.sign(message),
         };
         Ok(Signature::from_bytes(bytes))
     }

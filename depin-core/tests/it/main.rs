@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cose;
+mod ed25519;
 mod envelope;
 mod key;
+mod verify_all;
