@@ -107,6 +107,19 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
     async fn device(&self, did: &Did) -> Result<Option<DeviceRecord>>;
 
+    /// Every key the device ever signed with, oldest first; the last is the one in its record. Empty when it
+    /// was never registered.
+    ///
+    /// Batches that were signed before a key changed are verified with the key of their time. A registry
+    /// without key rotation need not implement this.
+    ///
+    /// # Errors
+    /// As [`device`](Self::device).
+    async fn keys(&self, did: &Did) -> Result<alloc::vec::Vec<PublicKey>> {
+        let record = self.device(did).await?;
+        Ok(record.map(|record| record.key).into_iter().collect())
+    }
+
     /// Suspends, resumes or revokes a device.
     ///
     /// # Errors

@@ -11,14 +11,15 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use depin_core::{
-    B256, Batch, Did, Error, ErrorKind, Sequence, Unverified, Verified,
+    B256, Batch, Did, Error, ErrorKind, Sequence, SignedBatch, Unverified, Verified,
     log::{BatchLog, ChainTip, LogEntry},
     quality::QualityCheck,
+    transport::RefusalCode,
 };
 
 use crate::{
     batch::{BatchError, BatchVerifier, claimed_signer},
-    epoch::{Chains, EpochRecord, Scored, judge},
+    epoch::{Chains, EpochRecord, Member, Scored, judge},
     merkle::leaf_hash,
 };
 
@@ -141,6 +142,8 @@ pub struct Replay<'a> {
     checks: &'a [Arc<dyn QualityCheck>],
     next: u64,
     tips: HashMap<Did, ChainTip>,
+    /// Which of its keys signed the last batch of a device that has several.
+    keys: HashMap<Did, usize>,
     chains: Chains,
 }
 
@@ -158,7 +161,7 @@ impl<'a> Replay<'a> {
             return Err(AuditError::Checks { recorded: record.checks().to_vec(), given });
         }
         let (next, tips, chains) = (record.range().start, HashMap::new(), Chains::new());
-        Ok(Self { record, checks, next, tips, chains })
+        Ok(Self { record, checks, next, tips, keys: HashMap::new(), chains })
     }
 
     /// How many entries are still to come.
@@ -200,14 +203,37 @@ impl<'a> Replay<'a> {
         judge(self.record, self.checks, self.chains)
     }
 
+    /// Verifies with the key that signed the device's batch before, or with a later one.
+    fn verify(
+        &mut self,
+        member: &Member,
+        batch: &SignedBatch,
+    ) -> Result<Verified<Batch>, BatchError> {
+        let network = self.record.network();
+        let verify = |key| Unverified::new(batch.clone()).verify(&BatchVerifier::new(network, key));
+        let first = self.keys.get(&member.device).copied().unwrap_or_default();
+        let mut keys = (first..).zip(member.keys.iter().skip(first));
+        let Some((_, key)) = keys.next() else { return Err(BatchError::Format("no key is left")) };
+        let refused = match verify(key) {
+            Err(error) if error.code() == RefusalCode::BadSignature => error,
+            other => return other,
+        };
+        for (position, key) in keys {
+            if let Ok(batch) = verify(key) {
+                self.keys.insert(member.device.clone(), position);
+                return Ok(batch);
+            }
+        }
+        Err(refused)
+    }
+
     /// The signature comes before the recorded hash, because it tells more about what happened.
     fn check(&mut self, entry: &LogEntry) -> Result<Verified<Batch>, Fault> {
         let device = claimed_signer(entry.batch.as_bytes(), self.record.network())?;
         let Some(member) = self.record.member(&device) else {
             return Err(Fault::Stranger(device));
         };
-        let verifier = BatchVerifier::new(self.record.network(), &member.key);
-        let batch = Unverified::new(entry.batch.clone()).verify(&verifier)?;
+        let batch = self.verify(member, &entry.batch)?;
         let position = usize::try_from(entry.index - self.record.range().start).ok();
         let recorded = position.and_then(|position| self.record.leaves().get(position));
         if recorded != Some(&leaf_hash(entry.batch.as_bytes())) {

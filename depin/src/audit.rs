@@ -108,12 +108,13 @@ impl Network {
                     .with("did", &member.device));
             }
             if !known.keys.contains_key(&member.device) {
-                let found = self.0.ledgers.registry.device(&member.device).await?;
-                let key = found.filter(|found| found.did == member.device).map(|found| found.key);
-                known.keys.insert(member.device.clone(), key);
+                let keys = self.0.ledgers.registry.keys(&member.device).await?;
+                known.keys.insert(member.device.clone(), keys);
             }
-            if known.keys.get(&member.device).and_then(Option::as_ref) != Some(&member.key) {
-                let message = "the epoch has a device that the registry does not know by this key";
+            let history = known.keys.get(&member.device).map_or(&[][..], Vec::as_slice);
+            if !history.windows(member.keys.len()).any(|run| run == member.keys) {
+                let message =
+                    "the epoch has a device that the registry does not know by these keys";
                 return Err(Error::new(ErrorKind::Corrupt, message)
                     .with("epoch", record.epoch())
                     .with("did", &member.device));
@@ -127,8 +128,8 @@ impl Network {
 #[derive(Default)]
 struct Known {
     previous: Option<EpochRecord>,
-    /// Devices with the key that the registry has, if it has them.
-    keys: HashMap<Did, Option<PublicKey>>,
+    /// Devices with the keys that the registry has of them.
+    keys: HashMap<Did, Vec<PublicKey>>,
     /// Where each batch was counted.
     batches: HashMap<B256, EpochId>,
 }

@@ -8,7 +8,9 @@ use depin_core::{
     registry::DeviceRecord,
     reward::{Allocation, Commitment, Payout},
 };
-use depin_data::epoch::{EpochDraft, EpochRecord, MAX_BATCHES, Member, Past, Scored, score};
+use depin_data::epoch::{
+    EpochDraft, EpochRecord, MAX_BATCHES, MAX_KEYS, Member, Past, Scored, score,
+};
 use depin_payment::{Cumulative, RewardTree};
 
 use crate::Network;
@@ -260,8 +262,10 @@ impl Network {
         for did in draft.devices() {
             let record = self.device(did).await?;
             let past = books.past(did);
-            let DeviceRecord { did: device, key, owner: beneficiary, .. } = record;
-            roster.push(Member { device, key, beneficiary, past });
+            let mut keys = self.0.ledgers.registry.keys(did).await?;
+            keys.drain(..keys.len().saturating_sub(MAX_KEYS));
+            let DeviceRecord { did: device, owner: beneficiary, .. } = record;
+            roster.push(Member { device, keys, beneficiary, past });
         }
         let rules = &self.0.rules;
         let record = draft.close(roster, rules.check_names(), rules.policy.name())?;

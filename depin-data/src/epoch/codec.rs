@@ -6,7 +6,7 @@ use depin_core::{
     log::ChainTip,
 };
 
-use super::{EpochError, EpochRecord, MAX_BYTES, MAX_CHECKS, MAX_DEVICES, Member, Past};
+use super::{EpochError, EpochRecord, MAX_BYTES, MAX_CHECKS, MAX_DEVICES, MAX_KEYS, Member, Past};
 
 const TAG: &str = "depin epoch v1";
 const FIELDS: u64 = 10;
@@ -21,8 +21,11 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
         e.u8(4)?.bytes(&record.before.concat())?.u8(5)?.bytes(&record.leaves.concat())?;
         e.u8(6)?.bytes(record.root.as_slice())?.u8(7)?.array(record.roster.len() as u64)?;
         for member in &record.roster {
-            e.array(5)?.str(member.device.as_str())?.i64(member.key.algorithm().cose())?;
-            e.bytes(&member.key.to_bytes())?.bytes(member.beneficiary.as_slice())?;
+            e.array(4)?.str(member.device.as_str())?.array(member.keys.len() as u64)?;
+            for key in &member.keys {
+                e.array(2)?.i64(key.algorithm().cose())?.bytes(&key.to_bytes())?;
+            }
+            e.bytes(member.beneficiary.as_slice())?;
             match &member.past {
                 None => e.null()?,
                 Some(Past { tip, latest }) => e
@@ -117,7 +120,7 @@ fn list<T>(
     mut item: impl FnMut(&mut Decoder<'_>) -> Result<T, EpochError>,
 ) -> Result<Vec<T>, EpochError> {
     let count = d.array().ok().flatten().and_then(|count| usize::try_from(count).ok());
-    let count = count.ok_or(EpochError::Format("devices and checks are lists"))?;
+    let count = count.ok_or(EpochError::Format("devices, keys and checks are lists"))?;
     if count > most {
         return Err(EpochError::Limit(what));
     }
@@ -126,19 +129,24 @@ fn list<T>(
 
 fn member(d: &mut Decoder<'_>) -> Result<Member, EpochError> {
     const SHAPE: EpochError =
-        EpochError::Format("a device is did, algorithm, key, beneficiary and past, all valid");
-    if d.array().ok().flatten() != Some(5) {
+        EpochError::Format("a device is did, keys, beneficiary and past, all valid");
+    if d.array().ok().flatten() != Some(4) {
         return Err(SHAPE);
     }
     let device = d.str().ok().and_then(|did| Did::parse(did).ok()).ok_or(SHAPE)?;
-    let algorithm = d.i64().ok().and_then(Algorithm::from_cose).ok_or(SHAPE)?;
-    let key = d.bytes().ok().and_then(|key| PublicKey::from_bytes(algorithm, key).ok());
+    let keys = list(d, MAX_KEYS, "keys of a device", |d| public_key(d).ok_or(SHAPE))?;
     let beneficiary = d.bytes().ok().and_then(|bytes| Address::try_from(bytes).ok());
+    let beneficiary = beneficiary.ok_or(SHAPE)?;
     let past = past(d).ok_or(SHAPE)?;
-    match (key, beneficiary) {
-        (Some(key), Some(beneficiary)) => Ok(Member { device, key, beneficiary, past }),
-        _ => Err(SHAPE),
+    Ok(Member { device, keys, beneficiary, past })
+}
+
+fn public_key(d: &mut Decoder<'_>) -> Option<PublicKey> {
+    if d.array().ok().flatten() != Some(2) {
+        return None;
     }
+    let algorithm = Algorithm::from_cose(d.i64().ok()?)?;
+    PublicKey::from_bytes(algorithm, d.bytes().ok()?).ok()
 }
 
 /// `Some(None)` is a device without a past.

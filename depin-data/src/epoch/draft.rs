@@ -35,7 +35,7 @@ use crate::{
 /// let draft = EpochDraft::read(&log, &network, EpochId::new(0), 0..1).await?;
 /// let member = |device: &depin_core::Did| Member {
 ///     device: device.clone(),
-///     key: key.public_key().clone(),
+///     keys: vec![key.public_key().clone()],
 ///     beneficiary: Address::repeat_byte(7),
 ///     past: None,
 /// };

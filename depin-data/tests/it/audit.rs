@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use depin_core::{
-    Algorithm, B256, Batch, Bytes, Did, EpochId, Error, ErrorKind, Result, SignedBatch, Signer,
-    Verified,
+    Algorithm, B256, Batch, Bytes, Did, EpochId, Error, ErrorKind, PublicKey, Result, SignedBatch,
+    Signer, Verified,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
     quality::{Finding, QualityCheck},
 };
 use depin_data::{
     audit::{AuditError, Fault, Replay, replay},
-    epoch::{EpochDraft, EpochRecord, Scored, score},
+    epoch::{EpochDraft, EpochRecord, MAX_KEYS, Member, Scored, score},
     log::MemoryLog,
 };
 
@@ -210,7 +210,7 @@ async fn a_record_with_another_key_for_a_device_is_caught() {
     let [mut a, b, _] = stations();
     append(&log, &mut a, &["1"]).await;
     let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..1).await.unwrap();
-    let stolen = depin_data::epoch::Member { key: b.key.public_key().clone(), ..member(&a) };
+    let stolen = Member { keys: vec![b.key.public_key().clone()], ..member(&a) };
     let record = draft.close(vec![stolen], Vec::new(), "policy").unwrap();
     let (index, _, fault) = named(replay(&log, &record, &[]).await);
     assert!(index == 0 && matches!(fault, Fault::Broken(_)), "{fault}");
@@ -256,4 +256,61 @@ async fn the_error_reads_well() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().starts_with("batch 3 of the log (0x"), "{error}");
     assert!(error.to_string().contains("): it is not what a device signed: "), "{error}");
+}
+
+/// A log in which a device changed its key after two batches, and the record that names both keys.
+async fn rotated(keys: impl FnOnce(Vec<PublicKey>) -> Vec<PublicKey>) -> (MemoryLog, EpochRecord) {
+    let log = MemoryLog::new();
+    let [mut a, b, _] = stations();
+    let old = a.key.public_key().clone();
+    for value in ["1", "2", "3", "4"] {
+        if value == "3" {
+            a.key = Arc::clone(&b.key);
+        }
+        append(&log, &mut a, &[value]).await;
+    }
+    let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..4).await.unwrap();
+    let keys = keys(vec![old, a.key.public_key().clone()]);
+    let record = draft.close(vec![Member { keys, ..member(&a) }], Vec::new(), "policy").unwrap();
+    (log, record)
+}
+
+#[tokio::test]
+async fn a_device_that_changed_its_key_is_scored_under_both() {
+    let (log, record) = rotated(|keys| keys).await;
+    assert_eq!(EpochRecord::parse(&record.to_bytes()).unwrap(), record);
+    let scored = score(&log, &record, &[]).await.unwrap();
+    assert_eq!(scored.contributions.entries[0].score, 4);
+}
+
+#[tokio::test]
+async fn a_key_that_was_given_up_signs_nothing_more() {
+    let (log, record) = rotated(|keys| keys.into_iter().rev().collect()).await;
+    let (index, _, fault) = named(replay(&log, &record, &[]).await);
+    assert!(index == 2 && matches!(fault, Fault::Broken(_)), "{fault}");
+}
+
+#[tokio::test]
+async fn a_key_that_the_record_lacks_is_caught_where_it_first_signed() {
+    let (log, record) = rotated(|keys| keys.into_iter().take(1).collect()).await;
+    let (index, _, fault) = named(replay(&log, &record, &[]).await);
+    assert!(index == 2 && matches!(fault, Fault::Broken(_)), "{fault}");
+}
+
+#[test]
+fn a_device_without_a_key_or_with_too_many_is_no_member() {
+    let [a, ..] = stations();
+    for count in [0, MAX_KEYS + 1] {
+        let keys = vec![a.key.public_key().clone(); count];
+        assert!(empty_epoch(Member { keys, ..member(&a) }).is_err(), "{count} keys");
+    }
+}
+
+/// An epoch without batches and with one member.
+fn empty_epoch(member: Member) -> Result<EpochRecord> {
+    let log = MemoryLog::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let network = network();
+    let draft = EpochDraft::read(&log, &network, EpochId::new(0), 0..0);
+    runtime.block_on(draft).unwrap().close(vec![member], Vec::new(), "policy")
 }

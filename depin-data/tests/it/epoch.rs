@@ -36,7 +36,7 @@ pub(crate) fn stations() -> [Device; 3] {
 pub(crate) fn member(device: &Device) -> Member {
     Member {
         device: device.did.clone(),
-        key: device.key.public_key().clone(),
+        keys: vec![device.key.public_key().clone()],
         beneficiary: Address::from_word(depin_data::merkle::leaf_hash(
             device.did.as_str().as_bytes(),
         )),

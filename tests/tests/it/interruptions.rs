@@ -163,7 +163,7 @@ async fn an_audit_finds_devices_that_the_operator_invented() {
     network.log().append(new).await.unwrap();
     let draft = EpochDraft::read(&**network.log(), network.id(), FIRST, 0..1).await.unwrap();
     let member =
-        Member { device, key: key.public_key().clone(), beneficiary: owner(6), past: None };
+        Member { device, keys: vec![key.public_key().clone()], beneficiary: owner(6), past: None };
     let policy = ProRata::per_epoch(tokens(100)).name();
     let record = draft.close(vec![member], Vec::new(), policy).unwrap();
     network.log().seal(FIRST, record.to_bytes().into()).await.unwrap();
@@ -188,8 +188,12 @@ async fn forge(network: &Network, epochs: &[std::ops::Range<u64>]) {
     };
     network.log().append(again).await.unwrap();
     let record = network.device(device.did()).await.unwrap();
-    let member =
-        Member { device: record.did, key: record.key, beneficiary: record.owner, past: None };
+    let member = Member {
+        device: record.did,
+        keys: vec![record.key],
+        beneficiary: record.owner,
+        past: None,
+    };
     for (number, range) in (0..).zip(epochs) {
         let (log, epoch) = (&**network.log(), EpochId::new(number));
         let draft = EpochDraft::read(log, network.id(), epoch, range.clone()).await.unwrap();
