@@ -3,10 +3,10 @@
 use alloc::{boxed::Box, string::String};
 use core::fmt;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, keccak256};
 use async_trait::async_trait;
 
-use crate::{Did, PublicKey, Result, Signer, Timestamp, Verified, evidence::Appraisal};
+use crate::{Algorithm, Did, PublicKey, Result, Signer, Timestamp, Verified, evidence::Appraisal};
 
 /// Whether a device may take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,15 +30,19 @@ pub enum DeviceStatus {
 pub struct DeviceRecord {
     /// Its identity.
     pub did: Did,
-    /// The key it signs with.
+    /// The key it signs with now; after a rotation another than the one its identity was made from.
     pub key: PublicKey,
+    /// [Commitment](next_key_commitment) to the key it may rotate to; without one it never rotates.
+    pub next_key: Option<B256>,
+    /// What its hardware is called in this network, without saying which hardware it is.
+    pub nullifier: Option<B256>,
     /// Who owns it and is paid for it.
     pub owner: Address,
     /// Its own account (ERC-6551), where the registry gives one.
     pub account: Option<Address>,
     /// Its standing.
     pub status: DeviceStatus,
-    /// Hash of the DID document.
+    /// Hash of the DID document; zero, with no uri, when the document derives from this record.
     pub document_hash: B256,
     /// Where the document is, if not derived from the record.
     pub document_uri: String,
@@ -48,17 +52,106 @@ pub struct DeviceRecord {
     pub registered: Timestamp,
 }
 
+impl DeviceRecord {
+    /// The record of a device that was registered as wished, active and without an account.
+    pub fn registered(enrolment: &Enrolment, at: Timestamp) -> Self {
+        let challenge = &enrolment.appraisal.challenge;
+        Self {
+            did: challenge.did.clone(),
+            key: challenge.key.clone(),
+            next_key: enrolment.next_key,
+            nullifier: enrolment.nullifier,
+            owner: enrolment.owner,
+            account: None,
+            status: DeviceStatus::Active,
+            document_hash: enrolment.document_hash,
+            document_uri: enrolment.document_uri.clone(),
+            appraisal: enrolment.appraisal.hash(),
+            registered: at,
+        }
+    }
+}
+
 /// A wish to register. The appraisal proves that DID and key were checked.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Enrolment {
     /// The verified appraisal of the device.
     pub appraisal: Verified<Appraisal>,
     /// Who will own it.
     pub owner: Address,
-    /// Hash of its DID document.
+    /// Hash of its DID document; zero, with no uri, when it derives from the record.
     pub document_hash: B256,
     /// Where the document is; empty when it derives from the record.
     pub document_uri: String,
+    /// [Commitment](next_key_commitment) to the key that the device may rotate to, kept elsewhere than
+    /// the key it signs with. Without one it never rotates.
+    pub next_key: Option<B256>,
+    /// What the hardware is called in this network: a secret hash of its identity, the same each time.
+    /// A registry admits each once. Not zero.
+    pub nullifier: Option<B256>,
+}
+
+impl Enrolment {
+    /// Of a device whose document derives from its record, that never rotates and whose hardware may
+    /// come again.
+    pub const fn new(appraisal: Verified<Appraisal>, owner: Address) -> Self {
+        Self {
+            appraisal,
+            owner,
+            document_hash: B256::ZERO,
+            document_uri: String::new(),
+            next_key: None,
+            nullifier: None,
+        }
+    }
+
+    /// With the document of this hash, at `uri`.
+    #[must_use]
+    pub fn document(mut self, hash: B256, uri: impl Into<String>) -> Self {
+        self.document_hash = hash;
+        self.document_uri = uri.into();
+        self
+    }
+
+    /// Lets the device rotate to this key, and to no other.
+    #[must_use]
+    pub fn next_key(mut self, key: &PublicKey) -> Self {
+        self.next_key = Some(next_key_commitment(key));
+        self
+    }
+
+    /// One identity for this hardware.
+    #[must_use]
+    pub const fn nullifier(mut self, nullifier: B256) -> Self {
+        self.nullifier = Some(nullifier);
+        self
+    }
+}
+
+/// The commitment to a next key, which shows nothing of it: Keccak-256 of the algorithm's number (0
+/// secp256k1, 1 P-256, 2 Ed25519) as 32 bytes and of the key, `x || y` or the 32 bytes of Ed25519.
+///
+/// ```
+/// use depin_core::{Algorithm, Signer, SoftwareKey, registry::next_key_commitment};
+///
+/// let next = SoftwareKey::from_seed(Algorithm::Es256k, [2; 32]);
+/// let other = SoftwareKey::from_seed(Algorithm::Es256, [2; 32]);
+/// assert_ne!(next_key_commitment(next.public_key()), next_key_commitment(other.public_key()));
+/// ```
+pub fn next_key_commitment(key: &PublicKey) -> B256 {
+    let number = match key.algorithm() {
+        Algorithm::Es256k => 0,
+        Algorithm::Es256 => 1,
+        Algorithm::EdDsa => 2,
+    };
+    let mut bytes = alloc::vec![0; 31];
+    bytes.push(number);
+    match key.to_uncompressed() {
+        Some(point) => bytes.extend(point),
+        None => bytes.extend(key.to_bytes()),
+    }
+    keccak256(bytes)
 }
 
 /// The ledger of devices of one network.
@@ -71,6 +164,10 @@ pub struct Enrolment {
 ///    covers every field; a signer with another key MUST be refused.
 /// 4. A device that was never registered MUST be `None`, not an error.
 /// 5. `set_status` away from [`DeviceStatus::Revoked`] MUST fail.
+/// 6. `register` with a nullifier that any device has, revoked ones too, MUST fail with
+///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and change nothing.
+/// 7. A registry that cannot keep a nullifier or a next key MUST refuse an enrolment that has one with
+///    [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), and not drop it.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a device registry",

@@ -33,6 +33,8 @@ pub async fn conforms<R: DeviceRegistry>(
     registers_several_at_once(&registry, &fleet).await;
     knows_no_strangers(&registry, &fleet).await;
     keeps_the_revoked_out(&registry, &fleet).await;
+    admits_each_hardware_once(&registry, &fleet).await;
+    keeps_or_refuses_a_next_key(&registry, &fleet).await;
 }
 
 /// A verified appraisal of simulated hardware, for tests that need something to register.
@@ -50,12 +52,7 @@ pub fn enrolment(did: &Did, key: &PublicKey, owner: Address) -> Enrolment {
     let appraising = Appraising { verifier: &Believer, challenge: &challenge, now };
     let appraisal = Unverified::new(evidence).verify(&appraising);
     let appraisal: Verified<Appraisal> = appraisal.expect("invariant: the believer believes");
-    Enrolment {
-        appraisal,
-        owner,
-        document_hash: B256::new(rand::random()),
-        document_uri: String::new(),
-    }
+    Enrolment::new(appraisal, owner).document(B256::new(rand::random()), "")
 }
 
 #[derive(Debug)]
@@ -99,6 +96,8 @@ fn agrees(record: &DeviceRecord, enrolment: &Enrolment) {
     assert_eq!(record.document_hash, enrolment.document_hash, "clause 1: the document's hash");
     assert_eq!(record.document_uri, enrolment.document_uri, "clause 1: the document's place");
     assert_eq!(record.appraisal, enrolment.appraisal.hash(), "clause 1: the appraisal's hash");
+    assert_eq!(record.next_key, enrolment.next_key, "clause 1: the next key is recorded");
+    assert_eq!(record.nullifier, enrolment.nullifier, "clause 1: the nullifier is recorded");
 }
 
 async fn finds_what_was_registered<R: DeviceRegistry>(
@@ -106,8 +105,9 @@ async fn finds_what_was_registered<R: DeviceRegistry>(
     open: &impl AsyncFn() -> R,
     fleet: &Fleet<'_>,
 ) {
-    let (mut enrolment, key) = fleet.candidate();
-    enrolment.document_uri = "https://example.org/a \"document\"/é".into();
+    let (enrolment, key) = fleet.candidate();
+    let hash = enrolment.document_hash;
+    let enrolment = enrolment.document(hash, "https://example.org/a \"document\"/é");
     let record = registry.register(&enrolment, &key).await.expect("clause 1: it registers");
     agrees(&record, &enrolment);
     let found = registry.device(&record.did).await.expect("clause 1: the ledger answers");
@@ -146,11 +146,16 @@ async fn refuses_borrowed_signatures(registry: &dyn DeviceRegistry, fleet: &Flee
     let stolen = witness.stolen().expect("clause 3: the device was asked to consent");
 
     let again = enrolment(did(&consented), witness.public_key(), consented.owner);
-    let changes: [(&str, Enrolment); 4] = [
-        ("owner", Enrolment { owner: Address::repeat_byte(0xcc), ..consented.clone() }),
-        ("document hash", Enrolment { document_hash: B256::ZERO, ..consented.clone() }),
-        ("document uri", Enrolment { document_uri: "ipfs://x".into(), ..consented.clone() }),
-        ("appraisal", Enrolment { document_hash: consented.document_hash, ..again }),
+    let mut sold = consented.clone();
+    sold.owner = Address::repeat_byte(0xcc);
+    let hash = consented.document_hash;
+    let changes: [(&str, Enrolment); 6] = [
+        ("owner", sold),
+        ("document hash", consented.clone().document(B256::ZERO, "")),
+        ("document uri", consented.clone().document(hash, "ipfs://x")),
+        ("appraisal", again.document(hash, "")),
+        ("next key", consented.clone().next_key(fleet.device().1.public_key())),
+        ("nullifier", consented.clone().nullifier(B256::new(rand::random()))),
     ];
     for (field, changed) in changes {
         let thief = Thief { claims: witness.public_key().clone(), stolen };
@@ -206,6 +211,49 @@ async fn keeps_the_revoked_out(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>)
     registry.register(&enrolment, &key).await.expect_err("clause 2: nor by registering again");
     let found = registry.device(did(&enrolment)).await.expect("clause 5: the ledger answers");
     assert_eq!(found.map(|record| record.status), Some(Revoked), "clause 5: it stays revoked");
+}
+
+async fn admits_each_hardware_once(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    let nullifier = B256::new(rand::random());
+    let (first, key) = fleet.candidate();
+    let record = match registry.register(&first.nullifier(nullifier), &key).await {
+        Err(error) => return assert_unsupported(&error),
+        Ok(record) => record,
+    };
+    assert_eq!(record.nullifier, Some(nullifier), "clause 1: the nullifier is recorded");
+    registry.set_status(&record.did, DeviceStatus::Revoked).await.expect("clause 5: it is revoked");
+    let before = registry.device(&record.did).await.expect("clause 6: the ledger answers");
+
+    let (second, key) = fleet.candidate();
+    let second = second.nullifier(nullifier);
+    let (third, other) = fleet.candidate();
+    let alone = registry.register(&second, &key).await.map(drop);
+    let in_a_batch = registry.register_all(&[(second.clone(), &key), (third, &other)]).await;
+    for refused in [alone, in_a_batch.map(drop)] {
+        let error = refused.expect_err("clause 6: the same hardware again is refused");
+        assert_eq!(error.kind(), ErrorKind::Conflict, "clause 6: {error}");
+        let found = registry.device(did(&second)).await.expect("clause 6: the ledger answers");
+        assert_eq!(found, None, "clause 6: the hardware got no second identity");
+    }
+    let after = registry.device(&record.did).await.expect("clause 6: the ledger answers");
+    assert_eq!(after, before, "clause 6: nothing changed");
+}
+
+async fn keeps_or_refuses_a_next_key(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    let (enrolment, key) = fleet.candidate();
+    let enrolment = enrolment.next_key(fleet.device().1.public_key());
+    match registry.register(&enrolment, &key).await {
+        Err(error) => assert_unsupported(&error),
+        Ok(record) => {
+            agrees(&record, &enrolment);
+            let found = registry.device(&record.did).await.expect("clause 1: the ledger answers");
+            assert_eq!(found, Some(record), "clause 1: the record is found");
+        }
+    }
+}
+
+fn assert_unsupported(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "clause 7: nothing is dropped: {error}");
 }
 
 /// Claims one key and signs with another.

@@ -5,7 +5,7 @@ use depin_core::{
     evidence::{Appraisal, Appraising, Challenge, TrustTier},
     registry::{DeviceRecord, Enrolment},
 };
-use depin_identity::{document::document_hash, methods::io};
+use depin_identity::methods::io;
 
 use crate::{Device, Hardware, Network};
 
@@ -73,9 +73,7 @@ impl Network {
 
     fn enrolment(&self, hardware: &Hardware, owner: Address) -> Result<Enrolment> {
         let appraisal = self.appraise(hardware)?;
-        let challenge = &appraisal.challenge;
-        let document_hash = document_hash(&io::document(&challenge.key)?);
-        Ok(Enrolment { appraisal, owner, document_hash, document_uri: String::new() })
+        Ok(Enrolment::new(appraisal, owner))
     }
 
     /// Puts a fresh question to the hardware and has the answer judged.

@@ -89,6 +89,8 @@ impl Registry {
             owner: Address::ZERO,
             account: None,
             status: DeviceStatus::Active,
+            next_key: None,
+            nullifier: None,
             document_hash: B256::ZERO,
             document_uri: String::new(),
             appraisal: B256::ZERO,

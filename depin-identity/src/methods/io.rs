@@ -10,7 +10,7 @@ use core::str::FromStr;
 use async_trait::async_trait;
 use depin_core::{
     Address, Error, ErrorKind,
-    registry::{DeviceRegistry, DeviceStatus},
+    registry::{DeviceRecord, DeviceRegistry, DeviceStatus},
     resolution::{Freshness, Resolution, Version},
 };
 
@@ -112,14 +112,41 @@ fn malformed(did: &str) -> Error {
     Error::new(ErrorKind::Malformed, message).with("did", did)
 }
 
-/// The document that follows from a device's key alone: one method `#key-1`.
-///
-/// A registry that stores no URI stores the [hash](document_hash) of this one.
+/// The document of a device that has not rotated, which follows from its key: one method `#key-1`.
 ///
 /// # Errors
 /// As [`did_io`].
 pub fn document(key: &PublicKey) -> Result<DidDocument> {
-    let did = did_io(key)?;
+    derived(did_io(key)?, key)
+}
+
+/// The document that follows from a record: the device's DID, and the key it has now as `#key-1`.
+///
+/// A registry stores no URI for it, and as hash either zero or [that](document_hash) of this document.
+/// Zero is better: it stays true when the key rotates.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] when the record is not that of a did:io or says that the document is
+/// elsewhere, [`ErrorKind::Rejected`] when it holds the hash of another document.
+pub fn document_of(record: &DeviceRecord) -> Result<DidDocument> {
+    address(&record.did)?;
+    if !record.document_uri.is_empty() {
+        let message =
+            "the document is elsewhere; fetch it and pass it to methods::io::verify_document";
+        return Err(Error::new(ErrorKind::Unsupported, message)
+            .with("did", &record.did)
+            .with("uri", &record.document_uri));
+    }
+    let document = derived(record.did.clone(), &record.key)?;
+    if !record.document_hash.is_zero() && document_hash(&document) != record.document_hash {
+        let message =
+            "the registry holds the hash of another document and does not say where that is";
+        return Err(Error::new(ErrorKind::Rejected, message).with("did", &record.did));
+    }
+    Ok(document)
+}
+
+fn derived(did: Did, key: &PublicKey) -> Result<DidDocument> {
     let id = DidUrl::parse(&format!("{did}#key-1"))?;
     let method = VerificationMethod::new(id, did.clone(), key.clone());
     Ok(DidDocument { verification_method: [method].into(), ..DidDocument::new(did) })
@@ -132,10 +159,7 @@ pub fn document(key: &PublicKey) -> Result<DidDocument> {
 /// # Errors
 /// [`ErrorKind::Rejected`] when the bytes are not what the registry holds the hash of, or describe
 /// another DID; those of [`from_json`](crate::document::from_json).
-pub fn verify_document(
-    record: &depin_core::registry::DeviceRecord,
-    json: &[u8],
-) -> Result<DidDocument> {
+pub fn verify_document(record: &DeviceRecord, json: &[u8]) -> Result<DidDocument> {
     let rejected = |message| Error::new(ErrorKind::Rejected, message).with("did", &record.did);
     if crate::document::hash_bytes(json) != record.document_hash {
         return Err(rejected("the document is not the one whose hash the registry holds"));
@@ -177,19 +201,6 @@ impl DidResolver for IoResolver {
         if record.status == DeviceStatus::Revoked {
             return fail(ErrorKind::NotFound, "the device was revoked");
         }
-        if !record.document_uri.is_empty() {
-            let message =
-                "the document is elsewhere; fetch it and pass it to methods::io::verify_document";
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .with("did", did)
-                .with("uri", record.document_uri));
-        }
-        let document = document(&record.key)?;
-        if document.id != *did || document_hash(&document) != record.document_hash {
-            let message =
-                "the registry holds the hash of another document and does not say where that is";
-            return fail(ErrorKind::Rejected, message);
-        }
-        Ok(Resolution::new(document, Freshness::Once))
+        Ok(Resolution::new(document_of(&record)?, Freshness::Once))
     }
 }

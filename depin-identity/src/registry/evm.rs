@@ -45,10 +45,7 @@ use crate::methods::io;
 /// use depin_core::{Algorithm, Signer, SoftwareKey};
 /// use depin_devnet::Devnet;
 /// use depin_evm::Chain;
-/// use depin_identity::{
-///     document::document_hash, methods::io,
-///     registry::{DeviceRegistry, Enrolment, evm::EvmRegistry},
-/// };
+/// use depin_identity::{methods::io, registry::{DeviceRegistry, Enrolment, evm::EvmRegistry}};
 ///
 /// let devnet = Devnet::start();
 /// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
@@ -57,12 +54,8 @@ use crate::methods::io;
 /// let device = SoftwareKey::from_seed(Algorithm::Es256k, [7; 32]);
 /// let did = io::did_io(device.public_key())?;
 /// # let appraisal = depin_testkit::registry::enrolment(&did, device.public_key(), devnet.account(1).address()).appraisal;
-/// let enrolment = Enrolment {
-///     appraisal, // of the device's hardware, see depin-hw
-///     owner: devnet.account(1).address(),
-///     document_hash: document_hash(&io::document(device.public_key())?),
-///     document_uri: String::new(),
-/// };
+/// // The appraisal is that of the device's hardware, see depin-hw.
+/// let enrolment = Enrolment::new(appraisal, devnet.account(1).address());
 /// let record = registry.register(&enrolment, &device).await?;
 /// assert_eq!(record.did, did);
 /// assert_eq!(registry.device(&did).await?, Some(record));

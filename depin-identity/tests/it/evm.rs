@@ -92,7 +92,7 @@ async fn a_registered_device_resolves_until_it_is_revoked() {
     let (revoked, revoked_did) = device(2);
     for key in [&known, &revoked] {
         let document_hash = document_hash(&io::document(key.public_key()).unwrap());
-        registry.register(&Enrolment { document_hash, ..wish(key) }, key).await.unwrap();
+        registry.register(&wish(key).document(document_hash, ""), key).await.unwrap();
     }
     registry.set_status(&revoked_did, DeviceStatus::Revoked).await.unwrap();
 
@@ -131,11 +131,12 @@ async fn wishes_the_contract_would_refuse_are_refused_before_a_transaction() {
     let error = registry.register(&wish_of, &ed25519).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 
-    let long = Enrolment { document_uri: "x".repeat(1025), ..wish(&device) };
+    let long = wish(&device).document(B256::ZERO, "x".repeat(1025));
     let error = registry.register(&long, &device).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
 
-    let ownerless = Enrolment { owner: Address::ZERO, ..wish(&device) };
+    let mut ownerless = wish(&device);
+    ownerless.owner = Address::ZERO;
     let error = registry.register(&ownerless, &device).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert!(error.to_string().contains("cannot own"), "{error}");
@@ -204,7 +205,7 @@ async fn large_batches_are_cut_to_fit_into_blocks() {
         let keys: Vec<_> = seeds.map(|seed| SoftwareKey::from_seed(algorithm, seed)).collect();
         let wishes: Vec<(Enrolment, &dyn Signer)> = keys
             .iter()
-            .map(|key| (Enrolment { document_uri: long.clone(), ..wish(key) }, key as &dyn Signer))
+            .map(|key| (wish(key).document(B256::ZERO, &*long), key as &dyn Signer))
             .collect();
         let before = devnet.block_number();
         let records = registry.register_all(&wishes).await.unwrap();

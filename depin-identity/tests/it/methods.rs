@@ -173,6 +173,8 @@ fn record(key: &PublicKey) -> DeviceRecord {
     DeviceRecord {
         did: io::did_io(key).unwrap(),
         key: key.clone(),
+        next_key: None,
+        nullifier: None,
         owner: Address::repeat_byte(1),
         account: None,
         status: DeviceStatus::Active,
@@ -213,7 +215,8 @@ async fn a_did_io_in_another_spelling_is_told_how_to_become_canonical() {
 
 #[tokio::test]
 async fn a_document_that_the_record_does_not_commit_to_is_not_made_up() {
-    let lost = DeviceRecord { document_hash: B256::ZERO, ..record(&public(Algorithm::Es256k, 1)) };
+    let key = public(Algorithm::Es256k, 1);
+    let lost = DeviceRecord { document_hash: B256::repeat_byte(1), ..record(&key) };
     let error = over(std::slice::from_ref(&lost)).resolve(&lost.did).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
 
@@ -221,6 +224,24 @@ async fn a_document_that_the_record_does_not_commit_to_is_not_made_up() {
     let error = over(std::slice::from_ref(&elsewhere)).resolve(&elsewhere.did).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("ipfs://x"), "{error}");
+}
+
+#[tokio::test]
+async fn the_document_of_a_record_has_its_did_and_the_key_of_now() {
+    let (old, new) = (public(Algorithm::Es256k, 1), public(Algorithm::Es256, 2));
+    let fresh = DeviceRecord { document_hash: B256::ZERO, ..record(&old) };
+    assert_eq!(io::document_of(&fresh).unwrap(), io::document(&old).unwrap());
+
+    let rotated = DeviceRecord { key: new.clone(), ..fresh };
+    let resolver = over(std::slice::from_ref(&rotated));
+    let document = resolver.resolve(&rotated.did).await.unwrap();
+    assert_eq!(document.id, rotated.did);
+    assert_eq!(document.verification_method[0].id.did(), &rotated.did);
+    assert_ne!(document, io::document(&new).unwrap());
+    // The hash of the document before the rotation does not pass for that of the one after.
+    let stale = document_hash(&io::document(&old).unwrap());
+    let stale = DeviceRecord { document_hash: stale, ..rotated };
+    assert_eq!(io::document_of(&stale).unwrap_err().kind(), ErrorKind::Rejected);
 }
 
 #[test]

@@ -16,6 +16,9 @@ enum Flaw {
     SignsOnlyTheOwner,
     InventsStrangers,
     Forgives,
+    AdmitsTwins,
+    DropsTheNextKey,
+    RefusesNullifiers,
 }
 
 #[derive(Clone, Debug)]
@@ -31,13 +34,19 @@ impl Memory {
         }
         let uri = keccak256(&enrolment.document_uri);
         let appraisal = enrolment.appraisal.hash();
-        [enrolment.owner.as_slice(), &*enrolment.document_hash, &*uri, &*appraisal].concat()
+        let next = enrolment.next_key.unwrap_or_default();
+        let nullifier = enrolment.nullifier.unwrap_or_default();
+        let words = [enrolment.document_hash, uri, appraisal, next, nullifier];
+        [enrolment.owner.as_slice(), &words.map(|word| word.0).concat()].concat()
     }
 }
 
 #[async_trait]
 impl DeviceRegistry for Memory {
     async fn register(&self, enrolment: &Enrolment, device: &dyn Signer) -> Result<DeviceRecord> {
+        if self.flaw == Flaw::RefusesNullifiers && enrolment.nullifier.is_some() {
+            return Err(Error::new(ErrorKind::Unsupported, "this registry keeps no nullifiers"));
+        }
         let challenge = &enrolment.appraisal.challenge;
         let message = self.consent(enrolment);
         let signature = device.sign(&message)?;
@@ -48,17 +57,15 @@ impl DeviceRegistry for Memory {
         if records.contains_key(&challenge.did) && self.flaw != Flaw::Overwrites {
             return Err(Error::new(ErrorKind::Conflict, "the device is registered already"));
         }
-        let record = DeviceRecord {
-            did: challenge.did.clone(),
-            key: challenge.key.clone(),
-            owner: enrolment.owner,
-            account: None,
-            status: DeviceStatus::Active,
-            document_hash: enrolment.document_hash,
-            document_uri: enrolment.document_uri.clone(),
-            appraisal: enrolment.appraisal.hash(),
-            registered: Timestamp::EPOCH,
-        };
+        let taken = |record: &DeviceRecord| record.nullifier == enrolment.nullifier;
+        let twin = enrolment.nullifier.is_some() && records.values().any(taken);
+        if twin && self.flaw != Flaw::AdmitsTwins {
+            return Err(Error::new(ErrorKind::Conflict, "the hardware is registered already"));
+        }
+        let mut record = DeviceRecord::registered(enrolment, Timestamp::EPOCH);
+        if self.flaw == Flaw::DropsTheNextKey {
+            record.next_key = None;
+        }
         records.insert(record.did.clone(), record.clone());
         Ok(record)
     }
@@ -136,4 +143,21 @@ async fn errors_for_strangers_are_caught() {
 #[should_panic(expected = "clause 5: nobody comes back")]
 async fn forgiveness_is_caught() {
     try_out(Flaw::Forgives).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 6: the same hardware again")]
+async fn twins_are_caught() {
+    try_out(Flaw::AdmitsTwins).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 1: the next key is recorded")]
+async fn a_dropped_next_key_is_caught() {
+    try_out(Flaw::DropsTheNextKey).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_says_that_it_keeps_no_nullifiers_conforms() {
+    try_out(Flaw::RefusesNullifiers).await;
 }

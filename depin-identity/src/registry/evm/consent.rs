@@ -45,6 +45,9 @@ impl Consent {
                 .with("did", &challenge.did)
                 .with("expected", did));
         }
+        if enrolment.next_key.is_some() || enrolment.nullifier.is_some() {
+            return fail(ErrorKind::Unsupported, "the contract keeps no next keys and nullifiers");
+        }
         if enrolment.document_uri.len() > MAX_URI_LEN {
             return fail(ErrorKind::Limit, "the document uri has more than 1024 bytes; shorten it");
         }

@@ -95,6 +95,8 @@ impl EvmRegistry {
         Ok(DeviceRecord {
             did: io::from_address(device),
             key,
+            next_key: None,
+            nullifier: None,
             owner: stored.owner,
             account: Some(self.accounts().await?.of(self, device)),
             status: status(stored.status)?,
@@ -126,15 +128,8 @@ impl EvmRegistry {
     ) -> DeviceRecord {
         let device = consent.registration.device;
         DeviceRecord {
-            did: io::from_address(device),
-            key: enrolment.appraisal.challenge.key.clone(),
-            owner: enrolment.owner,
             account: Some(accounts.of(self, device)),
-            status: DeviceStatus::Active,
-            document_hash: enrolment.document_hash,
-            document_uri: enrolment.document_uri.clone(),
-            appraisal: consent.registration.details.evidenceHash,
-            registered,
+            ..DeviceRecord::registered(enrolment, registered)
         }
     }
 
