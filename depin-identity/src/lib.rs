@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod document;
 pub mod json;
+pub mod jws;
 #[cfg(any(feature = "keystore", feature = "pem"))]
 pub mod keys;
 pub mod methods;

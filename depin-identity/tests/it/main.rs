@@ -6,6 +6,7 @@ mod documents;
 #[cfg(feature = "evm")]
 mod evm;
 mod json;
+mod jws;
 #[cfg(feature = "keystore")]
 mod keystore;
 mod methods;

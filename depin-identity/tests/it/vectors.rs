@@ -21,7 +21,7 @@ fn seed_of(case: &Value) -> Option<[u8; 32]> {
 }
 
 /// The key that a document with a JWK says, read by our own parser.
-fn key_of_jwk(did: &str, jwk: &Value) -> PublicKey {
+pub(crate) fn key_of_jwk(did: &str, jwk: &Value) -> PublicKey {
     let method =
         json!({"id": "#k", "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": jwk});
     let document = json!({"id": did, "authentication": [method]});
