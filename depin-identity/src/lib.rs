@@ -6,6 +6,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "credentials")]
+pub mod credentials;
 pub mod document;
 pub mod json;
 pub mod jws;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "credentials")]
+mod credentials;
 mod documents;
 #[cfg(feature = "evm")]
 mod evm;

@@ -1,0 +1,3 @@
+//! Credentials: what somebody says about a device, and whether it still holds.
+
+pub mod status;
