@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256};
 
-use crate::{Amount, Did, EpochId, Sequence, transport::RefusalCode};
+use crate::{Amount, Did, EpochId, PublicKey, Sequence, transport::RefusalCode};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,13 @@ pub enum NetworkEvent {
         owner: Address,
         /// Its own account, where the registry gives one.
         account: Option<Address>,
+    },
+    /// A device changed its key to the one that it had committed to.
+    KeyRotated {
+        /// The device.
+        did: Did,
+        /// Its key from now on.
+        key: PublicKey,
     },
     /// A batch is durable.
     BatchAccepted {

@@ -6,7 +6,10 @@ use core::fmt;
 use alloy_primitives::{Address, B256, keccak256};
 use async_trait::async_trait;
 
-use crate::{Algorithm, Did, PublicKey, Result, Signer, Timestamp, Verified, evidence::Appraisal};
+use crate::{
+    Algorithm, Did, Error, ErrorKind, PublicKey, Result, Signer, Timestamp, Verified,
+    evidence::Appraisal,
+};
 
 /// Whether a device may take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -168,6 +171,9 @@ pub fn next_key_commitment(key: &PublicKey) -> B256 {
 ///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and change nothing.
 /// 7. A registry that cannot keep a nullifier or a next key MUST refuse an enrolment that has one with
 ///    [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), and not drop it.
+/// 8. `rotate` MUST refuse every key but the one that the record commits to, and MUST prove with a signature
+///    of that key, over every field, that it is held; a signature of the present key MUST NOT suffice.
+///    After it returns, `device` has the new key and the new commitment, and `keys` the old key too.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a device registry",
@@ -215,6 +221,23 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     async fn keys(&self, did: &Did) -> Result<alloc::vec::Vec<PublicKey>> {
         let record = self.device(did).await?;
         Ok(record.map(|record| record.key).into_iter().collect())
+    }
+
+    /// Changes the key of an active device to the one that it committed to; its identity stays. `following`
+    /// is the [commitment](next_key_commitment) to the key after that.
+    ///
+    /// # Errors
+    /// See the contract; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when this ledger keeps no
+    /// commitments, [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown device.
+    async fn rotate(
+        &self,
+        did: &Did,
+        next: &dyn Signer,
+        following: Option<B256>,
+    ) -> Result<DeviceRecord> {
+        let _ = (next, following);
+        let message = "this registry cannot change a device's key; revoke it and enroll a new one";
+        Err(Error::new(ErrorKind::Unsupported, message).with("did", did))
     }
 
     /// Suspends, resumes or revokes a device.

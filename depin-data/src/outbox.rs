@@ -159,6 +159,23 @@ impl Outbox {
         Ok(lost.readings)
     }
 
+    /// Seals what is not stored yet anew, under another key: after the device changed its key, batches of
+    /// the old one are refused. `tip` is the last batch that the log stored, whoever signed it; what is kept
+    /// up to it is dropped.
+    ///
+    /// # Errors
+    /// Whatever the signer objects to; the outbox is unchanged then.
+    pub fn rekey(&mut self, signer: &dyn Signer, tip: Option<ChainTip>) -> Result<()> {
+        let mut anew = Self { tip, pending: VecDeque::new(), ..self.clone() };
+        let stored = tip.and_then(|tip| self.position(tip.hash).ok());
+        for kept in self.pending.iter().skip(stored.map_or(0, |at| at + 1)) {
+            let claim = batch::claim(kept.batch.as_bytes(), &self.network)?;
+            anew.push(signer, &claim.readings)?;
+        }
+        *self = anew;
+        Ok(())
+    }
+
     /// What is kept, oldest first: the order in which to send.
     pub fn pending(&self) -> impl Iterator<Item = &SignedBatch> {
         self.pending.iter().map(|pending| &pending.batch)

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use depin_core::{
-    Address, B256, Did, Error, ErrorKind, Reading, Result, SignedBatch,
+    Address, B256, Did, Error, ErrorKind, Reading, Result, SignedBatch, Signer,
     log::ChainTip,
     registry::DeviceRecord,
     transport::{Answer, Receipt, Refusal, RefusalCode, Transport},
@@ -36,6 +36,17 @@ impl Device {
         outbox.resume(tip, Vec::new())?;
         let transport = Arc::new(InProcess::new(network.ingest().clone()));
         Ok(Self { record, hardware, outbox: Arc::new(Mutex::new(outbox)), transport })
+    }
+
+    /// The same device with its next key.
+    pub(crate) async fn rekeyed(
+        self,
+        signer: Arc<dyn Signer>,
+        record: DeviceRecord,
+        tip: Option<ChainTip>,
+    ) -> Result<Self> {
+        self.outbox.lock().await.rekey(&*signer, tip)?;
+        Ok(Self { record, hardware: Hardware { signer, ..self.hardware }, ..self })
     }
 
     /// The same device, sending over another transport.

@@ -54,8 +54,23 @@ impl Network {
     /// [`ErrorKind::NotFound`] when it was never enrolled.
     pub async fn resume(&self, hardware: impl Into<Hardware>) -> Result<Device> {
         let hardware = hardware.into();
-        let record = self.device(&did(&*hardware.signer)?).await?;
-        let tip = self.0.log.tip(&record.did).await?;
+        let did = did(&*hardware.signer)?;
+        self.resume_as(&did, hardware).await
+    }
+
+    /// As [`resume`](Self::resume), for a device that changed its key and kept its identity.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it was never enrolled, [`ErrorKind::Rejected`] when the key is not the
+    /// present one of the device.
+    pub async fn resume_as(&self, did: &Did, hardware: impl Into<Hardware>) -> Result<Device> {
+        let hardware = hardware.into();
+        let record = self.device(did).await?;
+        if record.key != *hardware.signer.public_key() {
+            let message = "the device signs with another key now; resume it with that one";
+            return Err(Error::new(ErrorKind::Rejected, message).with("did", did));
+        }
+        let tip = self.0.log.tip(did).await?;
         Device::new(self, hardware, record, tip)
     }
 
@@ -72,8 +87,11 @@ impl Network {
     }
 
     fn enrolment(&self, hardware: &Hardware, owner: Address) -> Result<Enrolment> {
-        let appraisal = self.appraise(hardware)?;
-        Ok(Enrolment::new(appraisal, owner))
+        let enrolment = Enrolment::new(self.appraise(hardware)?, owner);
+        Ok(match &hardware.next_key {
+            Some(next) => enrolment.next_key(next),
+            None => enrolment,
+        })
     }
 
     /// Puts a fresh question to the hardware and has the answer judged.

@@ -11,6 +11,7 @@ mod events;
 mod hardware;
 mod network;
 pub mod presets;
+mod rotate;
 mod rules;
 
 pub use audit::Audit;

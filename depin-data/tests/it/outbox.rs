@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Algorithm, B256, ErrorKind, Sequence, SignedBatch,
+    Algorithm, B256, ErrorKind, Sequence, SignedBatch, Signer, Unverified,
+    log::ChainTip,
     transport::{Answer, RefusalCode, Transport},
 };
-use depin_data::{log::MemoryLog, outbox::Outbox, transport::InProcess};
+use depin_data::{batch::BatchVerifier, log::MemoryLog, outbox::Outbox, transport::InProcess};
 
 use crate::support::{Device, NOW, Net, network, reading};
 
@@ -135,4 +136,28 @@ fn sealing_is_deterministic_where_the_signature_is() {
     let device = Device::new("a", Algorithm::EdDsa);
     let again = || device.seal_at(0, B256::ZERO, &[reading("1", NOW)]);
     assert_eq!(again(), again());
+}
+
+#[tokio::test]
+async fn what_waits_is_signed_anew_with_the_next_key_and_nothing_is_lost() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let (device, next) = (net.enrol("a"), Device::new("b", Algorithm::EdDsa).key);
+    let mut outbox = outbox(&net, &device);
+    let stored = outbox.push(&*device.key, &[reading("1", NOW)]).unwrap();
+    outbox.push(&*device.key, &[reading("2", NOW)]).unwrap();
+    let tip = ChainTip { sequence: Sequence::new(0), hash: stored.hash() };
+    outbox.rekey(&*next, Some(tip)).unwrap();
+    let [again] = kept(&outbox).try_into().unwrap();
+    let verifier = BatchVerifier::new(&network(), next.public_key());
+    let again = Unverified::new(again).verify(&verifier).unwrap();
+    assert_eq!((again.sequence.value(), again.previous), (1, stored.hash()));
+    assert_eq!(again.readings, [reading("2", NOW)]);
+
+    // A thief with the old key was faster: what waits goes on from his batch.
+    let thief = ChainTip { sequence: Sequence::new(1), hash: B256::repeat_byte(7) };
+    outbox.rekey(&*next, Some(thief)).unwrap();
+    let [again] = kept(&outbox).try_into().unwrap();
+    let again = Unverified::new(again).verify(&verifier).unwrap();
+    assert_eq!((again.sequence.value(), again.previous), (2, thief.hash));
+    assert_eq!(again.readings, [reading("2", NOW)]);
 }
