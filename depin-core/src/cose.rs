@@ -5,7 +5,10 @@
 
 use alloc::vec::Vec;
 
-use minicbor::data::{Tag, Type};
+use minicbor::{
+    data::{Tag, Type},
+    encode::write::Cursor,
+};
 
 use crate::{
     cbor::{self, Decoder, Encoder},
@@ -26,7 +29,7 @@ pub const KID: i64 = 4;
 /// CBOR tag of COSE_Sign1.
 const TAG: u64 = 18;
 /// Most parameters in one header.
-const MAX_PARAMETERS: u64 = 16;
+const MAX_PARAMETERS: usize = 16;
 
 /// Why bytes are not an acceptable COSE_Sign1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,19 +66,22 @@ impl From<CoseError> for Error {
     }
 }
 
-/// A header: integer labels with their encoded values, as received.
+/// A header: integer labels with their encoded values, as received. Needs no allocator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Header<'a>(Vec<(i64, &'a [u8])>);
+pub struct Header<'a> {
+    parameters: [(i64, &'a [u8]); MAX_PARAMETERS],
+    count: usize,
+}
 
 impl<'a> Header<'a> {
     /// Reads a header map.
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, CoseError> {
         let bytes = decoder.input();
         let count = decoder.map().map_err(|_| CoseError::Structure)?.ok_or(CoseError::Structure)?;
-        if count > MAX_PARAMETERS {
+        let mut header = Self::default();
+        if count > header.parameters.len() as u64 {
             return Err(CoseError::Header);
         }
-        let mut parameters: Vec<(i64, &[u8])> = Vec::new();
         for _ in 0..count {
             let label = decoder.i64().map_err(|_| CoseError::Header)?;
             let start = decoder.position();
@@ -85,22 +91,27 @@ impl<'a> Header<'a> {
             }
             decoder.skip().map_err(|_| CoseError::Structure)?;
             let value = bytes.get(start..decoder.position()).ok_or(CoseError::Structure)?;
-            if parameters.iter().any(|(known, _)| *known == label) {
+            if header.value(label).is_some() {
                 return Err(CoseError::Header);
             }
-            parameters.push((label, value));
+            *header.parameters.get_mut(header.count).ok_or(CoseError::Header)? = (label, value);
+            header.count += 1;
         }
-        Ok(Self(parameters))
+        Ok(header)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (i64, &'a [u8])> + '_ {
+        self.parameters.iter().take(self.count).copied()
     }
 
     /// The encoded value of a label.
     pub fn value(&self, label: i64) -> Option<&'a [u8]> {
-        self.0.iter().find(|(known, _)| *known == label).map(|(_, value)| *value)
+        self.iter().find(|(known, _)| *known == label).map(|(_, value)| value)
     }
 
     /// The labels, in the order received.
     pub fn labels(&self) -> impl Iterator<Item = i64> + '_ {
-        self.0.iter().map(|(label, _)| *label)
+        self.iter().map(|(label, _)| label)
     }
 
     /// The integer value of a label.
@@ -220,7 +231,7 @@ impl<'a> Sign1<'a> {
     /// Any [`CoseError`] but the parsing ones.
     pub fn verify(&self, key: &PublicKey, aad: &[u8], understood: &[i64]) -> Result<(), CoseError> {
         let signature = self.checked_signature(key, understood)?;
-        Ok(key.verify(&self.to_be_signed(aad), &signature)?)
+        Ok(self.to_be_signed(aad, |parts| key.verify_parts(parts, &signature))?)
     }
 
     /// Verifies with either form of `s`, for tokens that others made.
@@ -234,7 +245,7 @@ impl<'a> Sign1<'a> {
         understood: &[i64],
     ) -> Result<(), CoseError> {
         let signature = self.checked_signature(key, understood)?;
-        Ok(key.verify_any_s(&self.to_be_signed(aad), &signature)?)
+        Ok(self.to_be_signed(aad, |parts| key.verify_parts_any_s(parts, &signature))?)
     }
 
     fn checked_signature(
@@ -256,8 +267,11 @@ impl<'a> Sign1<'a> {
         }
         let Some(value) = self.protected.value(CRIT) else { return Ok(()) };
         let mut decoder = Decoder::new(value);
-        let count =
-            decoder.array().ok().flatten().filter(|count| (1..=MAX_PARAMETERS).contains(count));
+        let count = decoder
+            .array()
+            .ok()
+            .flatten()
+            .filter(|count| (1..=MAX_PARAMETERS as u64).contains(count));
         for _ in 0..count.ok_or(CoseError::Critical)? {
             let label = decoder.i64().map_err(|_| CoseError::Critical)?;
             if !understood.contains(&label) || self.protected.value(label).is_none() {
@@ -267,23 +281,41 @@ impl<'a> Sign1<'a> {
         Ok(())
     }
 
-    /// The Sig_structure of RFC 9052 section 4.4.
-    fn to_be_signed(&self, aad: &[u8]) -> Vec<u8> {
-        to_be_signed(self.protected_bytes, aad, self.payload)
+    fn to_be_signed<T>(&self, aad: &[u8], take: impl FnOnce(&[&[u8]]) -> T) -> T {
+        to_be_signed(self.protected_bytes, aad, self.payload, take)
     }
 }
 
-fn to_be_signed(protected: &[u8], aad: &[u8], payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(48 + protected.len() + aad.len() + payload.len());
-    let mut encoder = Encoder::new(&mut bytes);
-    let written = encoder
-        .array(4)
-        .and_then(|e| e.str("Signature1"))
-        .and_then(|e| e.bytes(protected))
-        .and_then(|e| e.bytes(aad))
-        .and_then(|e| e.bytes(payload));
-    debug_assert!(written.is_ok(), "writing to a vector cannot fail");
-    bytes
+/// Hands over the Sig_structure of RFC 9052 section 4.4 in parts, which are nowhere copied together.
+fn to_be_signed<T>(
+    protected: &[u8],
+    aad: &[u8],
+    payload: &[u8],
+    take: impl FnOnce(&[&[u8]]) -> T,
+) -> T {
+    /// An array of four that begins with a text.
+    const CONTEXT: &[u8] = b"\x84\x6aSignature1";
+    let [first, second, third] = [protected, aad, payload].map(Head::of);
+    take(&[CONTEXT, first.as_bytes(), protected, second.as_bytes(), aad, third.as_bytes(), payload])
+}
+
+/// What stands before the content of a CBOR byte string.
+struct Head {
+    bytes: [u8; 9],
+    length: usize,
+}
+
+impl Head {
+    fn of(content: &[u8]) -> Self {
+        let mut cursor = Cursor::new([0; 9]);
+        let written = Encoder::new(&mut cursor).bytes_len(content.len() as u64).map(drop);
+        debug_assert!(written.is_ok(), "a length takes at most nine bytes");
+        Self { length: cursor.position(), bytes: cursor.into_inner() }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
 }
 
 /// A protected header that names the algorithm alone.
@@ -307,7 +339,7 @@ pub fn sign1(signer: &dyn Signer, protected: &[u8], payload: &[u8], aad: &[u8]) 
             "the protected header does not name the signer's algorithm",
         ));
     }
-    let signature = signer.sign(&to_be_signed(protected, aad, payload))?;
+    let signature = to_be_signed(protected, aad, payload, |parts| signer.sign(&parts.concat()))?;
     let mut bytes = Vec::with_capacity(16 + protected.len() + payload.len() + Signature::LEN);
     Encoder::new(&mut bytes)
         .tag(Tag::new(TAG))

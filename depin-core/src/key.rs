@@ -7,14 +7,18 @@ use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
 use alloy_primitives::{Address, keccak256};
-use k256::ecdsa::signature::{Verifier as _, hazmat::PrehashVerifier as _};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind};
 
 mod batch;
+mod ecdsa;
 pub(crate) mod ed25519;
+#[cfg(feature = "fast")]
+mod fast;
 
 pub use batch::{Check, verify_all};
+use ecdsa::Form;
 
 /// A signature algorithm with its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,8 +123,8 @@ pub struct PublicKey(Curve);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Curve {
-    Secp256k1(k256::ecdsa::VerifyingKey),
-    P256(p256::ecdsa::VerifyingKey),
+    Secp256k1(ecdsa::Secp256k1),
+    P256(ecdsa::P256),
     Ed25519(ed25519::VerifyingKey),
 }
 
@@ -128,21 +132,19 @@ impl PublicKey {
     /// From SEC1 bytes (compressed or not) or 32 Ed25519 bytes.
     ///
     /// # Errors
-    /// [`KeyError::Key`] when the bytes are no point of the curve.
+    /// [`KeyError::Key`] when the bytes are no point of the curve, or an Ed25519 point of small order,
+    /// with which anybody can sign, or one that is not written in the canonical way.
     pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, KeyError> {
         let curve = match algorithm {
-            Algorithm::Es256k => {
-                k256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map(Curve::Secp256k1)
-            }
-            Algorithm::Es256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).map(Curve::P256),
-            Algorithm::EdDsa => {
-                let bytes = bytes.try_into().map_err(|_| KeyError::Key)?;
-                return ed25519::VerifyingKey::from_bytes(bytes)
-                    .map(|key| Self(Curve::Ed25519(key)))
-                    .ok_or(KeyError::Key);
-            }
+            Algorithm::Es256k => ecdsa::Secp256k1::from_sec1(bytes).map(Curve::Secp256k1),
+            Algorithm::Es256 => ecdsa::P256::from_sec1(bytes).map(Curve::P256),
+            Algorithm::EdDsa => bytes
+                .try_into()
+                .ok()
+                .and_then(ed25519::VerifyingKey::from_bytes)
+                .map(Curve::Ed25519),
         };
-        curve.map(Self).map_err(|_| KeyError::Key)
+        curve.map(Self).ok_or(KeyError::Key)
     }
 
     /// The algorithm this key is for.
@@ -157,8 +159,8 @@ impl PublicKey {
     /// The compressed point (33 bytes), or the 32 bytes of Ed25519.
     pub fn to_bytes(&self) -> Vec<u8> {
         match &self.0 {
-            Curve::Secp256k1(key) => key.to_encoded_point(true).as_bytes().into(),
-            Curve::P256(key) => key.to_encoded_point(true).as_bytes().into(),
+            Curve::Secp256k1(key) => key.to_sec1(true),
+            Curve::P256(key) => key.to_sec1(true),
             Curve::Ed25519(key) => key.as_bytes().into(),
         }
     }
@@ -166,8 +168,8 @@ impl PublicKey {
     /// `x || y` (64 bytes), or `None` for Ed25519.
     pub fn to_uncompressed(&self) -> Option<[u8; 64]> {
         let point = match &self.0 {
-            Curve::Secp256k1(key) => key.to_encoded_point(false).as_bytes().to_vec(),
-            Curve::P256(key) => key.to_encoded_point(false).as_bytes().to_vec(),
+            Curve::Secp256k1(key) => key.to_sec1(false),
+            Curve::P256(key) => key.to_sec1(false),
             Curve::Ed25519(_) => return None,
         };
         point.get(1..)?.try_into().ok()
@@ -207,15 +209,24 @@ impl PublicKey {
         Self::from_bytes(algorithm, key)
     }
 
-    /// Verifies strictly: ECDSA must have low `s`, Ed25519 must be canonical and of full order.
+    /// Verifies strictly: ECDSA must have low `s`, Ed25519 must follow RFC 8032 with its cofactor.
+    ///
+    /// Ed25519 takes canonical encodings only, no commitment of small order, `s` below the group's order,
+    /// and the equation `[8][s]B = [8]R + [8][k]A`, the one rule that [`verify_all`] can share exactly.
     ///
     /// # Errors
     /// [`KeyError::HighS`] or [`KeyError::Signature`].
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), KeyError> {
-        if self.is_high_s(signature) {
-            return Err(KeyError::HighS);
-        }
-        self.verify_any_s(message, signature)
+        self.verify_parts(&[message], signature)
+    }
+
+    /// As [`verify`](Self::verify), for the message that the parts make when joined. Neither they nor
+    /// Ed25519 need an allocator.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_parts(&self, parts: &[&[u8]], signature: &Signature) -> Result<(), KeyError> {
+        self.verify_form(parts, signature, Form::Low)
     }
 
     /// Verifies with either form of `s`, as JOSE and COSE allow their ECDSA signatures.
@@ -223,20 +234,34 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::Signature`].
     pub fn verify_any_s(&self, message: &[u8], signature: &Signature) -> Result<(), KeyError> {
-        let held = match &self.0 {
-            Curve::Secp256k1(key) => k256::ecdsa::Signature::from_slice(&signature.0)
-                .and_then(|s| key.verify(message, &s.normalize_s().unwrap_or(s))),
-            Curve::P256(key) => p256::ecdsa::Signature::from_slice(&signature.0)
-                .and_then(|s| key.verify(message, &s)),
+        self.verify_parts_any_s(&[message], signature)
+    }
+
+    /// As [`verify_any_s`](Self::verify_any_s), for the message that the parts make when joined.
+    ///
+    /// # Errors
+    /// [`KeyError::Signature`].
+    pub fn verify_parts_any_s(
+        &self,
+        parts: &[&[u8]],
+        signature: &Signature,
+    ) -> Result<(), KeyError> {
+        self.verify_form(parts, signature, Form::Any)
+    }
+
+    fn verify_form(
+        &self,
+        parts: &[&[u8]],
+        signature: &Signature,
+        form: Form,
+    ) -> Result<(), KeyError> {
+        match &self.0 {
+            Curve::Secp256k1(key) => key.verify(&sha256(parts), &signature.0, form),
+            Curve::P256(key) => key.verify(&sha256(parts), &signature.0, form),
             Curve::Ed25519(key) => {
-                return if key.holds(&[message], &signature.0) {
-                    Ok(())
-                } else {
-                    Err(KeyError::Signature)
-                };
+                key.holds(parts, &signature.0).then_some(()).ok_or(KeyError::Signature)
             }
-        };
-        held.map_err(|_| KeyError::Signature)
+        }
     }
 
     /// Verifies an ECDSA signature over a 32-byte digest, strictly.
@@ -244,28 +269,16 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::Prehash`] for Ed25519, else as [`verify`](Self::verify).
     pub fn verify_prehash(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), KeyError> {
-        if self.is_high_s(signature) {
-            return Err(KeyError::HighS);
+        match &self.0 {
+            Curve::Secp256k1(key) => key.verify(digest, &signature.0, Form::Low),
+            Curve::P256(key) => key.verify(digest, &signature.0, Form::Low),
+            Curve::Ed25519(_) => Err(KeyError::Prehash),
         }
-        let held = match &self.0 {
-            Curve::Secp256k1(key) => k256::ecdsa::Signature::from_slice(&signature.0)
-                .and_then(|s| key.verify_prehash(digest, &s)),
-            Curve::P256(key) => p256::ecdsa::Signature::from_slice(&signature.0)
-                .and_then(|s| key.verify_prehash(digest, &s)),
-            Curve::Ed25519(_) => return Err(KeyError::Prehash),
-        };
-        held.map_err(|_| KeyError::Signature)
     }
+}
 
-    fn is_high_s(&self, signature: &Signature) -> bool {
-        match self.0 {
-            Curve::Secp256k1(_) => k256::ecdsa::Signature::from_slice(&signature.0)
-                .is_ok_and(|s| s.normalize_s().is_some()),
-            Curve::P256(_) => p256::ecdsa::Signature::from_slice(&signature.0)
-                .is_ok_and(|s| s.normalize_s().is_some()),
-            Curve::Ed25519(_) => false,
-        }
-    }
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()
 }
 
 impl fmt::Debug for PublicKey {
