@@ -10,32 +10,66 @@ use crate::{
     tools,
 };
 
-/// Package and benchmark, in the order they run.
-const BENCHES: [(&str, &str); 3] = [
-    ("depin-devnet", "devnet_transfers"),
-    ("depin-payment", "reward_tree"),
-    ("depin-data", "ingest"),
+/// A benchmark with the figures by which it can be asked for.
+struct Bench {
+    package: &'static str,
+    name: &'static str,
+    features: &'static str,
+    rows: &'static [&'static str],
+}
+
+impl Bench {
+    const fn new(package: &'static str, name: &'static str, rows: &'static [&'static str]) -> Self {
+        Self { package, name, features: "", rows }
+    }
+
+    const fn features(self, features: &'static str) -> Self {
+        Self { features, ..self }
+    }
+
+    fn has(&self, filter: &str) -> bool {
+        self.name.contains(filter) || self.rows.iter().any(|row| row.contains(filter))
+    }
+
+    fn command(&self) -> String {
+        let features = if self.features.is_empty() { "" } else { " --features " };
+        let Self { package, name, .. } = self;
+        format!("bench -p {package} --bench {name}{features}{}", self.features)
+    }
+}
+
+/// In the order they run.
+const BENCHES: [Bench; 5] = [
+    Bench::new(
+        "depin-core",
+        "verify",
+        &["verify_es256k", "verify_es256", "verify_eddsa", "verify_all_64"],
+    ),
+    Bench::new("depin-core", "verify", &["fast_es256k", "fast_es256"]).features("fast"),
+    Bench::new("depin-devnet", "devnet_transfers", &[]),
+    Bench::new("depin-payment", "reward_tree", &[]),
+    Bench::new("depin-data", "ingest", &[]),
 ];
 
-/// Runs the benchmarks whose name contains `filter`; prints a table and writes `bench.json`.
+/// Runs the benchmarks whose name, or the name of a figure of theirs, contains `filter`; prints a table and writes `bench.json`.
 pub(crate) fn run(filter: &str) -> Result<()> {
     let target = target_dir();
     fs::create_dir_all(&target)?;
     let lines = fs::canonicalize(&target)?.join("bench.jsonl");
     let _ = fs::remove_file(&lines);
     let anvil = tools::anvil().map_err(|why| println!("without anvil: {why}")).ok();
-    let chosen: Vec<_> = BENCHES.iter().filter(|(_, bench)| bench.contains(filter)).collect();
+    let chosen: Vec<_> = BENCHES.iter().filter(|bench| bench.has(filter)).collect();
     if chosen.is_empty() {
         bail!(
             "no benchmark has {filter:?} in its name; there are {:?}",
-            BENCHES.map(|(_, bench)| bench)
+            BENCHES.map(|bench| bench.name)
         );
     }
-    for (package, bench) in chosen {
-        let mut command = cargo(&format!("bench -p {package} --bench {bench}"));
+    for bench in chosen {
+        let mut command = cargo(&bench.command());
         command.env("DEPIN_BENCH_OUT", &lines);
         command.envs(anvil.iter().map(|path| ("DEPIN_ANVIL", path)));
-        stage(bench, &mut command)?;
+        stage(bench.name, &mut command)?;
     }
     let rows = read(&lines)?;
     print_table(&rows);

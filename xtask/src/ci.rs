@@ -33,6 +33,11 @@ pub(crate) fn run() -> Result<()> {
         "hashing in an optimised build",
         &mut cargo("test --quiet --release -p depin-data --lib --tests merkle"),
     )?;
+    // It compiles C, so the other stages leave it out.
+    stage(
+        "signatures in C and assembly",
+        &mut cargo("test --quiet -p depin-core --features fast --lib --tests"),
+    )?;
     documentation()?;
     if answers("npm", "--version") {
         contracts::run(true)?;

@@ -19,7 +19,8 @@ pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Every feature but `tls`, which compiles C and changes nothing that is tested without a network.
+/// Every feature but those that compile C: `tls` changes nothing that is tested without a network, and
+/// `fast` has its own stage.
 pub(crate) const FEATURES: &str = "--features depin-core/serde,depin-data/http,depin-devnet/http,depin-identity/evm,depin-payment/evm";
 
 /// A `cargo` call in the workspace, `words` separated by spaces.

@@ -77,13 +77,31 @@ fn siblings_never_import_each_other_even_in_tests() {
 }
 
 #[test]
-fn core_has_at_most_twelve_direct_dependencies() {
+fn core_has_at_most_twelve_direct_dependencies_beside_the_c_of_fast() {
     let metadata = metadata();
     let core =
         metadata.packages.iter().find(|package| package.name == "depin-core").expect("core exists");
+    let fast = core.features.get("fast").expect("core has the feature");
+    let optional: BTreeSet<_> = fast.iter().filter_map(|name| name.strip_prefix("dep:")).collect();
     let normal = core.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
-    let names: BTreeSet<_> = normal.map(|d| d.name.as_str()).collect();
+    let names: BTreeSet<_> =
+        normal.map(|d| d.name.as_str()).filter(|name| !optional.contains(name)).collect();
     assert!(names.len() <= 12, "{names:?}");
+}
+
+#[test]
+fn identity_stays_a_small_tree() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = std::process::Command::new(cargo)
+        .args("tree -p depin-identity -e normal --prefix none --format {p}".split(' '))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("cargo tree answers");
+    let text = String::from_utf8(output.stdout).expect("crates have names");
+    let crates: BTreeSet<_> =
+        text.lines().map(|line| line.trim_end_matches(" (*)")).filter(|l| !l.is_empty()).collect();
+    assert!(crates.len() > 20, "cargo tree gave {text:?}");
+    assert!(crates.len() <= 64, "{}: {crates:#?}", crates.len());
 }
 
 #[test]
