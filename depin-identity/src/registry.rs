@@ -5,5 +5,8 @@
 #[cfg(feature = "evm")]
 #[cfg_attr(docsrs, doc(cfg(feature = "evm")))]
 pub mod evm;
+#[cfg(feature = "evm")]
+#[cfg_attr(docsrs, doc(cfg(feature = "evm")))]
+pub mod ioid;
 
 pub use depin_core::registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment};

@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 const CONTRACTS: [&str; 5] =
     ["DeviceAccount", "DeviceRegistry", "ERC6551Registry", "NetworkToken", "RewardDistributor"];
 
+/// Contracts that only tests deploy, in a folder that the published crate leaves out.
+const STAND_INS: [&str; 2] = ["DeviceNftStandIn", "IoIdStandIn"];
+
 /// Builds the contracts, writes their artifacts (or, with `check`, compares them) and runs their tests.
 pub(crate) fn run(check: bool) -> Result<()> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../depin-evm");
@@ -81,9 +84,8 @@ impl Project {
     }
 
     fn write(&self) -> Result<()> {
-        fs::create_dir_all(&self.artifacts)?;
-        for name in CONTRACTS {
-            let path = self.artifact_path(name);
+        fs::create_dir_all(self.artifacts.join("test"))?;
+        for (name, path) in self.all() {
             fs::write(&path, self.compiled(name)?)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -92,25 +94,26 @@ impl Project {
 
     fn compare(&self) -> Result<()> {
         let mut different = Vec::new();
-        for name in CONTRACTS {
+        for (name, path) in self.all() {
             let compiled = self.compiled(name)?;
-            if !fs::read_to_string(self.artifact_path(name))
-                .is_ok_and(|checked_in| checked_in == compiled)
-            {
-                different.push(format!("depin-evm/artifacts/{name}.json"));
+            if !fs::read_to_string(path).is_ok_and(|checked_in| checked_in == compiled) {
+                different.push(name);
             }
         }
         if !different.is_empty() {
             bail!(
-                "not what the sources compile to: {}; run `cargo xtask contracts` and commit the result",
+                "artifacts that are not what the sources compile to: {}; run `cargo xtask contracts` and commit the result",
                 different.join(", ")
             );
         }
         Ok(())
     }
 
-    fn artifact_path(&self, name: &str) -> PathBuf {
-        self.artifacts.join(format!("{name}.json"))
+    /// Every contract with where its artifact is.
+    fn all(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        let shipped = CONTRACTS.map(|name| (name, self.artifacts.join(format!("{name}.json"))));
+        let test = STAND_INS.map(|name| (name, self.artifacts.join(format!("test/{name}.json"))));
+        shipped.into_iter().chain(test)
     }
 
     /// The artifact as text: what bindings need of forge's output, in an order that does not change.

@@ -11,6 +11,8 @@ mod json;
 mod jws;
 #[cfg(feature = "keystore")]
 mod keystore;
+#[cfg(feature = "evm")]
+mod ioid;
 mod methods;
 #[cfg(feature = "pem")]
 mod pem;
