@@ -9,6 +9,9 @@ extern crate alloc;
 #[cfg(feature = "credentials")]
 pub mod credentials;
 pub mod document;
+#[cfg(feature = "ioconnect-legacy")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ioconnect-legacy")))]
+pub mod ioconnect;
 pub mod json;
 pub mod jws;
 #[cfg(any(feature = "keystore", feature = "pem"))]

@@ -7,12 +7,14 @@ mod credentials;
 mod documents;
 #[cfg(feature = "evm")]
 mod evm;
+#[cfg(feature = "ioconnect-legacy")]
+mod ioconnect;
+#[cfg(feature = "evm")]
+mod ioid;
 mod json;
 mod jws;
 #[cfg(feature = "keystore")]
 mod keystore;
-#[cfg(feature = "evm")]
-mod ioid;
 mod methods;
 #[cfg(feature = "pem")]
 mod pem;

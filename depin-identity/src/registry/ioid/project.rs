@@ -181,4 +181,4 @@ pub(super) fn minted(
 const HEAD: Address = address!("0000000000000000000000000000000000000001");
 
 /// Entries asked for at a time.
-const PAGE: u64 = 100;
+const PAGE: u64 = 50;

@@ -5,13 +5,12 @@ use depin_evm::{
     Chain, Revert,
     alloy::{
         primitives::Bytes,
-        providers::Provider,
-        rpc::types::TransactionRequest,
         sol,
-        sol_types::{Revert as Reason, SolStruct, eip712_domain},
+        sol_types::{Revert as Reason, SolCall, SolStruct, eip712_domain},
     },
     bindings::DeviceAccount,
 };
+use depin_identity::registry::ioid::contracts::DeviceNFT;
 
 use super::*;
 
@@ -19,6 +18,10 @@ sol! {
     struct Permit {
         address owner;
         uint256 nonce;
+    }
+
+    interface Loot {
+        function transferFrom(address from, address to, uint256 token) external;
     }
 }
 
@@ -151,10 +154,6 @@ async fn a_stolen_device_key_takes_token_and_wallet() {
     let (key, did) = device(1);
     let record = registry.register(&wish(&key, owner), &key).await.unwrap();
     let wallet = record.account.unwrap();
-    let bank = world::connect(&world.devnet, 0).await;
-    let wage = U256::from(1_000);
-    bank.send(TransactionRequest::default().to(wallet).value(wage)).await.unwrap();
-
     let thief = attacker(&world).await;
     let (v, r, s) = stolen(&world, &key, thief.account(), 1);
     let address = io::address(&did).unwrap();
@@ -164,10 +163,12 @@ async fn a_stolen_device_key_takes_token_and_wallet() {
     assert_eq!(registry.device(&did).await.unwrap().unwrap().owner, thief.account());
 
     let account = DeviceAccount::new(wallet, thief.provider());
-    let fence = Address::repeat_byte(0xfe);
-    let drain = account.execute(fence, wage, Bytes::new(), 0).into_transaction_request();
-    thief.send(drain).await.unwrap();
-    assert_eq!(thief.ask(thief.provider().get_balance(fence)).await.unwrap(), wage);
+    let loot = Loot::transferFromCall { from: wallet, to: thief.account(), token: U256::ONE };
+    let loot = Bytes::from(loot.abi_encode());
+    let drain = account.execute(registry.collection(), U256::ZERO, loot, 0);
+    thief.send(drain.into_transaction_request()).await.unwrap();
+    let token = DeviceNFT::new(registry.collection(), thief.provider());
+    assert_eq!(thief.read(&token.ownerOf(U256::ONE)).await.unwrap(), thief.account());
     // Nor does the adapter help the thief who comes with the key alone.
     let error = registry.migrate(&key, world.account(0)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
@@ -217,7 +218,6 @@ async fn ioid_takes_removed_devices_back_and_the_adapter_does_not() {
 
 /// As the project's operator, without our client; answers the ioID token.
 async fn register_anyway(world: &World, registry: &IoIdRegistry, key: &SoftwareKey) -> U256 {
-    use depin_identity::registry::ioid::contracts::DeviceNFT;
     let chain = registry.ioid().chain();
     let device = key.public_key().to_address().unwrap();
     let contract = world.raw(chain);

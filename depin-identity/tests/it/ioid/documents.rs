@@ -102,8 +102,7 @@ async fn without_a_log_the_document_tells_the_key() {
     let registry = world.registry(0).await;
     let (key, did) = device(1);
     let json = as_ioid_writes_it(&key, did.as_str());
-    let wish =
-        wish(&key, world.account(1)).document(depin_core::keccak256(&json), PLACE);
+    let wish = wish(&key, world.account(1)).document(depin_core::keccak256(&json), PLACE);
     let record = registry.register(&wish, &key).await.unwrap();
 
     // A fresh handle that looks into a log where the registration is not.
@@ -132,8 +131,7 @@ async fn a_document_without_the_devices_key_is_refused() {
     let registry = world.registry(0).await;
     let (key, did) = device(1);
     let json = as_ioid_writes_it(&device(2).0, did.as_str());
-    let wish =
-        wish(&key, world.account(1)).document(depin_core::keccak256(&json), PLACE);
+    let wish = wish(&key, world.account(1)).document(depin_core::keccak256(&json), PLACE);
     registry.register(&wish, &key).await.unwrap();
     let shelf = Shelf(BTreeMap::from([(wish.document_uri, json)]));
     let blind = world.registry(0).await.since(1_000_000).with_documents(Arc::new(shelf));

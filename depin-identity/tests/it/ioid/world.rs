@@ -5,7 +5,11 @@ use depin_devnet::Devnet;
 use depin_evm::{
     Chain,
     alloy::{
-        hex, primitives::Bytes, providers::Provider, rpc::types::TransactionRequest, sol,
+        hex,
+        primitives::{Bytes, TxKind},
+        providers::Provider,
+        rpc::types::TransactionRequest,
+        sol,
         sol_types::SolValue,
     },
     bindings::{DeviceAccount, ERC6551Registry},
@@ -132,5 +136,6 @@ fn artifact(json: &str, arguments: &[u8]) -> TransactionRequest {
     let artifact: serde_json::Value = serde_json::from_str(json).unwrap();
     let mut code = hex::decode(artifact["bytecode"]["object"].as_str().unwrap()).unwrap();
     code.extend_from_slice(arguments);
-    TransactionRequest::default().into_create().input(Bytes::from(code).into())
+    TransactionRequest { to: Some(TxKind::Create), ..TransactionRequest::default() }
+        .input(Bytes::from(code).into())
 }
