@@ -11,7 +11,7 @@
 //!
 //! | weakness | consequence | what to do |
 //! |---|---|---|
-//! | One signed struct, `Permit(owner, nonce)`, stands for register, update, remove and migrate; document, token and deadline are unsigned | Whoever sees a permit can spend it on another action or document for the same owner | This adapter shows permits to nobody, names only its own account in them, and reads back what was registered |
+//! | One signed struct, `Permit(owner, nonce)`, stands for register, update, remove and migrate; document, token and deadline are unsigned | Whoever sees a permit can spend it on another action or document for the same owner | This adapter hands no permit out, has it name its own account (but for `migrate`), and reads back what came of it |
 //! | `migrate` needs the device's signature only | A stolen device key takes the token and all that the wallet holds | Keep nothing of value in wallets of devices whose key is not in hardware |
 //! | The DID is the key's hash | A key cannot be rotated: a stolen key stays the device's key for ever | Remove the device and register another |
 //! | Removing needs the device's signature | The owner cannot throw out a stolen device | Keep a list of your own; see [`set_status`](super::DeviceRegistry::set_status) |
@@ -233,9 +233,10 @@ impl IoIdRegistry {
     }
 
     async fn current(&self, device: Address) -> Result<DeviceRecord> {
-        let found = self.find(&io::from_address(device)).await?;
+        let did = io::from_address(device);
+        let found = self.find(&did).await?;
         let active = found.filter(|record| record.status == DeviceStatus::Active);
-        active.ok_or_else(|| unknown(device))
+        active.ok_or_else(|| unknown(&did))
     }
 }
 

@@ -128,14 +128,14 @@ impl IoIdRegistry {
             let call = ioid.safeTransferFrom(found.owner, owner, found.token);
             self.ioid.send(call.into_transaction_request()).await?;
         }
-        self.find(did).await?.ok_or_else(|| unknown(Address::ZERO))
+        self.find(did).await?.ok_or_else(|| unknown(did))
     }
 
     /// What ioID holds about a device of this project.
     pub(super) async fn registered(&self, did: &Did) -> Result<Registration> {
         let found = self.ioid.registration(did).await?;
         let ours = found.filter(|found| found.project == self.project);
-        ours.ok_or_else(|| unknown(io::address(did).unwrap_or_default()).with("did", did))
+        ours.ok_or_else(|| unknown(did))
     }
 }
 

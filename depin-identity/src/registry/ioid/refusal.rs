@@ -1,6 +1,6 @@
 //! From the contracts' words to kinds that callers branch on, with the remedy.
 
-use depin_core::{Address, Error, ErrorKind};
+use depin_core::{Did, Error, ErrorKind};
 use depin_evm::{Revert, alloy::sol_types::Revert as Reason};
 
 /// Gives a refusal of the ioID contracts its kind and remedy; leaves other errors alone.
@@ -18,9 +18,9 @@ pub(super) fn says(error: &Error, word: &str) -> bool {
     reason.is_some_and(|said| said.reason == word)
 }
 
-pub(super) fn unknown(device: Address) -> Error {
+pub(super) fn unknown(did: &Did) -> Error {
     Error::new(ErrorKind::NotFound, "no such device in this project; register it first")
-        .with("device", device)
+        .with("did", did)
 }
 
 pub(super) const EXISTS: &str = "device exists";

@@ -39,7 +39,7 @@ impl DeviceRegistry for IoIdRegistry {
     /// the answer is [`ErrorKind::Unsupported`]. ioID knows no suspension.
     async fn set_status(&self, did: &Did, status: DeviceStatus) -> Result<()> {
         let found = self.find(did).await?;
-        let record = found.ok_or_else(|| unknown(Default::default()).with("did", did))?;
+        let record = found.ok_or_else(|| unknown(did))?;
         if record.status == status {
             return Ok(());
         }
