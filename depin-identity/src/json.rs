@@ -62,6 +62,11 @@ impl Value {
         if let Self::List(items) = self { Some(items) } else { None }
     }
 
+    /// The items of an array, or the value itself as the only one: how JSON-LD writes one or more.
+    pub fn one_or_more(&self) -> &[Self] {
+        if let Self::List(items) = self { items } else { core::slice::from_ref(self) }
+    }
+
     /// The members, if it is an object.
     pub const fn as_object(&self) -> Option<&Object> {
         if let Self::Object(object) = self { Some(object) } else { None }

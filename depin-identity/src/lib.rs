@@ -8,6 +8,7 @@ extern crate alloc;
 
 #[cfg(feature = "credentials")]
 pub mod credentials;
+pub mod data_integrity;
 pub mod document;
 #[cfg(feature = "ioconnect-legacy")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ioconnect-legacy")))]

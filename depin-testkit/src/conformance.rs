@@ -52,7 +52,7 @@ impl Suite {
     pub fn finish(self) {
         let Self { name, passed, failed, left_out } = self;
         let total = passed + failed.len();
-        if total == 0 {
+        if total == 0 && left_out.is_empty() {
             return;
         }
         println!("{name}: {passed} of {total}");

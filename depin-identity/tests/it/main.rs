@@ -4,6 +4,7 @@
 
 #[cfg(feature = "credentials")]
 mod credentials;
+mod data_integrity;
 mod documents;
 #[cfg(feature = "evm")]
 mod evm;
