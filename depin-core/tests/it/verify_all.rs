@@ -4,6 +4,7 @@ use depin_core::{
     Algorithm, PublicKey, Signature, Signer, SoftwareKey,
     key::{Check, verify_all},
 };
+use depin_testkit::conformance::Suite;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -146,25 +147,36 @@ fn wycheproof(file: &str, algorithm: Algorithm) -> Vec<(Option<Item>, bool, u64)
 #[test]
 fn wycheproof_ed25519_is_answered_alike_alone_and_together() {
     let cases = wycheproof("ed25519_test.json", Algorithm::EdDsa);
+    let mut suite = Suite::new("Wycheproof, Ed25519");
     for (item, valid, id) in &cases {
         let held = item.as_ref().is_some_and(|i| i.key.verify(&i.message, &i.signature).is_ok());
-        assert_eq!(held, *valid, "case {id}");
+        suite.case(id.to_string(), held == *valid);
     }
+    suite.finish();
     let items: Vec<_> = cases.into_iter().filter_map(|(item, ..)| item).collect();
     same_together_as_alone(&items);
 }
 
 #[test]
 fn wycheproof_ecdsa_is_answered_alike_but_for_high_s() {
-    for (file, algorithm) in [
-        ("ecdsa_secp256k1_sha256_p1363_test.json", Algorithm::Es256k),
-        ("ecdsa_secp256r1_sha256_p1363_test.json", Algorithm::Es256),
+    for (name, file, algorithm) in [
+        (
+            "Wycheproof, ECDSA secp256k1 (either s)",
+            "ecdsa_secp256k1_sha256_p1363_test.json",
+            Algorithm::Es256k,
+        ),
+        (
+            "Wycheproof, ECDSA P-256 (either s)",
+            "ecdsa_secp256r1_sha256_p1363_test.json",
+            Algorithm::Es256,
+        ),
     ] {
         let cases = wycheproof(file, algorithm);
+        let mut suite = Suite::new(name);
         for (item, valid, id) in &cases {
             let held =
                 item.as_ref().is_some_and(|i| i.key.verify_any_s(&i.message, &i.signature).is_ok());
-            assert_eq!(held, *valid, "{file} case {id}");
+            suite.case(id.to_string(), held == *valid);
             // The strict form adds nothing but the rule on s.
             let Some(item) = item else { continue };
             let other = with_high_s(algorithm, &item.signature);
@@ -173,6 +185,7 @@ fn wycheproof_ecdsa_is_answered_alike_but_for_high_s() {
             assert_eq!(low || twin, *valid, "{file} case {id}");
             assert!(!(low && twin), "{file} case {id}");
         }
+        suite.finish();
         let items: Vec<_> = cases.into_iter().filter_map(|(item, ..)| item).collect();
         same_together_as_alone(&items);
     }
