@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    contracts,
+    conformance, contracts,
     stage::{FEATURES, answers, cargo, root, stage},
     test,
 };
@@ -28,6 +28,7 @@ pub(crate) fn run() -> Result<()> {
         stage(&format!("{package} without default features"), check.env("RUSTFLAGS", rustflags()))?;
     }
     test::run()?;
+    conformance::check()?;
     // Batches are hashed side by side in optimised builds only.
     stage(
         "hashing in an optimised build",

@@ -1,10 +1,12 @@
 //! What people type in this workspace: `cargo xtask <command>`.
 //!
 //! `test` is the one test command of the README, `ci` is everything that must be green before a change
-//! lands, `bench` prints figures as ratios, `contracts` rebuilds the Solidity artifacts.
+//! lands, `bench` prints figures as ratios, `conformance` counts
+//! published known answers, `contracts` rebuilds the Solidity artifacts.
 
 mod bench;
 mod ci;
+mod conformance;
 mod contracts;
 mod stage;
 mod test;
@@ -17,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   test               run every test; says what it could not run and why
   ci                 what must be green before a change lands: format, lints, tests, docs, contracts, examples
   bench [NAME]       run the benchmarks (or those whose name contains NAME), print a table, write target/bench.json
+  conformance [--write]  run the published known answers and print pass and total; with --write into the README
   contracts [--check]  rebuild the Solidity artifacts, or with --check fail when they differ from the sources";
 
 fn main() -> ExitCode {
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(),
         ["bench"] => bench::run(""),
         ["bench", name] => bench::run(name),
+        ["conformance"] => conformance::run(false),
+        ["conformance", "--write"] => conformance::run(true),
         ["contracts"] => contracts::run(false),
         ["contracts", "--check"] => contracts::run(true),
         _ => {

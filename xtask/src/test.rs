@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use crate::{
-    stage::{FEATURES, answers, cargo, root, stage},
+    conformance,
+    stage::{FEATURES, answers, cargo, stage},
     tools,
 };
 
@@ -12,7 +13,7 @@ pub(crate) fn run() -> Result<()> {
     let mut missing = Vec::new();
     let anvil =
         tools::anvil().map_err(|why| missing.push(format!("comparison with anvil: {why}"))).ok();
-    if std::env::var_os("DEPIN_VECTORS").is_none() && !root().join("../shared/vectors").exists() {
+    if !conformance::has_known_answers() {
         missing
             .push("known answers outside the repository: set DEPIN_VECTORS to their folder".into());
     }
@@ -27,7 +28,8 @@ pub(crate) fn run() -> Result<()> {
     } else {
         "test --workspace --no-fail-fast --lib --bins --tests"
     };
-    stage("tests", &mut with_peers(&format!("{runner} {FEATURES}")))?;
+    let mut tests = with_peers(&format!("{runner} {FEATURES}"));
+    stage("tests", tests.env("DEPIN_CONFORMANCE", conformance::fresh_lines()?))?;
     stage("doctests", &mut with_peers(&format!("test --workspace --doc --quiet {FEATURES}")))?;
     if missing.is_empty() {
         println!("\neverything ran");
