@@ -66,7 +66,8 @@ use crate::{DidDocument, methods::io};
 /// Devices of other projects are unknown to it. Reading needs an account too, but no rights.
 ///
 /// A record's `account` is the ioID wallet, its `appraisal` is zero, and its `registered` is zero when the
-/// node does not serve the log and the key comes from [`with_documents`](Self::with_documents).
+/// node does not serve the log and the key comes from [`with_documents`](Self::with_documents). For a
+/// document that derives from the record ioID holds the hash of [`methods::io::document`](io::document).
 #[derive(Clone, Debug)]
 pub struct IoIdRegistry {
     ioid: IoId,
@@ -146,13 +147,19 @@ impl IoIdRegistry {
         self.collection
     }
 
-    /// The document of a registered device, from its URI, when it is the one whose hash ioID holds.
+    /// The document of a registered device: from its URI, when it is the one whose hash ioID holds, or
+    /// the one that follows from its key, when it has no URI.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] without [`with_documents`](Self::with_documents); [`ErrorKind::NotFound`] for
     /// a device that is not in this project; those of the source and of [`verify_document`].
     pub async fn document(&self, did: &Did) -> Result<DidDocument> {
-        self.fetch(&self.registered(did).await?).await
+        let found = self.registered(did).await?;
+        if !found.document_uri.is_empty() {
+            return self.fetch(&found).await;
+        }
+        let record = self.find(did).await?.ok_or_else(|| unknown(did))?;
+        io::document_of(&record)
     }
 
     /// Replaces hash and URI of a device's document, with its permit for this account.
@@ -173,12 +180,12 @@ impl IoIdRegistry {
             .update(address, hash, uri.to_owned(), v, r, s)
             .into_transaction_request();
         self.ioid.send(call).await?;
-        let record = self.current(address).await?;
-        if record.document_hash != hash || record.document_uri != uri {
+        let found = self.registered(&io::from_address(address)).await?;
+        if found.document_hash != hash || found.document_uri != uri {
             let text = "the device has another document than it was just given; update it again";
-            return Err(Error::new(ErrorKind::Conflict, text).with("did", record.did));
+            return Err(Error::new(ErrorKind::Conflict, text).with("did", found.did));
         }
-        Ok(record)
+        self.current(address).await
     }
 
     /// Removes a device from ioID, with its permit for this account.

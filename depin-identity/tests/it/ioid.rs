@@ -7,10 +7,14 @@ use depin_core::{
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
 };
 use depin_identity::{
+    DidResolver, Resolver,
     document::{document_hash, to_json},
     methods::{io, key},
-    registry::ioid::{
-        Addresses, DocumentSource, HashedWith, IoId, IoIdRegistry, ProjectKind, verify_document,
+    registry::{
+        evm::EvmRegistry,
+        ioid::{
+            Addresses, DocumentSource, HashedWith, IoId, IoIdRegistry, ProjectKind, verify_document,
+        },
     },
 };
 use depin_testkit::registry::{conforms, enrolment};
@@ -152,7 +156,7 @@ async fn wishes_that_ioid_would_refuse_cost_no_transaction() {
     let bad = [
         (ErrorKind::Rejected, named_by_key),
         (ErrorKind::Rejected, wish(&device, Address::ZERO)),
-        (ErrorKind::Rejected, good.clone().document(B256::ZERO, "")),
+        (ErrorKind::Rejected, good.clone().document(B256::ZERO, PLACE)),
         (ErrorKind::Limit, good.clone().document(hash, "x".repeat(1025))),
         (ErrorKind::Unsupported, good.clone().nullifier(hash)),
         (ErrorKind::Unsupported, good.next_key(device.public_key())),
@@ -197,6 +201,47 @@ async fn devices_of_other_projects_are_strangers() {
     let error = ours.register(&wish(&key, world.account(1)), &key).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(ours.ioid().registration(&did).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn documents_that_follow_from_the_key_need_no_uri() {
+    let world = World::new().await;
+    let registry = world.registry(0).await;
+    let (key, did) = device(1);
+    let wish = wish(&key, world.account(1)).document(B256::ZERO, "");
+    let record = registry.register(&wish, &key).await.unwrap();
+    assert_eq!((record.document_hash, record.document_uri.as_str()), (B256::ZERO, ""));
+    let document = io::document(key.public_key()).unwrap();
+    let stored = registry.ioid().registration(&did).await.unwrap().unwrap();
+    assert_eq!(stored.document_hash, document_hash(&document));
+    assert_eq!(registry.document(&did).await.unwrap(), document);
+
+    let updated = registry.update(&key, document_hash(&document), "").await.unwrap();
+    assert_eq!(updated, record);
+    let resolver = Resolver::new().with_registry(Arc::new(registry));
+    assert_eq!(resolver.resolve(&did).await.unwrap(), document);
+}
+
+#[tokio::test]
+async fn a_device_moves_to_the_registry_of_the_sdk_with_its_name() {
+    let world = World::new().await;
+    let old = world.registry(0).await;
+    let new = EvmRegistry::deploy(old.ioid().chain(), "Stations", "STN").await.unwrap();
+    let (key, did) = device(1);
+    let wish = wish(&key, world.account(1));
+    let before = old.register(&wish, &key).await.unwrap();
+
+    for did in old.ioid().list_devices(old.project(), 10).await.unwrap() {
+        let record = old.device(&did).await.unwrap().unwrap();
+        let anew = enrolment(&did, &record.key, record.owner);
+        let anew = anew.document(record.document_hash, record.document_uri);
+        new.register(&anew, &key).await.unwrap();
+    }
+    old.remove(&key).await.unwrap();
+    let after = new.device(&did).await.unwrap().unwrap();
+    assert_eq!((&after.did, &after.key, after.owner), (&before.did, &before.key, before.owner));
+    assert_eq!(after.document_hash, before.document_hash);
+    assert_ne!(after.account, before.account, "wallets cannot move");
 }
 
 #[tokio::test]

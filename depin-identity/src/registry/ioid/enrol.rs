@@ -1,7 +1,7 @@
 //! Registering: device token, approval, permit, registration, owner.
 
 use depin_core::{
-    Address, Did, Error, ErrorKind, Result, Signer, Timestamp, U256,
+    Address, B256, Did, Error, ErrorKind, PublicKey, Result, Signer, Timestamp, U256,
     registry::{DeviceRecord, Enrolment},
 };
 
@@ -12,7 +12,7 @@ use super::{
     read::{Origin, Registration},
     refusal::{EXISTS, says, unknown},
 };
-use crate::methods::io;
+use crate::{document::document_hash, methods::io};
 
 impl IoIdRegistry {
     pub(super) async fn enrol(
@@ -51,7 +51,7 @@ impl IoIdRegistry {
         if found.owner != self.ioid.chain.account() || found.owner == wish.owner {
             return conflict("the device is registered already; read its record");
         }
-        if same_document(&found, wish) {
+        if same_document(&found, wish)? {
             return conflict(
                 "the device is registered but still this account's; call IoIdRegistry::hand_over",
             );
@@ -83,8 +83,7 @@ impl IoIdRegistry {
         ioid.send(tokens.approve(registry, token).into_transaction_request()).await?;
         let digest = ioid.scope().permit(ioid.chain.account(), nonce);
         let Signed { v, r, s } = permit::sign(device, digest)?;
-        let Enrolment { document_hash, document_uri, .. } = enrolment;
-        let (hash, uri) = (*document_hash, document_uri.clone());
+        let (hash, uri) = (stored_hash(enrolment)?, enrolment.document_uri.clone());
         let value = self.fee().await?;
         let contract = ioid.registry();
         let call = contract.register_0(self.collection, token, address, hash, uri, v, r, s);
@@ -109,8 +108,10 @@ impl IoIdRegistry {
     /// Reads the registration back: what was sent is not always what was registered.
     async fn compared(&self, did: &Did, wish: &Enrolment) -> Result<Registration> {
         let found = self.ioid.registration(did).await?;
-        let found = found.filter(|found| same_document(found, wish));
-        found.ok_or_else(|| Error::new(ErrorKind::Conflict, INTERCEPTED).with("did", did))
+        match found {
+            Some(found) if same_document(&found, wish)? => Ok(found),
+            _ => Err(Error::new(ErrorKind::Conflict, INTERCEPTED).with("did", did)),
+        }
     }
 
     /// Gives the ioID token of a device, and with it the device's wallet, to `owner`.
@@ -160,7 +161,7 @@ fn check(enrolment: &Enrolment, device: &dyn Signer) -> Result<Address> {
     if enrolment.owner.is_zero() {
         return fail(ErrorKind::Rejected, "the zero address cannot own a device; name a person's");
     }
-    if enrolment.document_hash.is_zero() {
+    if enrolment.document_hash.is_zero() && !enrolment.document_uri.is_empty() {
         let text =
             "ioID takes the zero hash for no device; enrol with the hash of the device's document";
         return fail(ErrorKind::Rejected, text);
@@ -171,8 +172,21 @@ fn check(enrolment: &Enrolment, device: &dyn Signer) -> Result<Address> {
     Ok(address)
 }
 
-fn same_document(found: &Registration, wish: &Enrolment) -> bool {
-    found.document_hash == wish.document_hash && found.document_uri == wish.document_uri
+fn same_document(found: &Registration, wish: &Enrolment) -> Result<bool> {
+    Ok(found.document_hash == stored_hash(wish)? && found.document_uri == wish.document_uri)
+}
+
+/// ioID takes no zero for a document that follows from the key, so that document's hash stands for it.
+fn stored_hash(enrolment: &Enrolment) -> Result<B256> {
+    if enrolment.document_hash.is_zero() {
+        return derived_hash(&enrolment.appraisal.challenge.key);
+    }
+    Ok(enrolment.document_hash)
+}
+
+/// The hash of the document that follows from a device's key.
+pub(super) fn derived_hash(key: &PublicKey) -> Result<B256> {
+    io::document(key).map(|document| document_hash(&document))
 }
 
 const INTERCEPTED: &str = "this account registered the device with another document; unless you did, \

@@ -21,6 +21,7 @@ use super::{
     contracts::{IoID, IoIDRegistry, VerifyingProxy},
     deployment::IoId,
     document::{key_of, verify_document},
+    enrol::derived_hash,
     permit::{Signed, recover},
     refusal::{MISSING, says},
 };
@@ -94,7 +95,7 @@ impl IoIdRegistry {
                 return Ok(None);
             }
             let origin = self.origin(device, &registration).await?;
-            return Ok(Some(record(registration, origin, DeviceStatus::Active)));
+            return record(registration, origin, DeviceStatus::Active).map(Some);
         }
         // ioID forgets the document of a removed device, but not that it had a project.
         let token = self.ioid.token();
@@ -120,7 +121,7 @@ impl IoIdRegistry {
             document_hash,
             document_uri,
         };
-        Ok(record(registration, origin, DeviceStatus::Revoked))
+        record(registration, origin, DeviceStatus::Revoked)
     }
 
     async fn origin(&self, device: Address, registration: &Registration) -> Result<Origin> {
@@ -211,8 +212,9 @@ impl IoIdRegistry {
     }
 }
 
-fn record(from: Registration, origin: Origin, status: DeviceStatus) -> DeviceRecord {
-    DeviceRecord {
+fn record(from: Registration, origin: Origin, status: DeviceStatus) -> Result<DeviceRecord> {
+    let derives = from.document_uri.is_empty() && from.document_hash == derived_hash(&origin.key)?;
+    Ok(DeviceRecord {
         did: from.did,
         key: origin.key,
         // ioID has no place for these two, nor for the appraisal.
@@ -221,11 +223,11 @@ fn record(from: Registration, origin: Origin, status: DeviceStatus) -> DeviceRec
         owner: from.owner,
         account: Some(from.wallet),
         status,
-        document_hash: from.document_hash,
+        document_hash: if derives { B256::ZERO } else { from.document_hash },
         document_uri: from.document_uri,
         appraisal: B256::ZERO,
         registered: origin.registered,
-    }
+    })
 }
 
 /// The last event that registered the device, and for whom.

@@ -118,7 +118,7 @@ async fn without_a_log_the_document_tells_the_key() {
     assert_eq!(found.key, *key.public_key());
     assert_eq!(found.registered, depin_core::Timestamp::EPOCH, "nobody knows when");
     assert_eq!(DeviceRecord { registered: record.registered, ..found }, record);
-    assert_eq!(depin_identity::DidResolver::resolve(&reading, &did).await.unwrap().id, did);
+    assert_eq!(reading.resolve(&did).await.unwrap().id, did);
 
     let liar = Shelf(BTreeMap::from([(wish.document_uri, b"{}".to_vec())]));
     let error = blind.with_documents(Arc::new(liar)).device(&did).await.unwrap_err();
