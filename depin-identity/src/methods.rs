@@ -3,8 +3,10 @@
 //! A method says how a DID follows from a key and how its document is found. What finds documents is a
 //! [`DidResolver`](crate::DidResolver); [`Resolver`](crate::Resolver) joins several into one.
 
+pub mod ethr;
 pub mod io;
 pub mod key;
+pub mod pkh;
 
 use depin_core::{Did, Error, ErrorKind, Result, resolution::Version};
 

@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     Bench::new(
         "depin-core",
         "verify",
@@ -49,6 +49,7 @@ const BENCHES: [Bench; 5] = [
     Bench::new("depin-devnet", "devnet_transfers", &[]),
     Bench::new("depin-payment", "reward_tree", &[]),
     Bench::new("depin-data", "ingest", &[]),
+    Bench::new("depin-identity", "resolve_warm", &[]),
 ];
 
 /// Runs the benchmarks whose name, or the name of a figure of theirs, contains `filter`; prints a table and writes `bench.json`.

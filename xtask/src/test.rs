@@ -13,6 +13,9 @@ pub(crate) fn run() -> Result<()> {
     let mut missing = Vec::new();
     let anvil =
         tools::anvil().map_err(|why| missing.push(format!("comparison with anvil: {why}"))).ok();
+    let registries = tools::ethr_registries()
+        .map_err(|why| missing.push(format!("did:ethr against its contract: {why}")))
+        .unwrap_or_default();
     if !conformance::has_known_answers() {
         missing
             .push("known answers outside the repository: set DEPIN_VECTORS to their folder".into());
@@ -20,6 +23,7 @@ pub(crate) fn run() -> Result<()> {
     let with_peers = |words: &str| {
         let mut command = cargo(words);
         command.envs(anvil.iter().map(|path| ("DEPIN_ANVIL", path)));
+        command.envs(registries.iter().map(|(name, path)| (*name, path)));
         command
     };
     // Without nextest the plain runner gives the same verdicts, only slower and with longer output.

@@ -4,35 +4,90 @@ use std::{path::PathBuf, process::Command};
 
 use crate::stage::{answers, target_dir};
 
-const ANVIL: &str = "@foundry-rs/anvil-linux-amd64";
-const ANVIL_VERSION: &str = "1.7.1";
+/// Something from npm that tests look for.
+struct Tool {
+    /// Where its package is put.
+    name: &'static str,
+    /// What npm is asked for.
+    package: &'static str,
+    /// What is wanted of it.
+    file: &'static str,
+    /// What names another one.
+    variable: &'static str,
+}
+
+const ANVIL: Tool = Tool {
+    name: "@foundry-rs/anvil-linux-amd64",
+    package: "@foundry-rs/anvil-linux-amd64@1.7.1",
+    file: "bin/anvil",
+    variable: "DEPIN_ANVIL",
+};
+
+/// The ERC-1056 registry of did:ethr, and the one that is deployed where it came first.
+const ETHR_REGISTRIES: [Tool; 2] = [
+    Tool {
+        name: "ethr-did-registry",
+        package: "ethr-did-registry@1.3.0",
+        file: "artifacts/contracts/EthereumDIDRegistry.sol/EthereumDIDRegistry.json",
+        variable: "DEPIN_ETHR_REGISTRY",
+    },
+    Tool {
+        name: "ethr-did-registry-legacy",
+        package: "ethr-did-registry-legacy@npm:ethr-did-registry@0.0.3",
+        file: "build/contracts/EthereumDIDRegistry.json",
+        variable: "DEPIN_ETHR_REGISTRY_LEGACY",
+    },
+];
 
 /// Where anvil is: `DEPIN_ANVIL`, an earlier install, or a fresh one from npm. `Err` says why not.
 pub(crate) fn anvil() -> Result<PathBuf, String> {
-    if let Some(path) = std::env::var_os("DEPIN_ANVIL") {
-        return Ok(path.into());
-    }
-    let folder = target_dir().join("tools");
-    let binary = folder.join("node_modules").join(ANVIL).join("bin/anvil");
-    if binary.exists() {
-        return Ok(binary);
-    }
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+    if std::env::var_os(ANVIL.variable).is_none() && !anvil_runs_here() {
         return Err("anvil is packaged for x86-64 Linux only; set DEPIN_ANVIL to your own".into());
     }
-    if !answers("npm", "--version") {
-        return Err(
-            "npm is not installed; install Node.js 20 or set DEPIN_ANVIL to an anvil 1.7".into()
-        );
+    find(&ANVIL)
+}
+
+/// The compiled registries of did:ethr, each with the variable that tells the tests where it is.
+pub(crate) fn ethr_registries() -> Result<Vec<(&'static str, PathBuf)>, String> {
+    ETHR_REGISTRIES.iter().map(|tool| Ok((tool.variable, find(tool)?))).collect()
+}
+
+fn anvil_runs_here() -> bool {
+    cfg!(all(target_os = "linux", target_arch = "x86_64"))
+}
+
+fn find(tool: &Tool) -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os(tool.variable) {
+        return Ok(path.into());
     }
-    println!("installing {ANVIL}@{ANVIL_VERSION} from npm into {}", folder.display());
+    let path = target_dir().join("tools/node_modules").join(tool.name).join(tool.file);
+    if !path.exists() {
+        install()?;
+    }
+    if path.exists() { Ok(path) } else { Err(format!("{} has no {}", tool.package, tool.file)) }
+}
+
+/// Installs everything at once: npm removes what it is not told of.
+fn install() -> Result<(), String> {
+    if !answers("npm", "--version") {
+        let all = [&ANVIL, &ETHR_REGISTRIES[0], &ETHR_REGISTRIES[1]];
+        let variables: Vec<_> = all.iter().map(|tool| tool.variable).collect();
+        return Err(format!(
+            "npm is not installed; install Node.js 20 or set {}",
+            variables.join(", ")
+        ));
+    }
+    let folder = target_dir().join("tools");
+    let anvil = anvil_runs_here().then_some(&ANVIL);
+    let packages: Vec<_> = anvil.into_iter().chain(&ETHR_REGISTRIES).map(|t| t.package).collect();
+    println!("installing {} from npm into {}", packages.join(" "), folder.display());
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let package = format!("{ANVIL}@{ANVIL_VERSION}");
-    let arguments = ["install", "--no-save", "--no-audit", "--no-fund", "--silent", "--prefix"];
-    let status = Command::new("npm").args(arguments).arg(&folder).arg(package).status();
-    match status {
-        Ok(status) if status.success() && binary.exists() => Ok(binary),
-        Ok(status) => Err(format!("npm could not install anvil ({status})")),
+    let arguments = ["install", "--no-save", "--no-audit", "--no-fund", "--silent"];
+    let mut command = Command::new("npm");
+    command.args(arguments).args(["--ignore-scripts", "--prefix"]).arg(&folder).args(packages);
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("npm could not install them ({status})")),
         Err(error) => Err(format!("npm could not be started: {error}")),
     }
 }

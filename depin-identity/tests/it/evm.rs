@@ -25,7 +25,7 @@ use depin_identity::{
 use depin_testkit::registry::{conforms, enrolment};
 
 mod attacks;
-mod lying_node;
+pub(crate) mod lying_node;
 
 async fn chain(devnet: &Devnet) -> Chain {
     chain_of(devnet, 0).await

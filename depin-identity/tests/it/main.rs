@@ -6,6 +6,7 @@
 mod credentials;
 mod data_integrity;
 mod documents;
+mod ethr;
 #[cfg(feature = "evm")]
 mod evm;
 #[cfg(feature = "ioconnect-legacy")]
@@ -19,4 +20,5 @@ mod keystore;
 mod methods;
 #[cfg(feature = "pem")]
 mod pem;
+mod pkh;
 mod vectors;

@@ -19,10 +19,10 @@ use super::*;
 
 /// Replaces a text wherever it appears in an answer about logs.
 #[derive(Clone)]
-struct Doctored {
-    honest: DevnetTransport,
-    find: String,
-    replace: String,
+pub(crate) struct Doctored {
+    pub(crate) honest: DevnetTransport,
+    pub(crate) find: String,
+    pub(crate) replace: String,
 }
 
 impl Service<RequestPacket> for Doctored {
