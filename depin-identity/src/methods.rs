@@ -8,7 +8,10 @@ pub mod io;
 pub mod key;
 pub mod pkh;
 
-use depin_core::{Did, Error, ErrorKind, Result, resolution::Version};
+use alloc::format;
+use core::str::FromStr;
+
+use depin_core::{Address, Did, Error, ErrorKind, Result, resolution::Version};
 
 /// Refuses DIDs of other methods.
 fn only(method: &'static str, did: &Did) -> Result<()> {
@@ -26,4 +29,18 @@ fn latest_only(did: &Did, version: &Version) -> Result<()> {
     }
     let message = "this did method keeps no versions; ask for the present document";
     Err(Error::new(ErrorKind::Unsupported, message).with("did", did))
+}
+
+/// The address of 40 digits of one case, or of both with the right EIP-55 checksum.
+fn digits_to_address(digits: &str) -> Option<Address> {
+    if digits.len() != 40 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let one_case = !digits.bytes().any(|digit| digit.is_ascii_lowercase())
+        || !digits.bytes().any(|digit| digit.is_ascii_uppercase());
+    if one_case {
+        Address::from_str(digits).ok()
+    } else {
+        Address::parse_checksummed(format!("0x{digits}"), None).ok()
+    }
 }

@@ -35,7 +35,6 @@ pub use error::EthrError;
 pub use history::{Block, Change, History};
 pub use ledger::{BlockHead, Event, Ledger};
 pub use network::Network;
-pub(super) use syntax::address as address_of;
 pub use syntax::{Identifier, METHOD, from_address, from_key, parse};
 
 #[cfg(feature = "evm")]

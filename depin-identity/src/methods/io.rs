@@ -5,7 +5,6 @@
 //! parsed, because that is what the contracts write and DIDs are compared byte by byte.
 
 use alloc::{boxed::Box, format, sync::Arc};
-use core::str::FromStr;
 
 use async_trait::async_trait;
 use depin_core::{
@@ -14,7 +13,7 @@ use depin_core::{
     resolution::{Freshness, Resolution, Version},
 };
 
-use super::{latest_only, only};
+use super::{digits_to_address, latest_only, only};
 use crate::{
     Did, DidDocument, DidResolver, DidUrl, PublicKey, Result, VerificationMethod,
     document::document_hash,
@@ -91,19 +90,6 @@ pub fn parse_lenient(text: &str) -> Result<Did> {
             digits_to_address(digits).map(from_address).ok_or_else(|| malformed(text))
         }
         _ => parse(text),
-    }
-}
-
-fn digits_to_address(digits: &str) -> Option<Address> {
-    if digits.len() != 40 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    let one_case = !digits.bytes().any(|digit| digit.is_ascii_lowercase())
-        || !digits.bytes().any(|digit| digit.is_ascii_uppercase());
-    if one_case {
-        Address::from_str(digits).ok()
-    } else {
-        Address::parse_checksummed(format!("0x{digits}"), None).ok()
     }
 }
 

@@ -12,7 +12,7 @@ use depin_core::{
     resolution::{Freshness, Resolution, Version},
 };
 
-use super::{ethr, latest_only, only};
+use super::{digits_to_address, ethr, latest_only, only};
 use crate::{Did, DidDocument, DidResolver, DidUrl, Error, ErrorKind, Result, VerificationMethod};
 
 /// The method name.
@@ -53,7 +53,7 @@ pub fn account(did: &Did) -> Result<(ChainId, Address)> {
         fail(ErrorKind::Malformed, message)
     };
     let (chain, address) = account.split_once(':').ok_or_else(malformed)?;
-    let address = address.strip_prefix("0x").and_then(ethr::address_of).ok_or_else(malformed)?;
+    let address = address.strip_prefix("0x").and_then(digits_to_address).ok_or_else(malformed)?;
     let number: u64 = chain.parse().map_err(|_| malformed())?;
     // One spelling: no sign and no zeros in front.
     if format!("{number}") != chain {

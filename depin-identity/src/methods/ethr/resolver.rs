@@ -12,6 +12,7 @@ use super::{
     Block, EthrError, History, Identifier, Ledger, Limits, METHOD, Moment, Network,
     document::State,
     record::{Record, Records},
+    syntax::DEFAULT_NETWORK,
     walk::{Budget, walk},
 };
 use crate::{Did, DidResolver, Error, Result, methods::only};
@@ -60,6 +61,7 @@ pub struct EthrResolver {
 struct Served {
     network: Network,
     ledger: Arc<dyn Ledger>,
+    limits: Limits,
     records: Mutex<Records>,
 }
 
@@ -91,8 +93,8 @@ impl EthrResolver {
     /// Resolves DIDs of `network` too, from its registry. Of two networks with one name the later is asked.
     #[must_use]
     pub fn with_network(mut self, network: Network, ledger: Arc<dyn Ledger>) -> Self {
-        let records = Mutex::new(Records::new(self.limits));
-        self.networks.insert(0, Arc::new(Served { network, ledger, records }));
+        let (limits, records) = (self.limits, Mutex::new(Records::new(self.limits)));
+        self.networks.insert(0, Arc::new(Served { network, ledger, limits, records }));
         self
     }
 
@@ -101,15 +103,14 @@ impl EthrResolver {
         served.map(Arc::as_ref).ok_or_else(|| EthrError::Network(name.into()))
     }
 
-    /// The network and, when the DID was resolved before, its answer.
-    fn known(&self, did: &Did, version: &Version) -> Result<Option<Arc<Resolution>>> {
-        only(METHOD, did)?;
-        let name = did.id().rsplit_once(':').map_or("mainnet", |(name, _)| name);
-        Ok(self.served(name)?.records().answer(did, version))
+    /// The answer that was given before, without looking into the DID further than its network.
+    fn known(&self, did: &Did, version: &Version) -> Option<Arc<Resolution>> {
+        let name = did.id().rsplit_once(':').map_or(DEFAULT_NETWORK, |(name, _)| name);
+        self.served(name).ok()?.records().answer(did, version)
     }
 
     async fn at_head(&self, served: &Served, subject: &Subject<'_>) -> Result<Resolution> {
-        let loaded = served.load(subject, self.limits, false).await?;
+        let loaded = served.load(subject, false).await?;
         let moment = Moment::Head(self.clock.now());
         resolution(subject, served.network.chain, &loaded.history, moment, Freshness::Once)
     }
@@ -125,7 +126,7 @@ impl EthrResolver {
             let time = served.time(number, Some(&record)).await?;
             return served.answer(subject, &record, &version, Moment::Block { number, time });
         }
-        let loaded = served.load(subject, self.limits, true).await?;
+        let loaded = served.load(subject, true).await?;
         let known = loaded.record.filter(|record| number <= record.through);
         let time = served.time(number, known.as_ref()).await?;
         let moment = Moment::Block { number, time };
@@ -146,7 +147,7 @@ impl EthrResolver {
         if let Some(record) = served.final_before(subject.did, time) {
             return served.answer(subject, &record, &version, moment);
         }
-        let loaded = served.load(subject, self.limits, true).await?;
+        let loaded = served.load(subject, true).await?;
         let known = loaded.record.filter(|record| record.covers(time));
         served.join(subject, &loaded.history, known, &version, moment)
     }
@@ -167,23 +168,22 @@ impl Served {
     }
 
     /// Asks for the newest change, and for all that is not recorded when there is one, or when `deep`.
-    async fn load(&self, subject: &Subject<'_>, limits: Limits, deep: bool) -> Result<Loaded> {
+    async fn load(&self, subject: &Subject<'_>, deep: bool) -> Result<Loaded> {
         let identity = subject.identifier.address();
         let record = self.records().record(subject.did);
         let known = record.as_ref().map_or(0, |record| record.newest());
+        let history = record.as_ref().map(|record| record.history.clone()).unwrap_or_default();
         let changed = self.ledger.changed(identity, None).await?;
         if changed == known && !deep {
-            let history = record.as_ref().map(|record| record.history.clone()).unwrap_or_default();
             return Ok(Loaded { history, record });
         }
         let finalised = self.ledger.finalised().await?;
         let settled = self.ledger.changed(identity, Some(finalised)).await?;
-        let history = record.as_ref().map(|record| record.history.clone()).unwrap_or_default();
         let newest = changed.max(settled);
         if newest < known || settled > finalised {
             return Err(self.contradicted(subject.did));
         }
-        let budget = Budget::beside(history.blocks(), limits)?;
+        let budget = Budget::beside(history.blocks(), self.limits)?;
         let fresh = match walk(&*self.ledger, identity, newest, known, finalised, budget).await {
             Ok(fresh) => fresh,
             Err(error) => {
@@ -293,7 +293,8 @@ fn resolution(
 #[async_trait]
 impl DidResolver for EthrResolver {
     async fn resolve_version(&self, did: &Did, version: &Version) -> Result<Resolution> {
-        if let Some(known) = self.known(did, version)? {
+        only(METHOD, did)?;
+        if let Some(known) = self.known(did, version) {
             return Ok(Resolution::clone(&known));
         }
         let identifier = Identifier::of(did)?;

@@ -6,13 +6,16 @@ use core::str::FromStr;
 use depin_core::{Address, Algorithm, Bytes};
 
 use super::EthrError;
-use crate::{Did, Error, ErrorKind, PublicKey, Result, methods::only};
+use crate::{
+    Did, Error, ErrorKind, PublicKey, Result,
+    methods::{digits_to_address, only},
+};
 
 /// The method name.
 pub const METHOD: &str = "ethr";
 
 /// The network of DIDs that name none.
-const DEFAULT_NETWORK: &str = "mainnet";
+pub(super) const DEFAULT_NETWORK: &str = "mainnet";
 
 /// What a did:ethr says.
 ///
@@ -48,7 +51,7 @@ impl Identifier {
             None => (None, did.id()),
         };
         let digits = subject.strip_prefix("0x").ok_or_else(malformed)?;
-        if let Some(address) = address(digits) {
+        if let Some(address) = digits_to_address(digits) {
             return Ok(Self { network, address, key: None });
         }
         let key = key(digits).ok_or_else(malformed)?;
@@ -120,20 +123,6 @@ fn join(network: &str, subject: &str) -> Result<Did> {
         return Ok(Did::parse(&format!("did:ethr:{subject}"))?);
     }
     Ok(Did::parse(&format!("did:ethr:{network}:{subject}"))?)
-}
-
-/// 40 digits of one case, or of both with the right EIP-55 checksum.
-pub(in crate::methods) fn address(digits: &str) -> Option<Address> {
-    if digits.len() != 40 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    let one_case = !digits.bytes().any(|digit| digit.is_ascii_lowercase())
-        || !digits.bytes().any(|digit| digit.is_ascii_uppercase());
-    if one_case {
-        Address::from_str(digits).ok()
-    } else {
-        Address::parse_checksummed(format!("0x{digits}"), None).ok()
-    }
 }
 
 fn key(digits: &str) -> Option<PublicKey> {

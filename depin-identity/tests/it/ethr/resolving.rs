@@ -241,6 +241,8 @@ async fn networks_are_found_by_name_and_by_chain() {
     let error = resolver.resolve(&elsewhere).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("sepolia"), "{error}");
+    let nameless = DID.replace("ethr:", "ethr::").parse().unwrap();
+    assert_eq!(resolver.resolve(&nameless).await.unwrap_err().kind(), ErrorKind::Malformed);
 }
 
 #[tokio::test]
