@@ -19,7 +19,7 @@ const CONTRACTS: [&str; 5] =
     ["DeviceAccount", "DeviceRegistry", "ERC6551Registry", "NetworkToken", "RewardDistributor"];
 
 /// Contracts that only tests deploy, in a folder that the published crate leaves out.
-const STAND_INS: [&str; 2] = ["DeviceNftStandIn", "IoIdStandIn"];
+const STAND_INS: [&str; 3] = ["DeviceNftStandIn", "IoIdStandIn", "VerifyingProxyStandIn"];
 
 /// Builds the contracts, writes their artifacts (or, with `check`, compares them) and runs their tests.
 pub(crate) fn run(check: bool) -> Result<()> {

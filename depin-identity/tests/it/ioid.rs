@@ -24,6 +24,7 @@ mod completed;
 mod documents;
 mod interfaces;
 mod leaky;
+mod proxies;
 mod world;
 
 use self::{completed::Completed, leaky::Leaky, world::World};

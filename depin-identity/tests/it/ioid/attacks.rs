@@ -47,7 +47,12 @@ fn parts(
 }
 
 /// A permit made with the key itself.
-fn stolen(world: &World, key: &SoftwareKey, owner: Address, nonce: u64) -> (u8, B256, B256) {
+pub(super) fn stolen(
+    world: &World,
+    key: &SoftwareKey,
+    owner: Address,
+    nonce: u64,
+) -> (u8, B256, B256) {
     let domain = eip712_domain! {
         name: "ioIDRegistry",
         version: "1",

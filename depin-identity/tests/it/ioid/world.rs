@@ -25,6 +25,7 @@ sol! {
         function store() external view returns (address);
         function ioID() external view returns (address);
         function registry() external view returns (address);
+        function projectId() external view returns (uint256);
         function total() external view returns (uint256);
     }
 }
@@ -34,6 +35,7 @@ pub(super) const PRICE: u64 = 1_000_000;
 
 pub(super) struct World {
     pub(super) devnet: Devnet,
+    stand_in: Address,
     pub(super) addresses: Addresses,
 }
 
@@ -50,7 +52,8 @@ impl World {
             include_str!("../../../../depin-evm/artifacts/test/IoIdStandIn.json"),
             &arguments,
         );
-        let stand_in = Deployed::new(deploy(&chain, stand_in).await, chain.provider());
+        let at = deploy(&chain, stand_in).await;
+        let stand_in = Deployed::new(at, chain.provider());
         let project = chain.read(&stand_in.project()).await.unwrap();
         let addresses = Addresses::new(
             chain.read(&stand_in.registry()).await.unwrap(),
@@ -59,7 +62,7 @@ impl World {
             project,
             project,
         );
-        Self { devnet, addresses }
+        Self { devnet, stand_in: at, addresses }
     }
 
     pub(super) fn account(&self, index: u16) -> Address {
@@ -90,6 +93,17 @@ impl World {
     pub(super) async fn collection(&self, ioid: &IoId) -> Address {
         let code = include_str!("../../../../depin-evm/artifacts/test/DeviceNftStandIn.json");
         deploy(ioid.chain(), artifact(code, &[])).await
+    }
+
+    /// A project with a contract that registers on its verifier's word; answers contract and project.
+    pub(super) async fn proxy(&self, verifier: &SoftwareKey, name: &str) -> (Address, U256) {
+        let chain = connect(&self.devnet, 0).await;
+        let verifier = verifier.public_key().to_address().unwrap();
+        let arguments = (self.stand_in, verifier, name.to_owned()).abi_encode_params();
+        let code = include_str!("../../../../depin-evm/artifacts/test/VerifyingProxyStandIn.json");
+        let proxy = deploy(&chain, artifact(code, &arguments)).await;
+        let deployed = Deployed::new(proxy, chain.provider());
+        (proxy, chain.read(&deployed.projectId()).await.unwrap())
     }
 
     pub(super) async fn store_balance(&self) -> U256 {
