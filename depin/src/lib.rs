@@ -9,6 +9,7 @@ mod enroll;
 mod epoch;
 mod events;
 mod hardware;
+pub mod manual;
 mod network;
 pub mod presets;
 mod rotate;

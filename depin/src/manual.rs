@@ -1,0 +1,4 @@
+//! The manual: how the parts work together, and why they are as they are.
+
+#[doc = include_str!("manual/identity.md")]
+pub mod identity {}
