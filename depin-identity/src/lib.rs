@@ -10,16 +10,24 @@ extern crate alloc;
 pub mod credentials;
 pub mod data_integrity;
 pub mod document;
+#[cfg(feature = "http")]
+mod fetch;
 #[cfg(feature = "ioconnect-legacy")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ioconnect-legacy")))]
 pub mod ioconnect;
 pub mod json;
+pub mod jwk;
 pub mod jws;
 #[cfg(any(feature = "keystore", feature = "pem"))]
 pub mod keys;
 pub mod methods;
+mod percent;
 pub mod registry;
+pub mod resolution;
 mod resolver;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod universal;
 
 pub use depin_core::{
     Did, DidUrl, Error, ErrorKind, PublicKey, Result,
@@ -27,4 +35,6 @@ pub use depin_core::{
     resolution::{DidResolver, Resolution, Version},
 };
 
-pub use resolver::Resolver;
+#[cfg(feature = "std")]
+pub use resolver::CacheLimits;
+pub use resolver::{Resolver, Resource, resolve_url};

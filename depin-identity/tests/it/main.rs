@@ -14,6 +14,7 @@ mod ioconnect;
 #[cfg(feature = "evm")]
 mod ioid;
 mod json;
+mod jwk;
 mod jws;
 #[cfg(feature = "keystore")]
 mod keystore;
@@ -21,4 +22,10 @@ mod methods;
 #[cfg(feature = "pem")]
 mod pem;
 mod pkh;
+mod resolution;
+mod resolver;
+#[cfg(feature = "http")]
+mod universal;
 mod vectors;
+#[cfg(feature = "http")]
+mod web;
