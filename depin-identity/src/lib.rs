@@ -12,10 +12,13 @@ pub mod credentials;
 pub mod data_integrity;
 pub mod delegation;
 pub mod document;
+#[cfg(feature = "http")]
+mod fetch;
 #[cfg(feature = "ioconnect-legacy")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ioconnect-legacy")))]
 pub mod ioconnect;
 pub mod json;
+pub mod jwk;
 pub mod jws;
 mod keyring;
 #[cfg(any(feature = "keystore", feature = "pem"))]
@@ -24,10 +27,15 @@ pub mod login;
 mod mac;
 pub mod methods;
 mod period;
+mod percent;
 pub mod registry;
+pub mod resolution;
 mod resolver;
 pub mod sybil;
 mod wire;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod universal;
 
 pub use depin_core::{
     Did, DidUrl, Error, ErrorKind, PublicKey, Result,
@@ -38,3 +46,6 @@ pub use depin_core::{
 pub use keyring::KeyRing;
 pub use period::Period;
 pub use resolver::Resolver;
+#[cfg(feature = "std")]
+pub use resolver::CacheLimits;
+pub use resolver::{Resolver, Resource, resolve_url};
