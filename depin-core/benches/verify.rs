@@ -59,7 +59,6 @@ fn bare_es256() -> impl FnMut() {
     move || assert!(black_box(&key).verify(black_box(MESSAGE), &signature).is_ok())
 }
 
-#[cfg(not(feature = "fast"))]
 fn bare_eddsa() -> impl FnMut() {
     let (key, signature) = signed(Algorithm::EdDsa, 7);
     let key = key.to_bytes().try_into().expect("32 bytes");
@@ -69,7 +68,6 @@ fn bare_eddsa() -> impl FnMut() {
 }
 
 /// 64 devices in one call; and the worst an attacker can make of it, which is 64 bad ones.
-#[cfg(not(feature = "fast"))]
 fn many() {
     let signed: Vec<_> = (1..=64).map(|seed| signed(Algorithm::EdDsa, seed)).collect();
     let check = |message| {
@@ -94,16 +92,14 @@ fn many() {
     Row::new("verify_all_64_bad", each, "us each", "as many times one by one", ratio).report();
 }
 
-#[cfg(not(feature = "fast"))]
 fn main() {
+    if cfg!(feature = "fast") {
+        one("fast_es256k", Algorithm::Es256k, "time of k256", bare_es256k());
+        one("fast_es256", Algorithm::Es256, "time of p256", bare_es256());
+        return;
+    }
     one("verify_es256k", Algorithm::Es256k, "time of k256", bare_es256k());
     one("verify_es256", Algorithm::Es256, "time of p256", bare_es256());
     one("verify_eddsa", Algorithm::EdDsa, "time of ed25519-dalek, strict", bare_eddsa());
     many();
-}
-
-#[cfg(feature = "fast")]
-fn main() {
-    one("fast_es256k", Algorithm::Es256k, "time of k256", bare_es256k());
-    one("fast_es256", Algorithm::Es256, "time of p256", bare_es256());
 }

@@ -26,16 +26,16 @@ pub mod keys;
 pub mod login;
 mod mac;
 pub mod methods;
-mod period;
 mod percent;
+mod period;
 pub mod registry;
 pub mod resolution;
 mod resolver;
 pub mod sybil;
-mod wire;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod universal;
+mod wire;
 
 pub use depin_core::{
     Did, DidUrl, Error, ErrorKind, PublicKey, Result,
@@ -45,7 +45,6 @@ pub use depin_core::{
 
 pub use keyring::KeyRing;
 pub use period::Period;
-pub use resolver::Resolver;
 #[cfg(feature = "std")]
 pub use resolver::CacheLimits;
 pub use resolver::{Resolver, Resource, resolve_url};

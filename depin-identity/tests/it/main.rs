@@ -27,9 +27,9 @@ mod methods;
 #[cfg(feature = "pem")]
 mod pem;
 mod pkh;
-mod sybil;
 mod resolution;
 mod resolver;
+mod sybil;
 #[cfg(feature = "http")]
 mod universal;
 mod vectors;

@@ -182,7 +182,11 @@ async fn stolen(
 async fn paid(network: &Network, device: &Device) -> Result<()> {
     chapter("Payday");
     let epoch = network.close_epoch(EpochId::new(0)).await?;
-    println!("paid {} tokens; {}", network.claim(device.did()).await?, network.audit(epoch.id()).await?);
+    println!(
+        "paid {} tokens; {}",
+        network.claim(device.did()).await?,
+        network.audit(epoch.id()).await?
+    );
     Ok(())
 }
 

@@ -11,7 +11,8 @@ use depin_core::{
     Algorithm, B256, Bytes, PublicKey,
     document::{Material, Relationships, VerificationMethod},
 };
-use serde_json::Value;
+
+use crate::json::{self, Value};
 
 /// An attribute's name, taken apart.
 pub(super) enum Attribute<'a> {
@@ -145,9 +146,9 @@ pub(super) const MAX_KEY_LEN: usize = 2600;
 /// The endpoint in a service's value: text, or JSON, of which maps and lists are kept as compact JSON.
 pub(super) fn endpoint(value: &[u8]) -> Option<String> {
     let text = core::str::from_utf8(value).ok()?;
-    Some(match serde_json::from_str(text) {
-        Ok(Value::String(inner)) => inner,
-        Ok(json @ (Value::Object(_) | Value::Array(_))) => format!("{json}"),
+    Some(match json::parse(value) {
+        Ok(Value::Text(inner)) => inner,
+        Ok(json @ (Value::Object(_) | Value::List(_))) => json.canonical(),
         _ => text.into(),
     })
 }
