@@ -6,20 +6,28 @@
 
 extern crate alloc;
 
+pub mod birth;
 #[cfg(feature = "credentials")]
 pub mod credentials;
 pub mod data_integrity;
+pub mod delegation;
 pub mod document;
 #[cfg(feature = "ioconnect-legacy")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ioconnect-legacy")))]
 pub mod ioconnect;
 pub mod json;
 pub mod jws;
+mod keyring;
 #[cfg(any(feature = "keystore", feature = "pem"))]
 pub mod keys;
+pub mod login;
+mod mac;
 pub mod methods;
+mod period;
 pub mod registry;
 mod resolver;
+pub mod sybil;
+mod wire;
 
 pub use depin_core::{
     Did, DidUrl, Error, ErrorKind, PublicKey, Result,
@@ -27,4 +35,6 @@ pub use depin_core::{
     resolution::{DidResolver, Resolution, Version},
 };
 
+pub use keyring::KeyRing;
+pub use period::Period;
 pub use resolver::Resolver;

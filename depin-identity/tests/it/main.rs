@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod birth;
+mod chip;
 #[cfg(feature = "credentials")]
 mod credentials;
 mod data_integrity;
+mod delegation;
 mod documents;
 mod ethr;
 #[cfg(feature = "evm")]
@@ -15,10 +18,13 @@ mod ioconnect;
 mod ioid;
 mod json;
 mod jws;
+mod keyring;
 #[cfg(feature = "keystore")]
 mod keystore;
+mod login;
 mod methods;
 #[cfg(feature = "pem")]
 mod pem;
 mod pkh;
+mod sybil;
 mod vectors;
