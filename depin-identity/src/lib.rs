@@ -20,6 +20,7 @@ pub mod keys;
 pub mod methods;
 pub mod registry;
 mod resolver;
+pub mod verify_all;
 
 pub use depin_core::{
     Did, DidUrl, Error, ErrorKind, PublicKey, Result,

@@ -22,3 +22,4 @@ mod methods;
 mod pem;
 mod pkh;
 mod vectors;
+mod verify_all;
