@@ -1,7 +1,12 @@
 //! Many signed messages at once: each DID is resolved once, its keys are read once, and the Ed25519
 //! signatures are verified as one sum (see [`depin_core::key::verify_all`]).
 
-use alloc::{borrow::Cow, collections::BTreeMap, string::ToString, vec::Vec};
+use alloc::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+    string::ToString,
+    vec::Vec,
+};
 
 use depin_core::{
     Algorithm, Did, DidUrl, Error, ErrorKind, PublicKey, Result, Signature,
@@ -58,9 +63,9 @@ pub async fn verify_all(
 ) -> Vec<Result<()>> {
     let mut documents: BTreeMap<Did, Result<DidDocument>> = BTreeMap::new();
     for did in messages.iter().filter_map(Message::signer) {
-        if !documents.contains_key(&did) {
-            let document = resolver.resolve(&did).await;
-            documents.insert(did, document);
+        if let Entry::Vacant(unknown) = documents.entry(did) {
+            let document = resolver.resolve(unknown.key()).await;
+            unknown.insert(document);
         }
     }
     let mut verdicts = Vec::with_capacity(messages.len());
