@@ -248,6 +248,20 @@ impl<'a> Sign1<'a> {
         Ok(self.to_be_signed(aad, |parts| key.verify_parts_any_s(parts, &signature))?)
     }
 
+    /// What [`verify`](Self::verify) would ask of `key`: the bytes that were signed, and the signature.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify), but for a signature that does not hold.
+    pub fn signed(
+        &self,
+        key: &PublicKey,
+        aad: &[u8],
+        understood: &[i64],
+    ) -> Result<(Vec<u8>, Signature), CoseError> {
+        let signature = self.checked_signature(key, understood)?;
+        Ok((self.to_be_signed(aad, |parts| parts.concat()), signature))
+    }
+
     fn checked_signature(
         &self,
         key: &PublicKey,

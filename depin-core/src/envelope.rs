@@ -13,7 +13,7 @@ use crate::{
     did::Did,
     error::{Error, ErrorKind, Result},
     id::NetworkId,
-    key::PublicKey,
+    key::{PublicKey, Signature},
     signer::Signer,
 };
 
@@ -187,6 +187,15 @@ impl<'a> Envelope<'a> {
     pub fn open(&self, key: &PublicKey) -> Result<&'a [u8], EnvelopeError> {
         self.sign1.verify(key, &[], &[DOMAIN])?;
         Ok(self.sign1.payload())
+    }
+
+    /// What [`open`](Self::open) would ask of `key`: the bytes that were signed, and the signature. For
+    /// [`verify_all`](crate::key::verify_all).
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Cose`] when the header does not fit the key.
+    pub fn signed(&self, key: &PublicKey) -> Result<(Vec<u8>, Signature), EnvelopeError> {
+        Ok(self.sign1.signed(key, &[], &[DOMAIN])?)
     }
 
     /// The payload before verification, for routing and logging only.

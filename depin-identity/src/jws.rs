@@ -154,6 +154,11 @@ impl<'a> Jws<'a> {
         self.unverified_payload()
     }
 
+    /// What was signed, and the signature.
+    pub(crate) const fn signed(&self) -> (&'a [u8], &Signature) {
+        (self.signed.as_bytes(), &self.signature)
+    }
+
     /// Verifies the signature alone. With an Ed25519 key this allocates nothing.
     ///
     /// # Errors

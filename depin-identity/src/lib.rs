@@ -35,6 +35,7 @@ pub mod sybil;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod universal;
+pub mod verify_all;
 mod wire;
 
 pub use depin_core::{

@@ -43,8 +43,8 @@ impl Check<'_> {
 
 /// Verifies all of them: the answers, in their order, are those of [`PublicKey::verify`].
 ///
-/// One sender of bad signatures slows the others of the same call down, to about twice the cost of
-/// verifying one by one when nearly all are bad.
+/// A sender of bad signatures slows down whoever shares the call: one bad among 64 costs what verifying one
+/// by one does, and when nearly all are bad the call takes up to three times as long.
 ///
 /// ```
 /// use depin_core::{Algorithm, Signer, SoftwareKey, key::{Check, verify_all}};

@@ -33,5 +33,6 @@ mod sybil;
 #[cfg(feature = "http")]
 mod universal;
 mod vectors;
+mod verify_all;
 #[cfg(feature = "http")]
 mod web;
