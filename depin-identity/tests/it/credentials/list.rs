@@ -87,7 +87,7 @@ fn damaged_lists_are_refused() {
         ("another multibase", String::from("z") + &text[1..]),
         ("padding", text.clone() + "="),
         ("nothing", String::from("u")),
-        ("no gzip", again(&[&[0; 64], gzip[gzip.len() - 4..].as_ref()].concat())),
+        ("no gzip", again(&[&[0; 64], &gzip[gzip.len() - 4..]].concat())),
         ("two streams", again(&[gzip.clone(), gzip.clone()].concat())),
         (
             "bytes after",
