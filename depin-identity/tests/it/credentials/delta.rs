@@ -73,7 +73,7 @@ fn deltas_apply_once_and_in_order() {
     let first = list("a");
     let (second, third) = (changed(&first, 1, 1), changed(&changed(&first, 1, 1), 2, 2));
     let (one, two) = (sign(&first, &second), sign(&second, &third));
-    let mut held = first.clone();
+    let mut held = first;
     let early = held.apply(&two, &network(), &issuer().1);
     assert_eq!(early, Err(DeltaError::Order { from: at(1), held: NOW }));
     held.apply(&one, &network(), &issuer().1).unwrap();
