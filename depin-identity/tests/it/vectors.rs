@@ -5,6 +5,7 @@ use depin_identity::{
     document::from_json,
     methods::{io, key},
 };
+use depin_testkit::conformance::Suite;
 use serde_json::{Map, Value, json};
 
 pub(crate) fn read(part: &str) -> Option<Value> {
@@ -39,6 +40,7 @@ fn is_its_own_did_key(text: &str, expected: &PublicKey) {
 
 #[test]
 fn did_keys_of_secp256k1_are_the_published_ones() {
+    let mut suite = Suite::new("did:key, secp256k1");
     for (did, case) in cases("identity/did-key/secp256k1.json") {
         let pair = &case["verificationKeyPair"];
         let key = match (seed_of(&case), pair["publicKeyBase58"].as_str()) {
@@ -49,11 +51,14 @@ fn did_keys_of_secp256k1_are_the_published_ones() {
             (None, None) => key_of_jwk(&did, &pair["publicKeyJwk"]),
         };
         is_its_own_did_key(&did, &key);
+        suite.case(did, true);
     }
+    suite.finish();
 }
 
 #[test]
 fn did_keys_of_ed25519_are_the_published_ones() {
+    let mut suite = Suite::new("did:key, Ed25519");
     for (did, case) in cases("identity/did-key/ed25519-x25519.json") {
         let seed = seed_of(&case).unwrap();
         let device = SoftwareKey::from_bytes(Algorithm::EdDsa, &seed).unwrap();
@@ -65,11 +70,14 @@ fn did_keys_of_ed25519_are_the_published_ones() {
             }
             None => assert_eq!(key_of_jwk(&did, &pair["publicKeyJwk"]), *device.public_key()),
         }
+        suite.case(did, true);
     }
+    suite.finish();
 }
 
 #[test]
 fn did_keys_of_p256_are_the_published_ones_and_larger_curves_are_refused() {
+    let mut suite = Suite::new("did:key, NIST curves");
     let (mut known, mut larger) = (0, 0);
     for (did, case) in cases("identity/did-key/nist-curves.json") {
         let published = case["didDocument"].to_string();
@@ -87,6 +95,7 @@ fn did_keys_of_p256_are_the_published_ones_and_larger_curves_are_refused() {
                 }
             };
             is_its_own_did_key(&did, &key);
+            suite.case(did, true);
             known += 1;
         } else {
             assert_eq!(read.keys(Relationships::AUTHENTICATION).count(), 0, "{did}");
@@ -95,6 +104,10 @@ fn did_keys_of_p256_are_the_published_ones_and_larger_curves_are_refused() {
         }
     }
     assert!([(0, 0), (3, 4)].contains(&(known, larger)), "{known} {larger}");
+    if larger > 0 {
+        suite.not_applicable(larger, "P-384 and P-521 are no keys of the SDK: refused");
+    }
+    suite.finish();
 }
 
 #[test]
@@ -108,11 +121,14 @@ fn did_ios_of_published_keys_are_the_published_ones() {
     };
     let files = [ioid, device];
     let cases = files.iter().flatten().flat_map(|file| file.as_array().unwrap()).map(with_jwk);
+    let mut suite = Suite::new("did:io, ioID");
     for (did, jwk) in cases {
         let key = key_of_jwk(&did, &jwk);
         assert_eq!(io::did_io(&key).unwrap(), io::parse(&did).unwrap());
         assert_eq!(io::document(&key).unwrap().id.as_str(), did);
+        suite.case(did, true);
     }
+    suite.finish();
 }
 
 #[test]
