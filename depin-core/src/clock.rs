@@ -114,7 +114,9 @@ fn civil_date(days_since_1970: u64) -> (u64, u64, u64) {
 
 /// The text is no moment of RFC 3339 between 1970 and 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a moment is written like 2022-01-01T00:05:00Z, from 1970 to 9999, with its offset from utc")]
+#[error(
+    "a moment is written like 2022-01-01T00:05:00Z, from 1970 to 9999, with its offset from utc"
+)]
 pub struct NoTimestamp;
 
 impl From<NoTimestamp> for crate::Error {
@@ -171,7 +173,8 @@ fn day_number(text: &str) -> Option<u64> {
         return None;
     }
     // Years that start on 1 March, as there.
-    let (year_of_march, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year_of_march, shifted) =
+        if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let (cycle, year_of_cycle) = (year_of_march / 400, year_of_march % 400);
     let day_of_year = (153 * shifted + 2) / 5 + day - 1;
     let day_of_cycle = year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;

@@ -3,9 +3,10 @@
 //! [`to_json`] writes the same bytes for the same document (sorted members, no blanks: what RFC 8785
 //! makes of this content), so [`document_hash`] names a document. [`from_json`] reads what others wrote.
 
-mod jwk;
+mod account;
+mod kind;
+mod material;
 mod read;
-mod tree;
 mod write;
 
 use depin_core::B256;
@@ -13,8 +14,10 @@ use sha2::{Digest, Sha256};
 
 use crate::DidDocument;
 
+pub(crate) use read::from_object;
 pub use read::{DocumentError, MAX_ENTRIES, MAX_JSON_LEN, from_json};
 pub use write::to_json;
+pub(crate) use write::to_object;
 
 /// SHA-256 over [`to_json`]: what a registry records.
 ///

@@ -12,10 +12,13 @@ pub mod credentials;
 pub mod data_integrity;
 pub mod delegation;
 pub mod document;
+#[cfg(feature = "http")]
+mod fetch;
 #[cfg(feature = "ioconnect-legacy")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ioconnect-legacy")))]
 pub mod ioconnect;
 pub mod json;
+pub mod jwk;
 pub mod jws;
 mod keyring;
 #[cfg(any(feature = "keystore", feature = "pem"))]
@@ -23,10 +26,15 @@ pub mod keys;
 pub mod login;
 mod mac;
 pub mod methods;
+mod percent;
 mod period;
 pub mod registry;
+pub mod resolution;
 mod resolver;
 pub mod sybil;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod universal;
 mod wire;
 
 pub use depin_core::{
@@ -37,4 +45,6 @@ pub use depin_core::{
 
 pub use keyring::KeyRing;
 pub use period::Period;
-pub use resolver::Resolver;
+#[cfg(feature = "std")]
+pub use resolver::CacheLimits;
+pub use resolver::{Resolver, Resource, resolve_url};

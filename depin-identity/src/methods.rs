@@ -5,8 +5,10 @@
 
 pub mod ethr;
 pub mod io;
+pub mod jwk;
 pub mod key;
 pub mod pkh;
+pub mod web;
 
 use alloc::format;
 use core::str::FromStr;
@@ -32,7 +34,7 @@ fn latest_only(did: &Did, version: &Version) -> Result<()> {
 }
 
 /// The address of 40 digits of one case, or of both with the right EIP-55 checksum.
-fn digits_to_address(digits: &str) -> Option<Address> {
+pub(crate) fn digits_to_address(digits: &str) -> Option<Address> {
     if digits.len() != 40 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }

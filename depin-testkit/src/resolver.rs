@@ -2,7 +2,7 @@
 
 use depin_core::{
     Did, ErrorKind,
-    resolution::{DidResolver, Freshness, Version},
+    resolution::{DidResolver, Freshness, Resolution, Version},
 };
 
 /// Runs every clause of the contract.
@@ -36,13 +36,59 @@ pub async fn conforms(resolver: &dyn DidResolver, known: &[Did], gone: &[Did]) {
     }
 }
 
-/// Names of versions that nobody gives: refused by a method without versions, unknown to the others.
+/// Clause 5 across a change: what was answered `Forever` before `change` is answered the same after it.
+///
+/// Asks for the present document and, where the method names versions, for that version by name and by time.
+///
+/// # Panics
+/// When it does not hold, or when the present document is the same after the change.
+pub async fn keeps_its_word(resolver: &dyn DidResolver, did: &Did, change: impl AsyncFnOnce()) {
+    let before = resolver.resolve_version(did, &Version::Latest).await;
+    let before = before.expect("clause 1: a known did resolves");
+    let mut promised = Vec::new();
+    for version in [Version::Latest].into_iter().chain(names_of(&before)) {
+        let answer = resolver.resolve_version(did, &version).await;
+        let answer = answer.expect("clause 2: a version that was named resolves");
+        if answer.freshness == Freshness::Forever {
+            promised.push((version, answer));
+        }
+    }
+    change().await;
+    for (version, answer) in promised {
+        let again =
+            resolver.resolve_version(did, &version).await.expect("clause 5: it still resolves");
+        assert_eq!(
+            again.document, answer.document,
+            "clause 5: {version:?} was said to stay for ever"
+        );
+    }
+    let after = resolver.resolve_version(did, &Version::Latest).await;
+    let after = after.expect("clause 1: a known did resolves");
+    let same = (&before.document, before.metadata.deactivated)
+        == (&after.document, after.metadata.deactivated);
+    assert!(!same, "clause 5: the suite needs a change that shows in the document");
+}
+
+/// The ways in which a version can be asked for again.
+fn names_of(latest: &Resolution) -> Vec<Version> {
+    let id = latest.metadata.version_id.clone().map(Version::Id);
+    id.into_iter().chain(latest.metadata.updated.map(Version::At)).collect()
+}
+
+/// Versions that the answer names, and names that nobody gives: refused by a method without versions, unknown
+/// to the others.
 async fn versions(resolver: &dyn DidResolver, did: &Did) {
     let latest = resolver.resolve_version(did, &Version::Latest).await;
     let latest = latest.expect("clause 1: a known did resolves");
     if latest.freshness == Freshness::Forever {
         let again = resolver.resolve_version(did, &Version::Latest).await.ok();
         assert_eq!(again.as_ref(), Some(&latest), "clause 5: forever means the same answer");
+    }
+    for version in names_of(&latest) {
+        let named = resolver.resolve_version(did, &version).await;
+        let named =
+            named.unwrap_or_else(|error| panic!("clause 2: {version:?} was named: {error}"));
+        assert_eq!(named.document, latest.document, "clause 2: {version:?} is the present one");
     }
     match resolver.resolve_version(did, &Version::Id("no such version".into())).await {
         Ok(_) => panic!("clause 2: a version that nobody named was resolved"),
@@ -80,8 +126,10 @@ fn misshapen(known: &Did) -> Vec<Did> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use async_trait::async_trait;
-    use depin_core::{Error, Result, document::DidDocument, resolution::Resolution};
+    use depin_core::{Error, Result, document::DidDocument};
 
     use super::*;
 
@@ -136,5 +184,40 @@ mod tests {
             _ => correct(did),
         })
         .await;
+    }
+
+    /// A document that can change, and what it says of its freshness.
+    #[derive(Debug)]
+    struct Changing(Mutex<DidDocument>, Freshness);
+
+    #[async_trait]
+    impl DidResolver for Changing {
+        async fn resolve_version(&self, _: &Did, _: &Version) -> Result<Resolution> {
+            Ok(Resolution::new(self.0.lock().unwrap().clone(), self.1))
+        }
+    }
+
+    async fn change_what_is(freshness: Freshness, change: fn(&mut DidDocument)) {
+        let did = Did::parse("did:example:1").unwrap();
+        let changing = Changing(Mutex::new(DidDocument::new(did.clone())), freshness);
+        keeps_its_word(&changing, &did, async || change(&mut changing.0.lock().unwrap())).await;
+    }
+
+    #[tokio::test]
+    async fn a_document_that_may_change_does() {
+        change_what_is(Freshness::Once, |document| document.also_known_as.push("it".into())).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "was said to stay for ever")]
+    async fn a_broken_promise_is_caught() {
+        change_what_is(Freshness::Forever, |document| document.also_known_as.push("it".into()))
+            .await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "the suite needs a change")]
+    async fn a_change_that_does_not_show_is_no_test() {
+        change_what_is(Freshness::Once, |_| {}).await;
     }
 }

@@ -1,20 +1,20 @@
 //! Reading: what devices, registries and other libraries write.
 
 use alloc::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec,
     vec::Vec,
 };
 
-use depin_core::{Did, DidUrl, Error, ErrorKind, PublicKey, key::KeyError};
+use depin_core::{Did, DidUrl, Error, ErrorKind, document::Relationships};
 
-use super::{
-    jwk,
-    tree::{Node, Object},
+use super::material;
+use crate::{
+    DidDocument, Service, VerificationMethod,
+    json::{self, JsonError, Object, Value},
 };
-use crate::{DidDocument, Service, VerificationMethod};
 
 /// Longest JSON text of a document in bytes.
 pub const MAX_JSON_LEN: usize = 256 * 1024;
@@ -34,7 +34,7 @@ pub enum DocumentError {
     TooMany(&'static str),
     /// Not JSON, nested too deeply, or a name twice in one object.
     #[error("the did document is no strict json: {0}")]
-    Json(String),
+    Json(#[from] JsonError),
     /// A member is missing, of the wrong type, or does not follow its format.
     #[error("the member {0} of the did document is missing or malformed")]
     Member(&'static str),
@@ -49,7 +49,11 @@ pub enum DocumentError {
 impl From<DocumentError> for Error {
     fn from(error: DocumentError) -> Self {
         let kind = match error {
-            DocumentError::TooLong | DocumentError::TooMany(_) => ErrorKind::Limit,
+            DocumentError::TooLong
+            | DocumentError::TooMany(_)
+            | DocumentError::Json(JsonError::TooLong(_) | JsonError::TooDeep(_)) => {
+                ErrorKind::Limit
+            }
             _ => ErrorKind::Malformed,
         };
         Self::new(kind, error.to_string()).source(error)
@@ -58,13 +62,15 @@ impl From<DocumentError> for Error {
 
 /// Reads the JSON of a DID document, whoever wrote it.
 ///
-/// Keys are read from `Multikey` and from `publicKeyJwk` (secp256k1, P-256, Ed25519), as ioID devices
-/// write them. Kept are the verification methods that may **authenticate**, because a
-/// [`DidDocument`] lets each of its keys sign: a key listed only to agree on secrets or to assert must
-/// not become more. Keys of other curves, services without one plain endpoint and unknown members are
-/// left out, as DID Core asks.
+/// Each verification method comes with what it may be used for, whether a relationship refers to it or holds
+/// it. Keys are read from `publicKeyMultibase` and `publicKeyJwk`, and from `publicKeyBase58` and
+/// `publicKeyHex` where the type says the curve; accounts from `blockchainAccountId` (CAIP-10, `eip155`).
+/// Keys of other kinds are kept as text ([`Material::Foreign`](depin_core::document::Material::Foreign)).
+/// Left out, as DID Core asks, are methods that hold no key at all, services without one plain type and
+/// endpoint, references to methods elsewhere, and unknown members.
 ///
 /// ```
+/// use depin_core::document::Relationships;
 /// use depin_identity::document;
 ///
 /// let json = br##"{"id": "did:example:7", "verificationMethod": [{"id": "#a", "type": "Multikey",
@@ -73,119 +79,134 @@ impl From<DocumentError> for Error {
 ///     "authentication": ["#a"]}"##;
 /// let document = document::from_json(json)?;
 /// assert_eq!(document.verification_method[0].id.to_string(), "did:example:7#a");
+/// assert_eq!(document.keys(Relationships::AUTHENTICATION).count(), 1);
+/// assert_eq!(document.keys(Relationships::ASSERTION).count(), 0);
 /// assert!(document::from_json(br#"{"id": 7}"#).is_err());
 /// # Ok::<(), document::DocumentError>(())
 /// ```
 ///
 /// # Errors
-/// Says what is wrong with the text. Time and memory are bounded by [`MAX_JSON_LEN`] and
-/// [`MAX_ENTRIES`].
+/// Says what is wrong with the text: also a key that is none, a private key, or an address with a wrong
+/// checksum. Time and memory are bounded by [`MAX_JSON_LEN`] and [`MAX_ENTRIES`].
 pub fn from_json(json: &[u8]) -> Result<DidDocument, DocumentError> {
     if json.len() > MAX_JSON_LEN {
         return Err(DocumentError::TooLong);
     }
-    let tree = serde_json::from_slice(json).map_err(|e| DocumentError::Json(e.to_string()))?;
-    let Node::Object(root) = tree else { return Err(DocumentError::Json("no object".into())) };
-    let id = Did::parse(required_text(&root, "id")?).map_err(|_| DocumentError::Member("id"))?;
+    match json::parse_within(json, MAX_JSON_LEN)? {
+        Value::Object(root) => from_object(&root),
+        _ => Err(DocumentError::Member("id")),
+    }
+}
+
+/// Reads a document that is part of a larger JSON text.
+pub(crate) fn from_object(root: &Object) -> Result<DidDocument, DocumentError> {
+    let id = Did::parse(required_text(root, "id")?).map_err(|_| DocumentError::Member("id"))?;
     Ok(DidDocument {
-        controller: read_controllers(&root)?,
-        verification_method: read_methods(&root, &id)?,
-        also_known_as: read_names(&root)?,
-        service: read_services(&root, &id)?,
+        controller: read_controllers(root)?,
+        verification_method: read_methods(root, &id)?,
+        also_known_as: read_names(root)?,
+        service: read_services(root, &id)?,
         id,
     })
 }
 
+/// The members that say what methods may be used for.
+pub(super) const RELATIONSHIPS: [(&str, Relationships); 5] = [
+    ("authentication", Relationships::AUTHENTICATION),
+    ("assertionMethod", Relationships::ASSERTION),
+    ("keyAgreement", Relationships::KEY_AGREEMENT),
+    ("capabilityInvocation", Relationships::INVOCATION),
+    ("capabilityDelegation", Relationships::DELEGATION),
+];
+
 fn read_controllers(root: &Object) -> Result<Vec<Did>, DocumentError> {
     const NAME: &str = "controller";
-    let did = |node: &Node| match node {
-        Node::Text(text) => Did::parse(text).map_err(|_| DocumentError::Member(NAME)),
+    let did = |value: &Value| match value {
+        Value::Text(text) => Did::parse(text).map_err(|_| DocumentError::Member(NAME)),
         _ => Err(DocumentError::Member(NAME)),
     };
-    match root.member(NAME) {
-        Some(one @ Node::Text(_)) => Ok(vec![did(one)?]),
+    match root.get(NAME) {
+        Some(one @ Value::Text(_)) => Ok(vec![did(one)?]),
         _ => entries(root, NAME)?.iter().map(did).collect(),
     }
 }
 
 fn read_names(root: &Object) -> Result<Vec<String>, DocumentError> {
     const NAME: &str = "alsoKnownAs";
-    let name = |node: &Node| match node {
-        Node::Text(text) => Ok(text.clone()),
+    let name = |value: &Value| match value {
+        Value::Text(text) => Ok(text.clone()),
         _ => Err(DocumentError::Member(NAME)),
     };
     entries(root, NAME)?.iter().map(name).collect()
 }
 
-/// The methods that may authenticate, in the order in which the document defines them.
+/// The methods in the order in which they are met: the list of methods first, then the relationships.
 fn read_methods(root: &Object, id: &Did) -> Result<Vec<VerificationMethod>, DocumentError> {
-    let mut references = BTreeSet::new();
-    let mut embedded = Vec::new();
-    for entry in entries(root, "authentication")? {
-        match entry {
-            Node::Text(text) => drop(references.insert(url(id, text, "authentication")?)),
-            Node::Object(method) => embedded.push(method),
-            _ => return Err(DocumentError::Member("authentication")),
+    const NAME: &str = "verificationMethod";
+    let mut defined = Vec::new();
+    for entry in entries(root, NAME)? {
+        let method = entry.as_object().ok_or(DocumentError::Member(NAME))?;
+        defined.push((entry_id(method, id)?, method));
+    }
+    let mut uses: BTreeMap<DidUrl, Relationships> = BTreeMap::new();
+    for (name, relationship) in RELATIONSHIPS {
+        for entry in entries(root, name)? {
+            let method = match entry {
+                Value::Text(text) => url(id, text, name)?,
+                Value::Object(method) => {
+                    defined.push((entry_id(method, id)?, method));
+                    entry_id(method, id)?
+                }
+                _ => return Err(DocumentError::Member(name)),
+            };
+            let known = uses.entry(method).or_default();
+            *known = *known | relationship;
         }
+    }
+    if defined.len() > MAX_ENTRIES {
+        return Err(DocumentError::TooMany(NAME));
     }
     let mut seen = BTreeSet::new();
     let mut methods = Vec::new();
-    for entry in entries(root, "verificationMethod")? {
-        let Node::Object(method) = entry else {
-            return Err(DocumentError::Member("verificationMethod"));
-        };
-        let name = unique(&mut seen, entry_id(method, id)?)?;
-        if references.contains(&name) {
-            methods.extend(read_method(method, name)?);
-        }
-    }
-    for method in embedded {
-        let name = unique(&mut seen, entry_id(method, id)?)?;
-        methods.extend(read_method(method, name)?);
+    for (name, method) in defined {
+        let name = unique(&mut seen, name)?;
+        let relationships = uses.get(&name).copied().unwrap_or_default();
+        methods.extend(read_method(method, name, relationships)?);
     }
     Ok(methods)
 }
 
-/// The method, or nothing when its key is of a kind the SDK does not know.
-fn read_method(method: &Object, id: DidUrl) -> Result<Option<VerificationMethod>, DocumentError> {
+/// The method, or nothing when it has no member that can hold a key.
+fn read_method(
+    method: &Object,
+    id: DidUrl,
+    relationships: Relationships,
+) -> Result<Option<VerificationMethod>, DocumentError> {
     let controller = required_text(method, "controller")?;
     let controller = Did::parse(controller).map_err(|_| DocumentError::Member("controller"))?;
-    let key = match required_text(method, "type")? {
-        "Multikey" => multikey(required_text(method, "publicKeyMultibase")?)?,
-        "JsonWebKey2020" | "JsonWebKey" => match method.member("publicKeyJwk") {
-            Some(Node::Object(jwk)) => jwk::public_key(jwk)?,
-            _ => return Err(DocumentError::Member("publicKeyJwk")),
-        },
-        _ => None,
-    };
-    Ok(key.map(|key| VerificationMethod::new(id, controller, key)))
-}
-
-fn multikey(text: &str) -> Result<Option<PublicKey>, DocumentError> {
-    match PublicKey::from_multikey(text) {
-        Ok(key) => Ok(Some(key)),
-        // Other multicodecs are other kinds of keys, unless the text is no base58btc at all.
-        Err(KeyError::Multikey) if is_base58btc(text) => Ok(None),
-        Err(_) => Err(DocumentError::Member("publicKeyMultibase")),
-    }
-}
-
-fn is_base58btc(text: &str) -> bool {
-    let digit = |byte: u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte);
-    text.strip_prefix('z').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(digit))
+    let kind = required_text(method, "type")?;
+    let material = material::read(method, kind)?;
+    let kind = kind.into();
+    Ok(material.map(|material| VerificationMethod {
+        id,
+        controller,
+        kind,
+        material,
+        relationships,
+    }))
 }
 
 fn read_services(root: &Object, id: &Did) -> Result<Vec<Service>, DocumentError> {
     let mut seen = BTreeSet::new();
     let mut services = Vec::new();
     for entry in entries(root, "service")? {
-        let Node::Object(service) = entry else { return Err(DocumentError::Member("service")) };
+        let service = entry.as_object().ok_or(DocumentError::Member("service"))?;
         let id = unique(&mut seen, entry_id(service, id)?)?;
         // Both may also be sets or maps, which the SDK has no use for.
-        if let (Some(Node::Text(kind)), Some(Node::Text(endpoint))) =
-            (service.member("type"), service.member("serviceEndpoint"))
+        if let (Some(kind), Some(endpoint)) =
+            (service.text("type"), service.text("serviceEndpoint"))
         {
-            services.push(Service { id, kind: kind.clone(), endpoint: endpoint.clone() });
+            services.push(Service { id, kind: kind.into(), endpoint: endpoint.into() });
         }
     }
     Ok(services)
@@ -209,21 +230,15 @@ fn unique(seen: &mut BTreeSet<DidUrl>, id: DidUrl) -> Result<DidUrl, DocumentErr
     if seen.insert(id.clone()) { Ok(id) } else { Err(DocumentError::Twice(id)) }
 }
 
-fn entries<'a>(root: &'a Object, name: &'static str) -> Result<&'a [Node], DocumentError> {
-    match root.member(name) {
+fn entries<'a>(root: &'a Object, name: &'static str) -> Result<&'a [Value], DocumentError> {
+    match root.get(name) {
         None => Ok(&[]),
-        Some(Node::List(list)) if list.len() <= MAX_ENTRIES => Ok(list),
-        Some(Node::List(_)) => Err(DocumentError::TooMany(name)),
+        Some(Value::List(list)) if list.len() <= MAX_ENTRIES => Ok(list),
+        Some(Value::List(_)) => Err(DocumentError::TooMany(name)),
         Some(_) => Err(DocumentError::Member(name)),
     }
 }
 
-pub(super) fn required_text<'a>(
-    object: &'a Object,
-    name: &'static str,
-) -> Result<&'a str, DocumentError> {
-    match object.member(name) {
-        Some(Node::Text(text)) => Ok(text),
-        _ => Err(DocumentError::Member(name)),
-    }
+fn required_text<'a>(object: &'a Object, name: &'static str) -> Result<&'a str, DocumentError> {
+    object.text(name).ok_or(DocumentError::Member(name))
 }

@@ -1,17 +1,27 @@
-//! Writing: a fixed order of members, so no library decides about the bytes that are hashed.
+//! Writing: canonical JSON, so no library decides about the bytes that are hashed.
 
-use alloc::{format, string::String};
-use core::fmt::{self, Write as _};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
-use depin_core::document::Material;
+use depin_core::{Algorithm, PublicKey, document::Material};
 
-use crate::{DidDocument, Service, VerificationMethod};
+use super::{
+    account::to_caip10,
+    kind::{self, ACCOUNT, BASE58, JWK, MULTIBASE},
+    read::RELATIONSHIPS,
+};
+use crate::{
+    DidDocument, Service, VerificationMethod,
+    json::{self, Object, Value, object},
+    jwk,
+};
 
 /// The JSON-LD text of a document, always the same bytes for the same document.
 ///
-/// Members are sorted and there are no blanks, which for this content is RFC 8785 (JCS). Keys are written as
-/// `Multikey`, and every method is listed under `authentication` and `assertionMethod`. Empty members
-/// are left out.
+/// It is canonical JSON (RFC 8785). The `kind` of a method decides how a key is written: as
+/// `publicKeyMultibase` for `Multikey`, `Ed25519VerificationKey2020` and kinds unknown to the SDK, as `publicKeyBase58`
+/// for `Ed25519VerificationKey2018`, else as `publicKeyJwk`. Accounts are written as
+/// `blockchainAccountId`, with their checksum. Methods are referred to from each relationship they
+/// have. Empty members are left out.
 ///
 /// ```
 /// use depin_identity::{document, methods::key};
@@ -23,95 +33,76 @@ use crate::{DidDocument, Service, VerificationMethod};
 /// # Ok::<(), depin_core::Error>(())
 /// ```
 pub fn to_json(document: &DidDocument) -> String {
+    to_object(document).canonical()
+}
+
+/// The document as part of a larger JSON text.
+pub(crate) fn to_object(document: &DidDocument) -> Object {
     let DidDocument { id, controller, verification_method, also_known_as, service } = document;
-    let references = list(verification_method, |out, method| string(out, &method.id));
-    let members = [
-        ("@context", Some(CONTEXT.into())),
-        ("alsoKnownAs", list(also_known_as, |out, name| string(out, name))),
-        ("assertionMethod", references.clone()),
-        ("authentication", references),
-        ("controller", list(controller, |out, did| string(out, did))),
-        ("id", Some(quoted(id))),
-        ("service", list(service, write_service)),
-        ("verificationMethod", list(verification_method, write_method)),
-    ];
-    let mut out = String::from("{");
-    for (name, value) in members {
-        let Some(value) = value else { continue };
-        if out.len() > 1 {
-            out.push(',');
-        }
-        string(&mut out, name);
-        out.push(':');
-        out.push_str(&value);
+    let mut root = object([("id", id.as_str())]);
+    root.insert("@context", contexts(verification_method));
+    add(&mut root, "alsoKnownAs", also_known_as.iter().map(String::as_str));
+    add(&mut root, "controller", controller.iter().map(|did| did.as_str()));
+    add(&mut root, "service", service.iter().map(service_object));
+    add(&mut root, "verificationMethod", verification_method.iter().map(method_object));
+    for (name, relationship) in RELATIONSHIPS {
+        let has = |method: &&VerificationMethod| method.relationships.contains(relationship);
+        let ids = verification_method.iter().filter(has).map(|method| format!("{}", method.id));
+        add(&mut root, name, ids);
     }
-    out.push('}');
-    out
+    root
 }
 
-const CONTEXT: &str = r#"["https://www.w3.org/ns/did/v1","https://w3id.org/security/multikey/v1"]"#;
-
-fn write_method(out: &mut String, method: &VerificationMethod) {
-    let VerificationMethod { id, controller, material, .. } = method;
-    let Material::Key(key) = material else { return };
-    out.push_str(&format!(
-        r#"{{"controller":{},"id":{},"publicKeyMultibase":{},"type":"Multikey"}}"#,
-        quoted(controller),
-        quoted(id),
-        quoted(key.to_multikey()),
-    ));
+/// Adds a list, unless it is empty.
+fn add<V: Into<Value>>(root: &mut Object, name: &str, items: impl Iterator<Item = V>) {
+    let items: Vec<Value> = items.map(Into::into).collect();
+    if !items.is_empty() {
+        root.insert(name, items);
+    }
 }
 
-fn write_service(out: &mut String, service: &Service) {
+/// The context of DID Core, then those of the kinds of methods by alphabet.
+fn contexts(methods: &[VerificationMethod]) -> Vec<&'static str> {
+    let kinds = methods.iter().filter_map(|method| kind::named(&method.kind));
+    let of_kinds: BTreeSet<&str> = kinds.map(|kind| kind.context).collect();
+    ["https://www.w3.org/ns/did/v1"].into_iter().chain(of_kinds).collect()
+}
+
+/// One verification method.
+pub(crate) fn method_object(method: &VerificationMethod) -> Object {
+    let VerificationMethod { id, controller, kind, material, .. } = method;
+    let member = match material {
+        Material::Key(key) => Some(key_member(kind, key)),
+        Material::Account { chain, address } => Some((ACCOUNT, to_caip10(*chain, *address).into())),
+        Material::Foreign { member, value } => Some((member.as_str(), foreign(member, value))),
+        _ => None,
+    };
+    let mut object = object(member);
+    object.insert("id", format!("{id}"));
+    object.insert("controller", controller.as_str());
+    object.insert("type", kind.as_str());
+    object
+}
+
+fn key_member(kind: &str, key: &PublicKey) -> (&'static str, Value) {
+    match kind::named(kind).map_or(MULTIBASE, |kind| kind.key_member) {
+        JWK => (JWK, jwk::to_object(key).into()),
+        BASE58 if key.algorithm() == Algorithm::EdDsa => {
+            (BASE58, bs58::encode(key.to_bytes()).into_string().into())
+        }
+        _ => (MULTIBASE, key.to_multikey().into()),
+    }
+}
+
+/// A JWK is kept as its text.
+fn foreign(member: &str, value: &str) -> Value {
+    match json::parse(value.as_bytes()) {
+        Ok(jwk @ Value::Object(_)) if member == JWK => jwk,
+        _ => value.into(),
+    }
+}
+
+fn service_object(service: &Service) -> Object {
     let Service { id, kind, endpoint } = service;
-    out.push_str(&format!(
-        r#"{{"id":{},"serviceEndpoint":{},"type":{}}}"#,
-        quoted(id),
-        quoted(endpoint),
-        quoted(kind),
-    ));
-}
-
-/// A JSON array, or nothing for no items.
-fn list<T>(items: &[T], write: impl Fn(&mut String, &T)) -> Option<String> {
-    let mut out = String::new();
-    for item in items {
-        out.push(if out.is_empty() { '[' } else { ',' });
-        write(&mut out, item);
-    }
-    (!out.is_empty()).then(|| out + "]")
-}
-
-fn quoted(text: impl fmt::Display) -> String {
-    let mut out = String::new();
-    string(&mut out, text);
-    out
-}
-
-/// A JSON string as RFC 8785 section 3.2.2.2 escapes it.
-fn string(out: &mut String, text: impl fmt::Display) {
-    out.push('"');
-    write!(Escaped(out), "{text}").expect("invariant: writing to a string does not fail");
-    out.push('"');
-}
-
-struct Escaped<'a>(&'a mut String);
-
-impl fmt::Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            match c {
-                '"' => self.0.push_str("\\\""),
-                '\\' => self.0.push_str("\\\\"),
-                '\u{8}' => self.0.push_str("\\b"),
-                '\t' => self.0.push_str("\\t"),
-                '\n' => self.0.push_str("\\n"),
-                '\u{c}' => self.0.push_str("\\f"),
-                '\r' => self.0.push_str("\\r"),
-                c if c < ' ' => write!(self.0, "\\u{:04x}", u32::from(c))?,
-                c => self.0.push(c),
-            }
-        }
-        Ok(())
-    }
+    object([("id", format!("{id}")), ("serviceEndpoint", endpoint.clone()), ("type", kind.clone())])
 }

@@ -17,6 +17,7 @@ mod ioconnect;
 #[cfg(feature = "evm")]
 mod ioid;
 mod json;
+mod jwk;
 mod jws;
 mod keyring;
 #[cfg(feature = "keystore")]
@@ -27,4 +28,10 @@ mod methods;
 mod pem;
 mod pkh;
 mod sybil;
+mod resolution;
+mod resolver;
+#[cfg(feature = "http")]
+mod universal;
 mod vectors;
+#[cfg(feature = "http")]
+mod web;

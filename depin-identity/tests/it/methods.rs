@@ -198,7 +198,7 @@ async fn the_resolver_of_keys_and_registry_conforms() {
     let suspended =
         DeviceRecord { status: DeviceStatus::Suspended, ..record(&public(Algorithm::Es256, 3)) };
     let resolver = over(&[known.clone(), revoked.clone(), suspended.clone()]);
-    assert!(resolver.methods().eq(["io", "key"]));
+    assert!(resolver.methods().eq(["io", "jwk", "key"]));
     let known = [known.did, suspended.did, key::did_key(&public(Algorithm::EdDsa, 1))];
     let gone = [revoked.did, io::from_address(Address::repeat_byte(9))];
     depin_testkit::resolver::conforms(&resolver, &known, &gone).await;
