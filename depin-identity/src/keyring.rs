@@ -4,13 +4,15 @@
 //! documents, from a registry, or because the DID is the key. What is not in the ring is not believed.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::str::FromStr;
 
-use depin_core::{Address, Error, ErrorKind, PublicKey, Result, document::Relationships};
+use depin_core::{Error, ErrorKind, PublicKey, Result, document::Relationships};
 
 use crate::{
     Did, DidDocument,
-    methods::key::{self, public_key},
+    methods::{
+        key::{self, public_key},
+        pkh,
+    },
 };
 
 /// Keys by DID, with what each may be used for.
@@ -57,7 +59,7 @@ impl KeyRing {
     pub fn insert(&mut self, did: &Did, key: PublicKey, may: Relationships) -> Result<()> {
         let fits = match did.method() {
             key::METHOD => key::did_key(&key) == *did,
-            "pkh" => account(did).is_some_and(|account| key.to_address() == Some(account)),
+            pkh::METHOD => pkh::account(did).is_ok_and(|(_, at)| key.to_address() == Some(at)),
             _ => true,
         };
         if !fits {
@@ -87,11 +89,4 @@ impl KeyRing {
         let may = known.filter(|(_, may)| may.contains(purpose));
         may.map(|(key, _)| key.clone()).take(Self::MAX_KEYS).collect()
     }
-}
-
-/// The address in `did:pkh:eip155:<chain>:<address>`.
-fn account(did: &Did) -> Option<Address> {
-    let (chain, address) = did.id().strip_prefix("eip155:")?.split_once(':')?;
-    let digits = address.strip_prefix("0x").filter(|digits| digits.len() == 40)?;
-    chain.bytes().all(|digit| digit.is_ascii_digit()).then(|| Address::from_str(digits).ok())?
 }

@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     Bench::new(
         "depin-core",
         "verify",
@@ -47,6 +47,7 @@ const BENCHES: [Bench; 6] = [
     ),
     Bench::new("depin-core", "verify", &["fast_es256k", "fast_es256"]).features("fast"),
     Bench::new("depin-devnet", "devnet_transfers", &[]),
+    Bench::new("depin-identity", "status_lookup", &[]).features("credentials"),
     Bench::new("depin-payment", "reward_tree", &[]),
     Bench::new("depin-data", "ingest", &[]),
     Bench::new("depin-identity", "resolve_warm", &[]),

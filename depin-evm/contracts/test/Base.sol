@@ -36,9 +36,11 @@ interface Vm {
     function lastCallGas() external view returns (Gas memory);
     function prank(address sender) external;
     function publicKeyP256(uint256 privateKey) external pure returns (uint256 x, uint256 y);
+    function revertToState(uint256 snapshot) external returns (bool);
     function roll(uint256 blockNumber) external;
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function signP256(uint256 privateKey, bytes32 digest) external pure returns (bytes32 r, bytes32 s);
+    function snapshotState() external returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function startPrank(address sender) external;
     function stopPrank() external;

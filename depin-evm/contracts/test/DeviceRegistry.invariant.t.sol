@@ -2,6 +2,9 @@
 pragma solidity 0.8.37;
 
 import {DeviceRegistry} from "../src/DeviceRegistry.sol";
+import {DocumentUpdate, OwnershipTransfer, Registration, Rotation} from "../src/registry/Actions.sol";
+import {Details, Signature} from "../src/registry/Details.sol";
+import {DeviceTokens, Record, Status} from "../src/registry/DeviceTokens.sol";
 import {Fleet} from "./Fleet.sol";
 
 /// @dev A small fleet that lives: it registers, changes documents, is suspended and sold, while somebody offers every
@@ -10,20 +13,28 @@ contract LivingFleet is Fleet {
     uint256 public constant KEYS = 6;
     uint256 public constant OWNERS = 4;
 
+    /// @dev `live` is the key in the details, `next` the one they commit to.
     struct Expected {
-        DeviceRegistry.Status status;
+        Status status;
         address owner;
-        uint256 nonce;
-        DeviceRegistry.Details details;
+        uint256 generation;
+        uint256 version;
+        uint256 live;
+        uint256 next;
+        Details details;
     }
 
     address[] public devices;
-    mapping(address device => uint256 key) private keys;
+    mapping(address owner => uint256 key) private ownerKeys;
+    uint256 private keysMade = 0xF1EE7;
     mapping(address device => Expected expected) private expectations;
     bytes[] private usedCalls;
 
     constructor() {
         deployRegistry();
+        for (uint256 i = 0; i < OWNERS; ++i) {
+            ownerKeys[ownerAt(i)] = 0x0E0000 + i;
+        }
     }
 
     function registryUnderTest() external view returns (DeviceRegistry) {
@@ -39,50 +50,90 @@ contract LivingFleet is Fleet {
     }
 
     function ownerAt(uint256 i) public pure returns (address) {
-        return address(uint160(0x0E0000 + i % OWNERS));
+        return vm.addr(0x0E0000 + i % OWNERS);
     }
 
     function register(uint256 seed, bool batched) external {
         if (devices.length == KEYS) return;
-        uint256 key = 0xF1EE7 + devices.length;
-        DeviceRegistry.Registration memory r = secp256k1Device(key);
+        (uint256 live, uint256 next) = (keysMade++, keysMade++);
+        Registration memory r = secp256k1Device(live);
         r.owner = ownerAt(seed);
         r.details.documentHash = bytes32(seed);
-        bytes memory signature = sign(key, digestOf(r));
+        r.details.nextKeyHash = nextKeyHash(next);
+        Signature memory signature = signShort(live, digestOf(r));
         bytes memory call = abi.encodeCall(DeviceRegistry.register, (r, signature));
         if (batched) {
-            DeviceRegistry.Registration[] memory rs = new DeviceRegistry.Registration[](1);
-            bytes[] memory signatures = new bytes[](1);
-            (rs[0], signatures[0]) = (r, signature);
-            call = abi.encodeCall(DeviceRegistry.registerBatch, (rs, signatures));
+            Details[] memory batch = new Details[](1);
+            Signature[] memory signatures = new Signature[](1);
+            (batch[0], signatures[0]) = (r.details, signature);
+            call = abi.encodeCall(DeviceRegistry.registerBatch, (r.owner, batch, signatures, r.deadline));
         }
         accepted(REGISTRAR, call);
-        usedCalls.push(call);
         devices.push(r.device);
-        keys[r.device] = key;
-        Expected storage e = expectations[r.device];
-        (e.status, e.owner, e.nonce, e.details) = (DeviceRegistry.Status.Active, r.owner, 1, r.details);
-        // The registration's signature, offered as a document update.
-        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
-        refused(STRANGER, abi.encodeCall(DeviceRegistry.updateDocument, (u, r.details, signature)));
+        expectations[r.device] = Expected(Status.Active, r.owner, 0, 0, live, next, r.details);
+        // The same hardware with a new key.
+        Registration memory twin = secp256k1Device(keysMade++);
+        twin.details.nullifier = r.details.nullifier;
+        signature = signShort(keysMade - 1, digestOf(twin));
+        refused(REGISTRAR, abi.encodeCall(DeviceRegistry.register, (twin, signature)));
     }
 
     function update(uint256 seed) external {
         if (devices.length == 0) return;
         address device = devices[seed % devices.length];
         Expected storage e = expectations[device];
-        DeviceRegistry.DocumentUpdate memory u = updateOf(device, e.nonce);
+        DocumentUpdate memory u = updateOf(device, e.version);
         u.documentHash = keccak256(abi.encode(seed));
-        bytes memory signature = sign(keys[device], digestOf(u));
+        Signature memory signature = signShort(e.live, digestOf(u));
         bytes memory call = abi.encodeCall(DeviceRegistry.updateDocument, (u, e.details, signature));
-        if (e.status != DeviceRegistry.Status.Active) return refused(STRANGER, call);
+        if (e.status != Status.Active) return refused(STRANGER, call);
+        // The next key has no say before its time.
+        Signature memory early = signShort(e.next, digestOf(u));
+        refused(STRANGER, abi.encodeCall(DeviceRegistry.updateDocument, (u, e.details, early)));
         accepted(STRANGER, call);
-        usedCalls.push(call);
-        ++e.nonce;
+        ++e.version;
         e.details.documentHash = u.documentHash;
         e.details.documentURI = u.documentURI;
         // The same signature over what are the current details now.
         refused(STRANGER, abi.encodeCall(DeviceRegistry.updateDocument, (u, e.details, signature)));
+    }
+
+    function rotate(uint256 seed) external {
+        if (devices.length == 0) return;
+        address device = devices[seed % devices.length];
+        Expected storage e = expectations[device];
+        uint256 following = keysMade++;
+        // Whoever has the live key tries first.
+        Rotation memory theft = rotationTo(device, e.live, nextKeyHash(following), e.generation);
+        Signature memory signature = signShort(e.live, digestOf(theft));
+        refused(STRANGER, abi.encodeCall(DeviceRegistry.rotate, (theft, e.version, e.details, signature)));
+
+        Rotation memory r = rotationTo(device, e.next, nextKeyHash(following), e.generation);
+        signature = signShort(e.live, digestOf(r));
+        refused(STRANGER, abi.encodeCall(DeviceRegistry.rotate, (r, e.version, e.details, signature)));
+        signature = signShort(e.next, digestOf(r));
+        bytes memory call = abi.encodeCall(DeviceRegistry.rotate, (r, e.version, e.details, signature));
+        if (e.status == Status.Revoked) return refused(STRANGER, call);
+        accepted(STRANGER, call);
+        e.details = rotated(e.details, r);
+        (e.live, e.next) = (e.next, following);
+        ++e.version;
+        ++e.generation;
+        refused(STRANGER, abi.encodeCall(DeviceRegistry.rotate, (r, e.version, e.details, signature)));
+    }
+
+    function transferSigned(uint256 seed, uint256 to) external {
+        if (devices.length == 0) return;
+        address device = devices[seed % devices.length];
+        Expected storage e = expectations[device];
+        OwnershipTransfer memory t = OwnershipTransfer(device, e.owner, ownerAt(to), e.generation, DEADLINE);
+        // Neither key of the device is its owner's.
+        bytes memory signature = sign(e.live, digestOf(t));
+        refused(STRANGER, abi.encodeCall(DeviceRegistry.transferWithSignature, (t, signature)));
+        signature = sign(ownerKeys[e.owner], digestOf(t));
+        accepted(STRANGER, abi.encodeCall(DeviceRegistry.transferWithSignature, (t, signature)));
+        e.owner = t.to;
+        ++e.generation;
     }
 
     function changeStatus(uint256 seed, uint256 which) external {
@@ -91,19 +142,19 @@ contract LivingFleet is Fleet {
         Expected storage e = expectations[device];
         if (which % 3 == 0) {
             bytes memory call = abi.encodeCall(DeviceRegistry.suspend, (device));
-            if (e.status != DeviceRegistry.Status.Active) return refused(REGISTRAR, call);
+            if (e.status != Status.Active) return refused(REGISTRAR, call);
             accepted(REGISTRAR, call);
-            e.status = DeviceRegistry.Status.Suspended;
+            e.status = Status.Suspended;
         } else if (which % 3 == 1) {
             bytes memory call = abi.encodeCall(DeviceRegistry.resume, (device));
-            if (e.status != DeviceRegistry.Status.Suspended) return refused(REGISTRAR, call);
+            if (e.status != Status.Suspended) return refused(REGISTRAR, call);
             accepted(REGISTRAR, call);
-            e.status = DeviceRegistry.Status.Active;
+            e.status = Status.Active;
         } else if (which % 9 == 2) {
             bytes memory call = abi.encodeCall(DeviceRegistry.revoke, (device));
-            if (e.status == DeviceRegistry.Status.Revoked) return refused(e.owner, call);
+            if (e.status == Status.Revoked) return refused(e.owner, call);
             accepted(e.owner, call);
-            e.status = DeviceRegistry.Status.Revoked;
+            e.status = Status.Revoked;
         }
     }
 
@@ -116,17 +167,23 @@ contract LivingFleet is Fleet {
         refused(STRANGER, call);
         accepted(e.owner, call);
         e.owner = ownerAt(to);
+        ++e.generation;
     }
 
     function replay(uint256 seed) external {
         if (usedCalls.length == 0) return;
-        refused(REGISTRAR, usedCalls[seed % usedCalls.length]);
+        bytes memory call = usedCalls[seed % usedCalls.length];
+        // What nobody signed, but the caller's own authority allowed, may be repeated; signatures never.
+        bytes4 selector = bytes4(call);
+        if (selector == DeviceRegistry.suspend.selector || selector == DeviceRegistry.resume.selector) return;
+        refused(REGISTRAR, call);
     }
 
     function accepted(address caller, bytes memory call) private {
         vm.prank(caller);
         (bool done,) = address(registry).call(call);
         vm.assertTrue(done, "should be accepted");
+        usedCalls.push(call);
     }
 
     function refused(address caller, bytes memory call) private {
@@ -153,7 +210,7 @@ contract DeviceRegistryInvariants is Fleet {
         uint256 total = fleet.deviceTotal();
         uint256 recorded = 0;
         for (uint256 i = 0; i < total; ++i) {
-            if (registry.record(fleet.devices(i)).status != DeviceRegistry.Status.None) ++recorded;
+            if (registry.record(fleet.devices(i)).status != Status.None) ++recorded;
         }
         uint256 held = 0;
         for (uint256 i = 0; i < fleet.OWNERS(); ++i) {
@@ -168,15 +225,14 @@ contract DeviceRegistryInvariants is Fleet {
         for (uint256 i = 0; i < fleet.deviceTotal(); ++i) {
             address device = fleet.devices(i);
             LivingFleet.Expected memory e = fleet.expected(device);
-            DeviceRegistry.Record memory stored = registry.record(device);
+            Record memory stored = registry.record(device);
             vm.assertEq(uint256(stored.status), uint256(e.status), "status");
             vm.assertEq(stored.owner, e.owner, "owner");
             vm.assertEq(registry.ownerOf(uint160(device)), e.owner, "token owner");
-            vm.assertEq(stored.nonce, e.nonce, "one nonce per accepted signature");
-            vm.assertEq(stored.detailsHash, detailsHash(e.details), "details");
-            vm.assertTrue(
-                registry.isActive(device) == (e.status == DeviceRegistry.Status.Active), "active means active"
-            );
+            vm.assertEq(stored.generation, e.generation, "one generation per change of control");
+            bytes32 committed = registry.commitment(device, e.details.nullifier);
+            vm.assertEq(committed, commitmentOf(device, e.version, e.details), "details");
+            vm.assertTrue(registry.isActive(device) == (e.status == Status.Active), "active means active");
         }
     }
 }

@@ -6,6 +6,10 @@ import {IERC721Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.s
 import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
 import {IERC6551Registry} from "erc6551/interfaces/IERC6551Registry.sol";
 import {DeviceRegistry} from "../src/DeviceRegistry.sol";
+import {DocumentUpdate, Registration} from "../src/registry/Actions.sol";
+import {Delegations} from "../src/registry/Delegations.sol";
+import {Details, DocumentURITooLong, KeyAlgorithm, Signature} from "../src/registry/Details.sol";
+import {DeviceTokens, Record, Status} from "../src/registry/DeviceTokens.sol";
 import {Fleet} from "./Fleet.sol";
 
 contract DeviceRegistryTest is Fleet {
@@ -19,25 +23,26 @@ contract DeviceRegistryTest is Fleet {
 
     function testFuzz_a_device_registers_with_its_account(uint256 seed, address owner) public {
         uint256 key = keyFrom(seed);
-        DeviceRegistry.Registration memory r = secp256k1Device(key);
-        vm.assume(owner != address(0) && owner != registry.accountOf(r.device));
+        Registration memory r = secp256k1Device(key);
+        vm.assume(owner != address(0) && owner != r.device && owner != registry.accountOf(r.device));
         r.owner = owner;
-        bytes memory signature = sign(key, digestOf(r));
+        Signature memory signature = signShort(key, digestOf(r));
 
         vm.expectEmit(address(registry));
-        emit DeviceRegistry.DeviceRegistered(r.device, owner, r.details);
+        emit DeviceRegistry.DeviceRegistered(r.device, r.details);
         vm.prank(REGISTRAR);
         registry.register(r, signature);
 
         vm.assertEq(r.device, vm.addr(key), "the device is its key's address");
-        DeviceRegistry.Record memory stored = registry.record(r.device);
+        Record memory stored = registry.record(r.device);
         vm.assertEq(stored.owner, owner, "owner");
-        vm.assertEq(uint256(stored.status), uint256(DeviceRegistry.Status.Active), "status");
-        vm.assertEq(stored.nonce, 1, "nonce");
+        vm.assertEq(uint256(stored.status), uint256(Status.Active), "status");
+        vm.assertEq(stored.generation, 0, "generation");
         vm.assertEq(stored.registeredAt, block.timestamp, "registered at");
         vm.assertEq(stored.changedBlock, block.number, "changed block");
-        vm.assertEq(stored.detailsHash, detailsHash(r.details), "details hash");
-        vm.assertTrue(registry.verifyDetails(r.device, r.details), "details verify");
+        bytes32 committed = registry.commitment(r.device, r.details.nullifier);
+        vm.assertEq(committed, commitmentOf(r.device, 0, r.details), "commitment");
+        vm.assertTrue(registry.verifyDetails(r.device, 0, r.details), "details verify");
         vm.assertTrue(registry.isActive(r.device), "active");
         vm.assertEq(registry.ownerOf(uint160(r.device)), owner, "token owner");
         vm.assertEq(registry.balanceOf(owner), 1, "balance");
@@ -47,19 +52,21 @@ contract DeviceRegistryTest is Fleet {
 
     function testFuzz_a_p256_device_registers(uint256 seed) public {
         uint256 key = bound(seed, 1, P256_N - 1);
-        DeviceRegistry.Registration memory r = p256Device(key);
+        Registration memory r = p256Device(key);
         register(r, signP256(key, digestOf(r)));
         vm.assertTrue(registry.isActive(r.device), "active");
 
-        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        DocumentUpdate memory u = updateOf(r.device, 0);
         registry.updateDocument(u, r.details, signP256(key, digestOf(u)));
-        vm.assertEq(registry.record(r.device).nonce, 2, "nonce");
+        r.details.documentHash = u.documentHash;
+        r.details.documentURI = u.documentURI;
+        vm.assertTrue(registry.verifyDetails(r.device, 1, r.details), "next details");
     }
 
     function testFuzz_only_registrars_register(address caller) public {
         vm.assume(caller != REGISTRAR);
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
-        bytes memory signature = sign(KEY, digestOf(r));
+        Registration memory r = secp256k1Device(KEY);
+        Signature memory signature = signShort(KEY, digestOf(r));
         bytes memory refusal = abi.encodeWithSelector(
             IAccessControl.AccessControlUnauthorizedAccount.selector, caller, registry.REGISTRAR_ROLE()
         );
@@ -67,14 +74,14 @@ contract DeviceRegistryTest is Fleet {
         vm.expectRevert(refusal);
         registry.register(r, signature);
         vm.expectRevert(refusal);
-        registry.registerBatch(new DeviceRegistry.Registration[](0), new bytes[](0));
+        registry.registerBatch(OWNER, new Details[](0), new Signature[](0), DEADLINE);
         vm.stopPrank();
     }
 
     function test_a_device_registers_once_even_after_revocation() public {
-        DeviceRegistry.Registration memory r = enroll(KEY);
-        bytes memory signature = sign(KEY, digestOf(r));
-        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.AlreadyRegistered.selector, r.device);
+        Registration memory r = enroll(KEY);
+        Signature memory signature = signShort(KEY, digestOf(r));
+        bytes memory refusal = abi.encodeWithSelector(DeviceTokens.AlreadyRegistered.selector, r.device);
         refuse(r, signature, refusal);
         vm.prank(OWNER);
         registry.revoke(r.device);
@@ -82,44 +89,46 @@ contract DeviceRegistryTest is Fleet {
     }
 
     function testFuzz_a_late_registration_is_refused(uint256 late) public {
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        Registration memory r = secp256k1Device(KEY);
         r.deadline = block.timestamp;
-        bytes memory signature = sign(KEY, digestOf(r));
+        Signature memory signature = signShort(KEY, digestOf(r));
         vm.warp(bound(late, block.timestamp + 1, type(uint32).max));
-        refuse(r, signature, abi.encodeWithSelector(DeviceRegistry.SignatureExpired.selector, r.deadline));
+        refuse(r, signature, abi.encodeWithSelector(Delegations.SignatureExpired.selector, r.deadline));
     }
 
     function test_the_second_of_the_deadline_is_in_time() public {
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        Registration memory r = secp256k1Device(KEY);
         r.deadline = block.timestamp;
-        register(r, sign(KEY, digestOf(r)));
+        register(r, signShort(KEY, digestOf(r)));
     }
 
     function testFuzz_a_registration_carries_nonce_zero(uint256 nonce) public {
         vm.assume(nonce != 0);
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        Registration memory r = secp256k1Device(KEY);
         r.nonce = nonce;
-        refuse(r, sign(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.InvalidNonce.selector, r.device, 0));
+        refuse(r, signShort(KEY, digestOf(r)), abi.encodeWithSelector(Delegations.InvalidNonce.selector, r.device, 0));
     }
 
     function testFuzz_another_address_than_the_keys_is_refused(address device) public {
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        Registration memory r = secp256k1Device(KEY);
         vm.assume(device != r.device);
         r.device = device;
-        refuse(r, sign(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.KeyMismatch.selector, device));
+        refuse(r, signShort(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.KeyMismatch.selector, device));
     }
 
     function testFuzz_the_signature_binds_every_argument(uint256 which) public {
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
-        bytes memory signature = sign(KEY, digestOf(r));
-        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device);
-        which = bound(which, 0, 7);
+        Registration memory r = secp256k1Device(KEY);
+        Signature memory signature = signShort(KEY, digestOf(r));
+        bytes memory refusal = abi.encodeWithSelector(Delegations.InvalidDeviceSignature.selector, r.device);
+        which = bound(which, 0, 9);
+        if (which == 8) r.details.nextKeyHash = keccak256("other");
+        if (which == 9) r.details.nullifier = keccak256("other");
         if (which == 0) r.owner = STRANGER;
         if (which == 1) r.details.documentHash = keccak256("other");
         if (which == 2) r.details.documentURI = "ipfs://other";
         if (which == 3) r.details.evidenceHash = keccak256("other");
         if (which == 4) r.deadline += 1;
-        if (which == 5) r.details.algorithm = DeviceRegistry.KeyAlgorithm.P256;
+        if (which == 5) r.details.algorithm = KeyAlgorithm.P256;
         if (which == 6) vm.chainId(4689);
         if (which == 7) {
             // The same registration signed for another contract.
@@ -136,38 +145,57 @@ contract DeviceRegistryTest is Fleet {
     function testFuzz_another_keys_signature_is_refused(uint256 seed) public {
         uint256 other = keyFrom(seed);
         vm.assume(other != KEY);
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
-        refuseSignature(r, sign(other, digestOf(r)));
+        Registration memory r = secp256k1Device(KEY);
+        refuseSignature(r, signShort(other, digestOf(r)));
     }
 
     function testFuzz_the_high_s_twin_is_refused(uint256 seed) public {
         uint256 key = keyFrom(seed);
-        DeviceRegistry.Registration memory r = secp256k1Device(key);
+        Registration memory r = secp256k1Device(key);
         (uint8 v, bytes32 rr, bytes32 s) = vm.sign(key, digestOf(r));
-        refuseSignature(r, packed(v == 27 ? 28 : 27, rr, bytes32(SECP256K1_N - uint256(s))));
+        // The parity turns with s; a high s may itself reach the bit that carries the parity.
+        uint256 high = SECP256K1_N - uint256(s);
+        refuseSignature(r, Signature(rr, bytes32(high)));
+        refuseSignature(r, Signature(rr, bytes32(high | 1 << 255)));
+        refuseSignature(r, Signature(rr, bytes32(uint256(s) | uint256(28 - v) << 255)));
     }
 
     function testFuzz_the_high_s_twin_of_p256_is_refused(uint256 seed) public {
         uint256 key = bound(seed, 1, P256_N - 1);
-        DeviceRegistry.Registration memory r = p256Device(key);
-        bytes memory low = signP256(key, digestOf(r));
-        (bytes32 rr, bytes32 s) = abi.decode(low, (bytes32, bytes32));
-        refuseSignature(r, abi.encodePacked(rr, P256_N - uint256(s)));
+        Registration memory r = p256Device(key);
+        Signature memory low = signP256(key, digestOf(r));
+        refuseSignature(r, Signature(low.r, bytes32(P256_N - uint256(low.vs))));
     }
 
-    function testFuzz_signatures_of_other_shapes_are_refused(bytes memory signature, bool p256) public {
+    function testFuzz_other_signatures_are_refused(Signature memory signature, bool p256) public {
         refuseSignature(p256 ? p256Device(KEY) : secp256k1Device(KEY), signature);
     }
 
     function test_zero_r_and_zero_s_are_refused() public {
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
-        refuseSignature(r, packed(27, 0, bytes32(uint256(1))));
-        refuseSignature(r, packed(27, bytes32(uint256(1)), 0));
-        refuseSignature(p256Device(KEY), new bytes(64));
+        Registration memory r = secp256k1Device(KEY);
+        refuseSignature(r, Signature(0, bytes32(uint256(1))));
+        refuseSignature(r, Signature(bytes32(uint256(1)), 0));
+        refuseSignature(p256Device(KEY), Signature(0, 0));
+    }
+
+    /// @dev An algorithm that the contract does not know must not slip past the hash, which copies calldata.
+    function test_an_unknown_algorithm_is_refused() public {
+        Registration memory r = secp256k1Device(KEY);
+        bytes memory call = abi.encodeCall(registry.register, (r, signShort(KEY, digestOf(r))));
+        // Selector, offset, signature; the registration: device, owner, offset, nonce, deadline; its details.
+        uint256 place = 4 + 32 + 64 + 5 * 32 + 31;
+        call[place] = 0x02;
+        vm.prank(REGISTRAR);
+        (bool done,) = address(registry).call(call);
+        vm.assertTrue(!done, "refused");
+        call[place] = 0x00;
+        vm.prank(REGISTRAR);
+        (done,) = address(registry).call(call);
+        vm.assertTrue(done, "it was the place of the algorithm");
     }
 
     function testFuzz_a_point_off_the_curve_is_refused(uint256 x, uint256 y) public {
-        DeviceRegistry.Registration memory r = p256Device(KEY);
+        Registration memory r = p256Device(KEY);
         r.details.publicKeyX = bytes32(x);
         r.details.publicKeyY = bytes32(y);
         r.device = address(uint160(uint256(keccak256(abi.encode(x, y)))));
@@ -175,74 +203,160 @@ contract DeviceRegistryTest is Fleet {
     }
 
     function test_no_owner_and_the_own_account_as_owner_are_refused() public {
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        Registration memory r = secp256k1Device(KEY);
         r.owner = address(0);
         refuse(
-            r, sign(KEY, digestOf(r)), abi.encodeWithSelector(IERC721Errors.ERC721InvalidReceiver.selector, address(0))
+            r,
+            signShort(KEY, digestOf(r)),
+            abi.encodeWithSelector(IERC721Errors.ERC721InvalidReceiver.selector, address(0))
         );
+        r.owner = r.device;
+        refuse(r, signShort(KEY, digestOf(r)), abi.encodeWithSelector(DeviceTokens.OwnershipCycle.selector, r.device));
         r.owner = registry.accountOf(r.device);
-        refuse(r, sign(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.OwnershipCycle.selector, r.device));
+        refuse(r, signShort(KEY, digestOf(r)), abi.encodeWithSelector(DeviceTokens.OwnershipCycle.selector, r.device));
     }
 
     function test_a_uri_is_bounded() public {
-        DeviceRegistry.Registration memory r = secp256k1Device(KEY);
+        Registration memory r = secp256k1Device(KEY);
         r.details.documentURI = string(new bytes(1025));
-        refuse(r, sign(KEY, digestOf(r)), abi.encodeWithSelector(DeviceRegistry.DocumentURITooLong.selector, 1025));
+        refuse(r, signShort(KEY, digestOf(r)), abi.encodeWithSelector(DocumentURITooLong.selector, 1025));
         r.details.documentURI = string(new bytes(1024));
-        register(r, sign(KEY, digestOf(r)));
+        register(r, signShort(KEY, digestOf(r)));
 
-        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        DocumentUpdate memory u = updateOf(r.device, 0);
         u.documentURI = string(new bytes(1025));
-        bytes memory signature = sign(KEY, digestOf(u));
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.DocumentURITooLong.selector, 1025));
+        Signature memory signature = signShort(KEY, digestOf(u));
+        vm.expectRevert(abi.encodeWithSelector(DocumentURITooLong.selector, 1025));
         registry.updateDocument(u, r.details, signature);
+    }
+
+    function testFuzz_one_hardware_has_one_identity(uint256 seed, bytes32 nullifier) public {
+        vm.assume(nullifier != 0);
+        uint256 key = keyFrom(seed);
+        vm.assume(key != KEY);
+        Registration memory first = secp256k1Device(KEY);
+        first.details.nullifier = nullifier;
+        register(first, signShort(KEY, digestOf(first)));
+        Registration memory twin = secp256k1Device(key);
+        twin.details.nullifier = nullifier;
+        Signature memory signature = signShort(key, digestOf(twin));
+        bytes memory refusal = abi.encodeWithSelector(DeviceTokens.HardwareAlreadyRegistered.selector, nullifier);
+        refuse(twin, signature, refusal);
+        vm.prank(OWNER);
+        registry.revoke(first.device);
+        refuse(twin, signature, refusal);
+        vm.assertTrue(registry.verifyDetails(first.device, 0, first.details), "the first stays");
+    }
+
+    function test_hardware_without_a_nullifier_may_come_again() public {
+        for (uint256 key = KEY; key < KEY + 2; ++key) {
+            Registration memory r = secp256k1Device(key);
+            r.details.nullifier = 0;
+            register(r, signShort(key, digestOf(r)));
+            vm.assertTrue(registry.verifyDetails(r.device, 0, r.details), "details");
+        }
+    }
+
+    /// @dev Details lie where their nullifier says, so they have to bind whose they are.
+    function testFuzz_nobody_passes_with_the_details_of_another(uint256 seed) public {
+        uint256 key = keyFrom(seed);
+        vm.assume(key != KEY);
+        Registration memory victim = enroll(KEY);
+        Registration memory thief = enroll(key);
+        vm.assertTrue(!registry.verifyDetails(thief.device, 0, victim.details), "details of the victim");
+        DocumentUpdate memory u = updateOf(thief.device, 0);
+        Signature memory signature = signShort(KEY, digestOf(u));
+        vm.expectRevert(abi.encodeWithSelector(DeviceTokens.DetailsMismatch.selector, thief.device));
+        registry.updateDocument(u, victim.details, signature);
+        // Nor does a nullifier that spells the victim's address reach what is stored under the address.
+        Details memory spelled = victim.details;
+        spelled.nullifier = bytes32(uint256(uint160(victim.device)));
+        vm.assertTrue(!registry.verifyDetails(victim.device, 0, spelled), "spelled");
+        spelled.nullifier = 0;
+        vm.assertTrue(!registry.verifyDetails(victim.device, 0, spelled), "none");
     }
 
     // ---- batches
 
     function testFuzz_a_batch_registers_all(uint256 seed, uint256 size) public {
         size = bound(size, 0, 12);
-        (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures) = batch(seed, size);
+        (Details[] memory devices, Signature[] memory signatures) = batch(seed, size);
         vm.prank(REGISTRAR);
-        registry.registerBatch(rs, signatures);
+        registry.registerBatch(OWNER, devices, signatures, DEADLINE);
         vm.assertEq(registry.deviceCount(), size, "count");
         vm.assertEq(registry.balanceOf(OWNER), size, "balance");
         for (uint256 i = 0; i < size; ++i) {
-            vm.assertTrue(registry.verifyDetails(rs[i].device, rs[i].details), "details");
-            vm.assertEq(registry.accountOf(rs[i].device).code.length, 0, "no account yet");
+            address device = deviceOf(devices[i]);
+            vm.assertTrue(registry.verifyDetails(device, 0, devices[i]), "details");
+            vm.assertEq(registry.ownerOf(uint160(device)), OWNER, "owner");
+            vm.assertEq(registry.accountOf(device).code.length, 0, "no account yet");
         }
     }
 
+    function test_a_batch_logs_what_single_registrations_do() public {
+        (Details[] memory devices, Signature[] memory signatures) = batch(1, 3);
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.expectEmit(address(registry));
+            emit IERC721.Transfer(address(0), OWNER, uint160(deviceOf(devices[i])));
+            vm.expectEmit(address(registry));
+            emit DeviceRegistry.DeviceRegistered(deviceOf(devices[i]), devices[i]);
+        }
+        vm.prank(REGISTRAR);
+        registry.registerBatch(OWNER, devices, signatures, DEADLINE);
+    }
+
     function testFuzz_one_wrong_signature_stops_the_batch(uint256 seed, uint256 wrong) public {
-        (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures) = batch(seed, 5);
+        (Details[] memory devices, Signature[] memory signatures) = batch(seed, 5);
         wrong = bound(wrong, 0, 4);
         signatures[wrong] = signatures[(wrong + 1) % 5];
-        vm.prank(REGISTRAR);
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, rs[wrong].device));
-        registry.registerBatch(rs, signatures);
+        bytes memory refusal =
+            abi.encodeWithSelector(Delegations.InvalidDeviceSignature.selector, deviceOf(devices[wrong]));
+        refuseBatch(OWNER, devices, signatures, DEADLINE, refusal);
         vm.assertEq(registry.deviceCount(), 0, "count");
     }
 
-    function test_a_batch_needs_one_signature_each() public {
-        (DeviceRegistry.Registration[] memory rs,) = batch(1, 3);
-        vm.prank(REGISTRAR);
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.LengthMismatch.selector, 3, 2));
-        registry.registerBatch(rs, new bytes[](2));
+    function testFuzz_a_batch_binds_owner_and_deadline(address owner, uint256 deadline) public {
+        (Details[] memory devices, Signature[] memory signatures) = batch(1, 1);
+        address device = deviceOf(devices[0]);
+        vm.assume(owner != OWNER && owner != address(0) && owner != device && owner != registry.accountOf(device));
+        deadline = bound(deadline, block.timestamp, DEADLINE - 1);
+        bytes memory refusal = abi.encodeWithSelector(Delegations.InvalidDeviceSignature.selector, device);
+        refuseBatch(owner, devices, signatures, DEADLINE, refusal);
+        refuseBatch(OWNER, devices, signatures, deadline, refusal);
+        deadline = block.timestamp - 1;
+        refusal = abi.encodeWithSelector(Delegations.SignatureExpired.selector, deadline);
+        refuseBatch(OWNER, devices, signatures, deadline, refusal);
+        refusal = abi.encodeWithSelector(IERC721Errors.ERC721InvalidReceiver.selector, address(0));
+        refuseBatch(address(0), devices, signatures, DEADLINE, refusal);
     }
 
-    function test_the_same_device_twice_stops_the_batch() public {
-        (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures) = batch(1, 2);
-        (rs[1], signatures[1]) = (rs[0], signatures[0]);
-        vm.prank(REGISTRAR);
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.AlreadyRegistered.selector, rs[0].device));
-        registry.registerBatch(rs, signatures);
+    function test_a_batch_needs_one_signature_each() public {
+        (Details[] memory devices,) = batch(1, 3);
+        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.LengthMismatch.selector, 3, 2);
+        refuseBatch(OWNER, devices, new Signature[](2), DEADLINE, refusal);
+    }
+
+    function test_the_same_device_or_hardware_twice_stops_the_batch() public {
+        (Details[] memory devices, Signature[] memory signatures) = batch(1, 2);
+        bytes32 nullifier = devices[1].nullifier;
+        (Details memory other, Signature memory signature) = (devices[1], signatures[1]);
+        (devices[1], signatures[1]) = (devices[0], signatures[0]);
+        bytes memory refusal = abi.encodeWithSelector(DeviceTokens.AlreadyRegistered.selector, deviceOf(devices[0]));
+        refuseBatch(OWNER, devices, signatures, DEADLINE, refusal);
+
+        Registration memory twin = secp256k1Device(KEY);
+        twin.details.nullifier = nullifier;
+        (devices[0], signatures[0]) = (other, signature);
+        (devices[1], signatures[1]) = (twin.details, signShort(KEY, digestOf(twin)));
+        refusal = abi.encodeWithSelector(DeviceTokens.HardwareAlreadyRegistered.selector, nullifier);
+        refuseBatch(OWNER, devices, signatures, DEADLINE, refusal);
     }
 
     function test_anybody_creates_a_missing_account_once() public {
-        (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures) = batch(1, 1);
+        (Details[] memory devices, Signature[] memory signatures) = batch(1, 1);
         vm.prank(REGISTRAR);
-        registry.registerBatch(rs, signatures);
-        address device = rs[0].device;
+        registry.registerBatch(OWNER, devices, signatures, DEADLINE);
+        address device = deviceOf(devices[0]);
         vm.prank(STRANGER);
         vm.assertEq(registry.createAccount(device), registry.accountOf(device), "address");
         vm.assertTrue(registry.accountOf(device).code.length != 0, "account exists");
@@ -254,47 +368,47 @@ contract DeviceRegistryTest is Fleet {
 
     function testFuzz_a_device_changes_its_document(bytes32 documentHash, string memory uri) public {
         vm.assume(bytes(uri).length <= 1024);
-        DeviceRegistry.Registration memory r = enroll(KEY);
-        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
+        Registration memory r = enroll(KEY);
+        DocumentUpdate memory u = updateOf(r.device, 0);
         u.documentHash = documentHash;
         u.documentURI = uri;
-        bytes memory signature = sign(KEY, digestOf(u));
-        DeviceRegistry.Details memory next = secp256k1Device(KEY).details;
+        Signature memory signature = signShort(KEY, digestOf(u));
+        Details memory next = secp256k1Device(KEY).details;
         next.documentHash = documentHash;
         next.documentURI = uri;
 
         vm.roll(2_000);
         vm.expectEmit(address(registry));
-        emit DeviceRegistry.DocumentUpdated(r.device, next, 1_000);
+        emit DeviceRegistry.DocumentUpdated(r.device, next, 1, 1_000);
         vm.prank(STRANGER);
         registry.updateDocument(u, r.details, signature);
-        vm.assertTrue(registry.verifyDetails(r.device, next), "next details");
+        vm.assertTrue(registry.verifyDetails(r.device, 1, next), "next details");
         vm.assertEq(registry.record(r.device).changedBlock, 2_000, "changed block");
-        vm.assertEq(registry.record(r.device).nonce, 2, "nonce");
+        vm.assertEq(registry.record(r.device).generation, 0, "generation");
         vm.assertEq(registry.record(r.device).registeredAt, block.timestamp, "registered at");
     }
 
     function testFuzz_an_update_is_refused_with(uint256 which) public {
-        DeviceRegistry.Registration memory r = enroll(KEY);
-        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
-        bytes memory signature = sign(KEY, digestOf(u));
-        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device);
+        Registration memory r = enroll(KEY);
+        DocumentUpdate memory u = updateOf(r.device, 0);
+        Signature memory signature = signShort(KEY, digestOf(u));
+        bytes memory refusal = abi.encodeWithSelector(Delegations.InvalidDeviceSignature.selector, r.device);
         which = bound(which, 0, 6);
         if (which == 0) u.documentHash = keccak256("other");
         if (which == 1) u.documentURI = "other";
         if (which == 2) u.deadline -= 1;
         if (which == 3) {
-            u.nonce = 0;
-            signature = sign(KEY, digestOf(u));
-            refusal = abi.encodeWithSelector(DeviceRegistry.InvalidNonce.selector, r.device, 1);
+            u.nonce = 1;
+            signature = signShort(KEY, digestOf(u));
+            refusal = abi.encodeWithSelector(DeviceTokens.DetailsMismatch.selector, r.device);
         }
         if (which == 4) {
             vm.warp(u.deadline + 1);
-            refusal = abi.encodeWithSelector(DeviceRegistry.SignatureExpired.selector, u.deadline);
+            refusal = abi.encodeWithSelector(Delegations.SignatureExpired.selector, u.deadline);
         }
         if (which == 5) {
             r.details.evidenceHash = keccak256("better evidence");
-            refusal = abi.encodeWithSelector(DeviceRegistry.DetailsMismatch.selector, r.device);
+            refusal = abi.encodeWithSelector(DeviceTokens.DetailsMismatch.selector, r.device);
         }
         if (which == 6) vm.chainId(4689);
         vm.expectRevert(refusal);
@@ -302,51 +416,34 @@ contract DeviceRegistryTest is Fleet {
     }
 
     function test_an_update_is_not_accepted_twice() public {
-        DeviceRegistry.Registration memory r = enroll(KEY);
-        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
-        bytes memory signature = sign(KEY, digestOf(u));
+        Registration memory r = enroll(KEY);
+        DocumentUpdate memory u = updateOf(r.device, 0);
+        Signature memory signature = signShort(KEY, digestOf(u));
         registry.updateDocument(u, r.details, signature);
         r.details.documentHash = u.documentHash;
         r.details.documentURI = u.documentURI;
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidNonce.selector, r.device, 2));
+        vm.expectRevert(abi.encodeWithSelector(DeviceTokens.DetailsMismatch.selector, r.device));
+        registry.updateDocument(u, r.details, signature);
+        u.nonce = 1;
+        vm.expectRevert(abi.encodeWithSelector(Delegations.InvalidDeviceSignature.selector, r.device));
         registry.updateDocument(u, r.details, signature);
     }
 
     function test_only_active_devices_change_their_document() public {
-        DeviceRegistry.Registration memory r = enroll(KEY);
-        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 1);
-        bytes memory signature = sign(KEY, digestOf(u));
+        Registration memory r = enroll(KEY);
+        DocumentUpdate memory u = updateOf(r.device, 0);
+        Signature memory signature = signShort(KEY, digestOf(u));
         vm.prank(REGISTRAR);
         registry.suspend(r.device);
-        expectStatus(r.device, DeviceRegistry.Status.Suspended);
+        expectStatus(r.device, Status.Suspended);
         registry.updateDocument(u, r.details, signature);
         vm.prank(REGISTRAR);
         registry.revoke(r.device);
-        expectStatus(r.device, DeviceRegistry.Status.Revoked);
+        expectStatus(r.device, Status.Revoked);
         registry.updateDocument(u, r.details, signature);
 
         u.device = STRANGER;
         refuseUnknown(abi.encodeCall(registry.updateDocument, (u, r.details, signature)));
-    }
-
-    /// @dev Every signature that exists is offered to every function that takes one.
-    function testFuzz_no_signature_of_one_action_is_accepted_by_another(uint256 seed) public {
-        uint256 key = keyFrom(seed);
-        DeviceRegistry.Registration memory r = secp256k1Device(key);
-        DeviceRegistry.DocumentUpdate memory u = updateOf(r.device, 0);
-        u.documentHash = r.details.documentHash;
-        u.documentURI = r.details.documentURI;
-        refuseSignature(r, sign(key, digestOf(u)));
-
-        bytes memory registration = sign(key, digestOf(r));
-        register(r, registration);
-        u.nonce = 1;
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device));
-        registry.updateDocument(u, r.details, registration);
-        r.nonce = 1;
-        registration = sign(key, digestOf(r));
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device));
-        registry.updateDocument(u, r.details, registration);
     }
 
     // ---- status
@@ -354,17 +451,17 @@ contract DeviceRegistryTest is Fleet {
     function test_suspend_resume_revoke() public {
         address device = enroll(KEY).device;
         vm.expectEmit(address(registry));
-        emit DeviceRegistry.StatusChanged(device, DeviceRegistry.Status.Suspended);
+        emit DeviceTokens.StatusChanged(device, Status.Suspended);
         vm.prank(REGISTRAR);
         registry.suspend(device);
         vm.assertTrue(!registry.isActive(device), "suspended");
         vm.expectEmit(address(registry));
-        emit DeviceRegistry.StatusChanged(device, DeviceRegistry.Status.Active);
+        emit DeviceTokens.StatusChanged(device, Status.Active);
         vm.prank(REGISTRAR);
         registry.resume(device);
         vm.assertTrue(registry.isActive(device), "resumed");
         vm.expectEmit(address(registry));
-        emit DeviceRegistry.StatusChanged(device, DeviceRegistry.Status.Revoked);
+        emit DeviceTokens.StatusChanged(device, Status.Revoked);
         vm.prank(OWNER);
         registry.revoke(device);
         vm.assertTrue(!registry.isActive(device), "revoked");
@@ -374,17 +471,17 @@ contract DeviceRegistryTest is Fleet {
     function test_status_changes_need_the_right_state() public {
         address device = enroll(KEY).device;
         vm.startPrank(REGISTRAR);
-        expectStatus(device, DeviceRegistry.Status.Active);
+        expectStatus(device, Status.Active);
         registry.resume(device);
         registry.suspend(device);
-        expectStatus(device, DeviceRegistry.Status.Suspended);
+        expectStatus(device, Status.Suspended);
         registry.suspend(device);
         registry.revoke(device);
-        expectStatus(device, DeviceRegistry.Status.Revoked);
+        expectStatus(device, Status.Revoked);
         registry.suspend(device);
-        expectStatus(device, DeviceRegistry.Status.Revoked);
+        expectStatus(device, Status.Revoked);
         registry.resume(device);
-        expectStatus(device, DeviceRegistry.Status.Revoked);
+        expectStatus(device, Status.Revoked);
         registry.revoke(device);
         vm.stopPrank();
     }
@@ -421,7 +518,7 @@ contract DeviceRegistryTest is Fleet {
 
     function testFuzz_the_owner_moves_the_token(address to) public {
         address device = enroll(KEY).device;
-        vm.assume(to != address(0) && to != registry.accountOf(device) && to != OWNER);
+        vm.assume(to != address(0) && to != device && to != registry.accountOf(device) && to != OWNER);
         uint256 tokenId = uint160(device);
         vm.prank(OWNER);
         registry.approve(STRANGER, tokenId);
@@ -472,8 +569,10 @@ contract DeviceRegistryTest is Fleet {
         vm.startPrank(OWNER);
         vm.expectRevert(abi.encodeWithSelector(IERC721Errors.ERC721InvalidReceiver.selector, address(0)));
         registry.transferFrom(OWNER, address(0), uint160(device));
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.OwnershipCycle.selector, device));
+        vm.expectRevert(abi.encodeWithSelector(DeviceTokens.OwnershipCycle.selector, device));
         registry.transferFrom(OWNER, account, uint160(device));
+        vm.expectRevert(abi.encodeWithSelector(DeviceTokens.OwnershipCycle.selector, device));
+        registry.transferFrom(OWNER, device, uint160(device));
         vm.stopPrank();
     }
 
@@ -496,10 +595,10 @@ contract DeviceRegistryTest is Fleet {
     // ---- views and construction
 
     function test_an_unknown_device_is_empty() public view {
-        DeviceRegistry.Details memory none;
-        vm.assertEq(uint256(registry.record(STRANGER).status), uint256(DeviceRegistry.Status.None), "status");
+        Details memory none;
+        vm.assertEq(uint256(registry.record(STRANGER).status), uint256(Status.None), "status");
         vm.assertTrue(!registry.isActive(STRANGER), "active");
-        vm.assertTrue(!registry.verifyDetails(STRANGER, none), "details");
+        vm.assertTrue(!registry.verifyDetails(STRANGER, 0, none), "details");
     }
 
     function test_the_did_is_lower_case() public view {
@@ -520,16 +619,13 @@ contract DeviceRegistryTest is Fleet {
         );
     }
 
-    function test_the_types_are_those_that_wallets_hash() public view {
-        vm.assertEq(registry.DETAILS_TYPEHASH(), DETAILS, "details");
-        vm.assertEq(registry.REGISTRATION_TYPEHASH(), REGISTRATION, "registration");
-        vm.assertEq(registry.DOCUMENT_UPDATE_TYPEHASH(), DOCUMENT_UPDATE, "update");
+    function test_the_types_are_those_that_wallets_hash() public pure {
         // The same struct hashed by alloy's sol!: P-256, all words zero, "ipfs://x".
-        DeviceRegistry.Details memory details;
-        details.algorithm = DeviceRegistry.KeyAlgorithm.P256;
+        Details memory details;
+        details.algorithm = KeyAlgorithm.P256;
         details.documentURI = "ipfs://x";
         vm.assertEq(
-            detailsHash(details), 0x4da27594ffd3f72331d7582832c02d102a26cfe2987e28dd11fbd70009abbe07, "known answer"
+            detailsHash(details), 0xe181d0bbe28a3a066da6a8debc92a694b7ba7fb35588993f365b03d42eeb7db9, "known answer"
         );
     }
 
@@ -541,49 +637,61 @@ contract DeviceRegistryTest is Fleet {
     }
 
     function test_a_registry_needs_contracts_for_accounts() public {
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.NotAContract.selector, STRANGER));
+        vm.expectRevert(abi.encodeWithSelector(DeviceTokens.NotAContract.selector, STRANGER));
         new DeviceRegistry("S", "S", ADMIN, IERC6551Registry(STRANGER), address(accountImplementation));
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.NotAContract.selector, STRANGER));
+        vm.expectRevert(abi.encodeWithSelector(DeviceTokens.NotAContract.selector, STRANGER));
         new DeviceRegistry("S", "S", ADMIN, IERC6551Registry(address(accountRegistry)), STRANGER);
     }
 
     // ---- helpers
 
-    function register(DeviceRegistry.Registration memory r, bytes memory signature) private {
+    function register(Registration memory r, Signature memory signature) private {
         vm.prank(REGISTRAR);
         registry.register(r, signature);
     }
 
-    function refuse(DeviceRegistry.Registration memory r, bytes memory signature, bytes memory refusal) private {
+    function refuse(Registration memory r, Signature memory signature, bytes memory refusal) private {
         vm.prank(REGISTRAR);
         vm.expectRevert(refusal);
         registry.register(r, signature);
     }
 
-    function refuseSignature(DeviceRegistry.Registration memory r, bytes memory signature) private {
-        refuse(r, signature, abi.encodeWithSelector(DeviceRegistry.InvalidDeviceSignature.selector, r.device));
+    function refuseSignature(Registration memory r, Signature memory signature) private {
+        refuse(r, signature, abi.encodeWithSelector(Delegations.InvalidDeviceSignature.selector, r.device));
     }
 
-    function expectStatus(address device, DeviceRegistry.Status status) private {
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.InvalidStatus.selector, device, status));
+    function expectStatus(address device, Status status) private {
+        vm.expectRevert(abi.encodeWithSelector(DeviceTokens.InvalidStatus.selector, device, status));
     }
 
     function refuseUnknown(bytes memory call) private {
-        vm.expectRevert(abi.encodeWithSelector(DeviceRegistry.UnknownDevice.selector, STRANGER));
+        vm.expectRevert(abi.encodeWithSelector(DeviceTokens.UnknownDevice.selector, STRANGER));
         (bool reverted,) = address(registry).call(call);
         vm.assertTrue(reverted, "the expected revert");
     }
 
+    function refuseBatch(
+        address owner,
+        Details[] memory devices,
+        Signature[] memory signatures,
+        uint256 deadline,
+        bytes memory refusal
+    ) private {
+        vm.prank(REGISTRAR);
+        vm.expectRevert(refusal);
+        registry.registerBatch(owner, devices, signatures, deadline);
+    }
+
     function batch(uint256 seed, uint256 size)
         private
-        returns (DeviceRegistry.Registration[] memory rs, bytes[] memory signatures)
+        returns (Details[] memory devices, Signature[] memory signatures)
     {
-        rs = new DeviceRegistry.Registration[](size);
-        signatures = new bytes[](size);
+        devices = new Details[](size);
+        signatures = new Signature[](size);
         for (uint256 i = 0; i < size; ++i) {
             uint256 key = keyFrom(uint256(keccak256(abi.encode(seed, i))));
-            rs[i] = secp256k1Device(key);
-            signatures[i] = sign(key, digestOf(rs[i]));
+            Registration memory r = secp256k1Device(key);
+            (devices[i], signatures[i]) = (r.details, signShort(key, digestOf(r)));
         }
     }
 }

@@ -6,6 +6,7 @@
 //! reach devices that were offline as signed [`delta`]s of about 200 bytes.
 
 mod codec;
+mod credential;
 pub mod delta;
 mod entry;
 mod published;

@@ -7,14 +7,20 @@
 
 mod batch;
 mod consent;
+mod control;
+mod delegation;
+mod history;
 mod read;
 mod refusal;
+
+pub use control::OwnerConsent;
+pub use delegation::{Delegation, SignedDelegation};
 
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use depin_core::{
-    Address, B256, Did, Error, Result, Signer,
+    Address, B256, Did, Error, PublicKey, Result, Signer,
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
 };
 use depin_evm::{
@@ -28,8 +34,8 @@ use depin_evm::{
 };
 
 use self::{
-    consent::{Consent, update_signature},
-    read::Accounts,
+    consent::{Consent, sign},
+    read::{Accounts, Logged, Stored},
     refusal::explain,
 };
 use crate::methods::io;
@@ -141,26 +147,35 @@ impl EvmRegistry {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it changed meanwhile: try again.
     pub async fn update_document(
         &self,
+        did: &Did,
         device: &dyn Signer,
         hash: B256,
         uri: &str,
     ) -> Result<DeviceRecord> {
-        let did = io::did_io(device.public_key())?;
-        let address = io::address(&did)?;
-        let (stored, current) =
-            self.stored(address).await?.ok_or_else(|| refusal::unknown(address))?;
+        let address = io::address(did).map_err(|error| refusal::foreign(did, error))?;
+        let Logged { version, details: current } = self.current(address).await?.logged;
         let update = Contract::DocumentUpdate {
             device: address,
             documentHash: hash,
             documentURI: uri.to_owned(),
-            nonce: stored.nonce.to(),
+            nonce: version,
             deadline: self.deadline().await?,
         };
-        let signature = update_signature(&update, &self.domain(), device)?;
+        let signature = sign(&update, &self.domain(), device)?;
         let contract = self.contract();
         let call = contract.updateDocument(update, current, signature).into_transaction_request();
         self.send(call).await?;
-        self.device(&did).await?.ok_or_else(|| refusal::unknown(address))
+        self.found(did).await
+    }
+
+    /// The record of a device that is known to be there.
+    async fn found(&self, did: &Did) -> Result<DeviceRecord> {
+        let address = io::address(did).map_err(|error| refusal::foreign(did, error))?;
+        self.device(did).await?.ok_or_else(|| refusal::unknown(address))
+    }
+
+    async fn current(&self, device: Address) -> Result<Stored> {
+        self.stored(device).await?.ok_or_else(|| refusal::unknown(device))
     }
 
     fn contract(&self) -> Contract::DeviceRegistryInstance<&DynProvider> {
@@ -209,9 +224,16 @@ impl DeviceRegistry for EvmRegistry {
         // What is no did:io cannot have been registered here.
         let Ok(address) = io::address(did) else { return Ok(None) };
         match self.stored(address).await? {
-            Some((stored, details)) => self.record(address, &stored, details).await.map(Some),
+            Some(stored) => self.record(address, stored).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Read from the log, back to the registration when the key ever changed. The first key is proven by
+    /// the DID and the last by the stored commitment; those between are what the node says.
+    async fn keys(&self, did: &Did) -> Result<Vec<PublicKey>> {
+        let Ok(address) = io::address(did) else { return Ok(Vec::new()) };
+        history::keys(self, address).await
     }
 
     async fn set_status(&self, did: &Did, status: DeviceStatus) -> Result<()> {

@@ -10,7 +10,7 @@ use depin_devnet::Devnet;
 use depin_evm::{
     Chain, Revert,
     alloy::{
-        primitives::{Bytes, U256},
+        primitives::U256,
         providers::Provider,
         sol_types::{SolError, SolStruct},
     },
@@ -25,6 +25,8 @@ use depin_identity::{
 use depin_testkit::registry::{conforms, enrolment};
 
 mod attacks;
+mod control;
+mod delegation;
 pub(crate) mod lying_node;
 
 async fn chain(devnet: &Devnet) -> Chain {
@@ -135,6 +137,10 @@ async fn wishes_the_contract_would_refuse_are_refused_before_a_transaction() {
     let error = registry.register(&long, &device).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
 
+    let nameless = wish(&device).nullifier(B256::ZERO);
+    let error = registry.register(&nameless, &device).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+
     let mut ownerless = wish(&device);
     ownerless.owner = Address::ZERO;
     let error = registry.register(&ownerless, &device).await.unwrap_err();
@@ -240,16 +246,17 @@ async fn a_device_changes_its_document_again_and_again() {
         let first = registry.register(&wish(&key), &key).await.unwrap();
         for (round, uri) in ["ipfs://a", "ipfs://b", ""].into_iter().enumerate() {
             let hash = B256::repeat_byte(u8::try_from(round).unwrap());
-            let record = registry.update_document(&key, hash, uri).await.unwrap();
+            let record = registry.update_document(&first.did, &key, hash, uri).await.unwrap();
             assert_eq!((record.document_hash, record.document_uri.as_str()), (hash, uri));
             assert_eq!(record.appraisal, first.appraisal);
             assert_eq!(registry.device(&first.did).await.unwrap(), Some(record));
         }
         registry.set_status(&first.did, DeviceStatus::Suspended).await.unwrap();
-        let error = registry.update_document(&key, B256::ZERO, "").await.unwrap_err();
+        let error = registry.update_document(&first.did, &key, B256::ZERO, "").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
     }
-    let unknown = registry.update_document(&device(9).0, B256::ZERO, "").await.unwrap_err();
+    let (key, did) = device(9);
+    let unknown = registry.update_document(&did, &key, B256::ZERO, "").await.unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::NotFound);
 }
 
@@ -284,4 +291,24 @@ async fn a_reorg_takes_a_registration_back() {
     registry.register(&wish(&key), &key).await.unwrap();
     devnet.reorg(1).unwrap();
     assert_eq!(registry.device(&did).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn batches_of_several_owners_reach_each_of_them() {
+    let devnet = Devnet::start();
+    let registry = registry(&devnet).await;
+    let keys: Vec<_> = (1..=5).map(|seed| device(seed).0).collect();
+    let owned = keys.iter().zip([1, 1, 2, 2, 1]).map(|(key, owner)| {
+        let mut wish = wish(key);
+        wish.owner = Address::repeat_byte(owner);
+        (wish, key as &dyn Signer)
+    });
+    let wishes: Vec<_> = owned.collect();
+    let before = devnet.block_number();
+    let records = registry.register_all(&wishes).await.unwrap();
+    assert_eq!(devnet.block_number() - before, 3);
+    for (record, (wish, _)) in records.iter().zip(&wishes) {
+        assert_eq!(record.owner, wish.owner);
+        assert_eq!(registry.device(&record.did).await.unwrap().as_ref(), Some(record));
+    }
 }

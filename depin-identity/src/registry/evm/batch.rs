@@ -6,7 +6,10 @@ use depin_core::{
 };
 use depin_evm::alloy::{eips::BlockNumberOrTag, providers::Provider};
 
-use super::{EvmRegistry, consent::Consent};
+use super::{
+    EvmRegistry,
+    consent::{Consent, P256},
+};
 
 pub(super) async fn register(
     registry: &EvmRegistry,
@@ -38,12 +41,16 @@ async fn send(
     registry: &EvmRegistry,
     batch: &[(&Enrolment, Consent)],
 ) -> Result<Vec<DeviceRecord>> {
-    let (registrations, signatures) = batch
+    let Some((_, Consent { registration: first, .. })) = batch.first() else {
+        return Ok(Vec::new());
+    };
+    let (devices, signatures) = batch
         .iter()
-        .map(|(_, consent)| (consent.registration.clone(), consent.signature.clone()))
+        .map(|(_, consent)| (consent.registration.details.clone(), consent.signature.clone()))
         .unzip();
     let contract = registry.contract();
-    let call = contract.registerBatch(registrations, signatures).into_transaction_request();
+    let call = contract.registerBatch(first.owner, devices, signatures, first.deadline);
+    let call = call.into_transaction_request();
     let receipt = registry.send(call).await?;
     let block = receipt.block_number.map_or(BlockNumberOrTag::Latest, Into::into);
     let at = Timestamp::from_secs(registry.time_of(block).await?);
@@ -62,7 +69,7 @@ async fn room(registry: &EvmRegistry) -> Result<u64> {
     Ok((latest.ok_or_else(missing)?.header.gas_limit / 2).min(MAX_GAS))
 }
 
-/// Cuts into runs that stay within the gas and within what nodes accept as one transaction.
+/// Cuts into runs that have one owner and stay within the gas and what nodes accept as one transaction.
 fn batches<'a>(
     consents: &'a [(&'a Enrolment, Consent)],
     room: u64,
@@ -72,7 +79,9 @@ fn batches<'a>(
     for (at, (_, consent)) in consents.iter().enumerate() {
         let (more_gas, more_bytes) = cost(consent);
         let full = gas.saturating_add(more_gas) > room || bytes + more_bytes > MAX_BYTES;
-        if full && at > start {
+        let owner = consent.registration.owner;
+        let other = consents.get(start).is_none_or(|(_, first)| first.registration.owner != owner);
+        if (full || other) && at > start {
             runs.extend(consents.get(start..at));
             (start, gas, bytes) = (at, 0, 0);
         }
@@ -87,7 +96,7 @@ fn batches<'a>(
 fn cost(consent: &Consent) -> (u64, u64) {
     // A uri has at most 1024 bytes by now.
     let uri = u64::try_from(consent.registration.details.documentURI.len()).unwrap_or(u64::MAX);
-    let verify = if consent.signature.len() == 64 { P256_GAS } else { 0 };
+    let verify = if consent.registration.details.algorithm == P256 { P256_GAS } else { 0 };
     let gas = DEVICE_GAS + verify + uri.saturating_mul(URI_BYTE_GAS);
     (gas, DEVICE_BYTES.saturating_add(uri))
 }

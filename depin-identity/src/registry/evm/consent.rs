@@ -4,10 +4,7 @@ use depin_core::{
     Algorithm, B256, Error, ErrorKind, PublicKey, Result, Signer, U256, registry::Enrolment,
 };
 use depin_evm::{
-    alloy::{
-        primitives::Bytes,
-        sol_types::{Eip712Domain, SolStruct},
-    },
+    alloy::sol_types::{Eip712Domain, SolStruct},
     bindings::DeviceRegistry as Contract,
     recoverable,
 };
@@ -19,7 +16,7 @@ use crate::methods::io;
 #[derive(Clone, Debug)]
 pub(super) struct Consent {
     pub(super) registration: Contract::Registration,
-    pub(super) signature: Bytes,
+    pub(super) signature: Contract::Signature,
 }
 
 impl Consent {
@@ -45,8 +42,10 @@ impl Consent {
                 .with("did", &challenge.did)
                 .with("expected", did));
         }
-        if enrolment.next_key.is_some() || enrolment.nullifier.is_some() {
-            return fail(ErrorKind::Unsupported, "the contract keeps no next keys and nullifiers");
+        if [enrolment.next_key, enrolment.nullifier].contains(&Some(B256::ZERO)) {
+            let text =
+                "a next key or a nullifier of zeros stands for none in the contract; leave it out";
+            return fail(ErrorKind::Malformed, text);
         }
         if enrolment.document_uri.len() > MAX_URI_LEN {
             return fail(ErrorKind::Limit, "the document uri has more than 1024 bytes; shorten it");
@@ -58,8 +57,7 @@ impl Consent {
             nonce: U256::ZERO,
             deadline,
         };
-        let digest = registration.eip712_signing_hash(domain);
-        Ok(Self { signature: sign(device, digest)?, registration })
+        Ok(Self { signature: sign(&registration, domain, device)?, registration })
     }
 }
 
@@ -76,30 +74,43 @@ impl EvmRegistry {
     }
 }
 
-/// The device's signature of a change of its document.
-pub(super) fn update_signature(
-    update: &Contract::DocumentUpdate,
+/// Signs as the contract expects it of the curve, and never hands on what would not verify: `r` and `s`,
+/// for secp256k1 with the parity of the point in the highest bit (ERC-2098).
+pub(super) fn sign(
+    what: &impl SolStruct,
     domain: &Eip712Domain,
     device: &dyn Signer,
-) -> Result<Bytes> {
-    sign(device, update.eip712_signing_hash(domain))
-}
-
-/// Signs as the contract expects it of the curve, and never hands on what would not verify.
-fn sign(device: &dyn Signer, digest: B256) -> Result<Bytes> {
+) -> Result<Contract::Signature> {
+    let digest = what.eip712_signing_hash(domain);
     let key = device.public_key();
     let signature = device.sign_prehash(&digest.0)?;
     key.verify_prehash(&digest.0, &signature)?;
-    match (key.algorithm(), key.to_address()) {
-        (Algorithm::Es256k, Some(address)) => {
-            recoverable(&signature, digest, address).map(|bytes| Bytes::from(bytes.to_vec()))
-        }
-        _ => Ok(Bytes::copy_from_slice(signature.as_bytes())),
+    let (r, s) = signature.as_bytes().split_at(32);
+    let (r, mut vs) = (B256::from_slice(r), B256::from_slice(s));
+    if let (Algorithm::Es256k, Some(address)) = (key.algorithm(), key.to_address())
+        && recoverable(&signature, digest, address)?.ends_with(&[28])
+    {
+        vs |= B256::from(U256::ONE << 255);
     }
+    Ok(Contract::Signature { r, vs })
 }
 
 fn details(enrolment: &Enrolment) -> Result<Contract::Details> {
-    let key = &enrolment.appraisal.challenge.key;
+    let (algorithm, x, y) = parts(&enrolment.appraisal.challenge.key)?;
+    Ok(Contract::Details {
+        algorithm,
+        publicKeyX: x,
+        publicKeyY: y,
+        nextKeyHash: enrolment.next_key.unwrap_or_default(),
+        nullifier: enrolment.nullifier.unwrap_or_default(),
+        documentHash: enrolment.document_hash,
+        evidenceHash: enrolment.appraisal.hash(),
+        documentURI: enrolment.document_uri.clone(),
+    })
+}
+
+/// A key as the contract has it: `KeyAlgorithm`, x and y.
+pub(super) fn parts(key: &PublicKey) -> Result<(u8, B256, B256)> {
     let unsupported =
         || Error::new(ErrorKind::Unsupported, "the registry takes secp256k1 and p-256 keys only");
     let algorithm = match key.algorithm() {
@@ -109,14 +120,7 @@ fn details(enrolment: &Enrolment) -> Result<Contract::Details> {
     };
     let xy = key.to_uncompressed().ok_or_else(unsupported)?;
     let (x, y) = xy.split_at(32);
-    Ok(Contract::Details {
-        algorithm,
-        publicKeyX: B256::from_slice(x),
-        publicKeyY: B256::from_slice(y),
-        documentHash: enrolment.document_hash,
-        documentURI: enrolment.document_uri.clone(),
-        evidenceHash: enrolment.appraisal.hash(),
-    })
+    Ok((algorithm, B256::from_slice(x), B256::from_slice(y)))
 }
 
 /// The key in the details of a device.
@@ -135,7 +139,7 @@ pub(super) fn public_key(details: &Contract::Details) -> Result<PublicKey> {
 
 /// `KeyAlgorithm` of the contract.
 const SECP256K1: u8 = 0;
-const P256: u8 = 1;
+pub(super) const P256: u8 = 1;
 
 /// `MAX_URI_BYTES` of the contract.
 const MAX_URI_LEN: usize = 1024;

@@ -9,7 +9,7 @@ use depin_evm::{
         eips::BlockNumberOrTag,
         providers::Provider,
         rpc::types::{Filter, Log, TransactionReceipt},
-        sol_types::{SolEvent, SolStruct},
+        sol_types::{SolEvent, SolStruct, SolValue},
     },
     bindings::DeviceRegistry as Contract,
 };
@@ -44,66 +44,92 @@ impl Accounts {
     }
 }
 
+/// What the registry holds about a device, the details proven by what is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) record: Contract::Record,
+    pub(super) logged: Logged,
+}
+
+/// Details as an event has them.
+#[derive(Clone, Debug)]
+pub(super) struct Logged {
+    pub(super) version: U256,
+    pub(super) details: Contract::Details,
+}
+
+impl Logged {
+    fn commitment(&self, device: Address) -> B256 {
+        keccak256((device, self.version, self.details.eip712_hash_struct()).abi_encode())
+    }
+}
+
 impl EvmRegistry {
-    /// What the chain holds about a device: the stored words and the details they commit to.
-    pub(super) async fn stored(
-        &self,
-        device: Address,
-    ) -> Result<Option<(Contract::Record, Contract::Details)>> {
-        let stored = self.chain.read(&self.contract().record(device)).await?;
-        if stored.status == NONE {
+    /// What the chain holds about a device: the record and the details that it commits to.
+    pub(super) async fn stored(&self, device: Address) -> Result<Option<Stored>> {
+        let contract = self.contract();
+        let record = self.chain.read(&contract.record(device)).await?;
+        if record.status == NONE {
             return Ok(None);
         }
-        let changes = self.changes(device, stored.changedBlock);
-        let logs = self.chain.ask(self.chain.provider().get_logs(&changes)).await?;
-        // Whoever serves the log may be mistaken or lie, so the hash decides and not the position.
-        let details = logs
-            .iter()
-            .rev()
-            .filter_map(details_in)
-            .find(|details| details.eip712_hash_struct() == stored.detailsHash);
-        details.map(|details| Some((stored, details))).ok_or_else(|| {
-            let text = "the node's log lacks the details that the registry commits to; \
-                        try again, or use an archive node";
-            Error::unavailable(text).with("device", device)
-        })
+        let logs = self.changes(device, record.changedBlock.into()).await?;
+        // Whoever serves the log may be mistaken or lie, so the hash decides and not the position. The
+        // nullifier says where it is; it never changes, so honest logs have one.
+        let mut places: Vec<(B256, B256)> = Vec::new();
+        for logged in logs.iter().rev().filter_map(logged_in) {
+            let nullifier = logged.details.nullifier;
+            let known = places.iter().find(|(place, _)| *place == nullifier).map(|(_, hash)| *hash);
+            let committed = match known {
+                Some(hash) => hash,
+                None if places.len() == MAX_PLACES => break,
+                None => {
+                    let hash = self.chain.read(&contract.commitment(device, nullifier)).await?;
+                    places.push((nullifier, hash));
+                    hash
+                }
+            };
+            if logged.commitment(device) == committed {
+                return Ok(Some(Stored { record, logged }));
+            }
+        }
+        Err(missing(device))
     }
 
-    fn changes(&self, device: Address, block: u32) -> Filter {
-        Filter::new()
+    /// Every event of a block that has details of the device, oldest first.
+    pub(super) async fn changes(&self, device: Address, block: u64) -> Result<Vec<Log>> {
+        let filter = Filter::new()
             .address(self.address)
             .event_signature(vec![
                 Contract::DeviceRegistered::SIGNATURE_HASH,
                 Contract::DocumentUpdated::SIGNATURE_HASH,
+                Contract::KeyRotated::SIGNATURE_HASH,
             ])
             .topic1(device.into_word())
-            .from_block(u64::from(block))
-            .to_block(u64::from(block))
+            .from_block(block)
+            .to_block(block);
+        self.chain.ask(self.chain.provider().get_logs(&filter)).await
     }
 
-    pub(super) async fn record(
-        &self,
-        device: Address,
-        stored: &Contract::Record,
-        details: Contract::Details,
-    ) -> Result<DeviceRecord> {
+    pub(super) async fn record(&self, device: Address, stored: Stored) -> Result<DeviceRecord> {
+        let Stored { record, logged: Logged { version, details } } = stored;
         let key = public_key(&details)?;
-        if key.to_address() != Some(device) {
+        // The contract checks that too. Later keys follow from the details before them.
+        if version.is_zero() && key.to_address() != Some(device) {
             let text = "the registry holds a key that is not the device's; check its address";
             return Err(Error::new(ErrorKind::Corrupt, text).with("device", device));
         }
         Ok(DeviceRecord {
             did: io::from_address(device),
             key,
-            next_key: None,
-            nullifier: None,
-            owner: stored.owner,
+            next_key: given(details.nextKeyHash),
+            nullifier: given(details.nullifier),
+            owner: record.owner,
             account: Some(self.accounts().await?.of(self, device)),
-            status: status(stored.status)?,
+            status: status(record.status)?,
             document_hash: details.documentHash,
             document_uri: details.documentURI,
             appraisal: details.evidenceHash,
-            registered: Timestamp::from_secs(stored.registeredAt.into()),
+            registered: Timestamp::from_secs(record.registeredAt.into()),
         })
     }
 
@@ -145,12 +171,25 @@ impl EvmRegistry {
     }
 }
 
-fn details_in(log: &Log) -> Option<Contract::Details> {
+/// The details in an event of the registry.
+pub(super) fn logged_in(log: &Log) -> Option<Logged> {
     let registered = || Contract::DeviceRegistered::decode_log(&log.inner).ok();
     let updated = || Contract::DocumentUpdated::decode_log(&log.inner).ok();
-    registered()
-        .map(|event| event.data.details)
-        .or_else(|| updated().map(|event| event.data.details))
+    let rotated = || Contract::KeyRotated::decode_log(&log.inner).ok();
+    let registered = registered().map(|e| Logged { version: U256::ZERO, details: e.data.details });
+    registered
+        .or_else(|| updated().map(|e| Logged { version: e.version, details: e.data.details }))
+        .or_else(|| rotated().map(|e| Logged { version: e.version, details: e.data.details }))
+}
+
+pub(super) fn missing(device: Address) -> Error {
+    let text = "the node's log lacks the details that the registry commits to; \
+                try again, or use an archive node";
+    Error::unavailable(text).with("device", device)
+}
+
+fn given(word: B256) -> Option<B256> {
+    (!word.is_zero()).then_some(word)
 }
 
 pub(super) fn status(number: u8) -> Result<DeviceStatus> {
@@ -164,6 +203,9 @@ pub(super) fn status(number: u8) -> Result<DeviceStatus> {
         }
     }
 }
+
+/// How many nullifiers of one device a node may claim.
+const MAX_PLACES: usize = 4;
 
 /// `Status` of the contract.
 const NONE: u8 = 0;

@@ -4,7 +4,7 @@ use depin_core::{Address, Did, Error, ErrorKind, registry::DeviceStatus};
 use depin_evm::{
     Revert,
     alloy::sol_types::SolInterface,
-    bindings::DeviceRegistry::{DeviceRegistryErrors as Refusal, InvalidStatus},
+    bindings::DeviceRegistry::{DeviceRegistryErrors as Refusal, InvalidDelegation, InvalidStatus},
 };
 
 use super::read::status;
@@ -21,18 +21,31 @@ pub(super) fn explain(error: Error) -> Error {
         Refusal::AlreadyRegistered(_) => {
             (Conflict, "the device is registered already; read its record")
         }
+        Refusal::HardwareAlreadyRegistered(_) => {
+            (Conflict, "the hardware has an identity in this network already")
+        }
         Refusal::InvalidNonce(_) | Refusal::DetailsMismatch(_) => {
             (Conflict, "the device changed meanwhile; read it and try again")
         }
         Refusal::InvalidStatus(_) => {
             (Rejected, "the status of the device does not permit this; see its record")
         }
-        Refusal::SignatureExpired(_) => (Rejected, "the device's consent expired; ask it again"),
+        Refusal::SignatureExpired(_) => (Rejected, "the signed consent expired; ask again"),
+        Refusal::InvalidSignature(_) => (Rejected, "the signature is not the one of its signer"),
+        Refusal::NotTheNextKey(_) => {
+            (Rejected, "the device did not commit to this key; rotate to the one it named before")
+        }
+        Refusal::InvalidDelegation(refused) => {
+            return invalid_delegation(&refused).source(error);
+        }
         Refusal::KeyMismatch(_) | Refusal::InvalidDeviceSignature(_) => {
             (Rejected, "the registry does not accept the device's signature")
         }
         Refusal::AccessControlUnauthorizedAccount(_) | Refusal::NotOwnerOrRegistrar(_) => {
             (Rejected, "this account may not do that; grant it the registrar role")
+        }
+        Refusal::ERC721IncorrectOwner(_) => {
+            (Conflict, "the device changed its owner meanwhile; read it and try again")
         }
         Refusal::OwnershipCycle(_) | Refusal::ERC721InvalidReceiver(_) => {
             (Rejected, "this address cannot own the device; name a person's or a contract's")
@@ -44,6 +57,26 @@ pub(super) fn explain(error: Error) -> Error {
     };
     let reason = Revert::of(&error).map(ToString::to_string).unwrap_or_default();
     Error::new(kind, text).with("reason", reason).source(error)
+}
+
+fn invalid_delegation(refused: &InvalidDelegation) -> Error {
+    // `DelegationFault` of the contract, in its order.
+    let faults = [
+        "the chain is empty, too long, or lacks signatures",
+        "it is for another device, or from before that changed hands or key",
+        "its issuer is not the owner, or not who holds the one before",
+        "it does not name the one before as its parent",
+        "the one before does not allow to delegate",
+        "it gives more, or for longer, than the one before",
+        "it does not count yet, or no longer",
+        "its issuer did not sign it",
+        "its issuer or the owner took it back",
+    ];
+    let fault =
+        faults.get(usize::from(refused.fault)).unwrap_or(&"a fault unknown to this version");
+    Error::new(ErrorKind::Rejected, "a delegation of the chain does not hold; ask for another")
+        .with("delegation", refused.index)
+        .with("fault", fault)
 }
 
 /// Whether a change of status failed because there was nothing to change.
@@ -66,4 +99,9 @@ pub(super) fn foreign(did: &Did, cause: Error) -> Error {
 
 pub(super) fn unknown_status() -> Error {
     Error::new(ErrorKind::Unsupported, "the registry contract has no such status")
+}
+
+pub(super) fn not_the_next_key(did: &Did) -> Error {
+    let text = "the device did not commit to this key; rotate to the one it named before";
+    Error::new(ErrorKind::Rejected, text).with("did", did)
 }

@@ -22,9 +22,11 @@ impl Forge {
                 algorithm: u8::from(key.public_key().algorithm() == Algorithm::Es256),
                 publicKeyX: B256::from_slice(&xy[..32]),
                 publicKeyY: B256::from_slice(&xy[32..]),
+                nextKeyHash: B256::ZERO,
+                nullifier: B256::ZERO,
                 documentHash: B256::ZERO,
-                documentURI: String::new(),
                 evidenceHash: B256::ZERO,
+                documentURI: String::new(),
             },
             nonce: U256::ZERO,
             deadline: U256::from(self.deadline),
@@ -41,7 +43,7 @@ impl Forge {
         }
     }
 
-    fn sign(&self, signer: &SoftwareKey, what: &impl SolStruct) -> Bytes {
+    fn sign(&self, signer: &SoftwareKey, what: &impl SolStruct) -> Contract::Signature {
         self.sign_in(self.registry.address(), self.registry.chain().id().value(), signer, what)
     }
 
@@ -51,7 +53,7 @@ impl Forge {
         chain: u64,
         signer: &SoftwareKey,
         what: &impl SolStruct,
-    ) -> Bytes {
+    ) -> Contract::Signature {
         let domain = depin_evm::alloy::sol_types::eip712_domain! {
             name: "DeviceRegistry",
             version: "1",
@@ -60,16 +62,21 @@ impl Forge {
         };
         let digest = what.eip712_signing_hash(&domain);
         let signature = signer.sign_prehash(&digest.0).unwrap();
-        match signer.public_key().algorithm() {
-            Algorithm::Es256 => Bytes::copy_from_slice(signature.as_bytes()),
-            _ => {
-                let address = signer.public_key().to_address().unwrap();
-                Bytes::from(depin_evm::recoverable(&signature, digest, address).unwrap().to_vec())
-            }
+        let (r, s) = signature.as_bytes().split_at(32);
+        let (r, mut vs) = (B256::from_slice(r), U256::from_be_slice(s));
+        if signer.public_key().algorithm() == Algorithm::Es256k {
+            let address = signer.public_key().to_address().unwrap();
+            let long = depin_evm::recoverable(&signature, digest, address).unwrap();
+            vs |= U256::from(long[64] - 27) << 255;
         }
+        Contract::Signature { r, vs: vs.into() }
     }
 
-    async fn register(&self, what: Contract::Registration, signature: Bytes) -> Result<(), Revert> {
+    async fn register(
+        &self,
+        what: Contract::Registration,
+        signature: Contract::Signature,
+    ) -> Result<(), Revert> {
         let contract = Contract::new(self.registry.address(), self.registry.chain().provider());
         let call = contract.register(what, signature).into_transaction_request();
         self.send(call).await
@@ -79,7 +86,7 @@ impl Forge {
         &self,
         update: Contract::DocumentUpdate,
         current: Contract::Details,
-        signature: Bytes,
+        signature: Contract::Signature,
     ) -> Result<(), Revert> {
         let contract = Contract::new(self.registry.address(), self.registry.chain().provider());
         let call = contract.updateDocument(update, current, signature).into_transaction_request();
@@ -125,7 +132,9 @@ async fn a_consent_covers_every_field_contract_and_chain() {
     let key = device(1).0;
     let honest = forge.registration(&key);
     let signature = forge.sign(&key, &honest);
-    let changes: [fn(&mut Contract::Registration); 5] = [
+    let changes: [fn(&mut Contract::Registration); 7] = [
+        |r| r.details.nextKeyHash = B256::repeat_byte(1),
+        |r| r.details.nullifier = B256::repeat_byte(1),
         |r| r.owner = Address::repeat_byte(0xbb),
         |r| r.details.documentHash = B256::repeat_byte(1),
         |r| r.details.documentURI = "ipfs://evil".into(),
@@ -173,7 +182,7 @@ async fn a_signature_for_one_action_is_worthless_for_the_other() {
 
     let signature = forge.sign(&key, &registration);
     forge.register(registration.clone(), signature.clone()).await.unwrap();
-    let update = forge.update(&key, 1);
+    let update = forge.update(&key, 0);
     let outcome = forge.change(update, registration.details, signature).await;
     assert!(is::<Contract::InvalidDeviceSignature>(outcome));
 }
@@ -186,7 +195,7 @@ async fn a_replayed_change_of_the_document_is_refused() {
     let registration = forge.registration(&key);
     let signature = forge.sign(&key, &registration);
     forge.register(registration.clone(), signature).await.unwrap();
-    let update = forge.update(&key, 1);
+    let update = forge.update(&key, 0);
     let signature = forge.sign(&key, &update);
     let current = registration.details;
     forge.change(update.clone(), current.clone(), signature.clone()).await.unwrap();
@@ -197,7 +206,10 @@ async fn a_replayed_change_of_the_document_is_refused() {
         documentURI: update.documentURI.clone(),
         ..current
     };
-    assert!(is::<Contract::InvalidNonce>(forge.change(update, next, signature).await));
+    let stale = forge.change(update.clone(), next.clone(), signature.clone()).await;
+    assert!(is::<Contract::DetailsMismatch>(stale));
+    let later = Contract::DocumentUpdate { nonce: U256::ONE, ..update };
+    assert!(is::<Contract::InvalidDeviceSignature>(forge.change(later, next, signature).await));
 }
 
 #[tokio::test]

@@ -92,10 +92,47 @@ async fn a_node_that_dropped_its_log_is_named() {
     // The event is still there with its details, so they are believed: the topic proves nothing.
     assert!(forgetful.device(&did).await.unwrap().is_some());
     let selector = hex::encode(depin_core::keccak256(
-        "DeviceRegistered(address,address,(uint8,bytes32,bytes32,bytes32,string,bytes32))",
+        "DeviceRegistered(address,(uint8,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,string))",
     ));
     let empty = seen_through(&devnet, &registry, &selector, &"33".repeat(32)).await;
     let error = empty.device(&did).await.unwrap_err();
     assert!(error.is_retryable());
     assert!(error.to_string().contains("archive"), "{error}");
+}
+
+#[tokio::test]
+async fn details_with_another_nullifier_are_not_believed() {
+    let devnet = Devnet::start();
+    let registry = registry(&devnet).await;
+    let (key, did) = device(1);
+    let nullifier = B256::repeat_byte(0x77);
+    registry.register(&wish(&key).nullifier(nullifier), &key).await.unwrap();
+    // The liar points to where nothing, or another device's commitment, is stored.
+    let (other, _) = device(2);
+    let others = B256::repeat_byte(0x66);
+    registry.register(&wish(&other).nullifier(others), &other).await.unwrap();
+    for lie in [B256::ZERO, others, B256::repeat_byte(0x55)] {
+        let (truth, lie) = (hex::encode(nullifier), hex::encode(lie));
+        let seen = seen_through(&devnet, &registry, &truth, &lie).await;
+        assert_eq!(seen.device(&did).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn former_keys_that_do_not_follow_from_each_other_are_not_believed() {
+    let devnet = Devnet::start();
+    let registry = registry(&devnet).await;
+    let (first, did) = device(1);
+    let (second, third) = (device(2).0, device(3).0);
+    let wish = wish(&first).next_key(second.public_key());
+    registry.register(&wish, &first).await.unwrap();
+    registry.rotate(&did, &second, Some(third.public_key())).await.unwrap();
+    registry.rotate(&did, &third, None).await.unwrap();
+
+    let point = |key: &SoftwareKey| hex::encode(key.public_key().to_uncompressed().unwrap());
+    for former in [&first, &second] {
+        let seen = seen_through(&devnet, &registry, &point(former), &point(&device(9).0)).await;
+        assert!(seen.device(&did).await.is_ok());
+        assert_eq!(seen.keys(&did).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
 }
