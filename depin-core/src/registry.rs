@@ -223,8 +223,8 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
         Ok(record.map(|record| record.key).into_iter().collect())
     }
 
-    /// Changes the key of an active device to the one that it committed to; its identity stays. `following`
-    /// is the [commitment](next_key_commitment) to the key after that.
+    /// Changes the key of a device to the one that it committed to, by that key's signature; its identity
+    /// stays. `following` is the key that it may change to after that; without one this change is the last.
     ///
     /// # Errors
     /// See the contract; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when this ledger keeps no
@@ -233,7 +233,7 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
         &self,
         did: &Did,
         next: &dyn Signer,
-        following: Option<B256>,
+        following: Option<&PublicKey>,
     ) -> Result<DeviceRecord> {
         let _ = (next, following);
         let message = "this registry cannot change a device's key; revoke it and enroll a new one";

@@ -35,6 +35,7 @@ pub async fn conforms<R: DeviceRegistry>(
     keeps_the_revoked_out(&registry, &fleet).await;
     admits_each_hardware_once(&registry, &fleet).await;
     keeps_or_refuses_a_next_key(&registry, &fleet).await;
+    rotates_to_the_committed_key_alone(&registry, &fleet).await;
 }
 
 /// A verified appraisal of simulated hardware, for tests that need something to register.
@@ -250,6 +251,34 @@ async fn keeps_or_refuses_a_next_key(registry: &dyn DeviceRegistry, fleet: &Flee
             assert_eq!(found, Some(record), "clause 1: the record is found");
         }
     }
+}
+
+async fn rotates_to_the_committed_key_alone(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
+    let (enrolment, live) = fleet.candidate();
+    let (next, after) = (fleet.device().1, fleet.device().1);
+    let Ok(before) = registry.register(&enrolment.next_key(next.public_key()), &live).await else {
+        return; // Clause 7 was checked before.
+    };
+    let did = &before.did;
+    let promise = Some(after.public_key());
+    match registry.rotate(did, &next, promise).await {
+        Err(error) if error.kind() == ErrorKind::Unsupported => return,
+        rotated => {
+            let record = rotated.expect("clause 8: the committed key takes over");
+            assert_eq!(record.did, *did, "clause 8: the identity stays");
+            assert_eq!(record.owner, before.owner, "clause 8: the owner stays");
+            assert_eq!(record.key, *next.public_key(), "clause 8: the key is the next one");
+        }
+    }
+    let keys = registry.keys(did).await.expect("clause 8: the ledger answers");
+    assert_eq!(keys, [before.key, next.public_key().clone()], "clause 8: both keys are known");
+    let thief = Liar { claims: after.public_key().clone(), signs: next };
+    for stranger in [&live as &dyn Signer, &fleet.device().1, &thief] {
+        let stolen = registry.rotate(did, stranger, None).await;
+        stolen.expect_err("clause 8: only the key that was committed to, signing itself");
+    }
+    let last = registry.rotate(did, &after, None).await.expect("clause 8: it rotates again");
+    assert_eq!(last.next_key, None, "clause 8: a key without a commitment is the last");
 }
 
 fn assert_unsupported(error: &Error) {

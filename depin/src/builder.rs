@@ -54,6 +54,7 @@ pub struct Builder {
     registry: Option<Arc<dyn DeviceRegistry>>,
     distributor: Option<Arc<dyn RewardDistributor>>,
     token: Option<Arc<dyn TokenLedger>>,
+    chips_once: bool,
 }
 
 impl Builder {
@@ -69,6 +70,7 @@ impl Builder {
             registry: None,
             distributor: None,
             token: None,
+            chips_once: true,
         }
     }
 
@@ -122,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// Lets one chip enroll under several keys, for registries that keep no name of the hardware (ioID), and
+    /// hardware that has none. Otherwise a chip is admitted once, revoked or not.
+    pub fn chips_many_times(mut self) -> Self {
+        self.chips_once = false;
+        self
+    }
+
     /// Where devices are registered.
     pub fn registry(mut self, registry: impl DeviceRegistry + 'static) -> Self {
         self.registry = Some(Arc::new(registry));
@@ -172,6 +181,7 @@ impl Builder {
             log_key,
             rules,
             ledgers,
+            chips_once: self.chips_once,
             nonces: Mutex::new(Nonces::new(NONCE_LIFETIME, NONCES)),
             books: tokio::sync::Mutex::new(Books::default()),
             events,

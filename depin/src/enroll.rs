@@ -5,7 +5,7 @@ use depin_core::{
     evidence::{Appraisal, Appraising, Challenge, TrustTier},
     registry::{DeviceRecord, Enrolment},
 };
-use depin_identity::methods::io;
+use depin_identity::{methods::io, sybil::Nullifier};
 
 use crate::{Device, Hardware, Network};
 
@@ -87,11 +87,16 @@ impl Network {
     }
 
     fn enrolment(&self, hardware: &Hardware, owner: Address) -> Result<Enrolment> {
-        let enrolment = Enrolment::new(self.appraise(hardware)?, owner);
-        Ok(match &hardware.next_key {
-            Some(next) => enrolment.next_key(next),
-            None => enrolment,
-        })
+        let appraisal = self.appraise(hardware)?;
+        let chip = if self.0.chips_once { Some(Nullifier::of(&appraisal)?) } else { None };
+        let mut enrolment = Enrolment::new(appraisal, owner);
+        if let Some(chip) = chip {
+            enrolment = enrolment.nullifier(chip.into());
+        }
+        if let Some(next) = &hardware.next_key {
+            enrolment = enrolment.next_key(next);
+        }
+        Ok(enrolment)
     }
 
     /// Puts a fresh question to the hardware and has the answer judged.

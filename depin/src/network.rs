@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) log_key: PublicKey,
     pub(crate) rules: Rules,
     pub(crate) ledgers: Ledgers,
+    /// Whether a chip has one identity at most.
+    pub(crate) chips_once: bool,
     pub(crate) nonces: std::sync::Mutex<Nonces>,
     pub(crate) books: Mutex<Books>,
     pub(crate) events: broadcast::Sender<NetworkEvent>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use depin_core::{NetworkEvent, PublicKey, Result, Signer, registry::next_key_commitment};
+use depin_core::{NetworkEvent, PublicKey, Result, Signer};
 
 use crate::{Device, Network};
 
@@ -24,7 +24,6 @@ impl Network {
         following: Option<&PublicKey>,
     ) -> Result<Device> {
         let did = device.did().clone();
-        let following = following.map(next_key_commitment);
         let record = self.0.ledgers.registry.rotate(&did, &*next, following).await?;
         self.0.ingest.forget(&did);
         self.0.ledgers.checkpoint().await?;

@@ -236,6 +236,20 @@ impl DeviceRegistry for EvmRegistry {
         history::keys(self, address).await
     }
 
+    /// Any account may pay. Whatever the old key signed is void, every delegation ends, and the document
+    /// derives from the new key until the device sets another.
+    ///
+    /// Whoever stole the old key cannot do this, and cannot make it fail for long: he can change the
+    /// document in the same moment, then try again. Suspending the device first stops that too.
+    async fn rotate(
+        &self,
+        did: &Did,
+        next: &dyn Signer,
+        following: Option<&PublicKey>,
+    ) -> Result<DeviceRecord> {
+        self.change_key(did, next, following).await
+    }
+
     async fn set_status(&self, did: &Did, status: DeviceStatus) -> Result<()> {
         let device = io::address(did).map_err(|error| refusal::foreign(did, error))?;
         let contract = self.contract();

@@ -101,7 +101,7 @@ fn identity_stays_a_small_tree() {
     let crates: BTreeSet<_> =
         text.lines().map(|line| line.trim_end_matches(" (*)")).filter(|l| !l.is_empty()).collect();
     assert!(crates.len() > 20, "cargo tree gave {text:?}");
-    assert!(crates.len() <= 64, "{}: {crates:#?}", crates.len());
+    assert!(crates.len() <= 60, "{}: {crates:#?}", crates.len());
 }
 
 #[test]

@@ -64,20 +64,8 @@ pub(super) fn account_signature(
 }
 
 impl EvmRegistry {
-    /// Gives a device the next key that it committed to, by that key's signature. Any account may pay.
-    ///
-    /// The device keeps DID, token, owner and account. Whatever the old key signed is void, and every
-    /// delegation ends. Its document derives from the new key until it sets another. `following` is the
-    /// key it may rotate to after this one; without one this rotation is the last.
-    ///
-    /// Whoever stole the old key cannot do this, and cannot make it fail for long: he can change the
-    /// document in the same moment, then try again. Suspending the device first stops that too.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown device,
-    /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when it is revoked or did not commit to this key,
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it changed meanwhile: try again.
-    pub async fn rotate(
+    /// See [`DeviceRegistry::rotate`](depin_core::registry::DeviceRegistry::rotate).
+    pub(super) async fn change_key(
         &self,
         did: &Did,
         next: &dyn Signer,
