@@ -111,7 +111,7 @@ async fn enrolled(network: &Network, hardware: Hardware, chip: &SimulatedPebble)
 /// The owner lets the device choose who maintains it; the device lets an operator in for an hour.
 fn operated(network: &Network, device: &Device, device_key: &dyn Signer) -> Result<()> {
     chapter("Delegation");
-    let now = network.clock().now();
+    let now = Timestamp::from_secs(network.clock().now().secs()); // as exact as on chain
     let [owner, operator] = [(); 2].map(|()| SoftwareKey::generate(Algorithm::EdDsa, &mut OsRng));
     let did = |of: &SoftwareKey| key::did_key(of.public_key());
     let registered = Ownership { owner: did(&owner), device: device.did().clone() };
