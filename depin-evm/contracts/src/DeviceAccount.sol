@@ -36,9 +36,10 @@ contract DeviceAccount is IERC6551Account, IERC6551Executable, IERC1271, IERC721
     /// @notice Accepts the chain's native coin from anybody.
     receive() external payable {}
 
-    /// @notice Calls `to` with `value` and `data` in the account's name.
+    /// @notice Calls `to` with `value` and `data` in the account's name; without data it pays `value`, to anybody.
     /// @dev Checks: the caller owns the device token on this chain (`NotOwner`); `operation` is 0, a plain call
-    /// (`UnsupportedOperation`). A failed call reverts with the error of the called contract. Counts up `state` first.
+    /// (`UnsupportedOperation`); there is code at `to` when there is data (`AddressEmptyCode`). A failed call reverts
+    /// with the error of the called contract. Counts up `state` first.
     /// @return What the called contract returned.
     function execute(address to, uint256 value, bytes calldata data, uint8 operation)
         external
@@ -48,6 +49,10 @@ contract DeviceAccount is IERC6551Account, IERC6551Executable, IERC1271, IERC721
         require(_isOwner(msg.sender), NotOwner(msg.sender));
         require(operation == 0, UnsupportedOperation(operation));
         ++state;
+        if (data.length == 0) {
+            Address.sendValue(payable(to), value);
+            return "";
+        }
         return Address.functionCallWithValue(to, data, value);
     }
 

@@ -101,37 +101,37 @@ contract DelegationsTest is Fleet {
         registry.verifyDelegation(chain, signatures, 0, details);
     }
 
-    function testFuzz_every_link_is_bound_to_the_one_before(uint256 which, uint256 at) public {
+    function testFuzz_every_link_is_bound_to_the_one_before(uint256 which, uint256 place) public {
         (Delegation[] memory chain, bytes[] memory signatures) = three();
-        at = bound(at, 0, 2);
+        place = bound(place, 0, 2);
         which = bound(which, 0, 3);
         DelegationFault fault;
-        if (which == 0) (chain[at].parent, fault) = (keccak256("other"), DelegationFault.Parent);
-        if (which == 1) (chain[at].issuer, fault) = (STRANGER, DelegationFault.Issuer);
-        if (which == 2) (chain[at].nonce, fault) = (1, DelegationFault.Device);
+        if (which == 0) (chain[place].parent, fault) = (keccak256("other"), DelegationFault.Parent);
+        if (which == 1) (chain[place].issuer, fault) = (STRANGER, DelegationFault.Issuer);
+        if (which == 2) (chain[place].nonce, fault) = (1, DelegationFault.Device);
         if (which == 3) {
-            at = bound(at, 1, 2);
-            (chain[at].device, fault) = (STRANGER, DelegationFault.Device);
+            place = bound(place, 1, 2);
+            (chain[place].device, fault) = (STRANGER, DelegationFault.Device);
         }
-        expect(at, fault);
+        expect(place, fault);
         registry.verifyDelegation(chain, signatures, 0, details);
     }
 
-    function testFuzz_every_link_is_signed_by_its_issuer(uint256 at, uint256 seed) public {
+    function testFuzz_every_link_is_signed_by_its_issuer(uint256 place, uint256 seed) public {
         (Delegation[] memory chain, bytes[] memory signatures) = three();
-        at = bound(at, 0, 2);
+        place = bound(place, 0, 2);
         uint256 thief = keyFrom(seed);
         vm.assume(thief != KEY && thief != FLEET_OWNER_KEY && thief != OPERATOR);
-        signatures[at] = at == 1 ? abi.encode(signShort(thief, digestOf(chain[at]))) : sign(thief, digestOf(chain[at]));
-        expect(at, DelegationFault.Signature);
+        signatures[place] = place == 1 ? abi.encode(signShort(thief, digestOf(chain[place]))) : sign(thief, digestOf(chain[place]));
+        expect(place, DelegationFault.Signature);
         registry.verifyDelegation(chain, signatures, 0, details);
     }
 
-    function testFuzz_signatures_of_any_shape_are_refused(bytes memory signature, uint256 at) public {
+    function testFuzz_signatures_of_any_shape_are_refused(bytes memory signature, uint256 place) public {
         (Delegation[] memory chain, bytes[] memory signatures) = three();
-        at = bound(at, 0, 2);
-        signatures[at] = signature;
-        expect(at, DelegationFault.Signature);
+        place = bound(place, 0, 2);
+        signatures[place] = signature;
+        expect(place, DelegationFault.Signature);
         registry.verifyDelegation(chain, signatures, 0, details);
     }
 
@@ -200,15 +200,15 @@ contract DelegationsTest is Fleet {
         registry.verifyDelegation(chain, signatures, 0, details);
     }
 
-    function testFuzz_issuer_and_owner_take_back(uint256 at, bool byOwner) public {
+    function testFuzz_issuer_and_owner_take_back(uint256 place, bool byOwner) public {
         (Delegation[] memory chain, bytes[] memory signatures) = three();
-        at = bound(at, 0, 2);
-        if (at == 1) byOwner = true;
+        place = bound(place, 0, 2);
+        if (place == 1) byOwner = true;
         vm.expectEmit(address(registry));
-        emit Delegations.DelegationRevoked(byOwner ? OWNER : chain[at].issuer, hashOf(chain[at]));
-        vm.prank(byOwner ? OWNER : chain[at].issuer);
-        registry.revokeDelegation(hashOf(chain[at]));
-        expect(at, DelegationFault.Revoked);
+        emit Delegations.DelegationRevoked(byOwner ? OWNER : chain[place].issuer, hashOf(chain[place]));
+        vm.prank(byOwner ? OWNER : chain[place].issuer);
+        registry.revokeDelegation(hashOf(chain[place]));
+        expect(place, DelegationFault.Revoked);
         registry.verifyDelegation(chain, signatures, 0, details);
     }
 

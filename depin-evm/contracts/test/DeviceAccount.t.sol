@@ -58,6 +58,22 @@ contract DeviceAccountTest is Fleet {
         vm.assertEq(account.state(), 1, "state counts calls");
     }
 
+    function testFuzz_coins_that_it_holds_are_the_owners_to_spend(uint96 coins, uint96 held) public {
+        held = coins > held ? coins : held;
+        address payee = address(0xB0B);
+        vm.deal(address(account), held);
+        vm.prank(owner);
+        account.execute(payee, coins, "", 0);
+        vm.assertEq(payee.balance, coins, "paid");
+        vm.assertEq(address(account).balance, held - coins, "left");
+    }
+
+    function test_data_for_nobody_is_refused() public {
+        vm.expectRevert(abi.encodeWithSignature("AddressEmptyCode(address)", address(0xB0B)));
+        vm.prank(owner);
+        account.execute(address(0xB0B), 0, hex"12345678", 0);
+    }
+
     function testFuzz_it_passes_on_the_error_of_the_called(uint256 value) public {
         vm.expectRevert(abi.encodeWithSelector(Target.Refused.selector, value));
         vm.prank(owner);
