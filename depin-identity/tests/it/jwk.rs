@@ -10,6 +10,7 @@ use depin_identity::{
     jwk::{self, JwkError},
     methods::{io, jwk as did_jwk},
 };
+use depin_testkit::conformance::Suite;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ fn key(algorithm: Algorithm) -> PublicKey {
 
 #[test]
 fn the_thumbprint_of_rfc_8037_is_ours() {
+    let mut suite = Suite::new("JWK thumbprint, RFC 7638 and 8037");
     for case in read("identity/jose/jws.json").iter().flat_map(|file| file.as_array().unwrap()) {
         let (Some(jwk), Some(expected)) = (case.get("jwk"), case["thumbprint_sha256"].as_str())
         else {
@@ -37,9 +39,10 @@ fn the_thumbprint_of_rfc_8037_is_ours() {
         let mut public = jwk.clone();
         public.as_object_mut().unwrap().remove("d");
         let key = jwk::parse(public.to_string().as_bytes()).unwrap();
-        assert_eq!(jwk::thumbprint_text(&key), expected);
+        suite.case("RFC 8037 A.3", jwk::thumbprint_text(&key) == expected);
         assert!(jwk::thumbprint_uri(&key).ends_with(expected));
     }
+    suite.finish();
 }
 
 #[test]

@@ -7,6 +7,7 @@ use depin_identity::{
     credentials::status::{Purpose, StatusEntry, StatusError, StatusList},
     json,
 };
+use depin_testkit::conformance::Suite;
 use flate2::{Compress, Compression, FlushCompress, write::GzEncoder};
 use proptest::prelude::*;
 
@@ -31,6 +32,9 @@ fn the_example_of_the_standard_is_read() {
     assert_eq!(list.indices().count(), 0);
     assert_eq!(list.get(131_071), Some(false));
     assert_eq!(list.get(131_072), None);
+    let mut suite = Suite::new("Bitstring Status List, example of the standard");
+    suite.case("example 5", list.entries() == 131_072 && list.indices().count() == 0);
+    suite.finish();
 }
 
 #[test]
