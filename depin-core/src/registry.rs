@@ -161,16 +161,16 @@ pub fn next_key_commitment(key: &PublicKey) -> B256 {
 ///
 /// # Contract
 /// 1. After `register` returns, `device` MUST find the record, also after a restart.
-/// 2. `register` MUST fail with [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when the device is
+/// 2. `register` MUST fail with [`ErrorKind::Conflict`] when the device is
 ///    registered already, and change nothing.
 /// 3. `register` MUST prove the device's consent with a signature of the key in the appraisal that
 ///    covers every field; a signer with another key MUST be refused.
 /// 4. A device that was never registered MUST be `None`, not an error.
 /// 5. `set_status` away from [`DeviceStatus::Revoked`] MUST fail.
 /// 6. `register` with a nullifier that any device has, revoked ones too, MUST fail with
-///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and change nothing.
+///    [`ErrorKind::Conflict`] and change nothing.
 /// 7. A registry that cannot keep a nullifier or a next key MUST refuse an enrolment that has one with
-///    [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), and not drop it.
+///    [`ErrorKind::Unsupported`], and not drop it.
 /// 8. `rotate` MUST refuse every key but the one that the record commits to, and MUST prove with a signature
 ///    of that key, over every field, that it is held; a signature of the present key MUST NOT suffice.
 ///    After it returns, `device` has the new key and the new commitment, and `keys` the old key too.
@@ -183,7 +183,7 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     /// Registers a device with its consent.
     ///
     /// # Errors
-    /// See the contract; [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does
+    /// See the contract; [`ErrorKind::Unavailable`] when the ledger does
     /// not answer now.
     async fn register(&self, enrolment: &Enrolment, device: &dyn Signer) -> Result<DeviceRecord>;
 
@@ -207,7 +207,7 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     /// The record of a device, if it was ever registered.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
+    /// [`ErrorKind::Unavailable`] when the ledger does not answer now.
     async fn device(&self, did: &Did) -> Result<Option<DeviceRecord>>;
 
     /// Every key the device ever signed with, oldest first; the last is the one in its record. Empty when it
@@ -227,8 +227,8 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     /// stays. `following` is the key that it may change to after that; without one this change is the last.
     ///
     /// # Errors
-    /// See the contract; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when this ledger keeps no
-    /// commitments, [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown device.
+    /// See the contract; [`ErrorKind::Unsupported`] when this ledger keeps no
+    /// commitments, [`ErrorKind::NotFound`] for an unknown device.
     async fn rotate(
         &self,
         did: &Did,
@@ -243,6 +243,6 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     /// Suspends, resumes or revokes a device.
     ///
     /// # Errors
-    /// See the contract; [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown device.
+    /// See the contract; [`ErrorKind::NotFound`] for an unknown device.
     async fn set_status(&self, did: &Did, status: DeviceStatus) -> Result<()>;
 }

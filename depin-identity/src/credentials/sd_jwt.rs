@@ -4,7 +4,7 @@
 //! digests stand for claims, followed by the disclosures that its holder shows. Issuers are DIDs, whose
 //! documents hold the keys; others are trusted by key. Not supported, and refused: hash functions other
 //! than SHA-256, the JSON serialization, `x5c`, the `status` claim (OAuth status lists). Put a
-//! [`StatusEntry`] into the token instead, which is checked like that of any credential.
+//! [`StatusEntry`](super::status::StatusEntry) into the token instead, which is checked like that of any credential.
 
 mod conceal;
 mod disclosure;
