@@ -5,7 +5,8 @@
 //! byte flipped, a batch dropped, reordered, or replaced by another that the same device signed) is
 //! caught at the first batch that differs, and the auditor can ask somebody else for that one. What the
 //! record itself says is then checked without trust: each signature against the roster, each device's
-//! chain, and the score. Whether the roster's keys and beneficiaries are those of the registry, and
+//! chain, and the score. A batch that was recorded and that no key of its device verifies earns nothing and
+//! stops nobody else; [`Scored::unverified`] names it. Whether the roster's keys and beneficiaries are those of the registry, and
 //! whether the policy pays what the chain says, is for the caller, who has both.
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -18,7 +19,7 @@ use depin_core::{
 };
 
 use crate::{
-    batch::{BatchError, BatchVerifier, claimed_signer},
+    batch::{self, BatchError, BatchVerifier, claimed_signer},
     epoch::{Chains, EpochRecord, Member, Scored, judge},
     merkle::leaf_hash,
 };
@@ -145,6 +146,7 @@ pub struct Replay<'a> {
     /// Which of its keys signed the last batch of a device that has several.
     keys: HashMap<Did, usize>,
     chains: Chains,
+    unverified: Vec<u64>,
 }
 
 impl<'a> Replay<'a> {
@@ -161,7 +163,8 @@ impl<'a> Replay<'a> {
             return Err(AuditError::Checks { recorded: record.checks().to_vec(), given });
         }
         let (next, tips, chains) = (record.range().start, HashMap::new(), Chains::new());
-        Ok(Self { record, checks, next, tips, keys: HashMap::new(), chains })
+        let (keys, unverified) = (HashMap::new(), Vec::new());
+        Ok(Self { record, checks, next, tips, keys, chains, unverified })
     }
 
     /// How many entries are still to come.
@@ -185,7 +188,10 @@ impl<'a> Replay<'a> {
             let batch = Some(entry.batch.hash());
             AuditError::Batch { index, batch, fault }
         })?;
-        self.chains.entry(checked.device.clone()).or_default().push(checked);
+        match checked {
+            Some(batch) => self.chains.entry(batch.device.clone()).or_default().push(batch),
+            None => self.unverified.push(index),
+        }
         self.next += 1;
         Ok(())
     }
@@ -200,7 +206,8 @@ impl<'a> Replay<'a> {
             let missing = Fault::Missing;
             return Err(AuditError::Batch { index: self.next, batch: None, fault: missing });
         }
-        judge(self.record, self.checks, self.chains)
+        let Self { record, checks, tips, chains, unverified, .. } = self;
+        judge(record, checks, chains, &tips, unverified)
     }
 
     /// Verifies with the key that signed the device's batch before, or with a later one.
@@ -213,7 +220,7 @@ impl<'a> Replay<'a> {
         let verify = |key| Unverified::new(batch.clone()).verify(&BatchVerifier::new(network, key));
         let first = self.keys.get(&member.device).copied().unwrap_or_default();
         let mut keys = (first..).zip(member.keys.iter().skip(first));
-        let Some((_, key)) = keys.next() else { return Err(BatchError::Format("no key is left")) };
+        let Some((_, key)) = keys.next() else { return Err(BatchError::unsigned()) };
         let refused = match verify(key) {
             Err(error) if error.code() == RefusalCode::BadSignature => error,
             other => return other,
@@ -227,28 +234,40 @@ impl<'a> Replay<'a> {
         Err(refused)
     }
 
-    /// The signature comes before the recorded hash, because it tells more about what happened.
-    fn check(&mut self, entry: &LogEntry) -> Result<Verified<Batch>, Fault> {
-        let device = claimed_signer(entry.batch.as_bytes(), self.record.network())?;
+    /// The batch, or nothing when it is what was recorded and no key of its device verifies it.
+    fn check(&mut self, entry: &LogEntry) -> Result<Option<Verified<Batch>>, Fault> {
+        let bytes = entry.batch.as_bytes();
+        let device = claimed_signer(bytes, self.record.network())?;
         let Some(member) = self.record.member(&device) else {
             return Err(Fault::Stranger(device));
         };
-        let batch = self.verify(member, &entry.batch)?;
+        let verdict = self.verify(member, &entry.batch);
         let position = usize::try_from(entry.index - self.record.range().start).ok();
         let recorded = position.and_then(|position| self.record.leaves().get(position));
-        if recorded != Some(&leaf_hash(entry.batch.as_bytes())) {
-            return Err(Fault::Replaced);
+        if recorded != Some(&leaf_hash(bytes)) {
+            // What is wrong with the signature tells more about what happened than that it is another batch.
+            return Err(verdict.err().map_or(Fault::Replaced, Fault::Broken));
         }
+        let (batch, sequence, previous) = match verdict {
+            Ok(batch) => {
+                let (sequence, previous) = (batch.sequence, batch.previous);
+                (Some(batch), sequence, previous)
+            }
+            Err(error) if error.code() == RefusalCode::BadSignature => {
+                let claim = batch::claim(bytes, self.record.network())?;
+                (None, claim.sequence, claim.previous)
+            }
+            Err(error) => return Err(error.into()),
+        };
         let past = member.past.map(|past| past.tip);
         let continues = match self.tips.get(&device).copied().or(past) {
-            Some(tip) => tip.sequence.next() == Some(batch.sequence) && batch.previous == tip.hash,
-            None => batch.sequence.value() == 0 && batch.previous == B256::ZERO,
+            Some(tip) => tip.sequence.next() == Some(sequence) && previous == tip.hash,
+            None => sequence.value() == 0 && previous == B256::ZERO,
         };
         if !continues {
-            return Err(Fault::Chain { device, sequence: batch.sequence });
+            return Err(Fault::Chain { device, sequence });
         }
-        let tip = ChainTip { sequence: batch.sequence, hash: batch.hash };
-        self.tips.insert(device, tip);
+        self.tips.insert(device, ChainTip { sequence, hash: entry.batch.hash() });
         Ok(batch)
     }
 }

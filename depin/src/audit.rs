@@ -5,8 +5,14 @@
 
 use std::{collections::HashMap, fmt};
 
-use depin_core::{B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, log::BatchLog};
-use depin_data::{audit::replay, epoch::EpochRecord};
+use depin_core::{
+    B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, Unverified, log::BatchLog,
+};
+use depin_data::{
+    audit::replay,
+    batch::{BatchVerifier, claimed_signer},
+    epoch::{EpochRecord, MAX_KEYS},
+};
 
 use crate::{Network, epoch::Books};
 
@@ -69,6 +75,7 @@ impl Network {
             self.check_roster(&record, &books, &mut known).await?;
             let batches = record.range().end - record.range().start;
             let scored = replay(copy, &record, &self.0.rules.checks_of(&record)?).await?;
+            known.check_unverified(copy, &record, &scored.unverified).await?;
             let readings = scored.contributions.entries.iter().map(|entry| entry.readings).sum();
             let allocation = self.0.rules.allocate(&record, &scored)?;
             let commitment = *books.add(record.clone(), scored, allocation)?.commitment();
@@ -112,7 +119,7 @@ impl Network {
                 known.keys.insert(member.device.clone(), keys);
             }
             let history = known.keys.get(&member.device).map_or(&[][..], Vec::as_slice);
-            if !history.windows(member.keys.len()).any(|run| run == member.keys) {
+            if after(history, &member.keys).is_none() {
                 let message =
                     "the epoch has a device that the registry does not know by these keys";
                 return Err(Error::new(ErrorKind::Corrupt, message)
@@ -135,6 +142,34 @@ struct Known {
 }
 
 impl Known {
+    /// Batches that count for nothing because of their key: none of them may be signed with a key that the
+    /// device got later, or whoever made the record could have left that key out.
+    async fn check_unverified(
+        &self,
+        copy: &dyn BatchLog,
+        record: &EpochRecord,
+        unverified: &[u64],
+    ) -> Result<()> {
+        for index in unverified {
+            let entries = copy.read(*index, 1).await?;
+            let Some(entry) = entries.first() else { continue };
+            let device = claimed_signer(entry.batch.as_bytes(), record.network())?;
+            let history = self.keys.get(&device).map_or(&[][..], Vec::as_slice);
+            let roster = record.member(&device).map_or(&[][..], |member| &member.keys);
+            for key in after(history, roster).unwrap_or_default() {
+                let verifier = BatchVerifier::new(record.network(), key);
+                if Unverified::new(entry.batch.clone()).verify(&verifier).is_ok() {
+                    let message = "the epoch leaves out a key that its device signed with";
+                    return Err(Error::new(ErrorKind::Corrupt, message)
+                        .with("epoch", record.epoch())
+                        .with("did", device)
+                        .with("batch", entry.batch.hash()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Each batch of the log counts in one epoch: none between two, none before the first, none twice.
     fn check_order(&mut self, record: &EpochRecord) -> Result<()> {
         match &self.previous {
@@ -156,4 +191,18 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// The keys that a device got after those in a roster, which must be a run of its history that leaves out
+/// none between and as few before as the roster has room for.
+fn after<'a>(history: &'a [PublicKey], roster: &[PublicKey]) -> Option<&'a [PublicKey]> {
+    if roster.is_empty() {
+        return history.is_empty().then_some(history);
+    }
+    let fits = |start: &usize| {
+        (*start == 0 || roster.len() == MAX_KEYS)
+            && history.get(*start..).is_some_and(|rest| rest.starts_with(roster))
+    };
+    let start = (0..history.len()).find(fits)?;
+    history.get(start.checked_add(roster.len())?..)
 }

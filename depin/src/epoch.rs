@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use depin_core::{
-    Amount, B256, Did, EpochId, Error, ErrorKind, NetworkEvent, Result,
+    Address, Amount, B256, Did, EpochId, Error, ErrorKind, NetworkEvent, Result,
     quality::{Contribution, Finding},
-    registry::DeviceRecord,
     reward::{Allocation, Commitment, Payout},
 };
 use depin_data::epoch::{
@@ -251,6 +250,27 @@ impl Network {
             .with("found", format!("{} {}", record.network(), record.epoch())))
     }
 
+    /// A device as the registry knows it now. One that it does not know any more, or cannot tell about, stops
+    /// nobody else: it has no keys, so that its batches count for nothing.
+    async fn member(&self, did: &Did, past: Option<Past>) -> Result<Member> {
+        let registry = &self.0.ledgers.registry;
+        let nobody =
+            || Member { device: did.clone(), keys: Vec::new(), beneficiary: Address::ZERO, past };
+        let record = match registry.device(did).await {
+            Ok(Some(record)) if record.did == *did => record,
+            Err(error) if error.is_retryable() => return Err(error),
+            _ => return Ok(nobody()),
+        };
+        match registry.keys(did).await {
+            Ok(mut keys) => {
+                keys.drain(..keys.len().saturating_sub(MAX_KEYS));
+                Ok(Member { keys, beneficiary: record.owner, ..nobody() })
+            }
+            Err(error) if error.is_retryable() => Err(error),
+            Err(_) => Ok(nobody()),
+        }
+    }
+
     /// Seals the rest of the log as the next epoch. From then on its content is decided, whatever
     /// happens to the process, so it is scored and shared out before: what cannot be is never sealed.
     async fn seal_next(&self, books: &mut Books) -> Result<Epoch> {
@@ -260,12 +280,7 @@ impl Network {
         let draft = EpochDraft::read(&*self.0.log, &self.0.id, id, first..end).await?;
         let mut roster = Vec::with_capacity(draft.devices().len());
         for did in draft.devices() {
-            let record = self.device(did).await?;
-            let past = books.past(did);
-            let mut keys = self.0.ledgers.registry.keys(did).await?;
-            keys.drain(..keys.len().saturating_sub(MAX_KEYS));
-            let DeviceRecord { did: device, owner: beneficiary, .. } = record;
-            roster.push(Member { device, keys, beneficiary, past });
+            roster.push(self.member(did, books.past(did)).await?);
         }
         let rules = &self.0.rules;
         let record = draft.close(roster, rules.check_names(), rules.policy.name())?;

@@ -36,6 +36,7 @@ use depin_core::{
     cbor::CborError,
     cose::CoseError,
     envelope::{Envelope, EnvelopeError, Purpose},
+    key::KeyError,
     transport::RefusalCode,
 };
 
@@ -88,6 +89,13 @@ impl BatchError {
             }
             _ => RefusalCode::Malformed,
         }
+    }
+}
+
+impl BatchError {
+    /// No key verifies it.
+    pub(crate) fn unsigned() -> Self {
+        Self::Envelope(CoseError::from(KeyError::Signature).into())
     }
 }
 

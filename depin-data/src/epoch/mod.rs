@@ -21,7 +21,7 @@
 //!   5: bstr                   RFC 9162 leaf hashes of the epoch's batches, 32 bytes each, at most 2^22;
 //!                             so the epoch ends before index `first` + their number
 //!   6: bstr .size 32          RFC 9162 root of the log at the end of the epoch
-//!   7: [* [did tstr, [1*8 [alg int, key bstr]], beneficiary bstr .size 20, past]]
+//!   7: [* [did tstr, [*8 [alg int, key bstr]], beneficiary bstr .size 20, past]]
 //!                             at most 1,000,000 devices by rising DID; alg as in COSE, keys compressed;
 //!                             past = null for a device new to the log, else
 //!                             [sequence uint, hash bstr .size 32, ms since the Unix epoch uint]
@@ -99,8 +99,9 @@ impl From<EpochError> for Error {
 pub struct Member {
     /// The device.
     pub device: Did,
-    /// The keys that its batches are signed with, oldest first: 1 to [`MAX_KEYS`]. More than one when it
-    /// changed its key; a batch is never signed with an older key than the batch before it.
+    /// The keys that its batches are signed with, oldest first, at most [`MAX_KEYS`]. More than one when it
+    /// changed its key: within the epoch a batch is never signed with an older key than the batch before it.
+    /// None when the registry does not know the device any more.
     pub keys: Vec<PublicKey>,
     /// Who is paid for it.
     pub beneficiary: Address,
@@ -272,8 +273,8 @@ impl EpochRecord {
         {
             return Err(EpochError::Format("it lacks the log before its first batch"));
         }
-        if !self.roster.iter().all(|member| (1..=MAX_KEYS).contains(&member.keys.len())) {
-            return Err(EpochError::Limit("keys of a device, which has one"));
+        if self.roster.iter().any(|member| member.keys.len() > MAX_KEYS) {
+            return Err(EpochError::Limit("keys of a device"));
         }
         if !self.roster.is_sorted_by(|a, b| a.device < b.device) {
             return Err(EpochError::Format("devices are not ordered by did, or repeat"));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use depin_core::{
-    B256, Batch, Did, Error, ErrorKind, Reading, Result, Unverified, Verified, Verifier,
+    B256, Batch, Did, Error, ErrorKind, Reading, Result, Timestamp, Unverified, Verified, Verifier,
     log::{BatchLog, ChainTip},
     quality::{Contribution, Contributions, Finding, QualityCheck},
 };
@@ -28,6 +28,9 @@ pub struct Scored {
     pub findings: Vec<(Did, Finding)>,
     /// Where each device that sent something stands now: its past in the next epoch.
     pub pasts: BTreeMap<Did, Past>,
+    /// Places in the log of batches that no key in the roster verifies: they earned nothing, and neither did
+    /// they stop the epoch, or one device could stop all others.
+    pub unverified: Vec<u64>,
 }
 
 /// Scores the batches that `record` names: every signature is verified again over the stored bytes.
@@ -53,26 +56,30 @@ pub(crate) fn judge(
     record: &EpochRecord,
     checks: &[Arc<dyn QualityCheck>],
     chains: Chains,
+    tips: &HashMap<Did, ChainTip>,
+    unverified: Vec<u64>,
 ) -> Result<Scored, AuditError> {
     let mut findings = Vec::new();
     let mut pasts = BTreeMap::new();
+    for (device, tip) in tips {
+        let past = record.member(device).and_then(|member| member.past);
+        let batches = chains.get(device).map_or(&[][..], Vec::as_slice);
+        pasts.insert(device.clone(), Past { tip: *tip, latest: latest(batches, past) });
+    }
     for (device, batches) in &chains {
         let past = record.member(device).and_then(|member| member.past);
         let found = inspect(checks, batches, past)?;
-        pasts.extend(now(batches, past).map(|now| (device.clone(), now)));
         findings.extend(found.into_iter().map(|finding| (device.clone(), finding)));
     }
     let flagged = findings.iter().map(|(_, finding)| (finding.batch, finding.reading)).collect();
     let contributions = Unverified::new(chains).verify(&Judge { record, flagged })?;
-    Ok(Scored { contributions, findings, pasts })
+    Ok(Scored { contributions, findings, pasts, unverified })
 }
 
-/// Where a device stands after its batches.
-fn now(batches: &[Verified<Batch>], past: Option<Past>) -> Option<Past> {
-    let last = batches.last()?;
+/// Up to when a device's readings were counted.
+fn latest(batches: &[Verified<Batch>], past: Option<Past>) -> Timestamp {
     let times = batches.iter().flat_map(|batch| batch.readings.iter().map(Reading::at));
-    let latest = times.chain(past.map(|past| past.latest)).max()?;
-    Some(Past { tip: ChainTip { sequence: last.sequence, hash: last.hash }, latest })
+    times.chain(past.map(|past| past.latest)).max().unwrap_or(Timestamp::EPOCH)
 }
 
 /// Readings that are not later than what earlier epochs counted.

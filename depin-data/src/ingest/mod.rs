@@ -165,13 +165,16 @@ impl Ingest {
     /// What the registry says about the device, if it may send.
     async fn known(&self, did: &Did) -> Result<Arc<Known>, Stop> {
         let now = self.clock.now();
-        let cached = lock(&self.records).find(did, now);
+        let (cached, moment) = {
+            let mut records = lock(&self.records);
+            (records.find(did, now), records.moment())
+        };
         let known = match cached {
             Some(known) => known,
             None => {
                 let record = objection::registered(did, self.registry.device(did).await)?;
                 let known = Arc::new(Known::new(&self.network, &record));
-                lock(&self.records).keep(did, Arc::clone(&known), now);
+                lock(&self.records).keep(did, Arc::clone(&known), now, moment);
                 known
             }
         };

@@ -37,9 +37,16 @@ struct Entry {
 pub(super) struct Records {
     young: HashMap<Did, Entry>,
     old: HashMap<Did, Entry>,
+    /// How often something was forgotten.
+    forgotten: u64,
 }
 
 impl Records {
+    /// Names the present, for [`keep`](Self::keep).
+    pub(super) const fn moment(&self) -> u64 {
+        self.forgotten
+    }
+
     pub(super) fn find(&mut self, did: &Did, now: Timestamp) -> Option<Arc<Known>> {
         if !self.young.contains_key(did) {
             let entry = self.old.remove(did)?;
@@ -49,13 +56,18 @@ impl Records {
         Some(Arc::clone(&entry.known))
     }
 
-    pub(super) fn keep(&mut self, did: &Did, known: Arc<Known>, now: Timestamp) {
-        self.insert(did, Entry { known, until: now.plus(FRESH) });
+    /// Keeps an answer to a question asked at `moment`, unless something was forgotten since: then it may be
+    /// the old answer.
+    pub(super) fn keep(&mut self, did: &Did, known: Arc<Known>, now: Timestamp, moment: u64) {
+        if moment == self.forgotten {
+            self.insert(did, Entry { known, until: now.plus(FRESH) });
+        }
     }
 
     pub(super) fn forget(&mut self, did: &Did) {
         self.young.remove(did);
         self.old.remove(did);
+        self.forgotten = self.forgotten.wrapping_add(1);
     }
 
     fn insert(&mut self, did: &Did, entry: Entry) {
