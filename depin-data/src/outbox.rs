@@ -161,7 +161,8 @@ impl Outbox {
 
     /// Seals what is not stored yet anew, under another key: after the device changed its key, batches of
     /// the old one are refused. `tip` is the last batch that the log stored, whoever signed it; what is kept
-    /// up to it is dropped.
+    /// up to it is dropped. When it is none of those kept (a thief was faster), all are signed anew, stored or
+    /// not: better twice, which earns nothing, than lost.
     ///
     /// # Errors
     /// Whatever the signer objects to; the outbox is unchanged then.

@@ -6,4 +6,5 @@ mod graph;
 mod interruptions;
 mod journey;
 mod readme;
+mod rotation;
 mod support;
