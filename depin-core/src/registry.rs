@@ -85,7 +85,8 @@ pub struct Enrolment {
     pub owner: Address,
     /// Hash of its DID document; zero, with no uri, when it derives from the record.
     pub document_hash: B256,
-    /// Where the document is; empty when it derives from the record.
+    /// Where the document is, a URI in ASCII (RFC 3986); empty when it derives from the record. A registry may
+    /// refuse others with [`ErrorKind::Malformed`].
     pub document_uri: String,
     /// [Commitment](next_key_commitment) to the key that the device may rotate to, kept elsewhere than
     /// the key it signs with. Without one it never rotates.
@@ -211,7 +212,7 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     async fn device(&self, did: &Did) -> Result<Option<DeviceRecord>>;
 
     /// Every key the device ever signed with, oldest first; the last is the one in its record. Empty when it
-    /// was never registered.
+    /// was never registered. Of very many, a registry may return the latest.
     ///
     /// Batches that were signed before a key changed are verified with the key of their time. A registry
     /// without key rotation need not implement this.

@@ -108,7 +108,8 @@ async fn finds_what_was_registered<R: DeviceRegistry>(
 ) {
     let (enrolment, key) = fleet.candidate();
     let hash = enrolment.document_hash;
-    let enrolment = enrolment.document(hash, "https://example.org/a \"document\"/é");
+    let enrolment =
+        enrolment.document(hash, "https://example.org/a%20%22document%22/%C3%A9?of=1#it");
     let record = registry.register(&enrolment, &key).await.expect("clause 1: it registers");
     agrees(&record, &enrolment);
     let found = registry.device(&record.did).await.expect("clause 1: the ledger answers");

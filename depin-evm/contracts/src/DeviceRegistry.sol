@@ -51,6 +51,8 @@ contract DeviceRegistry is Delegations, AccessControl {
     error KeyMismatch(address device);
     /// @notice The device did not commit to this key, or to none.
     error NotTheNextKey(address device);
+    /// @notice A device can not commit to the key that it has: whoever stole that could rotate, and keep the device.
+    error NextKeyIsLiveKey(address device);
     /// @notice As many signatures as devices are needed.
     error LengthMismatch(uint256 devices, uint256 signatures);
     /// @notice Only the owner or a registrar may revoke a device.
@@ -75,7 +77,8 @@ contract DeviceRegistry is Delegations, AccessControl {
     /// @dev Checks: the caller holds `REGISTRAR_ROLE` (`AccessControlUnauthorizedAccount`); the deadline is not over
     /// (`SignatureExpired`); the nonce is 0 (`InvalidNonce`); the address is that of the public key (`KeyMismatch`);
     /// the device is new (`AlreadyRegistered`), and its hardware too (`HardwareAlreadyRegistered`); the key signed the
-    /// registration (`InvalidDeviceSignature`); the URI is short enough (`DocumentURITooLong`); the owner is not zero
+    /// registration (`InvalidDeviceSignature`); the next key is another one (`NextKeyIsLiveKey`); the URI is short
+    /// enough (`DocumentURITooLong`) and ASCII (`DocumentURINotASCII`); the owner is not zero
     /// (`ERC721InvalidReceiver`), not the device's own account nor its key's (`OwnershipCycle`).
     function register(Registration calldata registration, Signature calldata deviceSignature)
         external
@@ -122,7 +125,8 @@ contract DeviceRegistry is Delegations, AccessControl {
     /// @notice Replaces the document of a device. Anybody may send what the device signed.
     /// @dev Checks: the device is registered (`UnknownDevice`) and active (`InvalidStatus`); the deadline is not over
     /// (`SignatureExpired`); `current` are its details in the version `update.nonce` (`DetailsMismatch`); its key
-    /// signed the update (`InvalidDeviceSignature`); the URI is short enough (`DocumentURITooLong`).
+    /// signed the update (`InvalidDeviceSignature`); the URI is short enough (`DocumentURITooLong`) and ASCII
+    /// (`DocumentURINotASCII`).
     /// @param current The details that are valid before this update, as its last event carries them.
     function updateDocument(
         DocumentUpdate calldata update,
@@ -133,6 +137,7 @@ contract DeviceRegistry is Delegations, AccessControl {
         Status status = _load(device).status;
         require(status == Status.Active, InvalidStatus(device, status));
         _checkDeadline(update.deadline);
+        DetailsLib.checkURI(bytes(update.documentURI));
         _checkDetails(device, update.nonce, current);
         Details memory next = current;
         _checkDevice(device, next, update.hash(), deviceSignature);
@@ -144,10 +149,15 @@ contract DeviceRegistry is Delegations, AccessControl {
 
     /// @notice Gives a device the next key that it committed to. Anybody may send what the new key signed; the old one
     /// has no say. Whatever the old key or anybody else signed for the device before is void.
+    ///
+    /// Selling a device does not change its keys: the seller keeps the next key, and may rotate the device that he
+    /// sold. A buyer has it rotated to a key that only he holds, committing to another of his, before he pays or
+    /// relies on it; and looks what the device's account approved, since allowances of tokens outlive a sale.
     /// @dev Checks: the device is registered (`UnknownDevice`) and not revoked (`InvalidStatus`; a suspended one may
     /// rotate, which is how a theft ends); the deadline is not over (`SignatureExpired`); the nonce is its generation
     /// (`InvalidNonce`); `current` are its details (`DetailsMismatch`); they commit to the new key (`NotTheNextKey`),
-    /// and that signed the rotation (`InvalidDeviceSignature`).
+    /// which commits to another one (`NextKeyIsLiveKey`), is not the owner's (`OwnershipCycle`) and signed the rotation
+    /// (`InvalidDeviceSignature`).
     /// @param version Of the current details. It is not signed, nor are they: whoever stole the live key can change the
     /// document and so make a sent rotation fail, but it can be sent again with what is current then.
     function rotate(Rotation calldata rotation, uint256 version, Details calldata current, Signature calldata signature)
@@ -159,6 +169,8 @@ contract DeviceRegistry is Delegations, AccessControl {
         _checkDetails(device, version, current);
         bytes32 committed = KeyLib.commitment(rotation.algorithm, rotation.publicKeyX, rotation.publicKeyY);
         require(committed == current.nextKeyHash, NotTheNextKey(device));
+        require(committed != rotation.nextKeyHash, NextKeyIsLiveKey(device));
+        require(KeyLib.addressOf(rotation.publicKeyX, rotation.publicKeyY) != stored.owner, OwnershipCycle(device));
         Details memory next = Details({
             algorithm: rotation.algorithm,
             publicKeyX: rotation.publicKeyX,
@@ -235,6 +247,7 @@ contract DeviceRegistry is Delegations, AccessControl {
         uint256 deadline,
         Signature calldata signature
     ) private {
+        require(details.nextKeyHash != details.liveKey(), NextKeyIsLiveKey(device));
         bytes32 detailsHash = details.hash();
         bytes32 digest = _hashTypedDataV4(ActionLib.hashRegistration(device, owner, detailsHash, deadline));
         bool signed =

@@ -34,6 +34,7 @@ interface Vm {
     function expectRevert(bytes4 selector) external;
     function expectRevert() external;
     function lastCallGas() external view returns (Gas memory);
+    function load(address account, bytes32 slot) external view returns (bytes32);
     function prank(address sender) external;
     function publicKeyP256(uint256 privateKey) external pure returns (uint256 x, uint256 y);
     function revertToState(uint256 snapshot) external returns (bool);
@@ -42,6 +43,7 @@ interface Vm {
     function signP256(uint256 privateKey, bytes32 digest) external pure returns (bytes32 r, bytes32 s);
     function snapshotState() external returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
+    function store(address account, bytes32 slot, bytes32 value) external;
     function startPrank(address sender) external;
     function stopPrank() external;
     function toString(uint256 value) external pure returns (string memory);

@@ -106,6 +106,22 @@ contract DeviceControlTest is Fleet {
         refuseRotation(rotation, 0, r.details, signShort(NEXT, digestOf(rotation)), refusal);
     }
 
+    function test_a_device_does_not_commit_to_the_key_that_it_rotates_to() public {
+        Registration memory r = enrollWithNext(KEY, NEXT);
+        Rotation memory rotation = rotationTo(r.device, NEXT, nextKeyHash(NEXT), 0);
+        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.NextKeyIsLiveKey.selector, r.device);
+        refuseRotation(rotation, 0, r.details, signShort(NEXT, digestOf(rotation)), refusal);
+    }
+
+    function test_the_owners_key_does_not_become_the_devices() public {
+        Registration memory r = secp256k1Device(KEY);
+        (r.owner, r.details.nextKeyHash) = (vm.addr(NEXT), nextKeyHash(NEXT));
+        register(r, KEY);
+        Rotation memory rotation = rotationTo(r.device, NEXT, following, 0);
+        bytes memory refusal = abi.encodeWithSelector(DeviceTokens.OwnershipCycle.selector, r.device);
+        refuseRotation(rotation, 0, r.details, signShort(NEXT, digestOf(rotation)), refusal);
+    }
+
     function testFuzz_a_rotation_binds_every_argument(uint256 which) public {
         Registration memory r = enrollWithNext(KEY, NEXT);
         Rotation memory rotation = rotationTo(r.device, NEXT, following, 0);

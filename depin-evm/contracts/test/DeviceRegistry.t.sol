@@ -8,7 +8,7 @@ import {IERC6551Registry} from "erc6551/interfaces/IERC6551Registry.sol";
 import {DeviceRegistry} from "../src/DeviceRegistry.sol";
 import {DocumentUpdate, Registration} from "../src/registry/Actions.sol";
 import {Delegations} from "../src/registry/Delegations.sol";
-import {Details, DocumentURITooLong, KeyAlgorithm, Signature} from "../src/registry/Details.sol";
+import {Details, DocumentURINotASCII, DocumentURITooLong, KeyAlgorithm, Signature} from "../src/registry/Details.sol";
 import {DeviceTokens, Record, Status} from "../src/registry/DeviceTokens.sol";
 import {Fleet} from "./Fleet.sol";
 
@@ -230,6 +230,61 @@ contract DeviceRegistryTest is Fleet {
         registry.updateDocument(u, r.details, signature);
     }
 
+    function testFuzz_a_uri_is_ascii(uint256 length, uint256 place, uint8 other) public {
+        bytes memory uri = new bytes(bound(length, 1, 1024));
+        for (uint256 i = 0; i < uri.length; ++i) {
+            uri[i] = 0x7f;
+        }
+        (Details[] memory devices, Signature[] memory signatures) = (new Details[](1), new Signature[](1));
+        Registration memory r = secp256k1Device(KEY);
+        Registration memory good = secp256k1Device(KEY);
+        good.details.documentURI = string(bytes.concat(uri));
+        DocumentUpdate memory u = updateOf(r.device, 0);
+        uri[bound(place, 0, uri.length - 1)] = bytes1(other | 0x80);
+        (r.details.documentURI, u.documentURI) = (string(uri), string(uri));
+        bytes memory refusal = abi.encodeWithSelector(DocumentURINotASCII.selector);
+
+        refuse(r, signShort(KEY, digestOf(r)), refusal);
+        (devices[0], signatures[0]) = (r.details, signShort(KEY, digestOf(r)));
+        vm.expectRevert(refusal);
+        vm.prank(REGISTRAR);
+        registry.registerBatch(OWNER, devices, signatures, DEADLINE);
+        register(good, signShort(KEY, digestOf(good)));
+        Signature memory signature = signShort(KEY, digestOf(u));
+        vm.expectRevert(refusal);
+        registry.updateDocument(u, good.details, signature);
+    }
+
+    /// @dev What lies behind the URI in calldata is the next argument and may have any bytes.
+    function test_a_uri_ends_where_it_says() public {
+        Registration memory r = secp256k1Device(KEY);
+        r.details.documentURI = "a";
+        bytes memory call = abi.encodeCall(registry.register, (r, signShort(KEY, digestOf(r))));
+        for (uint256 i = call.length - 31; i < call.length; ++i) {
+            call[i] = 0xff;
+        }
+        vm.prank(REGISTRAR);
+        (bool done,) = address(registry).call(call);
+        vm.assertTrue(done, "dirty padding");
+    }
+
+    function test_a_device_does_not_commit_to_the_key_that_it_has() public {
+        Registration memory r = secp256k1Device(KEY);
+        r.details.nextKeyHash = nextKeyHash(KEY);
+        bytes memory refusal = abi.encodeWithSelector(DeviceRegistry.NextKeyIsLiveKey.selector, r.device);
+        refuse(r, signShort(KEY, digestOf(r)), refusal);
+        (Details[] memory devices, Signature[] memory signatures) = (new Details[](1), new Signature[](1));
+        (devices[0], signatures[0]) = (r.details, signShort(KEY, digestOf(r)));
+        vm.expectRevert(refusal);
+        vm.prank(REGISTRAR);
+        registry.registerBatch(OWNER, devices, signatures, DEADLINE);
+
+        r = p256Device(KEY);
+        r.details.nextKeyHash = keccak256(abi.encode(1, r.details.publicKeyX, r.details.publicKeyY));
+        refusal = abi.encodeWithSelector(DeviceRegistry.NextKeyIsLiveKey.selector, r.device);
+        refuse(r, signP256(KEY, digestOf(r)), refusal);
+    }
+
     function testFuzz_one_hardware_has_one_identity(uint256 seed, bytes32 nullifier) public {
         vm.assume(nullifier != 0);
         uint256 key = keyFrom(seed);
@@ -368,6 +423,9 @@ contract DeviceRegistryTest is Fleet {
 
     function testFuzz_a_device_changes_its_document(bytes32 documentHash, string memory uri) public {
         vm.assume(bytes(uri).length <= 1024);
+        for (uint256 i = 0; i < bytes(uri).length; ++i) {
+            bytes(uri)[i] &= 0x7f;
+        }
         Registration memory r = enroll(KEY);
         DocumentUpdate memory u = updateOf(r.device, 0);
         u.documentHash = documentHash;

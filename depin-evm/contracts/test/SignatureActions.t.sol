@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {
     Delegation,
     DelegationRevocation,
@@ -13,6 +14,20 @@ import {
 import {DeviceRegistry} from "../src/DeviceRegistry.sol";
 import {Details, Signature} from "../src/registry/Details.sol";
 import {Fleet} from "./Fleet.sol";
+
+/// @dev An owner by ERC-1271 whose signatures are those of a key.
+contract KeyOwner {
+    address private immutable signer;
+
+    constructor(address signer_) {
+        signer = signer_;
+    }
+
+    function isValidSignature(bytes32 digest, bytes calldata signature) external view returns (bytes4) {
+        bool valid = ECDSA.recoverCalldata(digest, signature) == signer;
+        return valid ? this.isValidSignature.selector : bytes4(0);
+    }
+}
 
 /// @dev No signature made for one action is accepted by another. To make it as easy as can be for an attacker, one key
 /// is everything: live key, committed next key, owner of the device, and who delegates.
@@ -27,17 +42,26 @@ contract SignatureActionsTest is Fleet {
 
     function setUp() public {
         deployRegistry();
-        // The owner has the address of a key that the device of another key commits to.
-        owner = vm.addr(KEY);
+        // Neither may the owner be the address of the device's key, so he is a contract that accepts its signatures,
+        owner = address(new KeyOwner(vm.addr(KEY)));
         Registration memory r = secp256k1Device(FRESH);
         r.owner = owner;
         r.details.nextKeyHash = nextKeyHash(KEY);
         Signature memory consent = signShort(FRESH, digestOf(r));
         vm.prank(REGISTRAR);
         registry.register(r, consent);
-        Rotation memory rotation = rotationTo(r.device, KEY, nextKeyHash(KEY), 0);
+        Rotation memory rotation = rotationTo(r.device, KEY, keccak256("another"), 0);
         registry.rotate(rotation, 0, r.details, signShort(KEY, digestOf(rotation)));
         (device, details) = (r.device, rotated(r.details, rotation));
+        // nor may a device commit to its live key, so that is written to where its commitment is stored.
+        bytes32 stored = registry.commitment(device, details.nullifier);
+        details.nextKeyHash = nextKeyHash(KEY);
+        for (uint256 slot = 0; slot < 32; ++slot) {
+            bytes32 place = keccak256(abi.encode(details.nullifier, slot));
+            if (vm.load(address(registry), place) != stored) continue;
+            vm.store(address(registry), place, commitmentOf(device, 1, details));
+        }
+        vm.assertTrue(registry.verifyDetails(device, 1, details), "one key is everything");
     }
 
     function testFuzz_no_signature_of_one_action_is_accepted_by_another(

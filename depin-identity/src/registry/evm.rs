@@ -34,7 +34,7 @@ use depin_evm::{
 };
 
 use self::{
-    consent::{Consent, sign},
+    consent::{Consent, check_uri, sign},
     read::{Accounts, Logged, Stored},
     refusal::explain,
 };
@@ -131,7 +131,7 @@ impl EvmRegistry {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown device, and as
     /// [`Chain::send`].
     pub async fn create_account(&self, did: &Did) -> Result<Address> {
-        let device = io::address(did)?;
+        let device = self.known(did)?;
         self.send(self.contract().createAccount(device).into_transaction_request()).await?;
         Ok(self.accounts().await?.of(self, device))
     }
@@ -139,12 +139,14 @@ impl EvmRegistry {
     /// Replaces the document of an active device, with the device's consent. Any account may pay.
     ///
     /// `hash` is that of the new document as [`document_hash`](crate::document::document_hash) makes it,
-    /// `uri` says where it is; empty when it derives from the key.
+    /// `uri` says where it is, in ASCII (RFC 3986); empty when it derives from the key.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown device,
     /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) for an inactive one,
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it changed meanwhile: try again.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when it changed meanwhile: try again,
+    /// [`ErrorKind::Malformed`](crate::ErrorKind::Malformed) for a `uri` that is not ASCII,
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) for one of more than 1024 bytes.
     pub async fn update_document(
         &self,
         did: &Did,
@@ -152,7 +154,8 @@ impl EvmRegistry {
         hash: B256,
         uri: &str,
     ) -> Result<DeviceRecord> {
-        let address = io::address(did).map_err(|error| refusal::foreign(did, error))?;
+        let address = self.known(did)?;
+        check_uri(did, uri)?;
         let Logged { version, details: current } = self.current(address).await?.logged;
         let update = Contract::DocumentUpdate {
             device: address,
@@ -230,7 +233,11 @@ impl DeviceRegistry for EvmRegistry {
     }
 
     /// Read from the log, back to the registration when the key ever changed. The first key is proven by
-    /// the DID and the last by the stored commitment; those between are what the node says.
+    /// the DID and the last by the stored commitment; those between are what the node says. Of a device that
+    /// changed its key more often, the latest 128 keys.
+    ///
+    /// After more than 64 changes of the document since a rotation, the node has to answer a query about all
+    /// blocks.
     async fn keys(&self, did: &Did) -> Result<Vec<PublicKey>> {
         let Ok(address) = io::address(did) else { return Ok(Vec::new()) };
         history::keys(self, address).await
@@ -241,6 +248,10 @@ impl DeviceRegistry for EvmRegistry {
     ///
     /// Whoever stole the old key cannot do this, and cannot make it fail for long: he can change the
     /// document in the same moment, then try again. Suspending the device first stops that too.
+    ///
+    /// Whoever sells a device keeps its next key, and may rotate what he sold. So before a buyer pays, two
+    /// rotations: to the seller's next key with the buyer's as `following`, then to that, with another of
+    /// the buyer's. And he looks what the device's account approved: allowances of tokens outlive a sale.
     async fn rotate(
         &self,
         did: &Did,

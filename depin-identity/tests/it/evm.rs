@@ -137,6 +137,12 @@ async fn wishes_the_contract_would_refuse_are_refused_before_a_transaction() {
     let error = registry.register(&long, &device).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
 
+    let accented = wish(&device).document(B256::ZERO, "https://example.org/é");
+    let error = registry.register(&accented, &device).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+    let error = registry.register_all(&[(accented, &device)]).await.unwrap_err();
+    assert!(error.to_string().contains("percent-encode"), "{error}");
+
     let nameless = wish(&device).nullifier(B256::ZERO);
     let error = registry.register(&nameless, &device).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Malformed);
@@ -197,6 +203,8 @@ async fn accounts_are_where_the_contract_says_and_get_code_when_wanted() {
     assert!(!code(records[0].account.unwrap()).await.is_empty());
     let unknown = registry.create_account(&device(4).1).await.unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    let foreign = registry.create_account(&key::did_key(third.public_key())).await.unwrap_err();
+    assert_eq!(foreign.kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -251,6 +259,8 @@ async fn a_device_changes_its_document_again_and_again() {
             assert_eq!(record.appraisal, first.appraisal);
             assert_eq!(registry.device(&first.did).await.unwrap(), Some(record));
         }
+        let error = registry.update_document(&first.did, &key, B256::ZERO, "é").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed);
         registry.set_status(&first.did, DeviceStatus::Suspended).await.unwrap();
         let error = registry.update_document(&first.did, &key, B256::ZERO, "").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);

@@ -111,7 +111,9 @@ abstract contract Delegations is DeviceTokens, EIP712 {
     }
 
     /// @notice What the last subject of a chain of delegations may do for a device, now. That he is who asks is for the
-    /// caller to check.
+    /// caller to check: of an account by its signature or as `msg.sender`, of the device as subject only by a
+    /// signature of its current key. The device's address is the account of its first key, which may have been stolen
+    /// and replaced since, so a transaction from there proves nothing.
     /// @dev Reverts unless the device is registered (`UnknownDevice`) and active (`InvalidStatus`), `current` are its
     /// details where it issued one of the delegations (`DetailsMismatch`), and everything holds that `DelegationFault` lists
     /// (`InvalidDelegation`): the owner issued the first, each other one is issued by the subject of the one before,

@@ -36,6 +36,10 @@ struct Signature {
 /// @notice The document URI is longer than 1024 bytes.
 error DocumentURITooLong(uint256 length);
 
+/// @notice A byte of the document URI is not ASCII, which URIs are (RFC 3986). Others need not be UTF-8, and whoever
+/// reads strings strictly could not read the device any more.
+error DocumentURINotASCII();
+
 /// @title Keys of devices
 library KeyLib {
     /// @notice The last 20 bytes of keccak256(X || Y): the device's address, and for secp256k1 the key's.
@@ -71,11 +75,14 @@ library DetailsLib {
     /// @dev Longest accepted document URI, in bytes.
     uint256 internal constant MAX_URI_BYTES = 1024;
 
+    /// @dev The highest bit of every byte of a word.
+    uint256 private constant HIGH_BITS = 0x8080808080808080808080808080808080808080808080808080808080808080;
+
     /// @notice The EIP-712 struct hash.
-    /// @dev Checks: the URI is short enough (`DocumentURITooLong`).
+    /// @dev Checks: the URI is short enough (`DocumentURITooLong`) and ASCII (`DocumentURINotASCII`).
     function hash(Details calldata details) internal pure returns (bytes32 result) {
         bytes calldata uri = bytes(details.documentURI);
-        require(uri.length <= MAX_URI_BYTES, DocumentURITooLong(uri.length));
+        checkURI(uri);
         (bytes32 typeHash, bytes32 uriHash) = (TYPEHASH, keccak256(uri));
         // The seven members before the URI lie in calldata as they are hashed; whoever uses the key checks `algorithm`.
         assembly ("memory-safe") {
@@ -87,10 +94,8 @@ library DetailsLib {
         }
     }
 
-    /// @notice The same of details that the contract made.
+    /// @notice The same of details that the contract made, with a URI that it checked.
     function hashMemory(Details memory details) internal pure returns (bytes32) {
-        uint256 length = bytes(details.documentURI).length;
-        require(length <= MAX_URI_BYTES, DocumentURITooLong(length));
         return keccak256(
             abi.encode(
                 TYPEHASH,
@@ -104,6 +109,33 @@ library DetailsLib {
                 keccak256(bytes(details.documentURI))
             )
         );
+    }
+
+    /// @notice The commitment to the key in the details.
+    function liveKey(Details calldata details) internal pure returns (bytes32 result) {
+        // Algorithm and key are the first members; whoever uses the key checks `algorithm`.
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, details, 0x60)
+            result := keccak256(free, 0x60)
+        }
+    }
+
+    /// @dev Checks: the URI is short enough (`DocumentURITooLong`) and ASCII (`DocumentURINotASCII`).
+    function checkURI(bytes calldata uri) internal pure {
+        require(uri.length <= MAX_URI_BYTES, DocumentURITooLong(uri.length));
+        uint256 seen = 0;
+        assembly ("memory-safe") {
+            let end := add(uri.offset, uri.length)
+            for { let at := uri.offset } lt(at, end) { at := add(at, 0x20) } {
+                let word := calldataload(at)
+                let left := sub(end, at)
+                // What lies behind the URI is not part of it.
+                if lt(left, 0x20) { word := shr(shl(3, sub(0x20, left)), word) }
+                seen := or(seen, word)
+            }
+        }
+        require(seen & HIGH_BITS == 0, DocumentURINotASCII());
     }
 
     /// @notice What is stored: a commitment to whose details these are, and how often they changed before.

@@ -144,7 +144,7 @@ abstract contract DeviceTokens is ERC721 {
         _balances[owner] += devices;
     }
 
-    /// @dev Replaces the details of a device.
+    /// @dev Replaces the details of a device. The caller checked a URI that is new.
     /// @return previousBlock Where they were logged before.
     function _change(address device, uint256 version, Details memory next) internal returns (uint32 previousBlock) {
         bytes32 committed = DetailsLib.commitment(device, version, next.hashMemory());

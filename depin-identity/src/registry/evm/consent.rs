@@ -1,7 +1,8 @@
 //! What devices sign, and the checks before anybody pays for sending it.
 
 use depin_core::{
-    Algorithm, B256, Error, ErrorKind, PublicKey, Result, Signer, U256, registry::Enrolment,
+    Algorithm, B256, Did, Error, ErrorKind, PublicKey, Result, Signer, U256,
+    registry::{Enrolment, next_key_commitment},
 };
 use depin_evm::{
     alloy::sol_types::{Eip712Domain, SolStruct},
@@ -9,7 +10,7 @@ use depin_evm::{
     recoverable,
 };
 
-use super::EvmRegistry;
+use super::{EvmRegistry, refusal};
 use crate::methods::io;
 
 /// A registration with the device's signature.
@@ -47,9 +48,10 @@ impl Consent {
                 "a next key or a nullifier of zeros stands for none in the contract; leave it out";
             return fail(ErrorKind::Malformed, text);
         }
-        if enrolment.document_uri.len() > MAX_URI_LEN {
-            return fail(ErrorKind::Limit, "the document uri has more than 1024 bytes; shorten it");
+        if enrolment.next_key == Some(next_key_commitment(&challenge.key)) {
+            return Err(refusal::next_key_is_live(&did));
         }
+        check_uri(&did, &enrolment.document_uri)?;
         let registration = Contract::Registration {
             device: io::address(&did)?,
             owner: enrolment.owner,
@@ -93,6 +95,15 @@ pub(super) fn sign(
         vs |= B256::from(U256::ONE << 255);
     }
     Ok(Contract::Signature { r, vs })
+}
+
+/// What the contract asks of the URI of a document.
+pub(super) fn check_uri(did: &Did, uri: &str) -> Result<()> {
+    if uri.len() > MAX_URI_LEN {
+        let text = "the document uri has more than 1024 bytes; shorten it";
+        return Err(Error::new(ErrorKind::Limit, text).with("did", did));
+    }
+    if uri.is_ascii() { Ok(()) } else { Err(refusal::uri_not_ascii(did)) }
 }
 
 fn details(enrolment: &Enrolment) -> Result<Contract::Details> {

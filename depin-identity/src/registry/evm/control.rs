@@ -77,6 +77,9 @@ impl EvmRegistry {
         if details.nextKeyHash != next_key_commitment(next.public_key()) {
             return Err(refusal::not_the_next_key(did));
         }
+        if following == Some(next.public_key()) {
+            return Err(refusal::next_key_is_live(did));
+        }
         let rotation = Contract::Rotation {
             device,
             algorithm,

@@ -85,26 +85,28 @@ impl SignedDelegation {
     ///
     /// The contract refuses more scopes or time than this one gives, and any at all without the scope to
     /// delegate.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when it begins or ends within a second.
     pub fn extend(
         &self,
         subject: Address,
         scopes: u64,
         not_before: Timestamp,
         expires: Timestamp,
-    ) -> Delegation {
+    ) -> Result<Delegation> {
         let given = &self.delegation;
         let link = Contract::Delegation {
             device: given.link.device,
             issuer: given.link.subject,
             subject,
             scopes,
-            notBefore: not_before.secs(),
-            expiry: expires.secs(),
+            notBefore: seconds(not_before)?,
+            expiry: seconds(expires)?,
             parent: given.hash(),
             nonce: given.link.nonce,
         };
-        Delegation { link, domain: given.domain.clone() }
+        Ok(Delegation { link, domain: given.domain.clone() })
     }
 }
 
@@ -115,7 +117,8 @@ impl EvmRegistry {
     /// It ends when the device is sold or rotates, and rests while it is suspended.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] for an unknown device.
+    /// [`ErrorKind::NotFound`] for an unknown device, [`ErrorKind::Malformed`] when it begins or ends within a
+    /// second.
     pub async fn delegate(
         &self,
         did: &Did,
@@ -131,8 +134,8 @@ impl EvmRegistry {
             issuer: record.owner,
             subject,
             scopes,
-            notBefore: not_before.secs(),
-            expiry: expires.secs(),
+            notBefore: seconds(not_before)?,
+            expiry: seconds(expires)?,
             parent: B256::ZERO,
             nonce: record.generation.to(),
         };
@@ -140,7 +143,9 @@ impl EvmRegistry {
     }
 
     /// Who may act for a device by a chain of delegations, and with which scopes, as the contract sees it
-    /// now. That he is who asks is yours to check.
+    /// now. That he is who asks is yours to check: of an account by its signature, of the device by a signature
+    /// of its current key. A transaction from the device's address proves nothing: that is the account of its
+    /// first key, which may have been stolen and replaced since.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] naming the link and its fault, when the chain does not hold or the device
@@ -200,4 +205,14 @@ impl EvmRegistry {
         let call = contract.revokeDelegationWithSignature(revocation, version, details, signature);
         self.send(call.into_transaction_request()).await.map(drop)
     }
+}
+
+/// The contract counts whole seconds; rounding would sign another time than the one asked for.
+fn seconds(moment: Timestamp) -> Result<u64> {
+    let seconds = moment.secs();
+    if Timestamp::from_secs(seconds) == moment {
+        return Ok(seconds);
+    }
+    let text = "a delegation begins and ends at a whole second";
+    Err(Error::new(ErrorKind::Malformed, text).with("moment", moment))
 }

@@ -1,9 +1,14 @@
 //! The keys a device had, from the log.
+//!
+//! Whoever holds the live key can change the document as often as he pays for, so changes are followed back
+//! one by one for a while only; then the log is asked for registration and rotations alone.
 
-use depin_core::{Address, Error, ErrorKind, PublicKey, Result, registry::next_key_commitment};
+use depin_core::{Address, Error, PublicKey, Result, registry::next_key_commitment};
 use depin_evm::{
     alloy::{
-        rpc::types::Log,
+        eips::BlockNumberOrTag,
+        providers::Provider,
+        rpc::types::{Filter, Log},
         sol_types::{SolEvent, SolStruct},
     },
     bindings::DeviceRegistry as Contract,
@@ -15,48 +20,83 @@ use super::{
     read::{Logged, logged_in, missing},
 };
 
-/// Every key of a device, oldest first.
+/// The last [`MAX_KEYS`] keys of a device, oldest first.
 pub(super) async fn keys(registry: &EvmRegistry, device: Address) -> Result<Vec<PublicKey>> {
     let Some(stored) = registry.stored(device).await? else { return Ok(Vec::new()) };
     let mut keys = vec![public_key(&stored.logged.details)?];
-    let mut later = stored.logged;
+    // Rotations and transfers count.
+    if stored.record.generation.is_zero() {
+        return first_is(device, keys);
+    }
     let mut events = registry.changes(device, stored.record.changedBlock.into()).await?;
     // What is logged after the proven details is not theirs.
-    while events.last().is_some_and(|log| !same(log, &later)) {
+    while events.last().is_some_and(|log| !same(log, &stored.logged)) {
         events.pop();
     }
-    for _ in 0..MAX_CHANGES {
+    let mut steps = 0_usize;
+    loop {
         let Some(log) = events.pop() else { return Err(missing(device)) };
-        if let Some(logged) = logged_in(&log)
-            && logged.details.eip712_hash_struct() != later.details.eip712_hash_struct()
-        {
-            let key = public_key(&logged.details)?;
-            if keys.last() != Some(&key) {
-                let promised = keys.last().map(next_key_commitment);
-                if promised != Some(logged.details.nextKeyHash) {
-                    return Err(broken(device));
-                }
-                keys.push(key);
-            }
-            later = logged;
+        if let Some(logged) = logged_in(&log) {
+            precede(device, &mut keys, &logged)?;
         }
-        match previous(&log) {
-            None => return first_is(device, keys),
+        let Some(block) = previous(&log) else { return first_is(device, keys) };
+        if keys.len() == MAX_KEYS {
+            return Ok(oldest_first(keys));
+        }
+        steps = steps.saturating_add(1);
+        if steps == MAX_STEPS {
+            events = rotations_before(registry, device, &log).await?;
+        } else if steps < MAX_STEPS && log.block_number != Some(block) {
             // The changes of one block follow each other in it.
-            Some(block) if log.block_number != Some(block) => {
-                events = registry.changes(device, block).await?;
-            }
-            Some(_) => {}
+            events = registry.changes(device, block).await?;
         }
     }
-    let text = "the device changed its details more often than this library reads";
-    Err(Error::new(ErrorKind::Limit, text).with("device", device).with("most", MAX_CHANGES))
 }
 
-fn first_is(device: Address, mut keys: Vec<PublicKey>) -> Result<Vec<PublicKey>> {
+/// Adds the key that an earlier event has, unless it is the same or did not commit to the one after it.
+fn precede(device: Address, keys: &mut Vec<PublicKey>, logged: &Logged) -> Result<()> {
+    let key = public_key(&logged.details)?;
+    if keys.last() != Some(&key) {
+        let promised = keys.last().map(next_key_commitment);
+        if promised != Some(logged.details.nextKeyHash) {
+            return Err(broken(device));
+        }
+        keys.push(key);
+    }
+    Ok(())
+}
+
+/// Where a device got a key before this event, oldest first.
+async fn rotations_before(
+    registry: &EvmRegistry,
+    device: Address,
+    event: &Log,
+) -> Result<Vec<Log>> {
+    let (Some(block), index) = (event.block_number, event.log_index) else {
+        return Err(missing(device));
+    };
+    let filter = Filter::new()
+        .address(registry.address)
+        .event_signature(vec![
+            Contract::DeviceRegistered::SIGNATURE_HASH,
+            Contract::KeyRotated::SIGNATURE_HASH,
+        ])
+        .topic1(device.into_word())
+        .from_block(BlockNumberOrTag::Earliest)
+        .to_block(block);
+    let mut logs = registry.chain.ask(registry.chain.provider().get_logs(&filter)).await?;
+    logs.retain(|log| (log.block_number, log.log_index) < (Some(block), index));
+    Ok(logs)
+}
+
+fn first_is(device: Address, keys: Vec<PublicKey>) -> Result<Vec<PublicKey>> {
+    let first = keys.last().and_then(PublicKey::to_address);
+    if first == Some(device) { Ok(oldest_first(keys)) } else { Err(broken(device)) }
+}
+
+fn oldest_first(mut keys: Vec<PublicKey>) -> Vec<PublicKey> {
     keys.reverse();
-    let first = keys.first().and_then(PublicKey::to_address);
-    if first == Some(device) { Ok(keys) } else { Err(broken(device)) }
+    keys
 }
 
 fn same(log: &Log, logged: &Logged) -> bool {
@@ -81,5 +121,7 @@ fn broken(device: Address) -> Error {
     Error::unavailable(text).with("device", device)
 }
 
-/// How many changes are followed back.
-const MAX_CHANGES: usize = 1024;
+/// How many keys are returned, the latest ones. Each cost a rotation that a committed key signed.
+const MAX_KEYS: usize = 128;
+/// How many changes are followed back, which every node can answer, before it is asked about all blocks.
+const MAX_STEPS: usize = 64;

@@ -11,7 +11,7 @@ use super::read::status;
 
 /// Gives a revert of the registry its kind and remedy; leaves other errors alone.
 pub(super) fn explain(error: Error) -> Error {
-    use ErrorKind::{Conflict, Limit, NotFound, Rejected};
+    use ErrorKind::{Conflict, Limit, Malformed, NotFound, Rejected};
     let refusal = Revert::of(&error).and_then(|revert| Refusal::abi_decode(revert.data()).ok());
     let Some(refusal) = refusal else { return error };
     let (kind, text) = match refusal {
@@ -53,6 +53,8 @@ pub(super) fn explain(error: Error) -> Error {
         Refusal::DocumentURITooLong(_) => {
             (Limit, "the document uri has more than 1024 bytes; shorten it")
         }
+        Refusal::DocumentURINotASCII(_) => (Malformed, URI_NOT_ASCII),
+        Refusal::NextKeyIsLiveKey(_) => (Rejected, NEXT_KEY_IS_LIVE),
         _ => return error,
     };
     let reason = Revert::of(&error).map(ToString::to_string).unwrap_or_default();
@@ -79,6 +81,11 @@ fn invalid_delegation(refused: &InvalidDelegation) -> Error {
         .with("fault", fault)
 }
 
+pub(super) const URI_NOT_ASCII: &str =
+    "the document uri has bytes that are not ASCII; percent-encode them (RFC 3986)";
+pub(super) const NEXT_KEY_IS_LIVE: &str =
+    "a device cannot commit to the key that it signs with; make another for later";
+
 /// Whether a change of status failed because there was nothing to change.
 pub(super) fn is_so_already(error: &Error, wanted: DeviceStatus) -> bool {
     let refusal = Revert::of(error).and_then(|revert| revert.decode::<InvalidStatus>());
@@ -99,6 +106,14 @@ pub(super) fn foreign(did: &Did, cause: Error) -> Error {
 
 pub(super) fn unknown_status() -> Error {
     Error::new(ErrorKind::Unsupported, "the registry contract has no such status")
+}
+
+pub(super) fn uri_not_ascii(did: &Did) -> Error {
+    Error::new(ErrorKind::Malformed, URI_NOT_ASCII).with("did", did)
+}
+
+pub(super) fn next_key_is_live(did: &Did) -> Error {
+    Error::new(ErrorKind::Rejected, NEXT_KEY_IS_LIVE).with("did", did)
 }
 
 pub(super) fn not_the_next_key(did: &Did) -> Error {

@@ -223,3 +223,32 @@ async fn an_expired_consent_is_refused() {
     devnet.mine(1);
     assert!(is::<Contract::SignatureExpired>(forge.register(registration, signature).await));
 }
+
+/// As `updateDocument` with a URI of any bytes: those of the ABI, which need not be a text.
+#[tokio::test]
+async fn a_uri_that_is_no_text_does_not_make_a_device_unreadable() {
+    let devnet = Devnet::start();
+    let registry = registry(&devnet).await;
+    let forge = Forge::at(&devnet, &registry);
+    let (key, did) = device(1);
+    forge
+        .register(forge.registration(&key), forge.sign(&key, &forge.registration(&key)))
+        .await
+        .unwrap();
+    let contract = Contract::new(registry.address(), registry.chain().provider());
+    let current = forge.registration(&key).details;
+    let mut update = forge.update(&key, 0);
+    update.documentURI = "~".into();
+    let signature = forge.sign(&key, &update);
+    let call = contract.updateDocument(update, current, signature);
+    let mut input = call.calldata().to_vec();
+    let tilde = input.iter().rposition(|byte| *byte == b'~').unwrap();
+    // The contract looks at the bytes before the signature.
+    for byte in [0x80, 0xff] {
+        input[tilde] = byte;
+        let tx = depin_evm::alloy::rpc::types::TransactionRequest::default();
+        let tx = tx.to(registry.address()).input(input.clone().into());
+        assert!(is::<Contract::DocumentURINotASCII>(forge.send(tx).await));
+    }
+    assert!(registry.device(&did).await.unwrap().is_some());
+}

@@ -74,6 +74,74 @@ async fn former_keys_are_found_past_changes_of_the_document() {
 }
 
 #[tokio::test]
+async fn a_thief_cannot_hide_former_keys_behind_changes_of_the_document() {
+    let devnet = Devnet::start();
+    let registry = registry(&devnet).await;
+    let (first, second, third) = (device(1).0, device(2).0, device(3).0);
+    let did = registered(&registry, &first, &second).await;
+    let flood = async |key: &SoftwareKey| {
+        for round in 0..70 {
+            let hash = B256::repeat_byte(round);
+            registry.update_document(&did, key, hash, "ipfs://a").await.unwrap();
+        }
+    };
+    flood(&first).await;
+    assert_eq!(registry.keys(&did).await.unwrap(), [first.public_key().clone()]);
+    registry.rotate(&did, &second, Some(third.public_key())).await.unwrap();
+    flood(&second).await;
+    let keys = [&first, &second].map(|key| key.public_key().clone());
+    assert_eq!(registry.keys(&did).await.unwrap(), keys);
+    registry.rotate(&did, &third, None).await.unwrap();
+    let keys = [&first, &second, &third].map(|key| key.public_key().clone());
+    assert_eq!(registry.keys(&did).await.unwrap(), keys);
+}
+
+#[tokio::test]
+async fn of_very_many_keys_the_latest_are_known() {
+    let devnet = Devnet::start();
+    let registry = registry(&devnet).await;
+    let keys: Vec<_> = (1..=132).map(|seed| device(seed).0).collect();
+    let did = registered(&registry, &keys[0], &keys[1]).await;
+    for (at, next) in keys.iter().enumerate().skip(1) {
+        registry.rotate(&did, next, keys.get(at + 1).map(Signer::public_key)).await.unwrap();
+    }
+    let latest: Vec<_> = keys[4..].iter().map(|key| key.public_key().clone()).collect();
+    assert_eq!(registry.keys(&did).await.unwrap(), latest);
+}
+
+#[tokio::test]
+async fn a_device_never_commits_to_the_key_that_it_has() {
+    let devnet = Devnet::start();
+    let registry = registry(&devnet).await;
+    let (live, next) = (device(1).0, device(2).0);
+    let did = registered(&registry, &live, &next).await;
+    let before = devnet.block_number();
+    for key in [device(3).0, SoftwareKey::from_seed(Algorithm::Es256, [3; 32])] {
+        let own = wish(&key).next_key(key.public_key());
+        let error = registry.register(&own, &key).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected);
+        let error = registry.register_all(&[(own, &key)]).await.unwrap_err();
+        assert!(error.to_string().contains("make another"), "{error}");
+    }
+    let error = registry.rotate(&did, &next, Some(next.public_key())).await.unwrap_err();
+    assert!(error.to_string().contains("make another"), "{error}");
+    assert_eq!((error.kind(), devnet.block_number()), (ErrorKind::Rejected, before));
+}
+
+#[tokio::test]
+async fn the_owners_key_does_not_become_the_devices() {
+    let devnet = Devnet::start();
+    let registry = registry(&devnet).await;
+    let key = device(1).0;
+    let mut wish = wish(&key).next_key(owner().public_key());
+    wish.owner = owner().public_key().to_address().unwrap();
+    let did = registry.register(&wish, &key).await.unwrap().did;
+    let error = registry.rotate(&did, &owner(), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.to_string().contains("cannot own"), "{error}");
+}
+
+#[tokio::test]
 async fn a_stolen_key_cannot_rotate() {
     let devnet = Devnet::start();
     let registry = registry(&devnet).await;

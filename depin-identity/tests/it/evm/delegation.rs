@@ -48,7 +48,7 @@ impl Scene {
         let subject = address(&self.device);
         let first = self.registry.delegate(&self.did, subject, scopes, from, until).await.unwrap();
         let first = first.sign(&self.owner).unwrap();
-        let second = first.extend(address(&self.operator), OPERATE, from, until);
+        let second = first.extend(address(&self.operator), OPERATE, from, until).unwrap();
         let second = second.sign(&self.device).unwrap();
         [first, second]
     }
@@ -83,11 +83,11 @@ async fn nobody_passes_on_more_than_he_has() {
         first.extend(operator, OPERATE | 1, from, until),
         first.extend(operator, OPERATE, from, later),
     ] {
-        let more = more.sign(&scene.device).unwrap();
+        let more = more.unwrap().sign(&scene.device).unwrap();
         scene.refused(&[first.clone(), more], "gives more").await;
     }
     let thief = device(9).0;
-    let forged = first.extend(operator, OPERATE, from, until).sign(&thief).unwrap();
+    let forged = first.extend(operator, OPERATE, from, until).unwrap().sign(&thief).unwrap();
     scene.refused(&[first.clone(), forged], "did not sign").await;
     let other = scene.registry.delegate(&scene.did, operator, 1, from, until).await.unwrap();
     assert!(other.sign(&thief).is_err());
@@ -133,7 +133,7 @@ async fn rotation_and_sale_end_every_delegation() {
     scene.refused(&[first.clone(), stolen], "did not sign").await;
     let (from, until) = scene.hours(-1, 24);
     let fresh = first.extend(address(&scene.operator), OPERATE, from, until);
-    let chain = [first, fresh.sign(&scene.next).unwrap()];
+    let chain = [first, fresh.unwrap().sign(&scene.next).unwrap()];
     scene.registry.verify_delegation(&chain).await.unwrap();
 
     scene.registry.set_status(&scene.did, DeviceStatus::Suspended).await.unwrap();
@@ -151,4 +151,21 @@ async fn a_delegation_counts_in_its_time_only() {
     scene.devnet.increase_time(25 * 3600).unwrap();
     scene.devnet.mine(1);
     scene.refused(&chain, "no longer").await;
+}
+
+#[tokio::test]
+async fn a_delegation_within_a_second_is_refused_and_not_rounded() {
+    let scene = Scene::set().await;
+    let [first, _] = scene.chain().await;
+    let (from, until) = scene.hours(-1, 24);
+    let operator = address(&scene.operator);
+    let within = |moment: Timestamp| Timestamp::from_millis(moment.millis() + 1);
+    for (from, until) in [(within(from), until), (from, within(until))] {
+        let registry = &scene.registry;
+        let own = registry.delegate(&scene.did, operator, OPERATE, from, until).await;
+        let passed = first.extend(operator, OPERATE, from, until);
+        for refused in [own, passed] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Malformed);
+        }
+    }
 }
