@@ -33,16 +33,30 @@ pub const MAX_LEN: usize = 256 * 1024;
 /// Most disclosures of one token.
 pub const MAX_DISCLOSURES: usize = 256;
 
+/// Longest name of a claim, in bytes.
+pub const MAX_NAME_LEN: usize = 1024;
+
 /// The `typ` of a credential.
 const TYP: &str = "dc+sd-jwt";
 
 /// The `typ` of a key binding.
 const BINDING_TYP: &str = "kb+jwt";
 
-/// Claims that decide over validity: their issuer may not hide them, nor anything in them. The last is
-/// ours, the others are those of the draft, section 2.2.2.3.
-const FIXED: [&str; 9] =
-    ["iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "aka_vcts", "status", "credentialStatus"];
+/// Claims that decide over validity: their issuer may not hide them, nor anything in them. The last two
+/// are ours (a holder who keeps `aud` to himself would show the token to anybody), the others are those of
+/// the draft, section 2.2.2.3.
+const FIXED: [&str; 10] = [
+    "iss",
+    "nbf",
+    "exp",
+    "cnf",
+    "vct",
+    "vct#integrity",
+    "aka_vcts",
+    "status",
+    "credentialStatus",
+    "aud",
+];
 
 fn fixed(name: &str) -> bool {
     FIXED.contains(&name)
@@ -52,8 +66,11 @@ fn fixed(name: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdJwtError {
-    /// Longer than [`MAX_LEN`], or with more than [`MAX_DISCLOSURES`].
-    #[error("an sd-jwt has at most {MAX_LEN} bytes and {MAX_DISCLOSURES} disclosures")]
+    /// Longer than [`MAX_LEN`], with more than [`MAX_DISCLOSURES`], or a name longer than [`MAX_NAME_LEN`].
+    #[error(
+        "an sd-jwt has at most {MAX_LEN} bytes, {MAX_DISCLOSURES} disclosures and names of \
+         {MAX_NAME_LEN} bytes"
+    )]
     TooLong,
     /// Not a JWT and disclosures, each followed by a tilde.
     #[error("an sd-jwt is a jwt and its disclosures, each followed by '~'")]

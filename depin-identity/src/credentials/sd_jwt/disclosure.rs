@@ -1,7 +1,6 @@
 //! Disclosures: a claim with the salt that hides it, and the digest that stands in its place.
 
 use alloc::{
-    format,
     string::{String, ToString},
     vec,
 };
@@ -101,9 +100,4 @@ pub(super) fn decoy(rng: &mut impl CryptoRngCore) -> String {
     let mut bytes = [0; 32];
     rng.fill_bytes(&mut bytes);
     digest(&Base64UrlUnpadded::encode_string(&bytes))
-}
-
-/// A step further into a JSON Pointer (RFC 6901).
-pub(super) fn step(pointer: &str, name: impl core::fmt::Display) -> String {
-    format!("{pointer}/{}", name.to_string().replace('~', "~0").replace('/', "~1"))
 }

@@ -2,15 +2,12 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    format,
     string::String,
     vec::Vec,
 };
 
-use super::{
-    SdJwtError,
-    disclosure::{Disclosure, step},
-    fixed,
-};
+use super::{MAX_NAME_LEN, SdJwtError, disclosure::Disclosure, fixed};
 use crate::json::{self, Object, Value};
 
 /// The claims with all disclosures in place, and where each of them went.
@@ -37,8 +34,7 @@ pub(super) fn reveal(
         }
     }
     let mut reader = Reader { open, seen: BTreeSet::new(), places: BTreeMap::new() };
-    let top = Place { pointer: String::new(), depth: 0, fixed: false };
-    let claims = reader.object(payload, &top)?;
+    let claims = reader.object(payload, &Place::TOP)?;
     if reader.open.is_empty() {
         Ok(Revealed { claims, places: reader.places })
     } else {
@@ -46,22 +42,48 @@ pub(super) fn reveal(
     }
 }
 
-/// Where in the claims the reader is.
-struct Place {
-    pointer: String,
+/// Where in the claims the reader is. It knows the way up, so that a pointer is built only where one is
+/// needed: there are far more claims in a token than disclosures.
+struct Place<'p> {
+    parent: Option<&'p Place<'p>>,
+    step: Step<'p>,
     depth: usize,
     /// Under a claim that decides over validity, in which nothing may be hidden.
     fixed: bool,
 }
 
-impl Place {
-    fn member(&self, name: &str) -> Self {
+/// The last step of the way to a place.
+enum Step<'p> {
+    Top,
+    Member(&'p str),
+    Item(usize),
+}
+
+impl Place<'_> {
+    const TOP: Place<'static> = Place { parent: None, step: Step::Top, depth: 0, fixed: false };
+
+    fn member<'p>(&'p self, name: &'p str) -> Place<'p> {
         let fixed = self.fixed || (self.depth == 0 && fixed(name));
-        Self { pointer: step(&self.pointer, name), depth: self.depth + 1, fixed }
+        Place { parent: Some(self), step: Step::Member(name), depth: self.depth + 1, fixed }
     }
 
-    fn item(&self, at: usize) -> Self {
-        Self { pointer: step(&self.pointer, at), depth: self.depth + 1, fixed: self.fixed }
+    fn item(&self, at: usize) -> Place<'_> {
+        let fixed = self.fixed;
+        Place { parent: Some(self), step: Step::Item(at), depth: self.depth + 1, fixed }
+    }
+
+    /// The JSON Pointer of this place (RFC 6901).
+    fn pointer(&self) -> String {
+        let mut pointer = self.parent.map(Place::pointer).unwrap_or_default();
+        match self.step {
+            Step::Top => {}
+            Step::Member(name) => {
+                pointer.push('/');
+                pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            }
+            Step::Item(at) => pointer.push_str(&format!("/{at}")),
+        }
+        pointer
     }
 }
 
@@ -72,7 +94,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn value(&mut self, value: Value, place: &Place) -> Result<Value, SdJwtError> {
+    fn value(&mut self, value: Value, place: &Place<'_>) -> Result<Value, SdJwtError> {
         // Disclosures inside of disclosures can be deeper than any text that was parsed.
         if place.depth > json::MAX_DEPTH {
             return Err(SdJwtError::Depth);
@@ -84,7 +106,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn object(&mut self, mut object: Object, place: &Place) -> Result<Object, SdJwtError> {
+    fn object(&mut self, mut object: Object, place: &Place<'_>) -> Result<Object, SdJwtError> {
         let digests = match object.remove("_sd") {
             None => Vec::new(),
             Some(Value::List(digests)) => digests,
@@ -95,6 +117,7 @@ impl<'a> Reader<'a> {
             if matches!(name.as_str(), "..." | "_sd_alg") {
                 return Err(SdJwtError::Reserved(name));
             }
+            check_len(&name)?;
             let value = self.value(value, &place.member(&name))?;
             revealed.insert(name, value);
         }
@@ -107,6 +130,7 @@ impl<'a> Reader<'a> {
             if matches!(name, "_sd" | "..." | "_sd_alg") {
                 return Err(SdJwtError::Reserved(name.into()));
             }
+            check_len(name)?;
             if revealed.contains(name) {
                 return Err(SdJwtError::NameTaken(name.into()));
             }
@@ -114,14 +138,14 @@ impl<'a> Reader<'a> {
             if member.fixed {
                 return Err(SdJwtError::Fixed(name.into()));
             }
-            self.places.insert(digest, member.pointer.clone());
+            self.places.insert(digest, member.pointer());
             let value = self.value(disclosure.value().clone(), &member)?;
             revealed.insert(name, value);
         }
         Ok(revealed)
     }
 
-    fn list(&mut self, items: Vec<Value>, place: &Place) -> Result<Vec<Value>, SdJwtError> {
+    fn list(&mut self, items: Vec<Value>, place: &Place<'_>) -> Result<Vec<Value>, SdJwtError> {
         let mut revealed = Vec::with_capacity(items.len());
         for item in items {
             let at = place.item(revealed.len());
@@ -136,20 +160,25 @@ impl<'a> Reader<'a> {
             if disclosure.name().is_some() {
                 return Err(SdJwtError::Disclosure);
             }
-            self.places.insert(digest.into(), at.pointer.clone());
+            self.places.insert(digest.into(), at.pointer());
             revealed.push(self.value(disclosure.value().clone(), &at)?);
         }
         Ok(revealed)
     }
 
     /// The disclosure of a digest, if its holder shows it. No digest may stand in two places.
-    fn take(&mut self, digest: &str, place: &Place) -> Result<Option<&'a Disclosure>, SdJwtError> {
+    fn take(&mut self, digest: &str, place: &Place<'_>) -> Result<Option<&'a Disclosure>, SdJwtError> {
         if place.fixed {
-            return Err(SdJwtError::Fixed(place.pointer.clone()));
+            return Err(SdJwtError::Fixed(place.pointer()));
         }
         if !self.seen.insert(digest.into()) {
             return Err(SdJwtError::Twice);
         }
         Ok(self.open.remove(digest))
     }
+}
+
+/// Names are part of the pointers to everything below them, which are built once per disclosure.
+const fn check_len(name: &str) -> Result<(), SdJwtError> {
+    if name.len() > MAX_NAME_LEN { Err(SdJwtError::TooLong) } else { Ok(()) }
 }

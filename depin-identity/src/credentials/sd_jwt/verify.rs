@@ -54,15 +54,16 @@ impl CredentialVerifier<'_> {
         let sd_jwt = SdJwt::parse(text)?;
         let jws = Jws::parse(&sd_jwt.token).map_err(SdJwtError::from)?;
         check_typ(&jws, TYP)?;
-        // What needs no network comes first: nobody makes us resolve the DIDs of strangers.
-        let claims = reveal(read_payload(&jws)?, &sd_jwt.disclosures)?.claims;
-        let issuer = text_claim(&claims, "iss")?;
-        self.check_claims(&claims, challenge)?;
+        // What needs no network comes first: nobody makes us resolve the DIDs of strangers. All claims
+        // that decide stand in the token itself, so disclosures are not looked at before the signature.
+        let payload = read_payload(&jws)?;
+        self.check_claims(&payload, challenge)?;
+        let issuer = text_claim(&payload, "iss")?;
         let key = match self.issuer_keys.get(issuer) {
             Some(key) => key.clone(),
             None => self.issuer_key(issuer, jws.key_id()).await?,
         };
-        let judge = Judge { key, claims: &claims, challenge, verifier: self };
+        let judge = Judge { key, payload: &payload, challenge, verifier: self };
         Unverified::new(&sd_jwt).verify(&judge)
     }
 
@@ -111,10 +112,10 @@ impl CredentialVerifier<'_> {
     }
 }
 
-/// Checks the signatures, once the key is known.
+/// Checks the signatures and what was disclosed, once the key is known.
 struct Judge<'a> {
     key: PublicKey,
-    claims: &'a Object,
+    payload: &'a Object,
     challenge: Option<&'a Challenge>,
     verifier: &'a CredentialVerifier<'a>,
 }
@@ -126,6 +127,7 @@ impl Verifier<&SdJwt> for Judge<'_> {
     fn check(&self, sd_jwt: &&SdJwt) -> Result<SdJwtClaims, CredentialError> {
         let jws = Jws::parse(&sd_jwt.token).map_err(SdJwtError::from)?;
         jws.check(&self.key).map_err(SdJwtError::from)?;
+        let claims = reveal(self.payload.clone(), &sd_jwt.disclosures)?.claims;
         let holder = match (self.challenge, &sd_jwt.binding) {
             (None, None) => None,
             (Some(challenge), Some(binding)) => {
@@ -134,9 +136,9 @@ impl Verifier<&SdJwt> for Judge<'_> {
             _ => return Err(SdJwtError::Binding.into()),
         };
         Ok(SdJwtClaims {
-            issuer: text_claim(self.claims, "iss")?.into(),
-            kind: text_claim(self.claims, "vct")?.into(),
-            claims: self.claims.clone(),
+            issuer: text_claim(&claims, "iss")?.into(),
+            kind: text_claim(&claims, "vct")?.into(),
+            claims,
             holder,
         })
     }
@@ -150,7 +152,7 @@ impl Judge<'_> {
         binding: &str,
         challenge: &Challenge,
     ) -> Result<PublicKey, CredentialError> {
-        let confirmation = self.claims.get("cnf").and_then(|cnf| cnf.as_object()?.get("jwk"));
+        let confirmation = self.payload.get("cnf").and_then(|cnf| cnf.as_object()?.get("jwk"));
         let key = confirmation.and_then(|jwk| jwk::from_object(jwk.as_object()?).ok());
         let key = key.ok_or(SdJwtError::Claim("cnf"))?;
         let jws = Jws::parse(binding).map_err(SdJwtError::from)?;

@@ -322,6 +322,7 @@ async fn disclosures_cannot_take_reserved_or_taken_names() {
         (r#"["salt","model","fake"]"#, SdJwtError::NameTaken("model".into())),
         (r#"["salt","exp",99999999999]"#, SdJwtError::Fixed("exp".into())),
         (r#"["salt","cnf",{}]"#, SdJwtError::Fixed("cnf".into())),
+        (r#"["salt","aud","https://other.example"]"#, SdJwtError::Fixed("aud".into())),
         (r#"["salt","credentialStatus",{}]"#, SdJwtError::Fixed("credentialStatus".into())),
         (r#"["salt","item"]"#, SdJwtError::Disclosure),
         (r#"["salt"]"#, SdJwtError::Disclosure),
@@ -404,6 +405,33 @@ async fn nesting_and_numbers_are_bounded() {
 }
 
 #[tokio::test]
+async fn disclosures_are_not_read_before_the_signature_holds() {
+    let (stray, _) = disclosure(r#"["salt","role","admin"]"#);
+    let text = forged(Object::new(), &[&stray]);
+    assert_eq!(refused(&text).await, SdJwtError::Unreferenced);
+    let resolver = Resolver::new();
+    let nobody = CredentialVerifier::new(&resolver, NOW);
+    let untrusted = nobody.verify_sd_jwt(&text, None).await;
+    assert!(matches!(untrusted, Err(CredentialError::Issuer(_))));
+    let key = station().key.public_key().clone();
+    let unsigned = nobody.trust_key(maker().did.as_str(), key).verify_sd_jwt(&text, None).await;
+    assert!(matches!(unsigned, Err(CredentialError::SdJwt(SdJwtError::Jws(_)))));
+}
+
+#[tokio::test]
+async fn many_items_under_a_long_name_cost_no_pointers() {
+    let items = |name: usize| {
+        let items = vec![Value::from(1); 40_000];
+        forged(json::object([("n".repeat(name).as_str(), items)]), &[])
+    };
+    verify_at(&items(1024), None, NOW).await.unwrap();
+    assert_eq!(refused(&items(1025)).await, SdJwtError::TooLong);
+    assert_eq!(refused(&items(96 << 10)).await, SdJwtError::TooLong);
+    let (long, digest) = disclosure(&format!(r#"["salt","{}",1]"#, "n".repeat(1025)));
+    assert_eq!(refused(&forged(hiding(&[&digest]), &[&long])).await, SdJwtError::TooLong);
+}
+
+#[tokio::test]
 async fn issuers_dates_types_and_audiences_are_checked() {
     let shown = bound(&issue(builder()), &[]).to_string();
     let resolver = Resolver::new();
@@ -472,6 +500,8 @@ fn an_issuer_cannot_hide_what_decides_nor_use_reserved_names() {
     {
         assert!(issue(builder().hide(pointer)).is_err(), "{pointer}");
     }
+    let hidden = builder().claim("aud", "https://other.example").hide("/aud");
+    assert!(issue(hidden).is_err());
     assert!(issue(builder().hide("/serial")).is_err(), "named twice");
     for name in ["_sd", "_sd_alg", "..."] {
         assert!(issue(builder().claim(name, 1)).is_err(), "{name}");
