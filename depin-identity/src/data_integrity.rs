@@ -14,6 +14,9 @@ mod refusal;
 mod secure;
 mod verify;
 
+#[cfg(feature = "credentials")]
+pub(crate) use proof::created;
+
 pub use options::{Expectation, Options, Purpose};
 pub use refusal::ProofError;
 pub use secure::secure;

@@ -28,7 +28,7 @@ pub(crate) struct Fetched {
     pub(crate) body: Vec<u8>,
 }
 
-/// An HTTP client with its limits. Cloning shares its connections.
+/// An HTTP client with its limits.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
     client: Client,
@@ -47,6 +47,8 @@ impl Fetcher {
         let mut builder = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
+            // One file per host: connections kept for later would pile up, one for every host named.
+            .pool_max_idle_per_host(0)
             // An application may have switched decompression on; nobody here asks for it.
             .no_gzip()
             .no_brotli()
@@ -157,7 +159,10 @@ fn rejected(message: &'static str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
 
     use super::*;
 
@@ -173,6 +178,24 @@ mod tests {
         let error = fetcher.get(&url, "*/*").await.expect_err("no such connection");
         assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
         assert!(listener.accept().is_err(), "nobody connected");
+    }
+
+    #[tokio::test]
+    async fn no_connection_stays_open_after_a_file() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/did.json", listener.local_addr().expect("bound"));
+        // A host that would keep the connection for as long as it is kept.
+        let host = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
+            let _ = stream.read(&mut [0; 4096]).expect("a request");
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").expect("sent");
+            stream.read(&mut [0; 1]).expect("the client hangs up")
+        });
+        let fetcher = Fetcher::new(Reach::Anywhere, 100).expect("a client");
+        assert_eq!(fetcher.get(&url, "*/*").await.expect("a file").body, b"{}");
+        let rest = tokio::task::spawn_blocking(|| host.join().expect("the host"));
+        assert_eq!(rest.await.expect("joined"), 0);
     }
 
     #[test]

@@ -10,14 +10,14 @@ use depin_core::{Error, ErrorKind, PublicKey, Result, document::Relationships};
 use crate::{
     Did, DidDocument,
     methods::{
+        self,
         key::{self, public_key},
-        pkh,
     },
 };
 
 /// Keys by DID, with what each may be used for.
 ///
-/// A did:key needs no entry, for it is its own key and may do everything. After a key was rotated, make a
+/// A did:key needs no entry, for it is its own key and may do whatever [its document](key::document) says. After a key was rotated, make a
 /// new ring: a ring answers with what it was given.
 ///
 /// ```
@@ -54,15 +54,11 @@ impl KeyRing {
     /// that he can use outside a wallet; signatures that wallets make (EIP-191, EIP-712) are not read.
     ///
     /// # Errors
-    /// [`ErrorKind::Rejected`] when a did:key is made of another key, or the account of a did:pkh has
-    /// another address.
+    /// [`ErrorKind::Rejected`] when a did:key or did:jwk is made of another key, or the account of a
+    /// did:pkh or did:ethr has another address. (An identity of did:ethr may have got another owner since;
+    /// that is for its resolved document to say, see [`insert_document`](Self::insert_document).)
     pub fn insert(&mut self, did: &Did, key: PublicKey, may: Relationships) -> Result<()> {
-        let fits = match did.method() {
-            key::METHOD => key::did_key(&key) == *did,
-            pkh::METHOD => pkh::account(did).is_ok_and(|(_, at)| key.to_address() == Some(at)),
-            _ => true,
-        };
-        if !fits {
+        if !methods::is_made_of(did, &key).unwrap_or(true) {
             let message = "the did is made of another key than this one";
             return Err(Error::new(ErrorKind::Rejected, message).with("did", did));
         }
@@ -83,7 +79,8 @@ impl KeyRing {
     /// The keys with which `did` may do all of `purpose`.
     pub fn keys(&self, did: &Did, purpose: Relationships) -> Vec<PublicKey> {
         if did.method() == key::METHOD {
-            return public_key(did).into_iter().collect();
+            let key = public_key(did).ok().filter(|_| key::may().contains(purpose));
+            return key.into_iter().collect();
         }
         let known = self.0.get(did).into_iter().flatten();
         let may = known.filter(|(_, may)| may.contains(purpose));

@@ -13,7 +13,7 @@ pub mod web;
 use alloc::format;
 use core::str::FromStr;
 
-use depin_core::{Address, Did, Error, ErrorKind, Result, resolution::Version};
+use depin_core::{Address, Did, Error, ErrorKind, PublicKey, Result, resolution::Version};
 
 /// Refuses DIDs of other methods.
 fn only(method: &'static str, did: &Did) -> Result<()> {
@@ -31,6 +31,23 @@ fn latest_only(did: &Did, version: &Version) -> Result<()> {
     }
     let message = "this did method keeps no versions; ask for the present document";
     Err(Error::new(ErrorKind::Unsupported, message).with("did", did))
+}
+
+/// Whether a DID that says which key it is made of, or of which address, is made of this one; nothing for
+/// methods whose DIDs do not say, or go on with other keys (did:io).
+pub(crate) fn is_made_of(did: &Did, key: &PublicKey) -> Option<bool> {
+    match did.method() {
+        key::METHOD => Some(key::did_key(key) == *did),
+        jwk::METHOD => Some(jwk::public_key(did).is_ok_and(|own| own == *key)),
+        pkh::METHOD => {
+            Some(pkh::account(did).is_ok_and(|(_, address)| key.to_address() == Some(address)))
+        }
+        ethr::METHOD => {
+            let identifier = ethr::Identifier::of(did);
+            Some(identifier.is_ok_and(|own| key.to_address() == Some(own.address())))
+        }
+        _ => None,
+    }
 }
 
 /// The address of 40 digits of one case, or of both with the right EIP-55 checksum.

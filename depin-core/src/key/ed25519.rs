@@ -130,8 +130,12 @@ impl SigningKey {
 
     /// Signs as RFC 8032 section 5.1.6 says, without randomness.
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        let hash = Sha512::new_with_prefix(self.prefix.as_slice()).chain_update(message).finalize();
-        let nonce = Zeroizing::new(Scalar::from_bytes_mod_order_wide(&hash.into()));
+        // Whoever learns the nonce, also before it is reduced, computes the key from the signature.
+        let mut hash = Zeroizing::new([0; 64]);
+        Sha512::new_with_prefix(self.prefix.as_slice())
+            .chain_update(message)
+            .finalize_into((&mut *hash).into());
+        let nonce = Zeroizing::new(Scalar::from_bytes_mod_order_wide(&hash));
         let r = EdwardsPoint::mul_base(&nonce).compress().to_bytes();
         let k = Scalar::from_bytes_mod_order_wide(&challenge(&r, &self.public, &[message]));
         let s = *nonce + k * self.scalar;

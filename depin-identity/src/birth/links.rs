@@ -12,7 +12,7 @@ use depin_core::{
 use super::{Birth, BirthError, MAX_BYTES, Model, ModelCertificate, NAMESPACE, model, namespace};
 use crate::{
     Did,
-    methods::{io, key},
+    methods::{self, io, key},
     sybil::Nullifier,
     wire,
 };
@@ -86,9 +86,8 @@ impl<'a> Links<'a> {
 /// Whether a DID that is made from a key is made from this one. At birth no key was rotated yet.
 fn names(did: &Did, of: &PublicKey) -> bool {
     match did.method() {
-        key::METHOD => *did == key::did_key(of),
         io::METHOD => io::did_io(of).is_ok_and(|made| made == *did),
-        _ => true,
+        _ => methods::is_made_of(did, of).unwrap_or(true),
     }
 }
 

@@ -14,15 +14,7 @@ impl CredentialVerifier<'_> {
     /// # Errors
     /// Any [`CredentialError`]; see there for the difference between "no" and "unknown".
     pub async fn verify(&self, json: &[u8]) -> Result<Verified<Credential>, CredentialError> {
-        self.verify_within(json, json::MAX_LEN).await
-    }
-
-    pub(super) async fn verify_within(
-        &self,
-        json: &[u8],
-        limit: usize,
-    ) -> Result<Verified<Credential>, CredentialError> {
-        match json::parse_within(json, limit)? {
+        match json::parse(json)? {
             Value::Object(object) => self.verify_object(&object).await,
             _ => Err(CredentialError::Member("credentialSubject")),
         }

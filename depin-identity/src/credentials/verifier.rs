@@ -44,6 +44,7 @@ pub struct CredentialVerifier<'a> {
     trusts: Option<&'a (dyn Fn(&Did) -> bool + Send + Sync)>,
     pub(super) issuer_keys: BTreeMap<String, PublicKey>,
     lists: Option<&'a StatusLists>,
+    pub(super) list_age: Duration,
     authorities: BTreeSet<Did>,
     types: BTreeSet<String>,
     contexts: BTreeSet<String>,
@@ -62,6 +63,7 @@ impl<'a> CredentialVerifier<'a> {
             trusts: None,
             issuer_keys: BTreeMap::new(),
             lists: None,
+            list_age: PublishedList::DEFAULT_AGE,
             authorities: BTreeSet::new(),
             types: BTreeSet::new(),
             contexts: BTreeSet::new(),
@@ -95,6 +97,16 @@ impl<'a> CredentialVerifier<'a> {
     #[must_use]
     pub const fn lists(mut self, lists: &'a StatusLists) -> Self {
         self.lists = Some(lists);
+        self
+    }
+
+    /// How long ago a status list that names no `validUntil` may have been signed; 30 days otherwise.
+    ///
+    /// An old list knows nothing of later revocations, so such a list is refused as stale when it was
+    /// signed longer ago. See [`PublishedList::verify`].
+    #[must_use]
+    pub const fn list_age(mut self, age: Duration) -> Self {
+        self.list_age = age;
         self
     }
 

@@ -74,6 +74,13 @@ pub(super) fn all(document: &Object) -> Result<Vec<&Object>, ProofError> {
     }
 }
 
+/// When the newest proof of a document says that it was made. That it holds was verified before.
+#[cfg(feature = "credentials")]
+pub(crate) fn created(document: &Object) -> Result<Option<Timestamp>, ProofError> {
+    let moments = all(document)?.into_iter().map(|proof| moment(proof, "created"));
+    moments.collect::<Result<Vec<_>, _>>().map(|moments| moments.into_iter().flatten().max())
+}
+
 /// What a suite signs: the hash of the proof without its value, then the hash of the document with the
 /// proofs that are covered and no others (W3C Data Integrity EdDSA Cryptosuites 1.0 section 3.3.4).
 pub(super) fn hash_data(

@@ -6,11 +6,15 @@ use core::{fmt, time::Duration};
 use depin_core::{
     B256, NetworkId, Result, Timestamp, Unverified, Verified, Verifier, document::Relationships,
 };
+use hmac::Mac;
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
 use super::{Audience, Channel, Login, LoginError, LoginResponse, Session, challenge::Challenge};
-use crate::KeyRing;
+use crate::{KeyRing, mac::mac};
+
+/// Separates keys that follow one another from every other use of HMAC.
+const NEXT_KEY: &[u8] = b"depin/login-next-key/v1";
 
 /// What a service tolerates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +46,8 @@ pub struct LoginService {
     options: LoginOptions,
     /// Nonces of accepted answers, by the moment until which they have to be remembered.
     used: BTreeSet<(Timestamp, B256)>,
-    /// The latest moment seen. A clock that is set back must not revive what was forgotten since.
+    /// The latest moment seen. A clock that is set back must not revive what was forgotten since. When it
+    /// is set back by more than two lifetimes, all challenges of before are void.
     latest: Timestamp,
 }
 
@@ -101,7 +106,7 @@ impl LoginService {
         keys: &KeyRing,
         now: Timestamp,
     ) -> Result<Verified<Login>, LoginError> {
-        self.latest = self.latest.max(now);
+        self.keep_time(now);
         let judge = Judge { service: self, channel, keys, now };
         let login = Unverified::new(response).verify(&judge)?;
         self.remember(&response.challenge)?;
@@ -111,6 +116,17 @@ impl LoginService {
     fn session(&self, channel: &Channel) -> Session {
         let (network, audience) = (self.network.clone(), self.audience.clone());
         Session { network, audience, channel: *channel }
+    }
+
+    /// A clock that was far ahead would otherwise keep answers from being forgotten until it gets there
+    /// again. Forgetting them is safe with another key, under which no challenge of before counts.
+    fn keep_time(&mut self, now: Timestamp) {
+        if self.latest.since(now) > self.options.lifetime.saturating_mul(2) {
+            self.key = Zeroizing::new(mac(&*self.key, &[NEXT_KEY]).finalize().into_bytes().into());
+            self.used.clear();
+            self.latest = now;
+        }
+        self.latest = self.latest.max(now);
     }
 
     /// Makes the nonce count no more.

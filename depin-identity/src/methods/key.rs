@@ -8,6 +8,7 @@ use alloc::{boxed::Box, format};
 
 use async_trait::async_trait;
 use depin_core::{
+    document::Relationships,
     key::KeyError,
     resolution::{Freshness, Resolution, Version},
 };
@@ -52,7 +53,7 @@ fn refused(error: KeyError, did: &Did) -> crate::Error {
     crate::Error::from(error).with("did", did)
 }
 
-/// The document of a did:key: one method, named by the key itself.
+/// The document of a did:key: one method, named by the key itself, for every use but key agreement.
 ///
 /// ```
 /// use depin_identity::methods::key;
@@ -69,7 +70,16 @@ pub fn document(did: &Did) -> Result<DidDocument> {
     let key = public_key(did)?;
     let id = DidUrl::parse(&format!("{did}#{}", did.id()))?;
     let method = VerificationMethod::new(id, did.clone(), key);
+    let method = VerificationMethod { relationships: may(), ..method };
     Ok(DidDocument { verification_method: [method].into(), ..DidDocument::new(did.clone()) })
+}
+
+/// What the key may be used for: all that signing keys are for.
+pub(crate) fn may() -> Relationships {
+    Relationships::AUTHENTICATION
+        | Relationships::ASSERTION
+        | Relationships::INVOCATION
+        | Relationships::DELEGATION
 }
 
 /// Resolves did:key, without asking anybody.

@@ -50,6 +50,10 @@ pub async fn resolve_url(resolver: &dyn DidResolver, url: &DidUrl) -> Result<Res
     let version =
         version_in(url.query().unwrap_or_default()).map_err(|error| error.with("url", url))?;
     let resolution = resolver.resolve_version(url.did(), &version).await?;
+    if resolution.metadata.deactivated {
+        let message = "the did was given up; nothing in its document holds any more";
+        return Err(Error::new(ErrorKind::NotFound, message).with("url", url));
+    }
     let Some(fragment) = url.fragment() else { return Ok(Resource::Document(resolution)) };
     let here = |id: &DidUrl| id.did() == url.did() && id.fragment() == Some(fragment);
     let document = resolution.document;

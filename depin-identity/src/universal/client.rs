@@ -5,7 +5,7 @@ use core::time::Duration;
 use async_trait::async_trait;
 use depin_core::{
     Did, Error, ErrorKind, Result,
-    resolution::{Resolution, Version},
+    resolution::{DocumentMetadata, Resolution, Version},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 /// Resolves what a universal resolver resolves, for methods that this program does not speak.
 ///
 /// Takes at most 320 KiB within 10 s, follows no redirects, and calls nothing fresh for ever: not even what the
-/// other side calls so. Needs a tokio runtime, and the feature `tls` for `https`.
+/// other side calls so. An answer about another version than the one asked for is refused, as far as it tells. Needs a tokio runtime, and the feature `tls` for `https`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -88,6 +88,7 @@ impl DidResolver for UniversalClient {
         let status = fetched.status.as_u16();
         match resolution::from_json(did, &fetched.body) {
             Ok(mut found) if status == 200 || (status == 410 && found.metadata.deactivated) => {
+                check_version(version, &found.metadata).map_err(|error| error.with("did", did))?;
                 found.freshness = freshness(self.fresh, fetched.max_age);
                 Ok(found)
             }
@@ -104,5 +105,26 @@ impl DidResolver for UniversalClient {
                 Err(error.with("did", did).with("status", status))
             }
         }
+    }
+}
+
+/// Whether the answer is the version that was asked for: drivers may ignore what they do not know.
+fn check_version(asked: &Version, found: &DocumentMetadata) -> Result<()> {
+    let other = "the resolver answered with another version than the one asked for";
+    match asked {
+        Version::Id(id) => match &found.version_id {
+            Some(found) if found == id => Ok(()),
+            Some(_) => Err(Error::new(ErrorKind::Rejected, other)),
+            None => {
+                let message = "the resolver does not say which version it answered with";
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+        },
+        Version::At(moment) => {
+            let late = found.updated.is_some_and(|updated| updated > *moment);
+            let early = found.next_update.is_some_and(|next| next <= *moment);
+            if late || early { Err(Error::new(ErrorKind::Rejected, other)) } else { Ok(()) }
+        }
+        _ => Ok(()),
     }
 }

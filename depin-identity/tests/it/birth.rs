@@ -1,7 +1,7 @@
 //! Attacks on birth certificates, and their size.
 
 use depin_core::{
-    Algorithm, B256, Did, ErrorKind, NetworkId, PublicKey, Signer, SoftwareKey, Timestamp,
+    Algorithm, B256, ChainId, Did, ErrorKind, NetworkId, PublicKey, Signer, SoftwareKey, Timestamp,
     Verified,
     cbor::{Decoder, Encoder},
     cose::CoseError,
@@ -11,7 +11,7 @@ use depin_core::{
 use depin_identity::{
     Period,
     birth::{Anchors, BirthCertificate, BirthError, MAX_BYTES, Model, ModelCertificate},
-    methods::{io::did_io, key::did_key},
+    methods::{self, io::did_io, key::did_key},
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -383,7 +383,14 @@ fn an_unknown_tier_or_a_did_of_another_key_is_refused() {
     leaf_of(did, 3).unwrap();
     assert_eq!(leaf_of(did, 4), Err(BirthError::Format("device link")));
     let other = key(Algorithm::Es256k, 90);
-    for did in [did_io(other.public_key()).unwrap(), did_key(other.public_key())] {
+    let address = other.public_key().to_address().unwrap();
+    for did in [
+        did_io(other.public_key()).unwrap(),
+        did_key(other.public_key()),
+        methods::pkh::from_address(ChainId::new(4689), address),
+        methods::ethr::from_address("mainnet", address).unwrap(),
+        methods::ethr::from_key("mainnet", other.public_key()).unwrap(),
+    ] {
         let broken = BirthError::Broken("the did of the device does not name its key");
         assert_eq!(leaf_of(&did, 3), Err(broken));
     }

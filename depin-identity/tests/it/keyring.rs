@@ -3,7 +3,7 @@
 use depin_core::{Algorithm, Did, ErrorKind, PublicKey, Signer, document::Relationships};
 use depin_identity::{
     DidDocument, DidUrl, KeyRing, VerificationMethod,
-    methods::{io::did_io, key::did_key},
+    methods::{ethr, io::did_io, jwk::did_jwk, key::did_key},
 };
 
 use crate::chip::key;
@@ -67,6 +67,40 @@ fn an_account_takes_the_key_its_address_is_made_of() {
     for other in ["did:pkh:eip155:1:0x12", "did:pkh:solana:1:0x12", "did:pkh:eip155:x", "did:pkh:x"]
     {
         assert!(ring.insert(&account(other.into()), public(1), ALL).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn a_did_jwk_and_a_did_ethr_take_no_other_key() {
+    let mut ring = KeyRing::new();
+    for did in [
+        did_jwk(&public(1)),
+        ethr::from_key("mainnet", &public(1)).unwrap(),
+        ethr::from_address("sepolia", public(1).to_address().unwrap()).unwrap(),
+    ] {
+        let ed25519 = key(Algorithm::EdDsa, 1).public_key().clone();
+        for other in [public(2), ed25519] {
+            let error = ring.insert(&did, other, ALL).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Rejected, "{did}");
+        }
+        ring.insert(&did, public(1), ALL).unwrap();
+        assert_eq!(ring.keys(&did, ALL), [public(1)]);
+    }
+}
+
+#[test]
+fn ring_and_document_agree_on_what_a_did_key_may() {
+    let did = did_key(&public(1));
+    let document = depin_identity::methods::key::document(&did).unwrap();
+    for (purpose, may) in [
+        (Relationships::AUTHENTICATION, true),
+        (Relationships::ASSERTION, true),
+        (Relationships::INVOCATION, true),
+        (Relationships::DELEGATION, true),
+        (Relationships::KEY_AGREEMENT, false),
+    ] {
+        assert_eq!(document.keys(purpose).count() == 1, may, "{purpose:?}");
+        assert_eq!(!KeyRing::new().keys(&did, purpose).is_empty(), may, "{purpose:?}");
     }
 }
 

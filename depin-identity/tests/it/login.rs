@@ -283,6 +283,33 @@ fn a_clock_that_is_set_back_revives_nothing_and_locks_nobody_out() {
     log_in(&mut service, &mut rng, NOW).unwrap();
 }
 
+#[test]
+fn a_clock_that_was_far_ahead_fills_no_memory_and_revives_nothing() {
+    let mut options = LoginOptions::default();
+    options.capacity = 2;
+    let (service, mut rng) = service();
+    let mut service = service.with_options(options);
+    let mut log_in = |service: &mut LoginService, now| {
+        let challenge = service.challenge(&Channel::of(b"tls"), &mut rng, now).unwrap();
+        let answer = answer(&challenge, &session(b"tls"), now);
+        accept(service, &answer, b"tls", now).map(|_| answer)
+    };
+    let year = NOW.plus(Duration::from_secs(365 * 86_400));
+    let before = log_in(&mut service, NOW).unwrap();
+    let ahead = log_in(&mut service, year).unwrap();
+    // The challenge of the login during which the clock goes back is void, and so are those of before.
+    assert_eq!(log_in(&mut service, NOW).unwrap_err(), LoginError::Forged);
+    for minute in 0..10 {
+        let now = NOW.plus(Duration::from_secs(60 * minute));
+        log_in(&mut service, now).unwrap();
+        for old in [&before, &ahead] {
+            assert_eq!(accept(&mut service, old, b"tls", now), Err(LoginError::Forged));
+        }
+    }
+    log_in(&mut service, year).unwrap();
+    assert_eq!(accept(&mut service, &ahead, b"tls", year), Err(LoginError::Forged));
+}
+
 /// Asking for challenges costs the service nothing; only devices that got in take room, for a minute.
 #[test]
 fn a_flood_takes_no_memory_and_a_full_memory_forgets_nothing() {

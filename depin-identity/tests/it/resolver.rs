@@ -356,6 +356,28 @@ async fn did_urls_point_at_documents_keys_services_and_versions() {
     assert_eq!(kind("?versionTime=2023-11-14T23:13:20%2B01:00#files").await, at);
 }
 
+/// Answers as [`Example`] does, about a DID that was given up.
+#[derive(Debug)]
+struct GivenUp;
+
+#[async_trait]
+impl DidResolver for GivenUp {
+    async fn resolve_version(&self, did: &Did, version: &Version) -> Result<Resolution> {
+        let mut found = Example.resolve_version(did, version).await?;
+        found.metadata.deactivated = true;
+        Ok(found)
+    }
+}
+
+#[tokio::test]
+async fn urls_of_a_did_that_was_given_up_point_at_nothing() {
+    for tail in ["", "#key-1", "#files", "?versionId=1#key-1"] {
+        let url = format!("did:web:example.org{tail}").parse().unwrap();
+        let error = resolve_url(&GivenUp, &url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{tail}");
+    }
+}
+
 #[tokio::test]
 async fn did_urls_that_mean_nothing_here_say_why() {
     for (tail, kind) in [

@@ -43,6 +43,15 @@ impl DidResolver for Told {
             ("while", _) => found.freshness = Freshness::For(Duration::from_secs(7)),
             ("hang", _) => std::future::pending().await,
             ("gone", _) => found.metadata.deactivated = true,
+            // Drivers that answer with the present document, whatever they are asked for.
+            ("mute", _) => return Ok(found),
+            ("deaf", _) => {
+                found.metadata.version_id = Some("9".into());
+                found.metadata.updated = Some(Timestamp::from_secs(900));
+                found.metadata.next_update = Some(Timestamp::from_secs(1_000));
+                return Ok(found);
+            }
+            (_, Version::Id(id)) => found.metadata.version_id = Some(id.clone()),
             _ => {}
         }
         Ok(found)
@@ -136,6 +145,23 @@ async fn versions_are_passed_on() {
         assert_eq!(found.document.also_known_as, [format!("{version:?}")]);
         let error = client(&server).resolve_version(&told("present"), &version).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+}
+
+#[tokio::test]
+async fn another_version_than_the_one_asked_for_is_refused() {
+    let server = server().await;
+    let ask = async |id: &str, version: Version| {
+        let answer = client(&server).resolve_version(&told(id), &version).await;
+        answer.map(drop).map_err(|error| error.kind())
+    };
+    let at = |secs| Version::At(Timestamp::from_secs(secs));
+    assert_eq!(ask("deaf", Version::Id("8".into())).await, Err(ErrorKind::Rejected));
+    assert_eq!(ask("mute", Version::Id("8".into())).await, Err(ErrorKind::Unsupported));
+    assert_eq!(ask("deaf", at(899)).await, Err(ErrorKind::Rejected));
+    assert_eq!(ask("deaf", at(1_000)).await, Err(ErrorKind::Rejected));
+    for version in [Version::Latest, Version::Id("9".into()), at(900), at(999)] {
+        assert_eq!(ask("deaf", version).await, Ok(()));
     }
 }
 

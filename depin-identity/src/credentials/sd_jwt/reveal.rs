@@ -45,7 +45,7 @@ pub(super) fn reveal(
 /// Where in the claims the reader is. It knows the way up, so that a pointer is built only where one is
 /// needed: there are far more claims in a token than disclosures.
 struct Place<'p> {
-    parent: Option<&'p Place<'p>>,
+    parent: Option<&'p Self>,
     step: Step<'p>,
     depth: usize,
     /// Under a claim that decides over validity, in which nothing may be hidden.
@@ -167,7 +167,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The disclosure of a digest, if its holder shows it. No digest may stand in two places.
-    fn take(&mut self, digest: &str, place: &Place<'_>) -> Result<Option<&'a Disclosure>, SdJwtError> {
+    fn take(
+        &mut self,
+        digest: &str,
+        place: &Place<'_>,
+    ) -> Result<Option<&'a Disclosure>, SdJwtError> {
         if place.fixed {
             return Err(SdJwtError::Fixed(place.pointer()));
         }

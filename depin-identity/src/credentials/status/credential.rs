@@ -5,9 +5,10 @@ use core::time::Duration;
 
 use depin_core::{DidUrl, Error, Signer, Timestamp};
 
-use super::{ListTerms, PublishedList, Purpose, StatusError, StatusList, entry::check_size};
+use super::{ListTerms, PublishedList, Purpose, StatusError, StatusList, clip, entry::check_size};
 use crate::{
     credentials::{Credential, CredentialError, CredentialVerifier},
+    data_integrity,
     json::{self, Number, Object, Value},
 };
 
@@ -18,6 +19,9 @@ impl PublishedList {
     pub const SUBJECT_TYPE: &'static str = "BitstringStatusList";
     /// How long a list that names neither `validUntil` nor `ttl` is believed after it was verified.
     pub const DEFAULT_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+    /// How long ago a list without `validUntil` may have been signed, unless the verifier
+    /// [says otherwise](CredentialVerifier::list_age).
+    pub const DEFAULT_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     /// Longest JSON text of a list's credential in bytes.
     pub const MAX_JSON_LEN: usize = 3 << 20;
 
@@ -50,20 +54,31 @@ impl PublishedList {
     /// Verifies a published list: proof, issuer and dates by `verifier`, then the list itself.
     ///
     /// It may be believed until its `validUntil` passes or its `ttl`, counted from the verifier's
-    /// present, is over; for [`DEFAULT_LIFE`](Self::DEFAULT_LIFE) if it names neither.
+    /// present, is over; for [`DEFAULT_LIFE`](Self::DEFAULT_LIFE) if it names neither. One without
+    /// `validUntil` must also have been signed recently, by the `created` of its proof or else its
+    /// `validFrom`: not longer ago than [`CredentialVerifier::list_age`]. Otherwise somebody could show a
+    /// list from before a revocation for ever.
     ///
     /// # Errors
-    /// As [`CredentialVerifier::verify`]; [`CredentialError::Status`] when the list does not follow
-    /// its format.
+    /// As [`CredentialVerifier::verify`]; [`CredentialError::StatusList`] when the list does
+    /// not follow its format, or was signed too long ago.
     pub async fn verify(
         json: &[u8],
         verifier: &CredentialVerifier<'_>,
     ) -> Result<Self, CredentialError> {
-        let credential = verifier.for_lists().verify_within(json, Self::MAX_JSON_LEN).await?;
-        Ok(Self::read(&credential, verifier.now())?)
+        let Value::Object(secured) = json::parse_within(json, Self::MAX_JSON_LEN)? else {
+            return Err(CredentialError::Member("credentialSubject"));
+        };
+        let credential = verifier.for_lists().verify_object(&secured).await?;
+        let signed = data_integrity::created(&secured)?;
+        Ok(Self::read(&credential, signed, verifier)?)
     }
 
-    fn read(credential: &Credential, now: Timestamp) -> Result<Self, StatusError> {
+    fn read(
+        credential: &Credential,
+        signed: Option<Timestamp>,
+        verifier: &CredentialVerifier<'_>,
+    ) -> Result<Self, StatusError> {
         let [subject] = credential.subjects() else {
             return Err(StatusError::Member("credentialSubject"));
         };
@@ -72,23 +87,34 @@ impl PublishedList {
         }
         check_size(subject)?;
         let encoded = subject.text("encodedList").ok_or(StatusError::Member("encodedList"))?;
+        let id = credential.id().ok_or(StatusError::Member("id"))?;
+        let as_of = credential.valid_from().ok_or(StatusError::Member("validFrom"))?;
+        let aged = signed.unwrap_or(as_of).plus(verifier.list_age);
+        let fresh_until =
+            fresh_until(credential.valid_until(), ttl(subject)?, aged, verifier.now());
         let terms = ListTerms {
-            id: credential.id().ok_or(StatusError::Member("id"))?.into(),
+            id: id.into(),
             issuer: credential.issuer().clone(),
             purposes: read_purposes(subject)?,
-            as_of: credential.valid_from().ok_or(StatusError::Member("validFrom"))?,
-            fresh_until: fresh_until(credential.valid_until(), ttl(subject)?, now),
+            as_of,
+            fresh_until: fresh_until.ok_or_else(|| StatusError::Stale(clip(id)))?,
         };
         Ok(Self { terms, list: StatusList::decode(encoded)? })
     }
 }
 
-fn fresh_until(until: Option<Timestamp>, ttl: Option<Duration>, now: Timestamp) -> Timestamp {
+/// `aged` is when a list without `validUntil` was signed too long ago; nothing when it is past.
+fn fresh_until(
+    until: Option<Timestamp>,
+    ttl: Option<Duration>,
+    aged: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let lives = ttl.map(|ttl| now.plus(ttl));
-    match (until, lives) {
-        (Some(until), Some(lives)) => until.min(lives),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => now.plus(PublishedList::DEFAULT_LIFE),
+    match until {
+        Some(until) => Some(lives.map_or(until, |lives| until.min(lives))),
+        None if now > aged => None,
+        None => Some(lives.unwrap_or_else(|| now.plus(PublishedList::DEFAULT_LIFE)).min(aged)),
     }
 }
 

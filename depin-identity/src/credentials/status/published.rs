@@ -111,15 +111,27 @@ impl StatusLists {
         Self(BTreeMap::new())
     }
 
-    /// Keeps a list in place of an older version of it.
+    /// Keeps a list in place of an older version of it, or of the same one.
+    ///
+    /// Versions are told apart by `as_of`: an issuer that changes bits has to move `validFrom` on.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when a newer version is at hand: somebody plays back an old list.
+    /// [`ErrorKind::Conflict`] when another list of the same moment is, of which one is older.
     pub fn insert(&mut self, list: PublishedList) -> Result<(), Error> {
         let key = (list.terms.id.clone(), list.terms.issuer.clone());
-        if self.0.get(&key).is_some_and(|held| held.terms.as_of > list.terms.as_of) {
-            let message = "a newer version of the status list is at hand; do not go back";
-            return Err(Error::new(ErrorKind::Rejected, message).with("list", clip(&key.0)));
+        let refuse = |kind, message| Err(Error::new(kind, message).with("list", clip(&key.0)));
+        if let Some(held) = self.0.get(&key) {
+            if held.terms.as_of > list.terms.as_of {
+                let message = "a newer version of the status list is at hand; do not go back";
+                return refuse(ErrorKind::Rejected, message);
+            }
+            let same = held.list == list.list && held.terms.purposes == list.terms.purposes;
+            if held.terms.as_of == list.terms.as_of && !same {
+                let message = "another status list of the same moment is at hand; its issuer has \
+                               to move validFrom on with every change";
+                return refuse(ErrorKind::Conflict, message);
+            }
         }
         self.0.insert(key, list);
         Ok(())

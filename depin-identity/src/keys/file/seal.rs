@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use argon2::{Argon2, Params, Version};
+use argon2::{Argon2, Block, Params, Version};
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead as _, Payload},
@@ -67,7 +67,16 @@ impl MasterKey {
         let params = Params::new(cost.memory, cost.passes, 1, Some(32)).map_err(slow)?;
         let argon = Argon2::new(argon2::Algorithm::Argon2id, Version::V0x13, params);
         let mut key = Zeroizing::new([0; 32]);
-        argon.hash_password_into(passphrase.0.as_bytes(), salt, &mut *key).map_err(slow)?;
+        // From its memory the key can be computed again, and argon2 leaves what it allocates itself.
+        let mut memory = Zeroizing::new(vec![Block::new(); argon.params().block_count()]);
+        argon
+            .hash_password_into_with_memory(
+                passphrase.0.as_bytes(),
+                salt,
+                &mut *key,
+                memory.as_mut_slice(),
+            )
+            .map_err(slow)?;
         Ok(Self(XChaCha20Poly1305::new((&*key).into())))
     }
 

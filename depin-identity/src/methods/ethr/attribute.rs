@@ -86,6 +86,9 @@ impl KeyName<'_> {
 
     /// The key, or `None` for bytes that cannot be written as its type demands.
     pub(super) fn material(&self, value: &Bytes) -> Option<Material> {
+        if value.len() > self.longest() {
+            return None;
+        }
         match self.algorithm {
             "Secp256k1" => secp256k1(value).map(Material::Key),
             "Ed25519" => {
@@ -99,6 +102,16 @@ impl KeyName<'_> {
                 Some(key.map_or_else(|| foreign("publicKeyMultibase", text), Material::Key))
             }
             _ => Some(self.unknown(value)),
+        }
+    }
+
+    /// Longest value that is read. Base58 takes time that grows with the square of the length, and one
+    /// identity can have thousands of keys.
+    fn longest(&self) -> usize {
+        match (self.algorithm, self.encoding) {
+            ("Ed25519" | "X25519", _) => 64,
+            (VerificationMethod::MULTIKEY, _) | (_, Some("base58")) => 512,
+            _ => MAX_KEY_LEN,
         }
     }
 
@@ -130,8 +143,7 @@ fn multibase(parts: &[&[u8]]) -> Material {
     foreign("publicKeyMultibase", base58btc(parts))
 }
 
-/// Base58 takes time that grows with the square of the length; longer keys than any in use are cut off
-/// by [`MAX_KEY_LEN`] before.
+/// Base58 of what [`KeyName::longest`] allows.
 fn base58btc(parts: &[&[u8]]) -> String {
     format!("z{}", bs58::encode(parts.concat()).into_string())
 }
@@ -140,8 +152,8 @@ fn foreign(member: &str, value: String) -> Material {
     Material::Foreign { member: member.into(), value }
 }
 
-/// Longest value that is read as a key: ML-DSA-87 with its multicodec is just shorter.
-pub(super) const MAX_KEY_LEN: usize = 2600;
+/// Longest value that is written in hexadecimal or base64: ML-DSA-87 with its multicodec is just shorter.
+const MAX_KEY_LEN: usize = 2600;
 
 /// The endpoint in a service's value: text, or JSON, of which maps and lists are kept as compact JSON.
 pub(super) fn endpoint(value: &[u8]) -> Option<String> {

@@ -10,7 +10,7 @@ use depin_core::{
 
 use super::{
     Block, Change, History, Identifier,
-    attribute::{Attribute, MAX_KEY_LEN, SECP256K1, endpoint, text},
+    attribute::{Attribute, SECP256K1, endpoint, text},
 };
 use crate::{Did, DidDocument, DidUrl, Result, Service, VerificationMethod};
 
@@ -246,10 +246,7 @@ fn method(
             let Some(Attribute::Key(Some(key))) = text(name).map(Attribute::of) else {
                 return Ok(None);
             };
-            let fits = value.len() <= MAX_KEY_LEN;
-            let Some(material) = fits.then(|| key.material(value)).flatten() else {
-                return Ok(None);
-            };
+            let Some(material) = key.material(value) else { return Ok(None) };
             entry(did, &fragment, key.kind(), material, key.relationships()).map(Some)
         }
         Change::Owner(_) => Ok(None),

@@ -21,11 +21,20 @@ pub struct Limits {
     pub identities: usize,
     /// Most changes that are kept, per network.
     pub kept: usize,
+    /// Most bytes of histories and answers that are kept, per network, about.
+    pub memory: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { blocks: 4096, changes: 16_384, bytes: 1 << 18, identities: 4096, kept: 1 << 17 }
+        Self {
+            blocks: 4096,
+            changes: 16_384,
+            bytes: 1 << 18,
+            identities: 4096,
+            kept: 1 << 17,
+            memory: 64 << 20,
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use depin_core::Timestamp;
+use depin_core::{ErrorKind, Timestamp};
 use depin_identity::{
     Resolver,
     credentials::{
         Credential, CredentialError, CredentialVerifier,
         status::{PublishedList, Purpose, StatusEntry, StatusError, StatusList, StatusLists},
     },
+    data_integrity::{self, Options},
     json,
 };
 
@@ -105,6 +106,69 @@ async fn a_published_list_survives_its_credential() {
         .await
         .unwrap();
     assert_eq!(verified, list);
+}
+
+/// A list as its issuer signed it at NOW, without `validUntil`.
+fn endless(ttl: Option<i32>, created: Option<Timestamp>) -> String {
+    let mut subject = json::object([
+        ("type", "BitstringStatusList".into()),
+        ("statusPurpose", "revocation".into()),
+        ("encodedList", StatusList::new(1 << 17).unwrap().encode()),
+    ]);
+    if let Some(ttl) = ttl {
+        subject.insert("ttl", ttl);
+    }
+    let credential = Credential::builder(&maker().did)
+        .id(LIST)
+        .kind("BitstringStatusListCredential")
+        .valid_from(NOW)
+        .subject(subject)
+        .build()
+        .unwrap();
+    let mut options = Options::new(maker().method, data_integrity::Purpose::Assertion);
+    options.created = created;
+    data_integrity::secure(credential.as_object(), &options, &maker().key).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn an_old_list_without_an_end_is_stale_however_late_it_is_verified() {
+    let resolver = Resolver::new();
+    let hour = Duration::from_secs(3600);
+    let at = async |json: &str, now: Timestamp, age: Option<Duration>| {
+        let verifier = CredentialVerifier::new(&resolver, now).trust(maker().did);
+        let verifier = age.map_or(verifier.clone(), |age| verifier.list_age(age));
+        PublishedList::verify(json.as_bytes(), &verifier).await
+    };
+    let stale = |answer: Result<PublishedList, CredentialError>| {
+        matches!(answer, Err(CredentialError::StatusList(StatusError::Stale(_))))
+    };
+    let late = NOW.plus(30 * DAY);
+    for ttl in [None, Some(300_000)] {
+        for created in [None, Some(NOW)] {
+            let list = endless(ttl, created);
+            let last = at(&list, late, None).await.unwrap();
+            assert_eq!(last.terms().fresh_until, late, "not fresh for longer than its age");
+            assert!(stale(at(&list, late.plus(Duration::from_millis(1)), None).await));
+            assert!(stale(at(&list, NOW.plus(2 * hour), Some(hour)).await));
+            at(&list, NOW.plus(60 * DAY), Some(61 * DAY)).await.unwrap();
+        }
+        // The list says how things stood at NOW, and its issuer said so again later.
+        let renewed = endless(ttl, Some(NOW.plus(20 * DAY)));
+        at(&renewed, NOW.plus(49 * DAY), None).await.unwrap();
+        assert!(stale(at(&renewed, NOW.plus(51 * DAY), None).await));
+    }
+}
+
+#[tokio::test]
+async fn of_one_moment_there_is_one_list() {
+    let mut bits = StatusList::new(StatusList::MIN_ENTRIES).unwrap();
+    bits.set(7, true).unwrap();
+    let revoked = PublishedList::new(LIST, maker().did, Purpose::Revocation, bits, NOW, DAY);
+    let mut lists = StatusLists::new();
+    lists.insert(revoked.clone()).unwrap();
+    lists.insert(revoked).unwrap();
+    assert_eq!(lists.insert(list()).unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(matches!(ask(&lists, NOW).await, Err(CredentialError::Status(Purpose::Revocation))));
 }
 
 #[tokio::test]

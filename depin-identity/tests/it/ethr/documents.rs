@@ -292,8 +292,17 @@ fn identifiers_are_read_in_every_spelling_and_written_in_one() {
 
 #[test]
 fn keys_longer_than_any_in_use_are_left_out() {
-    let fits = now(vec![attribute("did/pub/Multikey/veriKey", &[7; 2600], 900)], 100);
-    assert_eq!(fragments(&fits), ["controller", "delegate-1"]);
-    let longer = now(vec![attribute("did/pub/Multikey/veriKey", &[7; 2601], 900)], 100);
-    assert_eq!(fragments(&longer), ["controller"]);
+    for (name, longest) in [
+        ("did/pub/Ed25519/veriKey/base58", 64),
+        ("did/pub/X25519/enc/base64", 64),
+        ("did/pub/Multikey/veriKey", 512),
+        ("did/pub/New/veriKey/base58", 512),
+        ("did/pub/New/veriKey/hex", 2600),
+        ("did/pub/New/veriKey/base64", 2600),
+    ] {
+        let fits = now(vec![attribute(name, &vec![7; longest], 900)], 100);
+        assert_eq!(fragments(&fits), ["controller", "delegate-1"], "{name}");
+        let longer = now(vec![attribute(name, &vec![7; longest + 1], 900)], 100);
+        assert_eq!(fragments(&longer), ["controller"], "{name}");
+    }
 }
