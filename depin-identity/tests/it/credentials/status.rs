@@ -136,7 +136,10 @@ async fn an_old_list_without_an_end_is_stale_however_late_it_is_verified() {
     let hour = Duration::from_secs(3600);
     let at = async |json: &str, now: Timestamp, age: Option<Duration>| {
         let verifier = CredentialVerifier::new(&resolver, now).trust(maker().did);
-        let verifier = age.map_or(verifier.clone(), |age| verifier.list_age(age));
+        let verifier = match age {
+            Some(age) => verifier.list_age(age),
+            None => verifier,
+        };
         PublishedList::verify(json.as_bytes(), &verifier).await
     };
     let stale = |answer: Result<PublishedList, CredentialError>| {
