@@ -43,6 +43,41 @@ pub trait QualityCheck: Send + Sync + fmt::Debug {
     fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding>;
 }
 
+/// Judges devices against each other: what one device alone cannot show, such as a copied stream or a
+/// thermometer that disagrees with all its neighbours.
+///
+/// An epoch is too large to hold, so a check sees one device at a time and takes a note of it, compares
+/// the notes, and looks again only at the devices that it suspects.
+///
+/// # Contract
+/// 1. All three steps MUST be pure and deterministic: integers and decimals only, no time, no randomness.
+/// 2. A note MUST NOT be longer than [`MAX_NOTE`] bytes, whatever the device sent.
+/// 3. `compare` gets the notes of all devices that sent something, by rising DID; suspicions MUST be about
+///    these devices, at most one for each, by rising DID.
+/// 4. `inspect` gets the batches that `note` got, in the same order; findings MUST name readings in them.
+/// 5. `code` MUST be stable across versions; a new meaning gets a new code.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a fleet check",
+    note = "implement `depin_core::quality::FleetCheck`"
+)]
+pub trait FleetCheck: Send + Sync + fmt::Debug {
+    /// Name with parameters, part of the epoch's manifest: two checks that may judge differently MUST
+    /// have different names.
+    fn name(&self) -> String;
+
+    /// What to remember of a device.
+    fn note(&self, device: &Did, batches: &[&Verified<Batch>]) -> Vec<u8>;
+
+    /// Which devices to look at again, and what for, in bytes that only this check reads.
+    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)>;
+
+    /// Looks again at the batches of a device, with the suspicion of `compare`.
+    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding>;
+}
+
+/// Most bytes of a [note](FleetCheck::note).
+pub const MAX_NOTE: usize = 16 * 1024;
+
 /// What one device did in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contribution {
