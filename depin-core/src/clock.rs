@@ -3,11 +3,9 @@
 //! Nothing in the SDK reads the wall clock on its own: whoever composes a network passes a [`Clock`], so
 //! that replays, audits and tests see the time they mean.
 
-use core::{
-    fmt,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+#[cfg(target_has_atomic = "64")]
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::{fmt, time::Duration};
 
 /// Milliseconds since the Unix epoch, UTC, leap seconds ignored as POSIX does.
 ///
@@ -223,9 +221,13 @@ impl Clock for SystemClock {
 /// clock.advance(Duration::from_secs(5));
 /// assert_eq!(clock.now(), Timestamp::from_secs(15));
 /// ```
+///
+/// Not on targets that have no 64-bit atomics.
+#[cfg(target_has_atomic = "64")]
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicU64);
 
+#[cfg(target_has_atomic = "64")]
 impl ManualClock {
     /// A clock that shows `start`.
     pub const fn at(start: Timestamp) -> Self {
@@ -246,6 +248,7 @@ impl ManualClock {
     }
 }
 
+#[cfg(target_has_atomic = "64")]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))

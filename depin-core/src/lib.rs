@@ -34,7 +34,9 @@ pub use alloy_primitives::{Address, B256, Bytes, U256, address, b256, keccak256}
 
 pub use amount::Amount;
 pub use batch::{Batch, SignedBatch};
-pub use clock::{Clock, ManualClock, Timestamp};
+#[cfg(target_has_atomic = "64")]
+pub use clock::ManualClock;
+pub use clock::{Clock, Timestamp};
 pub use decimal::Decimal;
 pub use did::{Did, DidUrl};
 pub use error::{Error, ErrorKind, Result};
