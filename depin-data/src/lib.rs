@@ -1,18 +1,29 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod audit;
+extern crate alloc;
+
+// The device's side, which needs an allocator only.
 pub mod batch;
+pub mod merkle;
+pub mod outbox;
+pub mod receipt;
+
+#[cfg(feature = "std")]
+pub mod audit;
+#[cfg(feature = "std")]
 pub mod epoch;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
+#[cfg(feature = "std")]
 pub mod ingest;
+#[cfg(feature = "std")]
 pub mod log;
-pub mod merkle;
-pub mod outbox;
+#[cfg(feature = "std")]
 pub mod quality;
-pub mod receipt;
+#[cfg(feature = "std")]
 pub mod transport;
 
 pub use depin_core::{Error, ErrorKind, Result};

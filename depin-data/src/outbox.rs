@@ -1,6 +1,6 @@
 //! The device's side of its chain: seals batches and keeps each until the log has proven to hold it.
 
-use std::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 
 use depin_core::{
     B256, Did, Error, ErrorKind, NetworkId, Reading, Result, Sequence, SignedBatch, Signer,

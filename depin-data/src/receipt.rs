@@ -7,7 +7,7 @@
 //! the wire is `{1: batch hash, 2: index, 3: tree size, 4: root, 5: [*64 path hash], 6: signed head}`.
 //! Both are deterministic CBOR.
 
-use std::sync::Arc;
+use alloc::{format, sync::Arc, vec::Vec};
 
 use depin_core::{
     B256, Did, Error, ErrorKind, NetworkId, PublicKey, Result, SignedBatch, Signer, Timestamp,

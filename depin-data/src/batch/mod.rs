@@ -30,13 +30,14 @@
 //! leaf = SHA-256(0x00 || [name, unit, ms since the Unix epoch, mantissa, exponent])
 //! ```
 
+use alloc::{format, vec::Vec};
+
 use depin_core::{
     B256, Batch, Did, Error, ErrorKind, NetworkId, PublicKey, Reading, Result, Sequence,
     SignedBatch, Signer, Verifier,
     cbor::CborError,
     cose::CoseError,
     envelope::{Envelope, EnvelopeError, Purpose},
-    key::KeyError,
     transport::RefusalCode,
 };
 
@@ -92,10 +93,11 @@ impl BatchError {
     }
 }
 
+#[cfg(feature = "std")]
 impl BatchError {
     /// No key verifies it.
     pub(crate) fn unsigned() -> Self {
-        Self::Envelope(CoseError::from(KeyError::Signature).into())
+        Self::Envelope(CoseError::from(depin_core::key::KeyError::Signature).into())
     }
 }
 

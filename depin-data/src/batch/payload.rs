@@ -1,6 +1,9 @@
 //! The payload of a batch, byte for byte; the format is written down in the module above.
 
-use std::collections::{HashMap, HashSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 use depin_core::{
     B256, Decimal, Error, ErrorKind, Reading, Result, Sequence, Timestamp,
@@ -88,7 +91,7 @@ pub(super) fn encode(sequence: Sequence, previous: B256, readings: &[Reading]) -
 
 /// The quantities in order of first use, and the index of each reading's.
 fn quantities_of(readings: &[Reading]) -> Result<(Vec<&Quantity>, Vec<u64>)> {
-    let (mut quantities, mut known) = (Vec::new(), HashMap::new());
+    let (mut quantities, mut known) = (Vec::new(), BTreeMap::new());
     let mut indices = Vec::with_capacity(readings.len());
     for reading in readings {
         if reading.at().millis() > MAX_MILLIS {
@@ -157,7 +160,7 @@ fn quantities(d: &mut Decoder<'_>) -> Result<Vec<Quantity>, BatchError> {
     const SHAPE: BatchError = BatchError::Format("quantities are 1 to 256 pairs of name and unit");
     let count = d.array().ok().flatten().and_then(|count| usize::try_from(count).ok());
     let count = count.filter(|count| (1..=MAX_QUANTITIES).contains(count)).ok_or(SHAPE)?;
-    let mut seen = HashSet::with_capacity(count);
+    let mut seen = BTreeSet::new();
     let mut quantities = Vec::with_capacity(count);
     for _ in 0..count {
         if d.array().ok().flatten() != Some(2) {

@@ -1,5 +1,7 @@
 //! The root of a stream of leaves, in memory of one hash per bit of its length.
 
+use alloc::vec::Vec;
+
 use depin_core::B256;
 
 use super::{fold_peaks, node_hash};
@@ -60,6 +62,7 @@ impl Accumulator {
     }
 
     /// Continues a stream of `size` leaves whose complete subtrees have these roots, largest first.
+    #[cfg(feature = "std")]
     pub(crate) fn resume(size: u64, peaks: Vec<B256>) -> Self {
         debug_assert_eq!(peaks.len(), size.count_ones() as usize);
         Self { size, peaks }

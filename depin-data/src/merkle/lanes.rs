@@ -27,12 +27,12 @@ pub(super) fn pays(messages: usize) -> bool {
     messages >= WORTH_IT && !cfg!(debug_assertions) && vectors_beat_scalars()
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
 fn vectors_beat_scalars() -> bool {
     !std::arch::is_x86_feature_detected!("sha")
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(feature = "std", target_arch = "x86_64")))]
 const fn vectors_beat_scalars() -> bool {
     cfg!(target_arch = "aarch64")
 }

@@ -1,5 +1,7 @@
 //! Whole trees at once: leaves and levels hashed [side by side](super::lanes).
 
+use alloc::vec::Vec;
+
 use depin_core::B256;
 use sha2::{Digest, Sha256};
 

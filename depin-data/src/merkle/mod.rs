@@ -5,6 +5,8 @@
 //! [`root`] faster from all leaves at once, [`Tree`] holds every node and makes paths, and the two `verify_` functions check them in a bounded
 //! number of steps.
 
+use alloc::format;
+
 use depin_core::{B256, Error, ErrorKind};
 use sha2::{Digest, Sha256};
 

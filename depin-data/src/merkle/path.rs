@@ -3,6 +3,8 @@
 //! Makers ask for nodes `(level, i)`, the root over leaves `i * 2^level .. (i + 1) * 2^level`, which a
 //! growing tree never changes. All loops run at most once per bit of the tree size.
 
+use alloc::vec::Vec;
+
 use depin_core::B256;
 
 use super::{MerkleError, fold_peaks, node_hash};

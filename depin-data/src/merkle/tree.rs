@@ -1,5 +1,6 @@
 //! A tree in memory, with all its complete nodes.
 
+use alloc::vec::Vec;
 use core::convert::Infallible;
 
 use depin_core::B256;
