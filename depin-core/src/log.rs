@@ -95,6 +95,8 @@ pub struct RefusedBatch {
 /// 7. `seal` stores a record once: the same bytes again are fine, other bytes are
 ///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict).
 /// 8. What cannot be written (full disk) is an error; nothing is acknowledged and the log stays usable.
+/// 12. `grown` returns as soon as the log holds more batches than asked, whoever stored them, and costs
+///     appends nothing while nobody polls it. Dropping it loses nothing.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a batch log",
@@ -112,6 +114,12 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
     async fn head(&self) -> Result<TreeHead>;
+
+    /// Waits until the log holds more than `size` batches, and says how many it holds then.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the log has stopped for good.
+    async fn grown(&self, size: u64) -> Result<u64>;
 
     /// Root of the first `size` batches.
     ///

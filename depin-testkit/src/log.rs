@@ -24,6 +24,7 @@ pub async fn conforms<L: BatchLog + 'static>(open: impl AsyncFn() -> L) {
     indices_are_dense_under_concurrent_appends(Arc::new(open().await)).await;
     one_of_two_rivals_wins(Arc::new(open().await)).await;
     every_past_size_has_its_root_and_paths(&open().await).await;
+    growth_wakes_who_waits(Arc::new(open().await)).await;
     refusals_keep_their_order(&open().await).await;
     epochs_are_sealed_once(&open().await).await;
 }
@@ -162,6 +163,25 @@ async fn every_past_size_has_its_root_and_paths(log: &dyn BatchLog) {
         let kind = error.map(|error| error.kind());
         assert_eq!(kind, Some(ErrorKind::NotFound), "clause 5: past the end");
     }
+}
+
+async fn growth_wakes_who_waits(log: Arc<dyn BatchLog>) {
+    let device = did("growing");
+    let wait = |size| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { log.grown(size).await.expect("clause 12: a log that works") })
+    };
+    let (first, third) = (wait(0), wait(2));
+    let mut previous = B256::ZERO;
+    for sequence in 0..3 {
+        assert!(!third.is_finished(), "clause 12: {sequence} are not more than two");
+        let new = batch(&device, sequence, previous);
+        previous = new.batch.hash();
+        stored(&*log, new).await;
+    }
+    assert!(first.await.expect("no panic") > 0, "clause 12: woken by the first");
+    assert_eq!(third.await.expect("no panic"), 3, "clause 12: woken by the third");
+    assert_eq!(log.grown(1).await.expect("grown"), 3, "clause 12: at once when it has more");
 }
 
 async fn refusals_keep_their_order(log: &dyn BatchLog) {

@@ -11,7 +11,7 @@ use depin_core::{
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
 
-use super::{chain_hole, judge, past_the_end, sealed_otherwise};
+use super::{chain_hole, growth::Growth, judge, past_the_end, sealed_otherwise};
 use crate::merkle::{Tree, leaf_hash};
 
 /// A [`BatchLog`] in memory. Nothing survives the process, so clause 1 of the contract holds only while
@@ -25,8 +25,17 @@ use crate::merkle::{Tree, leaf_hash};
 /// assert_eq!(MemoryLog::new().head().await?.size, 0);
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Default)]
-pub struct MemoryLog(Mutex<State>);
+#[derive(Debug)]
+pub struct MemoryLog {
+    state: Mutex<State>,
+    growth: Growth,
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self { state: Mutex::default(), growth: Growth::new(0) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -46,7 +55,7 @@ impl MemoryLog {
 
     /// Every change is made in one step after its checks, so a panic elsewhere leaves no half of it.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,7 +72,8 @@ fn position(from: u64) -> usize {
 impl BatchLog for MemoryLog {
     async fn append(&self, new: NewBatch) -> Result<Append> {
         let (hash, leaf) = (new.batch.hash(), leaf_hash(new.batch.as_bytes()));
-        let state = &mut *self.state();
+        let mut locked = self.state();
+        let state = &mut *locked;
         let index = state.tree.size();
         let chain = state.chains.entry(new.device.clone()).or_default();
         let stored = |sequence: Sequence| {
@@ -75,6 +85,8 @@ impl BatchLog for MemoryLog {
         chain.push((index, hash));
         state.tree.push(leaf);
         state.entries.push(LogEntry { index, received: new.received, batch: new.batch });
+        drop(locked);
+        self.growth.reached(index.saturating_add(1));
         Ok(Append::Stored(index))
     }
 
@@ -82,6 +94,10 @@ impl BatchLog for MemoryLog {
         let state = self.state();
         let size = state.tree.size();
         Ok(TreeHead { size, root: state.tree.root(size).ok_or_else(past_the_end)? })
+    }
+
+    async fn grown(&self, size: u64) -> Result<u64> {
+        Ok(self.growth.past(size).await)
     }
 
     async fn root(&self, size: u64) -> Result<B256> {

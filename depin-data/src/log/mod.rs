@@ -8,6 +8,7 @@ use depin_core::{
     log::{Append, ChainTip, NewBatch},
 };
 
+mod growth;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;

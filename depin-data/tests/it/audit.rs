@@ -41,6 +41,9 @@ impl BatchLog for Copy<'_> {
     async fn head(&self) -> Result<TreeHead> {
         self.original.head().await
     }
+    async fn grown(&self, size: u64) -> Result<u64> {
+        self.original.grown(size).await
+    }
     async fn root(&self, size: u64) -> Result<B256> {
         self.original.root(size).await
     }

@@ -224,6 +224,9 @@ impl BatchLog for Stuck {
     async fn head(&self) -> Result<TreeHead> {
         self.0.head().await
     }
+    async fn grown(&self, size: u64) -> Result<u64> {
+        self.0.grown(size).await
+    }
     async fn root(&self, size: u64) -> Result<B256> {
         self.0.root(size).await
     }

@@ -26,7 +26,7 @@ use self::{
     store::{CHAINS, ENTRIES, EPOCHS, Place, REFUSALS, Store, failed, tip_in, tree_in},
     writer::{Job, Reply},
 };
-use super::{past_the_end, sealed_otherwise};
+use super::{growth::Growth, past_the_end, sealed_otherwise};
 use crate::merkle::path;
 
 mod refusal;
@@ -54,6 +54,7 @@ const QUEUE: usize = 4096;
 /// ```
 pub struct RedbLog {
     store: Arc<Store>,
+    growth: Arc<Growth>,
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -81,12 +82,14 @@ impl RedbLog {
     fn start(place: Place) -> Result<Self> {
         let store = Arc::new(Store::open(place)?);
         let (jobs, queue) = mpsc::sync_channel(QUEUE);
-        let theirs = Arc::clone(&store);
+        let size = store.read(|tables| Ok(tree_in(tables)?.0))?;
+        let growth = Arc::new(Growth::new(size));
+        let theirs = (Arc::clone(&store), Arc::clone(&growth));
         let writer = std::thread::Builder::new()
             .name("depin-log".into())
-            .spawn(move || writer::run(&theirs, &queue))
+            .spawn(move || writer::run(&theirs.0, &queue, &theirs.1))
             .map_err(|e| Error::unavailable("the log's writer thread cannot start").source(e))?;
-        Ok(Self { store, jobs: Some(jobs), writer: Some(writer) })
+        Ok(Self { store, growth, jobs: Some(jobs), writer: Some(writer) })
     }
 
     /// Hands a job to the writer and waits for the commit that holds it.
@@ -134,6 +137,10 @@ impl BatchLog for RedbLog {
             let (size, nodes) = tree_in(tables)?;
             Ok(TreeHead { size, root: path::root(size, nodes)? })
         })
+    }
+
+    async fn grown(&self, size: u64) -> Result<u64> {
+        Ok(self.growth.past(size).await)
     }
 
     async fn root(&self, size: u64) -> Result<B256> {

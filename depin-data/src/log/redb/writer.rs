@@ -13,7 +13,7 @@ use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::{
-    super::{chain_hole, judge},
+    super::{chain_hole, growth::Growth, judge},
     store::{CHAINS, ENTRIES, EPOCHS, NODES, REFUSALS, Store, failed, node, tip_in},
 };
 use crate::merkle::{Accumulator, leaf_hash, path};
@@ -56,7 +56,7 @@ pub(super) enum Outcome {
     Conflict,
 }
 
-pub(super) fn run(store: &Store, jobs: &Receiver<Job>) {
+pub(super) fn run(store: &Store, jobs: &Receiver<Job>, growth: &Growth) {
     let mut edge = None;
     let mut group = Vec::with_capacity(GROUP);
     let mut busy = false;
@@ -66,6 +66,7 @@ pub(super) fn run(store: &Store, jobs: &Receiver<Job>) {
         busy = group.len() > 1;
         match commit(store, &group, &mut edge) {
             Ok(outcomes) => {
+                growth.reached(edge.as_ref().map_or(0, Accumulator::size));
                 group.drain(..).zip(outcomes).for_each(|(job, outcome)| job.answer(Ok(outcome)));
             }
             Err(error) => {
