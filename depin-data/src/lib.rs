@@ -21,6 +21,9 @@ pub mod http;
 pub mod ingest;
 #[cfg(feature = "std")]
 pub mod log;
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub mod nats;
 #[cfg(feature = "std")]
 pub mod quality;
 #[cfg(feature = "std")]

@@ -1,0 +1,156 @@
+//! Where a NATS server is, and who we are to it.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
+use depin_core::{Error, ErrorKind, Result};
+
+/// How to reach a NATS server, or several of a cluster.
+///
+/// A URL is `nats://host:port`, or `tls://host:port` to insist on TLS. Connections come back by
+/// themselves after a loss.
+///
+/// ```
+/// use depin_data::nats::NatsOptions;
+///
+/// let options = NatsOptions::new("nats://127.0.0.1:4222").password("station", "secret");
+/// assert!(!format!("{options:?}").contains("secret"));
+/// ```
+#[derive(Clone)]
+pub struct NatsOptions {
+    servers: Vec<String>,
+    name: Option<String>,
+    login: Login,
+    roots: Vec<PathBuf>,
+}
+
+/// Who we are to the server.
+#[derive(Clone, Default)]
+enum Login {
+    #[default]
+    Nobody,
+    Password(String, String),
+    Token(String),
+    NKey(String),
+    Credentials(String),
+}
+
+impl NatsOptions {
+    /// Connects to the server at `url`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { servers: vec![url.into()], name: None, login: Login::default(), roots: Vec::new() }
+    }
+
+    /// Another server of the same cluster.
+    #[must_use]
+    pub fn or(mut self, url: impl Into<String>) -> Self {
+        self.servers.push(url.into());
+        self
+    }
+
+    /// The name that the server shows for the connection.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Logs in with a user and a password.
+    #[must_use]
+    pub fn password(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.login = Login::Password(user.into(), password.into());
+        self
+    }
+
+    /// Logs in with a token.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.login = Login::Token(token.into());
+        self
+    }
+
+    /// Logs in by signing the server's challenge with the seed (`SU..`) of an nkey.
+    #[must_use]
+    pub fn nkey(mut self, seed: impl Into<String>) -> Self {
+        self.login = Login::NKey(seed.into());
+        self
+    }
+
+    /// Logs in with the text of a `.creds` file: a JWT and its nkey.
+    #[must_use]
+    pub fn credentials(mut self, text: impl Into<String>) -> Self {
+        self.login = Login::Credentials(text.into());
+        self
+    }
+
+    /// Trusts the certificates in a PEM file too, beside those of the system, and insists on TLS.
+    #[must_use]
+    pub fn root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
+        self.roots.push(path.into());
+        self
+    }
+
+    fn dial(&self) -> Result<ConnectOptions> {
+        let options = match self.login.clone() {
+            Login::Nobody => ConnectOptions::new(),
+            Login::Password(user, password) => {
+                ConnectOptions::with_user_and_password(user, password)
+            }
+            Login::Token(token) => ConnectOptions::with_token(token),
+            Login::NKey(seed) => ConnectOptions::with_nkey(seed),
+            Login::Credentials(text) => {
+                ConnectOptions::with_credentials(&text).map_err(|error| {
+                    let why = "the nats credentials are no .creds file; pass the file's text";
+                    Error::new(ErrorKind::Config, why).source(error)
+                })?
+            }
+        };
+        let options = options.ping_interval(PING).name(self.name.as_deref().unwrap_or("depin"));
+        let secure = options.require_tls(!self.roots.is_empty());
+        Ok(self.roots.iter().cloned().fold(secure, ConnectOptions::add_root_certificates))
+    }
+}
+
+/// How soon a connection that died silently is noticed (two of them).
+const PING: Duration = Duration::from_secs(15);
+
+/// Connects, with at most `waiting` messages that a subscription has not yet handled: what comes on top
+/// is dropped.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for a URL, credentials or certificates that cannot be read,
+/// [`ErrorKind::Rejected`] when the server does not let us in, [`ErrorKind::Unavailable`] when there is no
+/// server.
+pub(crate) async fn connect(options: &NatsOptions, waiting: usize) -> Result<Client> {
+    let servers = options.servers.iter().map(|url| {
+        url.parse::<ServerAddr>().map_err(|error| {
+            let why = "nats needs a url such as nats://host:port";
+            Error::new(ErrorKind::Config, why).source(error)
+        })
+    });
+    let servers = servers.collect::<Result<Vec<_>>>()?;
+    let dial = options.dial()?.subscription_capacity(waiting);
+    dial.connect(servers).await.map_err(|error| {
+        let (kind, why) = match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                (ErrorKind::Rejected, "the nats server does not let us in; check the credentials")
+            }
+            ConnectErrorKind::ServerParse | ConnectErrorKind::Tls => (
+                ErrorKind::Config,
+                "the nats connection cannot be set up; check url and certificates",
+            ),
+            _ => (ErrorKind::Unavailable, "no nats server answers; start it or check the url"),
+        };
+        Error::new(kind, why).source(error)
+    })
+}
+
+impl fmt::Debug for NatsOptions {
+    /// Without the login, and without URLs, which may hold one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsOptions")
+            .field("servers", &self.servers.len())
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
