@@ -5,7 +5,7 @@
 //! of outside bytes return small enums of their own, which convert into it.
 
 use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, time::Duration};
 
 /// What every fallible seam returns.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -80,13 +80,20 @@ struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
     context: Vec<(&'static str, String)>,
+    retry_after: Option<Duration>,
     source: Option<Source>,
 }
 
 impl Error {
     /// An error of `kind` with a lower-case sentence that names the thing and the remedy.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), source: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            retry_after: None,
+            source: None,
+        }))
     }
 
     /// An [`ErrorKind::Unavailable`] error: the same call may succeed later.
@@ -98,6 +105,13 @@ impl Error {
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.0.context.push((key, alloc::format!("{value}")));
+        self
+    }
+
+    /// Says how long to wait before the same call makes sense again.
+    #[must_use]
+    pub fn retry_in(mut self, delay: Duration) -> Self {
+        self.0.retry_after = Some(delay);
         self
     }
 
@@ -116,6 +130,11 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable)
+    }
+
+    /// How long to wait before the same call makes sense again, where the other side said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// The sentence without context.

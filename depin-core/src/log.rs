@@ -81,6 +81,9 @@ pub struct RefusedBatch {
     pub received: Timestamp,
     /// The bytes as received; cut where they exceeded the size limit.
     pub bytes: Bytes,
+    /// The batch in the log that these bytes contradict, when they were refused as a fork: with it the
+    /// evidence is complete, whatever becomes of the log.
+    pub against: Option<Bytes>,
 }
 
 /// The durable record of a network.
@@ -144,6 +147,12 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>>;
+
+    /// The index and hash of what holds a position of a device's chain, if the chain reaches there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
+    async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>>;
 
     /// Keeps a refused batch.
     ///

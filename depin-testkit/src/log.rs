@@ -86,6 +86,11 @@ async fn chains_continue_repeat_fork_or_gap(log: &dyn BatchLog) {
     let ahead = append(batch(&device, 5, tip.hash)).await;
     assert_eq!(ahead, Append::Gap(Sequence::new(2)), "clause 3: a gap names what is missing");
     assert_eq!(log.head().await.expect("head").size, 2, "clause 4: nothing new is stored");
+    let find = async |n| log.find(&device, Sequence::new(n)).await.expect("find");
+    assert_eq!(find(0).await, Some((0, hash)), "what a position holds");
+    assert_eq!(find(1).await, Some((1, tip.hash)), "what the last position holds");
+    assert_eq!(find(2).await, None, "nothing past the tip");
+    assert_eq!(log.find(&did("b"), Sequence::new(0)).await.expect("find"), None, "no such chain");
 }
 
 async fn indices_are_dense_under_concurrent_appends(log: Arc<dyn BatchLog>) {
@@ -235,6 +240,7 @@ fn refused(n: u8) -> RefusedBatch {
         },
         received: Timestamp::from_secs(u64::from(n)),
         bytes: vec![n; usize::from(n)].into(),
+        against: n.is_multiple_of(3).then(|| vec![n; 9].into()),
     }
 }
 

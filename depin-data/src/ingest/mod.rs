@@ -231,7 +231,8 @@ impl Ingest {
         let refusal = Refusal { code, detail, batch, device };
         let payer = refusal.device.as_ref().filter(|_| proven);
         if lock(&self.quota).admits(payer, code, cut.len(), received) {
-            let refused = RefusedBatch { refusal: refusal.clone(), received, bytes: cut };
+            let refused =
+                RefusedBatch { refusal: refusal.clone(), received, bytes: cut, against: None };
             self.log.refuse(refused).await?;
         } else {
             self.unkept.fetch_add(1, Ordering::Relaxed);

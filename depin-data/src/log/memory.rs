@@ -117,6 +117,12 @@ impl BatchLog for MemoryLog {
         Ok(self.state().chains.get(device).and_then(|chain| tip_of(chain)))
     }
 
+    async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
+        let state = self.state();
+        let chain = state.chains.get(device);
+        Ok(chain.and_then(|chain| chain.get(position(sequence.value()))).copied())
+    }
+
     async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
         self.state().refusals.push(refused);
         Ok(())

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use depin_core::{
-    Algorithm, B256, Batch, Bytes, Did, EpochId, Error, ErrorKind, PublicKey, Result, SignedBatch,
-    Signer, Verified,
+    Algorithm, B256, Batch, Bytes, Did, EpochId, Error, ErrorKind, PublicKey, Result, Sequence,
+    SignedBatch, Signer, Verified,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
     quality::{Finding, QualityCheck},
 };
@@ -55,6 +55,9 @@ impl BatchLog for Copy<'_> {
     }
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
         self.original.tip(device).await
+    }
+    async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
+        self.original.find(device, sequence).await
     }
     async fn refuse(&self, _: RefusedBatch) -> Result<()> {
         Err(Error::new(ErrorKind::Unsupported, "a copy"))
@@ -178,7 +181,7 @@ async fn dishonest_record(batches: Vec<SignedBatch>) -> (MemoryLog, EpochRecord)
     for (i, batch) in batches.into_iter().enumerate() {
         // Booked under made-up devices, so that the log does not object.
         let device = Did::parse(&format!("did:example:made-up-{i}")).unwrap();
-        let sequence = depin_core::Sequence::new(0);
+        let sequence = Sequence::new(0);
         let new = NewBatch { device, sequence, previous: B256::ZERO, received: NOW, batch };
         assert!(matches!(log.append(new).await.unwrap(), Append::Stored(_)));
     }

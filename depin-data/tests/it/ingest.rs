@@ -7,7 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    Algorithm, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, Result, Timestamp,
+    Algorithm, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, Result, Sequence,
+    Timestamp,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
     registry::{DeviceRegistry, DeviceStatus},
     transport::{Answer, RefusalCode},
@@ -238,6 +239,9 @@ impl BatchLog for Stuck {
     }
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
         self.0.tip(device).await
+    }
+    async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
+        self.0.find(device, sequence).await
     }
     async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
         self.0.refuse(refused).await

@@ -17,7 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    B256, Bytes, Did, EpochId, Error, ErrorKind, Result, SignedBatch, Timestamp,
+    B256, Bytes, Did, EpochId, Error, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
 use tokio::sync::oneshot;
@@ -183,6 +183,14 @@ impl BatchLog for RedbLog {
 
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
         self.store.read(|tables| tip_in(&tables.open_table(CHAINS).map_err(failed)?, device))
+    }
+
+    async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
+        self.store.read(|tables| {
+            let chains = tables.open_table(CHAINS).map_err(failed)?;
+            let row = chains.get((device.as_str(), sequence.value())).map_err(failed)?;
+            Ok(row.map(|row| row.value()).map(|(index, hash)| (index, B256::new(hash))))
+        })
     }
 
     async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
