@@ -6,6 +6,7 @@ extern crate alloc;
 
 // The device's side, which needs an allocator only.
 pub mod batch;
+pub mod geo;
 pub mod merkle;
 pub mod outbox;
 pub mod receipt;

@@ -5,6 +5,8 @@
 mod audit;
 mod batch;
 mod epoch;
+#[cfg(feature = "geo")]
+mod geo;
 #[cfg(feature = "http")]
 mod http;
 mod ingest;
