@@ -90,7 +90,8 @@ pub struct RefusedBatch {
 ///
 /// # Contract
 /// 1. `append` returns [`Append::Stored`] only when the batch survives power loss.
-/// 2. Indices are dense from 0 and never change; a stored batch is never altered or removed.
+/// 2. Indices are dense from 0 and never change; a stored batch is never altered, and goes only by
+///    [`forget`](Self::forget).
 /// 3. The checks of a device's chain and the append are one step, also under concurrent calls.
 /// 4. The same bytes appended again yield [`Append::Duplicate`] with the first index, and nothing new.
 /// 5. `inclusion(index, size)` and `root(size)` follow RFC 9162 for every size up to the head.
@@ -98,6 +99,12 @@ pub struct RefusedBatch {
 /// 7. `seal` stores a record once: the same bytes again are fine, other bytes are
 ///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict).
 /// 8. What cannot be written (full disk) is an error; nothing is acknowledged and the log stays usable.
+/// 9. `consistency(old, size)` follows RFC 9162 for every `0 < old <= size` up to the head, and is empty for
+///    an empty old tree.
+/// 10. `chain` gives a device's batches in the order of their sequence, from any one on.
+/// 11. `forget` takes the bytes of batches and nothing else: roots, paths, tips and the checks of clauses 3
+///     and 4 go on over everything that was ever stored. To read what is forgotten is
+///     [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), never a hole or an empty answer.
 /// 12. `grown` returns as soon as the log holds more batches than asked, whoever stored them, and costs
 ///     appends nothing while nobody polls it. Dropping it loses nothing.
 #[async_trait]
@@ -136,11 +143,25 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when `index >= size` or past the end.
     async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>>;
 
-    /// Up to `limit` batches from index `from` on, in order.
+    /// Consistency path from the tree of the first `old` batches to that of the first `size`.
     ///
     /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when `old > size` or past the end.
+    async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>>;
+
+    /// Up to `limit` batches from index `from` on, in order; none past the end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) before [`oldest`](Self::oldest),
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>>;
+
+    /// Up to `limit` batches of a device from sequence `from` on, in the order of its chain; none past its
+    /// end or for an unknown device.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>>;
 
     /// The end of a device's chain, if it has one.
     ///
@@ -153,6 +174,22 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
     async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>>;
+
+    /// Gives up the bytes of the batches before index `before`, durably, and returns their space. Less than
+    /// was forgotten already changes nothing.
+    ///
+    /// A log does not know who still needs the bytes: forget what lies before the end of a sealed epoch
+    /// once its bundle is kept elsewhere, or nobody can audit it any more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) past the end.
+    async fn forget(&self, before: u64) -> Result<()>;
+
+    /// Index of the oldest batch whose bytes are kept; the size of the log when there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
+    async fn oldest(&self) -> Result<u64>;
 
     /// Keeps a refused batch.
     ///

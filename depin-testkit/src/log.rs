@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use depin_core::{
-    B256, Bytes, Did, EpochId, ErrorKind, Sequence, SignedBatch, Timestamp,
-    log::{Append, BatchLog, NewBatch, RefusedBatch},
+    B256, Bytes, Did, EpochId, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
+    log::{Append, BatchLog, LogEntry, NewBatch, RefusedBatch},
     transport::{Refusal, RefusalCode},
 };
 use sha2::{Digest, Sha256};
@@ -27,9 +27,11 @@ pub async fn conforms<L: BatchLog + 'static>(open: impl AsyncFn() -> L) {
     growth_wakes_who_waits(Arc::new(open().await)).await;
     refusals_keep_their_order(&open().await).await;
     epochs_are_sealed_once(&open().await).await;
+    chains_are_read_device_by_device(&open().await).await;
+    forgotten_bytes_leave_every_proof(&open().await).await;
 }
 
-/// Clauses 1, 2, 6 and 7 across a restart: what `first` has stored, `reopen` finds.
+/// Clauses 1, 2, 6, 7 and 11 across a restart: what `first` has stored, `reopen` finds.
 ///
 /// # Panics
 /// When something acknowledged is gone.
@@ -41,13 +43,15 @@ pub async fn survives_reopening<L: BatchLog>(first: L, reopen: impl AsyncFnOnce(
         previous = new.batch.hash();
         stored(&first, new).await;
     }
+    first.forget(4).await.expect("clause 11: forgets");
     first.refuse(refused(1)).await.expect("clause 6: refusals are taken");
     first.seal(EpochId::new(3), b"record".as_slice().into()).await.expect("clause 7: sealed");
     let (head, entries) =
-        (first.head().await.expect("head"), first.read(0, 100).await.expect("read"));
+        (first.head().await.expect("head"), first.read(4, 100).await.expect("read"));
     let log = reopen(first).await;
     assert_eq!(log.head().await.expect("head"), head, "clause 1: stored batches survive");
-    assert_eq!(log.read(0, 100).await.expect("read"), entries, "clause 2: unchanged");
+    assert_eq!(log.read(4, 100).await.expect("read"), entries, "clause 2: unchanged");
+    assert_eq!(log.oldest().await.expect("oldest"), 4, "clause 11: forgotten for good");
     assert_eq!(log.refusals(0, 10).await.expect("refusals"), [refused(1)], "clause 6: durable");
     let sealed = log.sealed(EpochId::new(3)).await.expect("sealed");
     assert_eq!(sealed, Some(b"record".as_slice().into()), "clause 7: for good");
@@ -162,11 +166,23 @@ async fn every_past_size_has_its_root_and_paths(log: &dyn BatchLog) {
                 "clause 5: path of {index} in {size}"
             );
         }
+        for old in 0..=size {
+            let path = log.consistency(old, size).await.expect("clause 9: a path inside the tree");
+            let expected =
+                if old == 0 { Vec::new() } else { consistency(old as usize, some, true) };
+            assert_eq!(path, expected, "clause 9: path from {old} to {size}");
+        }
     }
-    let outside = [log.inclusion(4, 4).await.err(), log.inclusion(0, SIZE + 1).await.err()];
-    for error in outside.into_iter().chain([log.root(SIZE + 1).await.err()]) {
+    let outside = [
+        log.inclusion(4, 4).await.err(),
+        log.inclusion(0, SIZE + 1).await.err(),
+        log.root(SIZE + 1).await.err(),
+        log.consistency(4, 3).await.err(),
+        log.consistency(4, SIZE + 1).await.err(),
+    ];
+    for error in outside {
         let kind = error.map(|error| error.kind());
-        assert_eq!(kind, Some(ErrorKind::NotFound), "clause 5: past the end");
+        assert_eq!(kind, Some(ErrorKind::NotFound), "clauses 5 and 9: past the end");
     }
 }
 
@@ -207,6 +223,75 @@ async fn epochs_are_sealed_once(log: &dyn BatchLog) {
     let other = log.seal(epoch, b"other".as_slice().into()).await.expect_err("clause 7: once");
     assert_eq!(other.kind(), ErrorKind::Conflict, "clause 7: other bytes");
     assert_eq!(log.sealed(epoch).await.expect("sealed"), Some(record), "clause 7: the first stays");
+}
+
+async fn chains_are_read_device_by_device(log: &dyn BatchLog) {
+    let devices = ["x", "xy", "z"].map(did);
+    let mut previous = [B256::ZERO; 3];
+    for sequence in 0..7 {
+        for (device, previous) in devices.iter().zip(&mut previous) {
+            let new = batch(device, sequence, *previous);
+            *previous = new.batch.hash();
+            stored(log, new).await;
+        }
+    }
+    let all = log.read(0, 100).await.expect("read");
+    for (place, device) in devices.iter().enumerate() {
+        let own: Vec<_> = all.iter().skip(place).step_by(devices.len()).cloned().collect();
+        for (from, limit) in [(0, 100), (2, 3), (6, 9), (7, 9), (3, 0)] {
+            let chain = log.chain(device, Sequence::new(from), limit).await.expect("chain");
+            let expected: Vec<_> = own.iter().skip(from as usize).take(limit).cloned().collect();
+            assert_eq!(chain, expected, "clause 10: {limit} batches of {device} from {from} on");
+        }
+    }
+    let unknown = log.chain(&did("y"), Sequence::new(0), 9).await.expect("chain");
+    assert_eq!(unknown, [], "clause 10: an unknown device has no batches");
+}
+
+async fn forgotten_bytes_leave_every_proof(log: &dyn BatchLog) {
+    const SIZE: u64 = 21;
+    let (device, mut batches) = (did("old"), Vec::new());
+    for sequence in 0..SIZE {
+        let previous = batches.last().map_or(B256::ZERO, |new: &NewBatch| new.batch.hash());
+        batches.push(batch(&device, sequence, previous));
+        stored(log, batches[sequence as usize].clone()).await;
+    }
+    let leaves: Vec<_> = batches.iter().map(|new| new.batch.as_bytes()).collect();
+    let kind = |result: Result<Vec<LogEntry>>| result.map_err(|error| error.kind());
+    let gone = Err(ErrorKind::NotFound);
+    assert_eq!(log.oldest().await.expect("oldest"), 0, "clause 11: all is kept at first");
+    let past = log.forget(SIZE + 1).await.expect_err("clause 11: past the end");
+    assert_eq!(past.kind(), ErrorKind::NotFound, "clause 11: past the end");
+    for before in [5, 3, 13, SIZE] {
+        let kept = log.read(before.max(log.oldest().await.expect("oldest")), 100).await;
+        let kept = kept.expect("read");
+        log.forget(before).await.expect("clause 11: forgets");
+        let oldest = log.oldest().await.expect("oldest");
+        assert_eq!(oldest, SIZE - kept.len() as u64, "clause 11: no less and no more");
+        assert_eq!(log.read(oldest, 100).await.expect("read"), kept, "clause 11: the rest stays");
+        assert_eq!(kind(log.read(oldest - 1, 1).await), gone, "clause 11: no hole");
+        assert_eq!(kind(log.chain(&device, Sequence::new(oldest - 1), 9).await), gone, "clause 11");
+        let chain = log.chain(&device, Sequence::new(oldest), 100).await.expect("chain");
+        assert_eq!(chain, kept, "clause 11: the rest of the chain stays");
+        for size in [1, 4, SIZE] {
+            let some = &leaves[..size as usize];
+            assert_eq!(log.root(size).await.expect("root"), root(some), "clause 11: roots stay");
+            let path = log.inclusion(size / 2, size).await.expect("clause 11: paths stay");
+            assert_eq!(path, inclusion(size as usize / 2, some), "clause 11: paths stay");
+            let path = log.consistency(1, size).await.expect("clause 11: paths stay");
+            assert_eq!(path, consistency(1, some, true), "clause 11: paths stay");
+        }
+    }
+    let again = log.append(batches[2].clone()).await.expect("appends do not fail");
+    assert_eq!(again, Append::Duplicate(2), "clause 11: forgotten batches are known");
+    let rival = NewBatch { batch: SignedBatch::new(b"rival".as_slice()), ..batches[2].clone() };
+    let hash = batches[2].batch.hash();
+    let fork = log.append(rival).await.expect("appends do not fail");
+    assert_eq!(fork, Append::Fork(hash), "clause 11: a forgotten place is taken");
+    let last = batches.last().map_or(B256::ZERO, |new| new.batch.hash());
+    let next = stored(log, batch(&device, SIZE, last)).await;
+    assert_eq!(next, SIZE, "clause 11: chains and indices go on");
+    assert_eq!(log.read(SIZE, 9).await.expect("read").len(), 1, "clause 11: and are read");
 }
 
 async fn stored(log: &dyn BatchLog, new: NewBatch) -> u64 {
@@ -270,6 +355,21 @@ fn inclusion(index: usize, leaves: &[&[u8]]) -> Vec<B256> {
         (inclusion(index, left), root(right))
     } else {
         (inclusion(index - left.len(), right), root(left))
+    };
+    path.push(sibling);
+    path
+}
+
+/// SUBPROOF of RFC 9162 section 2.1.4.1, as defined.
+fn consistency(old: usize, leaves: &[&[u8]], known: bool) -> Vec<B256> {
+    if old == leaves.len() {
+        return if known { Vec::new() } else { vec![root(leaves)] };
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    let (mut path, sibling) = if old <= left.len() {
+        (consistency(old, left, known), root(right))
+    } else {
+        (consistency(old - left.len(), right, false), root(left))
     };
     path.push(sibling);
     path

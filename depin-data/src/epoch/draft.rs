@@ -2,16 +2,13 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use depin_core::{
-    B256, Did, EpochId, Error, ErrorKind, NetworkId, Result,
-    log::{BatchLog, LogEntry},
-};
+use depin_core::{B256, Did, EpochId, Error, ErrorKind, NetworkId, Result, log::BatchLog};
 
 use super::{EpochError, EpochRecord, MAX_BATCHES, MAX_BYTES, Member, codec};
 use crate::{
     audit::PAGE,
     batch::claimed_signer,
-    merkle::{Accumulator, leaf_hash, node_hash},
+    merkle::{Accumulator, leaf_hash},
 };
 
 /// A range of the log that is about to become an epoch: what is missing is who the devices are.
@@ -142,21 +139,29 @@ impl EpochDraft {
     }
 }
 
-/// Roots of the complete subtrees of the log's first `size` batches, largest first.
+/// Roots of the complete subtrees of the log's first `size` batches, largest first. Read from paths, since
+/// the batches themselves may be forgotten.
 async fn peaks(log: &dyn BatchLog, size: u64) -> Result<Vec<B256>> {
-    let Some(last) = size.checked_sub(1) else { return Ok(Vec::new()) };
-    let entries = log.read(last, 1).await?;
-    let Some(LogEntry { batch, .. }) = entries.first() else { return Err(damaged(last)) };
-    // The siblings of the last leaf on its way up are the complete subtrees before it, smallest first.
-    let mut peaks = log.inclusion(last, size).await?;
-    peaks.reverse();
-    let mut node = leaf_hash(batch.as_bytes());
-    for _ in 0..last.trailing_ones() {
-        let left = peaks.pop().ok_or_else(|| damaged(last))?;
-        node = node_hash(&left, &node);
+    if size == 0 {
+        return Ok(Vec::new());
     }
-    peaks.push(node);
-    if peaks.len() == size.count_ones() as usize { Ok(peaks) } else { Err(damaged(last)) }
+    // Without its smallest complete subtree the tree is older by that much, and the path from there is the
+    // old tree's smallest one, the new one, then the others by size.
+    let old = size & (size - 1);
+    if old == 0 {
+        return Ok(vec![log.root(size).await?]);
+    }
+    let mut peaks = log.consistency(old, size).await?;
+    if old.is_power_of_two() {
+        // A complete old tree is not repeated in the path.
+        peaks.insert(0, log.root(old).await?);
+    }
+    if peaks.len() != size.count_ones() as usize {
+        return Err(damaged(size));
+    }
+    peaks.swap(0, 1);
+    peaks.reverse();
+    Ok(peaks)
 }
 
 fn damaged(index: u64) -> Error {

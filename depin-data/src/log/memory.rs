@@ -1,7 +1,7 @@
 //! A log that lives as long as the process: for tests, replays and networks that need no memory.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,7 +11,7 @@ use depin_core::{
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
 
-use super::{chain_hole, growth::Growth, judge, past_the_end, sealed_otherwise};
+use super::{chain_hole, forgotten, growth::Growth, judge, past_the_end, sealed_otherwise};
 use crate::merkle::{Tree, leaf_hash};
 
 /// A [`BatchLog`] in memory. Nothing survives the process, so clause 1 of the contract holds only while
@@ -39,12 +39,20 @@ impl Default for MemoryLog {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: Vec<LogEntry>,
+    /// From index `oldest` on.
+    entries: VecDeque<LogEntry>,
+    oldest: u64,
     tree: Tree,
     /// Index and hash of every batch of a device, by its sequence, which is dense from 0.
     chains: HashMap<Did, Vec<(u64, B256)>>,
     refusals: Vec<RefusedBatch>,
     epochs: BTreeMap<EpochId, Bytes>,
+}
+
+impl State {
+    fn entry(&self, index: u64) -> Option<&LogEntry> {
+        self.entries.get(position(index.checked_sub(self.oldest)?))
+    }
 }
 
 impl MemoryLog {
@@ -84,7 +92,7 @@ impl BatchLog for MemoryLog {
         }
         chain.push((index, hash));
         state.tree.push(leaf);
-        state.entries.push(LogEntry { index, received: new.received, batch: new.batch });
+        state.entries.push_back(LogEntry { index, received: new.received, batch: new.batch });
         drop(locked);
         self.growth.reached(index.saturating_add(1));
         Ok(Append::Stored(index))
@@ -108,9 +116,22 @@ impl BatchLog for MemoryLog {
         self.state().tree.inclusion(index, size).ok_or_else(past_the_end)
     }
 
+    async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
+        self.state().tree.consistency(old, size).ok_or_else(past_the_end)
+    }
+
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
         let state = self.state();
+        let from = from.checked_sub(state.oldest).ok_or_else(|| forgotten(state.oldest))?;
         Ok(state.entries.iter().skip(position(from)).take(limit).cloned().collect())
+    }
+
+    async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
+        let state = self.state();
+        let chain = state.chains.get(device).map_or(&[][..], Vec::as_slice);
+        let places = chain.iter().skip(position(from.value())).take(limit);
+        let entry = |(index, _): &(u64, B256)| state.entry(*index).cloned();
+        places.map(|place| entry(place).ok_or_else(|| forgotten(state.oldest))).collect()
     }
 
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
@@ -121,6 +142,22 @@ impl BatchLog for MemoryLog {
         let state = self.state();
         let chain = state.chains.get(device);
         Ok(chain.and_then(|chain| chain.get(position(sequence.value()))).copied())
+    }
+
+    async fn forget(&self, before: u64) -> Result<()> {
+        let state = &mut *self.state();
+        if before > state.tree.size() {
+            return Err(past_the_end());
+        }
+        let gone = before.saturating_sub(state.oldest);
+        state.entries.drain(..position(gone));
+        state.entries.shrink_to_fit();
+        state.oldest += gone;
+        Ok(())
+    }
+
+    async fn oldest(&self) -> Result<u64> {
+        Ok(self.state().oldest)
     }
 
     async fn refuse(&self, refused: RefusedBatch) -> Result<()> {

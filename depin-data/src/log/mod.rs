@@ -54,6 +54,11 @@ fn past_the_end() -> Error {
     Error::new(ErrorKind::NotFound, "the log is not that long; ask for its head")
 }
 
+fn forgotten(oldest: u64) -> Error {
+    let message = "these batches were forgotten; their epoch's bundle has them";
+    Error::new(ErrorKind::NotFound, message).with("oldest", oldest)
+}
+
 fn sealed_otherwise() -> Error {
     Error::new(ErrorKind::Conflict, "the epoch is sealed with another record; it cannot change")
 }

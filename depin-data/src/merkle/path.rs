@@ -139,13 +139,16 @@ pub(crate) fn inclusion<E>(
     Ok(path)
 }
 
-/// Consistency path from `0 < old <= size` (RFC 9162 section 2.1.4.1).
+/// Consistency path from `old <= size` (RFC 9162 section 2.1.4.1); an empty tree needs none.
 pub(crate) fn consistency<E>(
     old: u64,
     size: u64,
     mut node: impl FnMut(u32, u64) -> Result<B256, E>,
 ) -> Result<Vec<B256>, E> {
     let (mut start, mut end, mut path) = (0, size, Vec::new());
+    if old == 0 {
+        return Ok(path);
+    }
     while old < end {
         let middle = start + split(end - start);
         let sibling = if old <= middle { (middle, end) } else { (start, middle) };

@@ -59,10 +59,10 @@ impl Tree {
         inside.then(|| always(path::inclusion(index, size, self.nodes())))
     }
 
-    /// Consistency path from the first `old` leaves to the first `size`; `None` past the end or for an
-    /// empty old tree.
+    /// Consistency path from the first `old` leaves to the first `size`, empty for an empty old tree;
+    /// `None` past the end.
     pub fn consistency(&self, old: u64, size: u64) -> Option<Vec<B256>> {
-        let inside = 0 < old && old <= size && size <= self.size();
+        let inside = old <= size && size <= self.size();
         inside.then(|| always(path::consistency(old, size, self.nodes())))
     }
 

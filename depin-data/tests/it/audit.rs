@@ -53,6 +53,18 @@ impl BatchLog for Copy<'_> {
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
         Ok(self.entries.iter().skip(from as usize).take(limit).cloned().collect())
     }
+    async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
+        self.original.consistency(old, size).await
+    }
+    async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
+        self.original.chain(device, from, limit).await
+    }
+    async fn forget(&self, _: u64) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "a copy"))
+    }
+    async fn oldest(&self) -> Result<u64> {
+        self.original.oldest().await
+    }
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
         self.original.tip(device).await
     }

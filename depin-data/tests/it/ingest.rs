@@ -237,6 +237,18 @@ impl BatchLog for Stuck {
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
         self.0.read(from, limit).await
     }
+    async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
+        self.0.consistency(old, size).await
+    }
+    async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
+        self.0.chain(device, from, limit).await
+    }
+    async fn forget(&self, before: u64) -> Result<()> {
+        self.0.forget(before).await
+    }
+    async fn oldest(&self) -> Result<u64> {
+        self.0.oldest().await
+    }
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
         self.0.tip(device).await
     }

@@ -126,7 +126,8 @@ fn every_path_of_every_small_tree_verifies_and_only_in_its_place() {
     }
     assert_eq!(tree.root(41), None);
     assert_eq!(tree.inclusion(3, 3), None);
-    assert_eq!(tree.consistency(0, 3), None);
+    assert_eq!(tree.consistency(3, 41), None);
+    assert_eq!(tree.consistency(0, 3), Some(Vec::new()));
 }
 
 #[test]

@@ -23,10 +23,12 @@ use depin_core::{
 use tokio::sync::oneshot;
 
 use self::{
-    store::{CHAINS, ENTRIES, EPOCHS, Place, REFUSALS, Store, failed, tip_in, tree_in},
+    store::{
+        CHAINS, ENTRIES, EPOCHS, META, Place, REFUSALS, Store, failed, oldest_in, tip_in, tree_in,
+    },
     writer::{Job, Reply},
 };
-use super::{growth::Growth, past_the_end, sealed_otherwise};
+use super::{forgotten, growth::Growth, past_the_end, sealed_otherwise};
 use crate::merkle::path;
 
 mod refusal;
@@ -119,6 +121,11 @@ impl fmt::Debug for RedbLog {
     }
 }
 
+fn entry(index: u64, (received, bytes): (u64, &[u8])) -> LogEntry {
+    let batch = SignedBatch::new(bytes.to_vec());
+    LogEntry { index, received: Timestamp::from_millis(received), batch }
+}
+
 fn impossible() -> Error {
     Error::new(ErrorKind::Corrupt, "the log's writer answered another question")
 }
@@ -163,22 +170,61 @@ impl BatchLog for RedbLog {
         })
     }
 
+    async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
+        self.store.read(|tables| {
+            let (end, nodes) = tree_in(tables)?;
+            if old > size || size > end {
+                return Err(past_the_end());
+            }
+            path::consistency(old, size, nodes)
+        })
+    }
+
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
         self.store.read(|tables| {
+            let oldest = oldest_in(&tables.open_table(META).map_err(failed)?)?;
+            if from < oldest {
+                return Err(forgotten(oldest));
+            }
             let entries = tables.open_table(ENTRIES).map_err(failed)?;
             let range = entries.range(from..).map_err(failed)?.take(limit);
             range
                 .map(|row| {
                     let (index, value) = row.map_err(failed)?;
-                    let (received, bytes) = value.value();
-                    Ok(LogEntry {
-                        index: index.value(),
-                        received: Timestamp::from_millis(received),
-                        batch: SignedBatch::new(bytes.to_vec()),
-                    })
+                    Ok(entry(index.value(), value.value()))
                 })
                 .collect()
         })
+    }
+
+    async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
+        self.store.read(|tables| {
+            let oldest = oldest_in(&tables.open_table(META).map_err(failed)?)?;
+            let entries = tables.open_table(ENTRIES).map_err(failed)?;
+            let chains = tables.open_table(CHAINS).map_err(failed)?;
+            let did = device.as_str();
+            let places = chains.range((did, from.value())..=(did, u64::MAX)).map_err(failed)?;
+            places
+                .take(limit)
+                .map(|row| {
+                    let (index, _) = row.map_err(failed)?.1.value();
+                    let row = entries.get(index).map_err(failed)?;
+                    let row = row.ok_or_else(|| forgotten(oldest))?;
+                    Ok(entry(index, row.value()))
+                })
+                .collect()
+        })
+    }
+
+    async fn forget(&self, before: u64) -> Result<()> {
+        match self.submit(|reply| Job::Forget { before, reply }).await? {
+            writer::Outcome::Done => Ok(()),
+            _ => Err(past_the_end()),
+        }
+    }
+
+    async fn oldest(&self) -> Result<u64> {
+        self.store.read(|tables| oldest_in(&tables.open_table(META).map_err(failed)?))
     }
 
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {

@@ -24,10 +24,12 @@ pub(super) const CHAINS: TableDefinition<'_, (&str, u64), (u64, [u8; 32])> =
 pub(super) const REFUSALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("refusals");
 /// Epoch -> its record.
 pub(super) const EPOCHS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("epochs");
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 const FORMAT_KEY: &str = "depin-log-format";
 const FORMAT: u64 = 1;
+/// Key of the index of the oldest entry.
+pub(super) const OLDEST_KEY: &str = "oldest";
 const CACHE_BYTES: usize = 128 << 20;
 const HASH: usize = 32;
 
@@ -164,12 +166,14 @@ fn prepare(transaction: &WriteTransaction) -> Result<bool> {
     let chains = transaction.open_table(CHAINS).map_err(failed)?;
     transaction.open_table(REFUSALS).map_err(failed)?;
     transaction.open_table(EPOCHS).map_err(failed)?;
+    let oldest = oldest_in(&meta)?;
     let sizes = [entries.len(), nodes.len(), chains.len()];
-    let [Ok(size), Ok(nodes), Ok(chains)] = sizes else {
+    let [Ok(kept), Ok(nodes), Ok(chains)] = sizes else {
         return Err(Error::new(ErrorKind::Corrupt, "a table of the log cannot be counted"));
     };
     let last = entries.last().map_err(failed)?.map(|(index, _)| index.value());
-    if (nodes, chains) != (size, size) || last != size.checked_sub(1) {
+    let last_fits = last.is_none_or(|last| Some(last) == nodes.checked_sub(1));
+    if chains != nodes || nodes.checked_sub(kept) != Some(oldest) || !last_fits {
         return Err(Error::new(ErrorKind::Corrupt, "the tables of the log disagree on its size"));
     }
     Ok(fresh)
@@ -192,6 +196,11 @@ pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
         _ => (ErrorKind::Corrupt, "the log's file is damaged; restore it from a copy"),
     };
     Error::new(kind, message).with("cause", &error).source(error)
+}
+
+/// Index of the oldest entry.
+pub(super) fn oldest_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<u64> {
+    Ok(meta.get(OLDEST_KEY).map_err(failed)?.map_or(0, |oldest| oldest.value()))
 }
 
 /// The size of the tree, and a way to its complete nodes: `(level, i)` is kept with the leaf that

@@ -14,7 +14,10 @@ use tokio::sync::oneshot;
 
 use super::{
     super::{chain_hole, growth::Growth, judge},
-    store::{CHAINS, ENTRIES, EPOCHS, NODES, REFUSALS, Store, failed, node, tip_in},
+    store::{
+        CHAINS, ENTRIES, EPOCHS, META, NODES, OLDEST_KEY, REFUSALS, Store, failed, node, oldest_in,
+        tip_in,
+    },
 };
 use crate::merkle::{Accumulator, leaf_hash, path};
 
@@ -32,6 +35,7 @@ pub(super) enum Job {
     Append { new: Box<NewBatch>, hash: B256, leaf: B256, reply: Reply },
     Refuse { record: Vec<u8>, reply: Reply },
     Seal { epoch: EpochId, record: Bytes, reply: Reply },
+    Forget { before: u64, reply: Reply },
 }
 
 impl Job {
@@ -42,8 +46,10 @@ impl Job {
     }
 
     fn answer(self, result: Result<Outcome>) {
-        let (Self::Append { reply, .. } | Self::Refuse { reply, .. } | Self::Seal { reply, .. }) =
-            self;
+        let (Self::Append { reply, .. }
+        | Self::Refuse { reply, .. }
+        | Self::Seal { reply, .. }
+        | Self::Forget { reply, .. }) = self;
         // Whoever asked may have stopped waiting.
         let _ = reply.send(result);
     }
@@ -112,6 +118,7 @@ struct Tables<'t> {
     chains: Table<'t, (&'static str, u64), (u64, [u8; 32])>,
     refusals: Table<'t, u64, &'static [u8]>,
     epochs: Table<'t, u64, &'static [u8]>,
+    meta: Table<'t, &'static str, u64>,
     edge: Accumulator,
     wrote: bool,
 }
@@ -120,7 +127,7 @@ impl<'t> Tables<'t> {
     fn open(transaction: &'t WriteTransaction, edge: Option<Accumulator>) -> Result<Self> {
         let entries = transaction.open_table(ENTRIES).map_err(failed)?;
         let nodes = transaction.open_table(NODES).map_err(failed)?;
-        let size = entries.len().map_err(failed)?;
+        let size = nodes.len().map_err(failed)?;
         let edge = match edge {
             Some(edge) => edge,
             None => {
@@ -134,6 +141,7 @@ impl<'t> Tables<'t> {
             chains: transaction.open_table(CHAINS).map_err(failed)?,
             refusals: transaction.open_table(REFUSALS).map_err(failed)?,
             epochs: transaction.open_table(EPOCHS).map_err(failed)?,
+            meta: transaction.open_table(META).map_err(failed)?,
             edge,
             wrote: false,
         })
@@ -151,6 +159,7 @@ impl<'t> Tables<'t> {
                 Ok(Outcome::Done)
             }
             Job::Seal { epoch, record, .. } => self.seal(*epoch, record),
+            Job::Forget { before, .. } => self.forget(*before),
         }
     }
 
@@ -173,6 +182,18 @@ impl<'t> Tables<'t> {
         self.chains.insert((did, new.sequence.value()), (index, hash.0)).map_err(failed)?;
         self.wrote = true;
         Ok(Append::Stored(index))
+    }
+
+    fn forget(&mut self, before: u64) -> Result<Outcome> {
+        if before > self.edge.size() {
+            return Ok(Outcome::Conflict);
+        }
+        if before > oldest_in(&self.meta)? {
+            self.entries.retain_in(..before, |_, _| false).map_err(failed)?;
+            self.meta.insert(OLDEST_KEY, before).map_err(failed)?;
+            self.wrote = true;
+        }
+        Ok(Outcome::Done)
     }
 
     fn seal(&mut self, epoch: EpochId, record: &Bytes) -> Result<Outcome> {
