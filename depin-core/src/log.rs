@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::{Did, EpochId, Result, Sequence, SignedBatch, Timestamp, transport::Refusal};
 
-/// A verified batch on its way into the log.
+/// A verified batch, or a marker that batches were given up, on its way into the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBatch {
     /// Who signed it.
@@ -19,6 +19,8 @@ pub struct NewBatch {
     pub sequence: Sequence,
     /// The hash it claims for the batch before it.
     pub previous: B256,
+    /// For a gap marker the last batch that it gives up, and `sequence` is the first; `None` for a batch.
+    pub covers: Option<ChainTip>,
     /// When ingest received it.
     pub received: Timestamp,
     /// The signed bytes.
@@ -29,7 +31,7 @@ pub struct NewBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "a device's chain continues, repeats, forks or has a gap"
+    reason = "a device's chain continues, repeats, forks, has a gap or is past that"
 )]
 pub enum Append {
     /// Stored at this index, durable now.
@@ -41,6 +43,9 @@ pub enum Append {
     Fork(B256),
     /// The chain continues at this sequence, which is earlier.
     Gap(Sequence),
+    /// The chain has come to this tip without it: a batch that a gap marker gave up before it arrived, or a
+    /// gap marker that gives up nothing but what is stored.
+    Superseded(ChainTip),
 }
 
 /// A stored batch.
@@ -63,7 +68,7 @@ pub struct TreeHead {
     pub root: B256,
 }
 
-/// The last batch of a device's chain.
+/// The last batch of a device's chain, or the last that a gap marker gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainTip {
     /// Its position.
@@ -107,6 +112,9 @@ pub struct RefusedBatch {
 ///     [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), never a hole or an empty answer.
 /// 12. `grown` returns as soon as the log holds more batches than asked, whoever stored them, and costs
 ///     appends nothing while nobody polls it. Dropping it loses nothing.
+/// 13. A gap marker is stored when it begins at the chain's next sequence or before, ends after the tip, and
+///     its hashes are those of the log wherever the log knows them; otherwise it is a gap, superseded or a
+///     fork. The tip is its `covers` then. What a marker gave up is superseded when it comes after all.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a batch log",
@@ -169,7 +177,8 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>>;
 
-    /// The index and hash of what holds a position of a device's chain, if the chain reaches there.
+    /// The index and hash of what holds a position of a device's chain, if the chain reaches there: a batch, or
+    /// the gap marker that gave it up.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.

@@ -39,6 +39,9 @@ pub enum RefusalCode {
     Fork,
     /// Batches before this one are missing; send them first.
     SequenceGap,
+    /// The chain has gone on without it: the batch was given up by a gap marker, or a gap marker gives up
+    /// only what is stored. Drop it and go on with the next.
+    Superseded,
 }
 
 impl RefusalCode {
@@ -56,11 +59,12 @@ impl RefusalCode {
             Self::ClockBehind => "clock-behind",
             Self::Fork => "fork",
             Self::SequenceGap => "sequence-gap",
+            Self::Superseded => "superseded",
         }
     }
 
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::TooLarge,
         Self::WrongNetwork,
@@ -72,6 +76,7 @@ impl RefusalCode {
         Self::ClockBehind,
         Self::Fork,
         Self::SequenceGap,
+        Self::Superseded,
     ];
 
     /// The code of a stable text.

@@ -12,14 +12,14 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use depin_core::{
-    B256, Batch, Did, Error, ErrorKind, Sequence, SignedBatch, Unverified, Verified,
+    B256, Did, Error, ErrorKind, Sequence, SignedBatch,
     log::{BatchLog, ChainTip, LogEntry},
     quality::QualityCheck,
     transport::RefusalCode,
 };
 
 use crate::{
-    batch::{self, BatchError, BatchVerifier, claimed_signer},
+    batch::{self, BatchError, BatchVerifier, Claim, Link, claimed_signer, tip_after},
     epoch::{Chains, EpochRecord, Member, Scored, judge},
     merkle::leaf_hash,
 };
@@ -189,7 +189,11 @@ impl<'a> Replay<'a> {
             AuditError::Batch { index, batch, fault }
         })?;
         match checked {
-            Some(batch) => self.chains.entry(batch.device.clone()).or_default().push(batch),
+            Some(Link::Batch(batch)) => {
+                self.chains.entry(batch.device.clone()).or_default().push(batch);
+            }
+            // A gap moves the tip and earns nothing.
+            Some(Link::Gap(_)) => {}
             None => self.unverified.push(index),
         }
         self.next += 1;
@@ -211,13 +215,9 @@ impl<'a> Replay<'a> {
     }
 
     /// Verifies with the key that signed the device's batch before, or with a later one.
-    fn verify(
-        &mut self,
-        member: &Member,
-        batch: &SignedBatch,
-    ) -> Result<Verified<Batch>, BatchError> {
+    fn verify(&mut self, member: &Member, batch: &SignedBatch) -> Result<Link, BatchError> {
         let network = self.record.network();
-        let verify = |key| Unverified::new(batch.clone()).verify(&BatchVerifier::new(network, key));
+        let verify = |key| BatchVerifier::new(network, key).link(batch);
         let first = self.keys.get(&member.device).copied().unwrap_or_default();
         let mut keys = (first..).zip(member.keys.iter().skip(first));
         let Some((_, key)) = keys.next() else { return Err(BatchError::unsigned()) };
@@ -226,16 +226,16 @@ impl<'a> Replay<'a> {
             other => return other,
         };
         for (position, key) in keys {
-            if let Ok(batch) = verify(key) {
+            if let Ok(link) = verify(key) {
                 self.keys.insert(member.device.clone(), position);
-                return Ok(batch);
+                return Ok(link);
             }
         }
         Err(refused)
     }
 
-    /// The batch, or nothing when it is what was recorded and no key of its device verifies it.
-    fn check(&mut self, entry: &LogEntry) -> Result<Option<Verified<Batch>>, Fault> {
+    /// The batch or gap, or nothing when it is what was recorded and no key of its device verifies it.
+    fn check(&mut self, entry: &LogEntry) -> Result<Option<Link>, Fault> {
         let bytes = entry.batch.as_bytes();
         let device = claimed_signer(bytes, self.record.network())?;
         let Some(member) = self.record.member(&device) else {
@@ -248,26 +248,21 @@ impl<'a> Replay<'a> {
             // What is wrong with the signature tells more about what happened than that it is another batch.
             return Err(verdict.err().map_or(Fault::Replaced, Fault::Broken));
         }
-        let (batch, sequence, previous) = match verdict {
-            Ok(batch) => {
-                let (sequence, previous) = (batch.sequence, batch.previous);
-                (Some(batch), sequence, previous)
+        let tip = self.tips.get(&device).copied().or(member.past.map(|past| past.tip));
+        let (link, sequence, reached) = match verdict {
+            Ok(link) => {
+                let (sequence, reached) = (link.sequence(), link.tip_after(tip));
+                (Some(link), sequence, reached)
             }
             Err(error) if error.code() == RefusalCode::BadSignature => {
-                let claim = batch::claim(bytes, self.record.network())?;
-                (None, claim.sequence, claim.previous)
+                let Claim { sequence, previous, covers, .. } =
+                    batch::claim(bytes, self.record.network())?;
+                (None, sequence, tip_after(tip, sequence, previous, entry.batch.hash(), covers))
             }
             Err(error) => return Err(error.into()),
         };
-        let past = member.past.map(|past| past.tip);
-        let continues = match self.tips.get(&device).copied().or(past) {
-            Some(tip) => tip.sequence.next() == Some(sequence) && previous == tip.hash,
-            None => sequence.value() == 0 && previous == B256::ZERO,
-        };
-        if !continues {
-            return Err(Fault::Chain { device, sequence });
-        }
-        self.tips.insert(device, ChainTip { sequence, hash: entry.batch.hash() });
-        Ok(batch)
+        let reached = reached.ok_or_else(|| Fault::Chain { device: device.clone(), sequence })?;
+        self.tips.insert(device, reached);
+        Ok(link)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use depin_core::{
     B256, Bytes, Did, EpochId, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
-    log::{Append, BatchLog, LogEntry, NewBatch, RefusedBatch},
+    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch},
     transport::{Refusal, RefusalCode},
 };
 use sha2::{Digest, Sha256};
@@ -21,6 +21,9 @@ use sha2::{Digest, Sha256};
 /// When a clause does not hold.
 pub async fn conforms<L: BatchLog + 'static>(open: impl AsyncFn() -> L) {
     chains_continue_repeat_fork_or_gap(&open().await).await;
+    markers_close_gaps_and_nothing_else(&open().await).await;
+    a_marker_may_begin_before_the_tip(&open().await).await;
+    chains_may_end_at_the_end_of_numbers(&open().await).await;
     indices_are_dense_under_concurrent_appends(Arc::new(open().await)).await;
     one_of_two_rivals_wins(Arc::new(open().await)).await;
     every_past_size_has_its_root_and_paths(&open().await).await;
@@ -44,6 +47,9 @@ pub async fn survives_reopening<L: BatchLog>(first: L, reopen: impl AsyncFnOnce(
         stored(&first, new).await;
     }
     first.forget(4).await.expect("clause 11: forgets");
+    let end = ChainTip { sequence: Sequence::new(29), hash: B256::repeat_byte(29) };
+    let gap = marker(&device, 20, previous, end);
+    stored(&first, gap.clone()).await;
     first.refuse(refused(1)).await.expect("clause 6: refusals are taken");
     first.seal(EpochId::new(3), b"record".as_slice().into()).await.expect("clause 7: sealed");
     let (head, entries) =
@@ -55,13 +61,10 @@ pub async fn survives_reopening<L: BatchLog>(first: L, reopen: impl AsyncFnOnce(
     assert_eq!(log.refusals(0, 10).await.expect("refusals"), [refused(1)], "clause 6: durable");
     let sealed = log.sealed(EpochId::new(3)).await.expect("sealed");
     assert_eq!(sealed, Some(b"record".as_slice().into()), "clause 7: for good");
-    let tip = log.tip(&device).await.expect("tip").expect("clause 1: the chain survives");
-    assert_eq!(
-        (tip.sequence, tip.hash),
-        (Sequence::new(19), previous),
-        "clause 1: the whole chain"
-    );
-    assert_eq!(stored(&log, batch(&device, 20, previous)).await, 20, "clause 2: indices go on");
+    assert_eq!(stored_tip(&log, &device).await, end, "clause 1: the whole chain");
+    let again = log.append(gap).await.expect("appends do not fail");
+    assert_eq!(again, Append::Duplicate(20), "clause 4: also after a restart");
+    assert_eq!(stored(&log, batch(&device, 30, end.hash)).await, 21, "clause 2: indices go on");
 }
 
 async fn chains_continue_repeat_fork_or_gap(log: &dyn BatchLog) {
@@ -95,6 +98,120 @@ async fn chains_continue_repeat_fork_or_gap(log: &dyn BatchLog) {
     assert_eq!(find(1).await, Some((1, tip.hash)), "what the last position holds");
     assert_eq!(find(2).await, None, "nothing past the tip");
     assert_eq!(log.find(&did("b"), Sequence::new(0)).await.expect("find"), None, "no such chain");
+}
+
+async fn markers_close_gaps_and_nothing_else(log: &dyn BatchLog) {
+    let device = did("gaps");
+    let append = async |new| log.append(new).await.expect("appends do not fail");
+    let first = batch(&device, 0, B256::ZERO);
+    let held = first.batch.hash();
+    stored(log, first.clone()).await;
+    let end = |sequence, byte| ChainTip {
+        sequence: Sequence::new(sequence),
+        hash: B256::repeat_byte(byte),
+    };
+
+    let early = append(marker(&device, 2, held, end(3, 3))).await;
+    assert_eq!(early, Append::Gap(Sequence::new(1)), "clause 13: nothing may be missing before it");
+    let stray = append(marker(&device, 1, B256::repeat_byte(9), end(4, 4))).await;
+    assert_eq!(stray, Append::Fork(held), "clause 13: a wrong predecessor");
+    let twisted = NewBatch { covers: Some(end(0, 0)), ..marker(&device, 1, held, end(4, 4)) };
+    let error =
+        log.append(twisted).await.expect_err("clause 13: a gap does not end before it begins");
+    assert_eq!(error.kind(), ErrorKind::Malformed, "clause 13: which is malformed");
+
+    let gap = marker(&device, 1, held, end(4, 4));
+    assert_eq!(append(gap.clone()).await, Append::Stored(1), "clause 13: a marker is stored");
+    assert_eq!(log.tip(&device).await.expect("tip"), Some(end(4, 4)), "clause 13: the tip moves");
+    assert_eq!(append(gap.clone()).await, Append::Duplicate(1), "clause 4: also for markers");
+    assert_eq!(append(first).await, Append::Duplicate(0), "clause 4: also before a gap");
+
+    let swallowed = append(batch(&device, 2, B256::repeat_byte(1))).await;
+    assert_eq!(swallowed, Append::Superseded(end(4, 4)), "clause 13: given up and late");
+    let rival = append(batch(&device, 4, B256::repeat_byte(3))).await;
+    assert_eq!(rival, Append::Fork(end(4, 4).hash), "clause 3: another batch at the end of a gap");
+    let needless = append(marker(&device, 1, held, end(3, 3))).await;
+    assert_eq!(needless, Append::Superseded(end(4, 4)), "clause 13: nothing new is given up");
+    let other = append(marker(&device, 1, held, end(4, 5))).await;
+    assert_eq!(other, Append::Fork(end(4, 4).hash), "clause 13: a hash that the log knows");
+
+    let next = stored(log, batch(&device, 5, end(4, 4).hash)).await;
+    assert_eq!(next, 2, "clause 13: the chain goes on after the gap");
+    let find = async |n| log.find(&device, Sequence::new(n)).await.expect("find");
+    for position in 1..=4 {
+        assert_eq!(
+            find(position).await,
+            Some((1, gap.batch.hash())),
+            "the marker holds {position}"
+        );
+    }
+    assert_eq!(find(5).await.map(|(index, _)| index), Some(2), "what comes after the gap");
+    let second = append(marker(&device, 6, stored_tip(log, &device).await.hash, end(6, 6))).await;
+    assert_eq!(second, Append::Stored(3), "clause 13: a gap of one");
+    assert_eq!(log.head().await.expect("head").size, 4, "clause 4: nothing else is stored");
+
+    let links: Vec<_> = log.read(0, 9).await.expect("read");
+    for (from, skipped) in [(0, 0), (1, 1), (3, 1), (4, 1), (5, 2), (6, 3)] {
+        let chain = log.chain(&device, Sequence::new(from), 9).await.expect("chain");
+        assert_eq!(
+            chain,
+            links[skipped..],
+            "clause 10: from {from} on, with the gap that holds it"
+        );
+    }
+    log.forget(4).await.expect("clause 11: forgets");
+    assert_eq!(append(gap).await, Append::Duplicate(1), "clause 11: a forgotten marker is known");
+}
+
+async fn a_marker_may_begin_before_the_tip(log: &dyn BatchLog) {
+    let device = did("overlaps");
+    let append = async |new| log.append(new).await.expect("appends do not fail");
+    let (mut previous, mut hashes) = (B256::ZERO, Vec::new());
+    for sequence in 0..4 {
+        let new = batch(&device, sequence, previous);
+        previous = new.batch.hash();
+        hashes.push(previous);
+        stored(log, new).await;
+    }
+    let tip = stored_tip(log, &device).await;
+    let end = ChainTip { sequence: Sequence::new(7), hash: B256::repeat_byte(7) };
+    let stray = append(marker(&device, 2, B256::repeat_byte(1), end)).await;
+    assert_eq!(stray, Append::Fork(hashes[1]), "clause 13: the log knows what was before the gap");
+    let stray = append(marker(&device, 0, B256::repeat_byte(1), end)).await;
+    assert_eq!(stray, Append::Fork(B256::ZERO), "clause 13: nothing was before the first");
+    for (first, before) in [(0, B256::ZERO), (2, hashes[1])] {
+        let needless = append(marker(&device, first, before, tip)).await;
+        assert_eq!(needless, Append::Superseded(tip), "clause 13: up to the tip is needless");
+    }
+    let other = ChainTip { hash: B256::repeat_byte(1), ..tip };
+    let stray = append(marker(&device, 2, hashes[1], other)).await;
+    assert_eq!(stray, Append::Fork(tip.hash), "clause 13: the log knows where the gap ends");
+
+    // The receipts of 2 and 3 were lost on the way, and so the device gave them up.
+    assert_eq!(append(marker(&device, 2, hashes[1], end)).await, Append::Stored(4), "clause 13");
+    assert_eq!(stored_tip(log, &device).await, end, "clause 13: the tip moves");
+    for (sequence, before) in [(2, hashes[1]), (3, hashes[2])] {
+        let again = append(batch(&device, sequence, before)).await;
+        assert_eq!(again, Append::Duplicate(sequence), "clause 2: what was stored stays");
+    }
+    assert_eq!(stored(log, batch(&device, 8, end.hash)).await, 5, "clause 13: the chain goes on");
+}
+
+async fn chains_may_end_at_the_end_of_numbers(log: &dyn BatchLog) {
+    let device = did("end");
+    let append = async |new| log.append(new).await.expect("appends do not fail");
+    let end = ChainTip { sequence: Sequence::new(u64::MAX), hash: B256::repeat_byte(7) };
+    let all = marker(&device, 0, B256::ZERO, end);
+    assert_eq!(append(all.clone()).await, Append::Stored(0), "clause 13: as long as numbers go");
+    assert_eq!(append(all).await, Append::Duplicate(0), "clause 4: also there");
+    for sequence in [0, 1, u64::MAX - 1] {
+        let late = append(batch(&device, sequence, B256::ZERO)).await;
+        assert_eq!(late, Append::Superseded(end), "clause 13: given up and late");
+    }
+    let last = append(batch(&device, u64::MAX, B256::ZERO)).await;
+    assert_eq!(last, Append::Fork(end.hash), "clause 3: another batch at the end");
+    let last = append(marker(&device, u64::MAX, B256::ZERO, end)).await;
+    assert_eq!(last, Append::Superseded(end), "clause 13: nothing comes after");
 }
 
 async fn indices_are_dense_under_concurrent_appends(log: Arc<dyn BatchLog>) {
@@ -310,9 +427,20 @@ fn batch(device: &Did, sequence: u64, previous: B256) -> NewBatch {
         device: device.clone(),
         sequence: Sequence::new(sequence),
         previous,
-        received: Timestamp::from_secs(1_700_000_000 + sequence),
+        covers: None,
+        received: Timestamp::from_secs(1_700_000_000 + sequence % 1_000),
         batch: SignedBatch::new(format!("{device} {sequence} {previous}").into_bytes()),
     }
+}
+
+fn marker(device: &Did, first: u64, previous: B256, end: ChainTip) -> NewBatch {
+    let bytes = format!("{device} {first} {previous} to {} {}", end.sequence, end.hash);
+    let new = batch(device, first, previous);
+    NewBatch { covers: Some(end), batch: SignedBatch::new(bytes.into_bytes()), ..new }
+}
+
+async fn stored_tip(log: &dyn BatchLog, device: &Did) -> ChainTip {
+    log.tip(device).await.expect("tip").expect("clause 3: a chain")
 }
 
 fn refused(n: u8) -> RefusedBatch {

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, fmt};
 
 use depin_core::{
-    B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, Unverified, log::BatchLog,
+    B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, log::BatchLog,
 };
 use depin_data::{
     audit::replay,
@@ -158,7 +158,7 @@ impl Known {
             let roster = record.member(&device).map_or(&[][..], |member| &member.keys);
             for key in after(history, roster).unwrap_or_default() {
                 let verifier = BatchVerifier::new(record.network(), key);
-                if Unverified::new(entry.batch.clone()).verify(&verifier).is_ok() {
+                if verifier.link(&entry.batch).is_ok() {
                     let message = "the epoch leaves out a key that its device signed with";
                     return Err(Error::new(ErrorKind::Corrupt, message)
                         .with("epoch", record.epoch())

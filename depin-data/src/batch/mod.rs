@@ -29,8 +29,25 @@
 //! ```text
 //! leaf = SHA-256(0x00 || [name, unit, ms since the Unix epoch, mantissa, exponent])
 //! ```
+//!
+//! # Where batches are missing
+//!
+//! A device whose store is full drops its oldest batches and signs that it did. The marker takes their place
+//! in the chain: the same envelope with [`GAP_PURPOSE`], over
+//!
+//! ```text
+//! payload = {
+//!   1: uint                  sequence of the first batch that is given up
+//!   2: bstr .size 32         SHA-256 of the batch before it as sent; zeros where 1 is 0
+//!   3: uint                  sequence of the last batch that is given up, not less than 1
+//!   4: bstr .size 32         SHA-256 of that batch as signed: what the next batch names as its previous
+//! }
+//! ```
+//!
+//! A receipt may be lost, so a marker may give up what the log holds: its hashes must agree with those that
+//! the log knows, and it must end after the last of them. See [`tip_after`].
 
-use alloc::{format, vec::Vec};
+use alloc::format;
 
 use depin_core::{
     B256, Batch, Did, Error, ErrorKind, NetworkId, PublicKey, Reading, Result, Sequence,
@@ -41,8 +58,14 @@ use depin_core::{
     transport::RefusalCode,
 };
 
+mod gap;
+mod link;
 mod payload;
 
+pub(crate) use link::{Claim, claim};
+
+pub use gap::{GAP_PURPOSE, Gap, seal_gap};
+pub use link::{Link, claimed_signer, tip_after};
 pub use payload::leaf;
 
 /// What the signature says it is for.
@@ -151,39 +174,8 @@ pub fn seal(
     Ok(SignedBatch::new(bytes))
 }
 
-/// Who a batch says has signed it: to find the key, and for nothing else.
-///
-/// # Errors
-/// The first [`BatchError`] that needs no key and no payload.
-pub fn claimed_signer(bytes: &[u8], network: &NetworkId) -> Result<Did, BatchError> {
-    Ok(open(bytes, network)?.signer().clone())
-}
-
-fn open<'a>(bytes: &'a [u8], network: &NetworkId) -> Result<Envelope<'a>, BatchError> {
-    if bytes.len() > MAX_BYTES {
-        return Err(BatchError::Bytes);
-    }
-    Ok(Envelope::parse(bytes, network, PURPOSE)?)
-}
-
-/// Where a batch says it belongs in a chain, signature not checked: for a device's own store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
-    pub(crate) device: Did,
-    pub(crate) sequence: Sequence,
-    pub(crate) previous: B256,
-    pub(crate) readings: Vec<Reading>,
-}
-
-pub(crate) fn claim(bytes: &[u8], network: &NetworkId) -> Result<Claim, BatchError> {
-    let envelope = open(bytes, network)?;
-    let content = payload::decode(envelope.peek())?;
-    Ok(Claim {
-        device: envelope.signer().clone(),
-        sequence: content.sequence,
-        previous: content.previous,
-        readings: content.readings,
-    })
+fn bounded(bytes: &[u8]) -> Result<(), BatchError> {
+    if bytes.len() > MAX_BYTES { Err(BatchError::Bytes) } else { Ok(()) }
 }
 
 /// Checks batches that one key has signed: format, network, signature over the received bytes, root.
@@ -208,7 +200,8 @@ impl Verifier<SignedBatch> for BatchVerifier {
     type Error = BatchError;
 
     fn check(&self, candidate: &SignedBatch) -> Result<Batch, BatchError> {
-        let envelope = open(candidate.as_bytes(), &self.network)?;
+        bounded(candidate.as_bytes())?;
+        let envelope = Envelope::parse(candidate.as_bytes(), &self.network, PURPOSE)?;
         let content = payload::decode(envelope.open(&self.key)?)?;
         if payload::root(&content.readings) != content.root {
             return Err(BatchError::Root);

@@ -146,12 +146,12 @@ pub(super) fn decode(payload: &[u8]) -> Result<Content, BatchError> {
     Ok(Content { sequence: Sequence::new(sequence), previous, root, readings })
 }
 
-fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), BatchError> {
+pub(super) fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), BatchError> {
     let found = d.u8().is_ok_and(|found| found == expected);
     found.then_some(()).ok_or(BatchError::Format("the payload has the keys 1 to 6"))
 }
 
-fn hash(d: &mut Decoder<'_>) -> Result<B256, BatchError> {
+pub(super) fn hash(d: &mut Decoder<'_>) -> Result<B256, BatchError> {
     let bytes = d.bytes().ok().and_then(|bytes| B256::try_from(bytes).ok());
     bytes.ok_or(BatchError::Format("a hash is 32 bytes"))
 }

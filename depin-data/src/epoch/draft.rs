@@ -26,7 +26,7 @@ use crate::{
 /// let (now, start) = (Timestamp::from_secs(60), Sequence::new(0));
 /// let reading = Reading::new(Quantity::new("temperature", "Cel"), Decimal::from(5), now);
 /// let batch = batch::seal(&key, &device, &network, start, B256::ZERO, &[reading])?;
-/// let new = NewBatch { device, sequence: start, previous: B256::ZERO, received: now, batch };
+/// let new = NewBatch { device, sequence: start, previous: B256::ZERO, covers: None, received: now, batch };
 /// log.append(new).await?;
 ///
 /// let draft = EpochDraft::read(&log, &network, EpochId::new(0), 0..1).await?;

@@ -14,13 +14,16 @@ use std::{
 
 use depin_core::{
     B256, Batch, Bytes, Clock, Did, Error, NetworkEvent, NetworkId, Result, SignedBatch, Timestamp,
-    Unverified, Verified,
-    log::{Append, BatchLog, NewBatch, RefusedBatch, TreeHead},
+    Verified,
+    log::{Append, BatchLog, RefusedBatch, TreeHead},
     registry::{DeviceRegistry, DeviceStatus},
     transport::{Answer, Receipt, Refusal},
 };
 
-use crate::{batch, receipt::HeadSigner};
+use crate::{
+    batch::{self, Link},
+    receipt::HeadSigner,
+};
 
 mod builder;
 mod objection;
@@ -134,15 +137,17 @@ impl Ingest {
         let did = batch::claimed_signer(bytes, &self.network)
             .map_err(|error| Objection::unproven(error.code(), error, None))?;
         let known = self.known(&did).await?;
-        let candidate = Unverified::new(SignedBatch::new(Bytes::copy_from_slice(bytes)));
-        let verified = candidate
-            .verify(&known.verifier)
+        let batch = SignedBatch::new(Bytes::copy_from_slice(bytes));
+        let link = known
+            .verifier
+            .link(&batch)
             .map_err(|error| Objection::unproven(error.code(), error, Some(&did)))?;
-        self.check_clock(&verified, received).await?;
-        let readings = verified.readings.len() as u64;
-        let Batch { hash, sequence, previous, .. } = verified.into_inner();
-        let batch = candidate.peek().clone();
-        let new = NewBatch { device: did.clone(), sequence, previous, received, batch };
+        if let Link::Batch(verified) = &link {
+            self.check_clock(verified, received).await?;
+        }
+        let (hash, sequence, readings) =
+            (batch.hash(), link.sequence(), link.readings().len() as u64);
+        let new = link.into_new(received, batch);
         let index = match self.log.append(new).await? {
             Append::Stored(index) => {
                 let (did, batch) = (did, hash);
@@ -157,6 +162,9 @@ impl Ingest {
             }
             Append::Duplicate(index) => index,
             Append::Fork(there) => return Err(Objection::fork(&did, sequence, there).into()),
+            Append::Superseded(tip) => {
+                return Err(Objection::superseded(&did, sequence, tip.sequence).into());
+            }
             Append::Gap(next) => return Err(Objection::gap(&did, sequence, next).into()),
         };
         Ok(self.receipt(hash, index).await?)

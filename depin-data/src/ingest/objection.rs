@@ -59,6 +59,12 @@ impl Objection {
         Self::proven(RefusalCode::Fork, detail, did)
     }
 
+    pub(super) fn superseded(did: &Did, sequence: Sequence, tip: Sequence) -> Self {
+        let why =
+            format!("the chain is at {tip} and does not wait for {sequence}; drop it and go on");
+        Self::proven(RefusalCode::Superseded, why, did)
+    }
+
     pub(super) fn gap(did: &Did, sequence: Sequence, next: Sequence) -> Self {
         let detail = format!("batch {sequence} came before batch {next}; send that first");
         Self::proven(RefusalCode::SequenceGap, detail, did)

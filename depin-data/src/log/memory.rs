@@ -11,7 +11,7 @@ use depin_core::{
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
 
-use super::{chain_hole, forgotten, growth::Growth, judge, past_the_end, sealed_otherwise};
+use super::{Stored, chain_hole, forgotten, growth::Growth, judge, past_the_end, sealed_otherwise};
 use crate::merkle::{Tree, leaf_hash};
 
 /// A [`BatchLog`] in memory. Nothing survives the process, so clause 1 of the contract holds only while
@@ -43,8 +43,8 @@ struct State {
     entries: VecDeque<LogEntry>,
     oldest: u64,
     tree: Tree,
-    /// Index and hash of every batch of a device, by its sequence, which is dense from 0.
-    chains: HashMap<Did, Vec<(u64, B256)>>,
+    /// The links of every device, by the sequence at which each ends.
+    chains: HashMap<Did, BTreeMap<Sequence, Stored>>,
     refusals: Vec<RefusedBatch>,
     epochs: BTreeMap<EpochId, Bytes>,
 }
@@ -67,9 +67,8 @@ impl MemoryLog {
     }
 }
 
-fn tip_of(chain: &[(u64, B256)]) -> Option<ChainTip> {
-    let sequence = chain.len().checked_sub(1)? as u64;
-    chain.last().map(|(_, hash)| ChainTip { sequence: Sequence::new(sequence), hash: *hash })
+fn tip_of(chain: &BTreeMap<Sequence, Stored>) -> Option<ChainTip> {
+    chain.last_key_value().map(|(_, link)| link.tip)
 }
 
 fn position(from: u64) -> usize {
@@ -84,13 +83,15 @@ impl BatchLog for MemoryLog {
         let state = &mut *locked;
         let index = state.tree.size();
         let chain = state.chains.entry(new.device.clone()).or_default();
-        let stored = |sequence: Sequence| {
-            chain.get(position(sequence.value())).copied().ok_or_else(|| chain_hole(sequence))
+        let find = |sequence: Sequence| {
+            let link = chain.range(sequence..).next();
+            link.map(|(_, link)| *link).ok_or_else(|| chain_hole(sequence))
         };
-        if let Some(refused) = judge(&new, hash, tip_of(chain), stored)? {
+        if let Some(refused) = judge(&new, hash, tip_of(chain), find)? {
             return Ok(refused);
         }
-        chain.push((index, hash));
+        let tip = new.covers.unwrap_or(ChainTip { sequence: new.sequence, hash });
+        chain.insert(tip.sequence, Stored { index, hash, tip });
         state.tree.push(leaf);
         state.entries.push_back(LogEntry { index, received: new.received, batch: new.batch });
         drop(locked);
@@ -128,20 +129,19 @@ impl BatchLog for MemoryLog {
 
     async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
         let state = self.state();
-        let chain = state.chains.get(device).map_or(&[][..], Vec::as_slice);
-        let places = chain.iter().skip(position(from.value())).take(limit);
-        let entry = |(index, _): &(u64, B256)| state.entry(*index).cloned();
-        places.map(|place| entry(place).ok_or_else(|| forgotten(state.oldest))).collect()
+        let links = state.chains.get(device).into_iter().flat_map(|chain| chain.range(from..));
+        let entries = links.take(limit).map(|(_, link)| state.entry(link.index).cloned());
+        entries.map(|entry| entry.ok_or_else(|| forgotten(state.oldest))).collect()
     }
 
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
-        Ok(self.state().chains.get(device).and_then(|chain| tip_of(chain)))
+        Ok(self.state().chains.get(device).and_then(tip_of))
     }
 
     async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
         let state = self.state();
-        let chain = state.chains.get(device);
-        Ok(chain.and_then(|chain| chain.get(position(sequence.value()))).copied())
+        let link = state.chains.get(device).and_then(|chain| chain.range(sequence..).next());
+        Ok(link.map(|(_, link)| (link.index, link.hash)))
     }
 
     async fn forget(&self, before: u64) -> Result<()> {

@@ -17,31 +17,74 @@ pub use self::memory::MemoryLog;
 #[cfg(feature = "redb")]
 pub use self::redb::RedbLog;
 
-/// Whether a batch continues its device's chain, and what the log says when it does not.
+/// A link of a device's chain as a log has stored it.
+#[derive(Clone, Copy, Debug)]
+struct Stored {
+    /// Its place in the log.
+    index: u64,
+    /// Hash of the bytes there.
+    hash: B256,
+    /// Where the chain stands after it: the batch itself, or the last one that a gap marker gave up.
+    tip: ChainTip,
+}
+
+/// Whether a batch or gap marker continues its device's chain, and what the log says when it does not.
 ///
-/// `stored` finds the index and hash at an earlier position of the chain.
+/// `find` is asked for sequences up to the tip: the link that holds this place of the chain, which is the
+/// first whose tip is not before it. Whoever stores the link makes `covers`, or the batch itself, the tip.
 fn judge(
-    batch: &NewBatch,
+    new: &NewBatch,
     hash: B256,
     tip: Option<ChainTip>,
-    stored: impl FnOnce(Sequence) -> Result<(u64, B256)>,
+    find: impl Fn(Sequence) -> Result<Stored>,
 ) -> Result<Option<Append>> {
-    let Some(tip) = tip else {
-        return Ok(match (batch.sequence.value(), batch.previous) {
-            (0, B256::ZERO) => None,
-            (0, _) => Some(Append::Fork(B256::ZERO)),
-            _ => Some(Append::Gap(Sequence::new(0))),
-        });
-    };
-    if batch.sequence <= tip.sequence {
-        let (index, there) = stored(batch.sequence)?;
-        let same = there == hash;
-        return Ok(Some(if same { Append::Duplicate(index) } else { Append::Fork(there) }));
+    let end = new.covers.unwrap_or(ChainTip { sequence: new.sequence, hash });
+    if end.sequence < new.sequence {
+        return Err(Error::new(ErrorKind::Malformed, "a gap ends before it begins"));
     }
-    Ok(match tip.sequence.next() {
-        Some(next) if batch.sequence > next => Some(Append::Gap(next)),
-        _ if batch.previous != tip.hash => Some(Append::Fork(tip.hash)),
-        _ => None,
+    let (next, before) = match tip {
+        Some(tip) => (tip.sequence.next(), tip.hash),
+        None => (Some(Sequence::new(0)), B256::ZERO),
+    };
+    match (tip, next) {
+        (Some(tip), next) if next.is_none_or(|next| new.sequence < next) => {
+            judge_past(new, hash, end, tip, find)
+        }
+        (_, Some(next)) if new.sequence > next => Ok(Some(Append::Gap(next))),
+        _ => Ok((new.previous != before).then_some(Append::Fork(before))),
+    }
+}
+
+/// What begins at or before the tip.
+fn judge_past(
+    new: &NewBatch,
+    hash: B256,
+    end: ChainTip,
+    tip: ChainTip,
+    find: impl Fn(Sequence) -> Result<Stored>,
+) -> Result<Option<Append>> {
+    if end.sequence <= tip.sequence {
+        let there = find(end.sequence)?;
+        if there.hash == hash {
+            return Ok(Some(Append::Duplicate(there.index)));
+        }
+        if there.tip.sequence == end.sequence && there.tip.hash != end.hash {
+            return Ok(Some(Append::Fork(there.tip.hash)));
+        }
+    }
+    if new.covers.is_none() {
+        return Ok(Some(Append::Superseded(tip)));
+    }
+    let before = match new.sequence.value().checked_sub(1).map(Sequence::new) {
+        // A gap may have swallowed what was there.
+        Some(before) => Some(find(before)?.tip).filter(|tip| tip.sequence == before),
+        None => Some(ChainTip { sequence: new.sequence, hash: B256::ZERO }),
+    };
+    let before = before.map(|tip| tip.hash);
+    Ok(match before.filter(|before| *before != new.previous) {
+        Some(before) => Some(Append::Fork(before)),
+        None if end.sequence <= tip.sequence => Some(Append::Superseded(tip)),
+        None => None,
     })
 }
 

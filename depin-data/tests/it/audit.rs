@@ -194,7 +194,8 @@ async fn dishonest_record(batches: Vec<SignedBatch>) -> (MemoryLog, EpochRecord)
         // Booked under made-up devices, so that the log does not object.
         let device = Did::parse(&format!("did:example:made-up-{i}")).unwrap();
         let sequence = Sequence::new(0);
-        let new = NewBatch { device, sequence, previous: B256::ZERO, received: NOW, batch };
+        let new =
+            NewBatch { device, sequence, previous: B256::ZERO, covers: None, received: NOW, batch };
         assert!(matches!(log.append(new).await.unwrap(), Append::Stored(_)));
     }
     let end = log.head().await.unwrap().size;

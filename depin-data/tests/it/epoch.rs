@@ -24,7 +24,14 @@ pub(crate) async fn append(log: &dyn BatchLog, device: &mut Device, values: &[&s
         values.iter().enumerate().map(|(i, value)| reading(value, at(i))).collect();
     let (sequence, previous) = (depin_core::Sequence::new(device.next), device.previous);
     let batch = device.seal(&readings);
-    let new = NewBatch { device: device.did.clone(), sequence, previous, received: NOW, batch };
+    let new = NewBatch {
+        device: device.did.clone(),
+        sequence,
+        previous,
+        covers: None,
+        received: NOW,
+        batch,
+    };
     assert!(matches!(log.append(new).await.unwrap(), Append::Stored(_)));
 }
 
@@ -133,7 +140,9 @@ async fn what_an_earlier_epoch_counted_is_not_counted_again() {
     let new = Timestamp::from_millis(past.latest.millis() + 1);
     let batch = a.seal(&[reading("1", old), reading("2", past.latest), reading("3", new)]);
     let device = a.did.clone();
-    log.append(NewBatch { device, sequence, previous, received: NOW, batch }).await.unwrap();
+    log.append(NewBatch { device, sequence, previous, covers: None, received: NOW, batch })
+        .await
+        .unwrap();
     let second = score(&log, &close(&log, 1, 1..2).await, &checks()).await.unwrap();
     assert_eq!(second.contributions.entries[0].score, 1);
     let codes: Vec<_> = second.findings.iter().map(|(_, finding)| finding.code.as_ref()).collect();

@@ -5,6 +5,7 @@
 mod audit;
 mod batch;
 mod epoch;
+mod gap;
 #[cfg(feature = "geo")]
 mod geo;
 #[cfg(feature = "http")]

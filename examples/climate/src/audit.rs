@@ -2,11 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use depin::{
-    Amount, EpochId, SignedBatch, Unverified,
-    core::{
-        B256,
-        log::{BatchLog, NewBatch},
-    },
+    Amount, EpochId, SignedBatch,
+    core::{B256, log::BatchLog},
     data::{
         batch::{self, BatchVerifier},
         log::MemoryLog,
@@ -44,16 +41,12 @@ impl Journey {
         for entry in log.read(0, end).await? {
             let device = batch::claimed_signer(entry.batch.as_bytes(), self.network.id())?;
             let key = self.network.device(&device).await?.key;
-            let content = Unverified::new(entry.batch.clone())
-                .verify(&BatchVerifier::new(self.network.id(), &key))?;
+            let link = BatchVerifier::new(self.network.id(), &key).link(&entry.batch)?;
             let mut bytes = entry.batch.as_bytes().to_vec();
             if entry.index + 1 == end as u64 {
                 *bytes.last_mut().context("a batch has bytes")? ^= 1;
             }
-            let (sequence, previous) = (content.sequence, content.previous);
-            let batch = SignedBatch::new(bytes);
-            copy.append(NewBatch { device, sequence, previous, received: entry.received, batch })
-                .await?;
+            copy.append(link.into_new(entry.received, SignedBatch::new(bytes))).await?;
         }
         Ok(copy)
     }

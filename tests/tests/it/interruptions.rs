@@ -157,6 +157,7 @@ async fn an_audit_finds_devices_that_the_operator_invented() {
         device: device.clone(),
         sequence: start,
         previous: B256::ZERO,
+        covers: None,
         received: NOW,
         batch,
     };
@@ -183,6 +184,7 @@ async fn forge(network: &Network, epochs: &[std::ops::Range<u64>]) {
         device: "did:example:nobody".parse().unwrap(),
         sequence: Sequence::new(0),
         previous: B256::ZERO,
+        covers: None,
         received: NOW,
         batch: entries[0].batch.clone(),
     };

@@ -24,7 +24,8 @@ use tokio::sync::oneshot;
 
 use self::{
     store::{
-        CHAINS, ENTRIES, EPOCHS, META, Place, REFUSALS, Store, failed, oldest_in, tip_in, tree_in,
+        CHAINS, ENTRIES, EPOCHS, GAPS, META, Place, REFUSALS, Store, failed, link_in, oldest_in,
+        tip_in, tree_in,
     },
     writer::{Job, Reply},
 };
@@ -234,8 +235,9 @@ impl BatchLog for RedbLog {
     async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
         self.store.read(|tables| {
             let chains = tables.open_table(CHAINS).map_err(failed)?;
-            let row = chains.get((device.as_str(), sequence.value())).map_err(failed)?;
-            Ok(row.map(|row| row.value()).map(|(index, hash)| (index, B256::new(hash))))
+            let gaps = tables.open_table(GAPS).map_err(failed)?;
+            let link = link_in(&chains, &gaps, device, sequence)?;
+            Ok(link.map(|link| (link.index, link.hash)))
         })
     }
 

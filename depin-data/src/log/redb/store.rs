@@ -13,13 +13,17 @@ use redb::{
     backends::InMemoryBackend,
 };
 
+use super::super::Stored;
+
 /// Index -> ms of receipt, signed bytes.
 pub(super) const ENTRIES: TableDefinition<'_, u64, (u64, &[u8])> = TableDefinition::new("entries");
 /// Leaf -> the nodes that it completed, from the leaf upwards, 32 bytes each.
 pub(super) const NODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("nodes");
-/// Device and sequence -> index, hash.
+/// Device and sequence at which a link ends -> index, hash of the batch there.
 pub(super) const CHAINS: TableDefinition<'_, (&str, u64), (u64, [u8; 32])> =
     TableDefinition::new("chains");
+/// Device and sequence at which a gap ends -> hash of its marker.
+pub(super) const GAPS: TableDefinition<'_, (&str, u64), [u8; 32]> = TableDefinition::new("gaps");
 /// Position -> encoded refusal.
 pub(super) const REFUSALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("refusals");
 /// Epoch -> its record.
@@ -164,6 +168,7 @@ fn prepare(transaction: &WriteTransaction) -> Result<bool> {
     let entries = transaction.open_table(ENTRIES).map_err(failed)?;
     let nodes = transaction.open_table(NODES).map_err(failed)?;
     let chains = transaction.open_table(CHAINS).map_err(failed)?;
+    transaction.open_table(GAPS).map_err(failed)?;
     transaction.open_table(REFUSALS).map_err(failed)?;
     transaction.open_table(EPOCHS).map_err(failed)?;
     let oldest = oldest_in(&meta)?;
@@ -239,4 +244,22 @@ pub(super) fn tip_in(
         Ok(ChainTip { sequence: Sequence::new(sequence), hash: B256::new(hash) })
     })
     .transpose()
+}
+
+/// The link that holds a place of a chain, if the chain reaches there.
+pub(super) fn link_in(
+    chains: &impl ReadableTable<(&'static str, u64), (u64, [u8; 32])>,
+    gaps: &impl ReadableTable<(&'static str, u64), [u8; 32]>,
+    device: &Did,
+    sequence: Sequence,
+) -> Result<Option<Stored>> {
+    let did = device.as_str();
+    let mut links = chains.range((did, sequence.value())..=(did, u64::MAX)).map_err(failed)?;
+    let Some(row) = links.next() else { return Ok(None) };
+    let (key, value) = row.map_err(failed)?;
+    let (end, (index, hash)) = (key.value().1, value.value());
+    let tip = ChainTip { sequence: Sequence::new(end), hash: B256::new(hash) };
+    let marker = gaps.get((did, end)).map_err(failed)?;
+    let hash = marker.map_or(tip.hash, |marker| B256::new(marker.value()));
+    Ok(Some(Stored { index, hash, tip }))
 }

@@ -7,7 +7,7 @@ use std::{sync::mpsc::Receiver, time::Duration};
 
 use depin_core::{
     B256, Bytes, EpochId, Error, Result, Sequence,
-    log::{Append, NewBatch},
+    log::{Append, ChainTip, NewBatch},
 };
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use tokio::sync::oneshot;
@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::{
     super::{chain_hole, growth::Growth, judge},
     store::{
-        CHAINS, ENTRIES, EPOCHS, META, NODES, OLDEST_KEY, REFUSALS, Store, failed, node, oldest_in,
-        tip_in,
+        CHAINS, ENTRIES, EPOCHS, GAPS, META, NODES, OLDEST_KEY, REFUSALS, Store, failed, link_in,
+        node, oldest_in, tip_in,
     },
 };
 use crate::merkle::{Accumulator, leaf_hash, path};
@@ -116,6 +116,7 @@ struct Tables<'t> {
     entries: Table<'t, u64, (u64, &'static [u8])>,
     nodes: Table<'t, u64, &'static [u8]>,
     chains: Table<'t, (&'static str, u64), (u64, [u8; 32])>,
+    gaps: Table<'t, (&'static str, u64), [u8; 32]>,
     refusals: Table<'t, u64, &'static [u8]>,
     epochs: Table<'t, u64, &'static [u8]>,
     meta: Table<'t, &'static str, u64>,
@@ -139,6 +140,7 @@ impl<'t> Tables<'t> {
             entries,
             nodes,
             chains: transaction.open_table(CHAINS).map_err(failed)?,
+            gaps: transaction.open_table(GAPS).map_err(failed)?,
             refusals: transaction.open_table(REFUSALS).map_err(failed)?,
             epochs: transaction.open_table(EPOCHS).map_err(failed)?,
             meta: transaction.open_table(META).map_err(failed)?,
@@ -165,21 +167,24 @@ impl<'t> Tables<'t> {
 
     fn append(&mut self, new: &NewBatch, hash: B256, leaf: B256) -> Result<Append> {
         let did = new.device.as_str();
-        let stored = |sequence: Sequence| {
-            let row = self.chains.get((did, sequence.value())).map_err(failed)?;
-            let row = row.map(|row| row.value()).ok_or_else(|| chain_hole(sequence))?;
-            Ok((row.0, B256::new(row.1)))
+        let find = |sequence: Sequence| {
+            let link = link_in(&self.chains, &self.gaps, &new.device, sequence)?;
+            link.ok_or_else(|| chain_hole(sequence))
         };
-        if let Some(answer) = judge(new, hash, tip_in(&self.chains, &new.device)?, stored)? {
+        if let Some(answer) = judge(new, hash, tip_in(&self.chains, &new.device)?, find)? {
             return Ok(answer);
         }
+        let tip = new.covers.unwrap_or(ChainTip { sequence: new.sequence, hash });
         let index = self.edge.size();
         let mut completed = Vec::with_capacity(64);
         self.edge.push_each(leaf, |node| completed.extend_from_slice(node.as_slice()));
         let row = (new.received.millis(), new.batch.as_bytes());
         self.entries.insert(index, row).map_err(failed)?;
         self.nodes.insert(index, completed.as_slice()).map_err(failed)?;
-        self.chains.insert((did, new.sequence.value()), (index, hash.0)).map_err(failed)?;
+        self.chains.insert((did, tip.sequence.value()), (index, tip.hash.0)).map_err(failed)?;
+        if new.covers.is_some() {
+            self.gaps.insert((did, tip.sequence.value()), hash.0).map_err(failed)?;
+        }
         self.wrote = true;
         Ok(Append::Stored(index))
     }
