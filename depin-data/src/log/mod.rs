@@ -9,10 +9,16 @@ use depin_core::{
 };
 
 mod growth;
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub mod jetstream;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
 
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub use self::jetstream::JetStreamLog;
 pub use self::memory::MemoryLog;
 #[cfg(feature = "redb")]
 pub use self::redb::RedbLog;

@@ -11,10 +11,14 @@ mod geo;
 #[cfg(feature = "http")]
 mod http;
 mod ingest;
+#[cfg(feature = "nats")]
+mod jetstream;
 #[cfg(unix)]
 mod kill;
 mod log;
 mod merkle;
+#[cfg(feature = "nats")]
+mod nats_server;
 mod outbox;
 mod quality;
 mod receipt;

@@ -32,7 +32,7 @@ use self::{
 use super::{forgotten, growth::Growth, past_the_end, sealed_otherwise};
 use crate::merkle::path;
 
-mod refusal;
+pub(super) mod refusal;
 mod store;
 mod writer;
 

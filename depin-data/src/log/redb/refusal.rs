@@ -8,7 +8,7 @@ use depin_core::{
     transport::{Refusal, RefusalCode},
 };
 
-pub(super) fn encode(refused: &RefusedBatch) -> Result<Vec<u8>> {
+pub(in crate::log) fn encode(refused: &RefusedBatch) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(256 + refused.bytes.len());
     let refusal = &refused.refusal;
     Encoder::new(&mut bytes)
@@ -22,7 +22,7 @@ pub(super) fn encode(refused: &RefusedBatch) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<RefusedBatch> {
+pub(in crate::log) fn decode(bytes: &[u8]) -> Result<RefusedBatch> {
     let damaged = || Error::new(ErrorKind::Corrupt, "a refusal in the log cannot be read");
     let read = || -> Result<_, cbor::decode::Error> {
         let mut d = Decoder::new(bytes);

@@ -1,0 +1,294 @@
+//! A log of many machines: one stream of NATS JetStream is the order, and every machine keeps a view.
+//!
+//! Several ingest processes write one log. The stream `DEPIN_<network>` holds messages, each a group of
+//! batches, refusals and sealed records that one process adds in one step. Every process applies every
+//! message, in the stream's order, to a log of its own (the *view*, usually a
+//! [`RedbLog`](super::RedbLog)), and answers reads from it.
+//!
+//! # How an append happens
+//!
+//! 1. A task takes all appends that wait and judges them against the view and each other.
+//! 2. Those that continue their chains become one message, which the server takes only right after the
+//!    message that the view has applied last (`Nats-Expected-Last-Sequence`). So check and append are one
+//!    step across machines too. If another process was faster, its message is applied and everything is
+//!    judged again.
+//! 3. The batches are [`Append::Stored`] once the server has acknowledged the message and the view has
+//!    made it durable. A message without an answer is sent again under the same expectation, so it goes
+//!    in once, and is looked for in the stream before anybody hears of success or failure.
+//! 4. [`Append::Gap`] is answered only by a view that was level with the stream a moment ago.
+//!
+//! Each message says how many batches its writer had before it and under which root. A view that does
+//! not have the same stops with [`ErrorKind::Corrupt`] instead of signing a second history.
+//!
+//! # What the stream may contain
+//!
+//! | message | every replica |
+//! |---|---|
+//! | a group that continues the log | applies it |
+//! | bytes that are no group of this network | passes over it, warns, and [counts](JetStreamLog::skipped) it |
+//! | a group of another version | stops with [`ErrorKind::Unsupported`]: passing over would part replicas |
+//! | a group that contradicts what was before | stops with [`ErrorKind::Corrupt`] |
+//!
+//! Give the right to publish on `depin.<network>.log` to ingest alone: others can take no batch back and
+//! forge none (each is signed), but can stop the log.
+//!
+//! # What survives what
+//!
+//! | failure | acknowledged batches |
+//! |---|---|
+//! | kill -9 of an ingest process | all there; its view continues where it was |
+//! | kill -9 and restart of the server | all there: the server may lose what it had not handed to the kernel; views that hold it give it back in the same order |
+//! | power loss of a single server | the same, for up to the server's sync interval (2 minutes by default), while one view that has them lives |
+//! | loss of a view's disk | all in the stream: start with an empty view, it is filled again |
+//! | power loss of a server and loss of all views at once | up to the sync interval is lost; use a cluster and `replicas` = 3 |
+//! | loss of a minority of a cluster with 3 replicas | all there |
+//!
+//! nats-server 2.9 acknowledges before it flushes. That is why an append waits for the view's disk too,
+//! and why a process with more than the stream gives it back. Should others have written meanwhile, the
+//! histories part, and the process that sees it stops; for a second after a new connection nobody
+//! writes anything new, so that whoever holds more comes first. Sealed records that were the very last
+//! message are given back only by a process that lived through the loss; seal them again.
+//!
+//! # Limits
+//!
+//! A message, so also a sealed record, must fit the server's `max_payload` (1 MiB unless configured,
+//! at most 64 MiB). Appends of all processes pass one point: contention costs a judged group again,
+//! never a batch. [`head`](BatchLog::head), [`tip`](BatchLog::tip) and reads tell what this view has,
+//! which another process may be ahead of; [`level`](JetStreamLog::level) waits until it has caught up.
+//! One view belongs to one process, and nobody else may write to it.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use depin_core::{
+    B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result,
+    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
+};
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
+    task::JoinHandle,
+};
+
+use self::{
+    follower::Follower,
+    replica::Replica,
+    wire::Wire,
+    writer::{Job, Outcome, Request, Status, Writer},
+};
+use super::{redb::refusal, sealed_otherwise};
+
+mod follower;
+mod group;
+mod replica;
+mod wire;
+mod writer;
+
+/// Most appends that may wait for the stream.
+const QUEUE: usize = 4096;
+
+/// How a [`JetStreamLog`] is made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JetStreamOptions {
+    /// How many servers of a cluster keep the stream; 1, 3 or 5. Counts when the stream is made.
+    pub replicas: usize,
+    /// Whether a view that holds batches may fill a stream that is empty: to move a log of one machine
+    /// to many, or after the stream was lost. Off, so that a wrong url does no harm.
+    pub seed: bool,
+}
+
+impl Default for JetStreamOptions {
+    fn default() -> Self {
+        Self { replicas: 1, seed: false }
+    }
+}
+
+/// A [`BatchLog`] that several processes write and read; see the [module](self).
+pub struct JetStreamLog {
+    view: Arc<dyn BatchLog>,
+    jobs: Option<mpsc::Sender<Job>>,
+    status: watch::Receiver<Status>,
+    writer: Option<JoinHandle<()>>,
+    name: String,
+}
+
+impl JetStreamLog {
+    /// Connects to the server at `url` (`nats://host:4222`), finds or makes the network's stream, and
+    /// brings the view level with it. The view is this process's own: a file of its own, or a log in
+    /// memory, which is filled from the stream at every start.
+    ///
+    /// Runs a task on the present tokio runtime until the log is dropped or [closed](Self::close).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the server does not answer, [`ErrorKind::Config`] for a stream with
+    /// other settings, [`ErrorKind::Conflict`] for an empty stream under a view that is not,
+    /// [`ErrorKind::Corrupt`] when view and stream tell different histories.
+    pub async fn open(
+        url: &str,
+        network: &NetworkId,
+        view: impl BatchLog + 'static,
+    ) -> Result<Self> {
+        Self::open_with(url, network, view, JetStreamOptions::default()).await
+    }
+
+    /// As [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        url: &str,
+        network: &NetworkId,
+        view: impl BatchLog + 'static,
+        options: JetStreamOptions,
+    ) -> Result<Self> {
+        let view: Arc<dyn BatchLog> = Arc::new(view);
+        let wire = Wire::open(url, network, &options).await?;
+        let name = wire.stream_name().to_owned();
+        let replica = Replica::new(network.clone(), Arc::clone(&view));
+        let mut follower = Follower::new(wire, replica, network.clone(), options.seed);
+        follower.resume().await?;
+        follower.level(None).await?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (tell, status) = watch::channel(Status::default());
+        let writer = tokio::spawn(Writer::new(follower, queue, tell).run());
+        Ok(Self { view, jobs: Some(jobs), status, writer: Some(writer), name })
+    }
+
+    /// Brings the view level with what the stream holds now, and says what it holds then.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the server does not answer.
+    pub async fn level(&self) -> Result<TreeHead> {
+        self.submit(Request::Level).await?;
+        self.view.head().await
+    }
+
+    /// Messages that this process has passed over because no depin log has written them.
+    pub fn skipped(&self) -> u64 {
+        self.status.borrow().skipped
+    }
+
+    /// Sequence of the last message of the stream that the view has applied.
+    pub fn applied(&self) -> u64 {
+        self.status.borrow().applied
+    }
+
+    /// Waits until everything that was begun is answered and the view is free.
+    pub async fn close(mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            // It ends when it has no more jobs; a panic in it has been reported already.
+            let _ = writer.await;
+        }
+    }
+
+    async fn submit(&self, request: Request) -> Result<Outcome> {
+        self.check()?;
+        let stopped = || Error::unavailable("the log's writer has stopped; open the log again");
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.try_send(Job { request, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => Error::unavailable("the log is busy; try again"),
+            TrySendError::Closed(_) => stopped(),
+        })?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// An error once the log has stopped for good: what the view says then may be no history.
+    fn check(&self) -> Result<()> {
+        match &self.status.borrow().stopped {
+            None => Ok(()),
+            Some((kind, why)) => {
+                Err(Error::new(*kind, "the log has stopped; see the cause").with("cause", why))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for JetStreamLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JetStreamLog({}, {:?})", self.name, self.view)
+    }
+}
+
+fn too_large() -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        "the record does not fit a message of the server; raise its max_payload (at most 64 MB)",
+    )
+}
+
+#[async_trait]
+impl BatchLog for JetStreamLog {
+    async fn append(&self, batch: NewBatch) -> Result<Append> {
+        match self.submit(Request::Append(Box::new(batch))).await? {
+            Outcome::Append(append) => Ok(append),
+            _ => Err(too_large()),
+        }
+    }
+
+    async fn head(&self) -> Result<TreeHead> {
+        self.check()?;
+        self.view.head().await
+    }
+
+    async fn grown(&self, size: u64) -> Result<u64> {
+        let mut status = self.status.clone();
+        tokio::select! {
+            grown = self.view.grown(size) => grown,
+            stopped = status.wait_for(|status| status.stopped.is_some()) => {
+                drop(stopped);
+                self.check()?;
+                Err(Error::unavailable("the log's writer has stopped; open the log again"))
+            }
+        }
+    }
+
+    async fn root(&self, size: u64) -> Result<B256> {
+        self.check()?;
+        self.view.root(size).await
+    }
+
+    async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
+        self.check()?;
+        self.view.inclusion(index, size).await
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
+        self.check()?;
+        self.view.read(from, limit).await
+    }
+
+    async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        self.check()?;
+        self.view.tip(device).await
+    }
+
+    async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
+        match self.submit(Request::Refuse(refusal::encode(&refused)?)).await? {
+            Outcome::TooLarge => Err(too_large()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
+        self.check()?;
+        self.view.refusals(from, limit).await
+    }
+
+    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
+        match self.submit(Request::Seal(epoch, record)).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Conflict => Err(sealed_otherwise().with("epoch", epoch)),
+            _ => Err(too_large()),
+        }
+    }
+
+    async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
+        self.check()?;
+        self.view.sealed(epoch).await
+    }
+}

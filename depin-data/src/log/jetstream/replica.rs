@@ -1,0 +1,253 @@
+//! The view: what the stream says, kept in a log of this machine.
+//!
+//! Messages are applied in their order, each checked against everything before it. To apply one again
+//! is to compare, so that a process may die anywhere between two lines of this file.
+
+use std::{collections::HashMap, sync::Arc};
+
+use depin_core::{
+    B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence,
+    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, TreeHead},
+};
+use futures_util::future::join_all;
+use tracing::warn;
+
+use super::{
+    super::{judge, redb::refusal},
+    group::{Group, Unread, refusal_weight},
+};
+
+pub(super) struct Replica {
+    network: NetworkId,
+    view: Arc<dyn BatchLog>,
+    /// Sequence of the last message applied.
+    pub(super) applied: u64,
+    /// Batches and refusals at the end of the last group applied.
+    end: (u64, u64),
+    /// Counted when it is needed and not known.
+    refusals: Option<u64>,
+    /// Messages passed over.
+    pub(super) skipped: u64,
+}
+
+impl Replica {
+    pub(super) fn new(network: NetworkId, view: Arc<dyn BatchLog>) -> Self {
+        Self { network, view, applied: 0, end: (0, 0), refusals: None, skipped: 0 }
+    }
+
+    /// A group that would follow what is applied.
+    pub(super) async fn group(&mut self, id: String) -> Result<Group> {
+        let (base, refusals_before) = (self.view.head().await?, self.refusals().await?);
+        Ok(Group::new(id, base, refusals_before))
+    }
+
+    /// A group that would follow the first `size` batches and `refusals` refusals.
+    pub(super) async fn group_at(&self, id: String, size: u64, refusals: u64) -> Result<Group> {
+        let root = self.view.root(size).await?;
+        Ok(Group::new(id, TreeHead { size, root }, refusals))
+    }
+
+    /// Forgets what was applied after this message; what follows is compared.
+    pub(super) const fn rewind(&mut self, applied: u64) {
+        (self.applied, self.end) = (applied, (0, 0));
+    }
+
+    pub(super) const fn end(&self) -> (u64, u64) {
+        self.end
+    }
+
+    /// Whether the view holds what no applied message has brought.
+    pub(super) async fn is_ahead(&mut self) -> Result<bool> {
+        let held = self.view.head().await?.size;
+        Ok(self.end.0 < held || self.end.1 < self.refusals().await?)
+    }
+
+    pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
+        self.view.read(from, limit).await
+    }
+
+    /// Refusals from position `from` on, as messages carry them, of at most `most` bytes.
+    pub(super) async fn encoded_refusals(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>> {
+        let mut left = most;
+        let mut encoded = Vec::new();
+        for refused in self.view.refusals(from, 64).await? {
+            let record = refusal::encode(&refused)?;
+            let Some(rest) = left.checked_sub(refusal_weight(&record)) else { break };
+            left = rest;
+            encoded.push(record);
+        }
+        Ok(encoded)
+    }
+
+    /// Applies the message with this sequence.
+    pub(super) async fn apply(&mut self, sequence: u64, message: &[u8]) -> Result<()> {
+        match Group::decode(message, &self.network) {
+            Ok(group) => {
+                self.add(&group).await.map_err(|error| error.with("message", sequence))?;
+                self.end = group.end();
+            }
+            Err(Unread::Foreign) => {
+                self.skipped += 1;
+                warn!(sequence, "passed over a message that no depin log has written");
+            }
+            Err(Unread::Version(version)) => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "the stream holds a message of another version; use the version that wrote it",
+                )
+                .with("version", version)
+                .with("message", sequence));
+            }
+        }
+        self.applied = sequence;
+        Ok(())
+    }
+
+    async fn add(&mut self, group: &Group) -> Result<()> {
+        let held = self.view.head().await?;
+        self.check_base(group, held).await?;
+        let batches = join_all(group.batches.iter().map(|new| self.view.append(new.clone()))).await;
+        for (outcome, index) in batches.into_iter().zip(group.base.size..) {
+            match outcome? {
+                Append::Stored(at) | Append::Duplicate(at) if at == index => {}
+                other => {
+                    return Err(parted().with("index", index).with("view", format!("{other:?}")));
+                }
+            }
+        }
+        self.add_refusals(group).await?;
+        for (epoch, record) in &group.seals {
+            self.view.seal(*epoch, record.clone()).await.map_err(|error| match error.kind() {
+                ErrorKind::Conflict => parted().with("epoch", epoch),
+                _ => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is missing before the group, and what is before it is what its writer had.
+    async fn check_base(&mut self, group: &Group, held: TreeHead) -> Result<()> {
+        if group.base.size > held.size || group.refusals_before > self.refusals().await? {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the stream lacks messages that this view has not seen; begin with a copy of the view of another ingest",
+            )
+            .with("view", held.size)
+            .with("needed", group.base.size));
+        }
+        if self.view.root(group.base.size).await? != group.base.root {
+            return Err(parted().with("size", group.base.size));
+        }
+        Ok(())
+    }
+
+    async fn add_refusals(&mut self, group: &Group) -> Result<()> {
+        let held = self.refusals().await?;
+        let fresh = usize::try_from(held - group.refusals_before).unwrap_or(usize::MAX);
+        let refusals = group.refusals.iter().skip(fresh).map(|record| refusal::decode(record));
+        let refusals = refusals.collect::<Result<Vec<_>>>()?;
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        let added = refusals.len() as u64;
+        // Counted again after a failure: some may have been written.
+        self.refusals = None;
+        for written in join_all(refusals.into_iter().map(|refused| self.view.refuse(refused))).await
+        {
+            written?;
+        }
+        self.refusals = Some(held + added);
+        Ok(())
+    }
+
+    /// Counts by halving: the seam reads refusals and does not count them.
+    async fn refusals(&mut self) -> Result<u64> {
+        if let Some(count) = self.refusals {
+            return Ok(count);
+        }
+        let (mut least, mut past) = (0, 1);
+        while self.has_refusal(past - 1).await? {
+            (least, past) = (past, past.saturating_mul(2));
+        }
+        while least < past - 1 {
+            let middle = least + (past - least) / 2;
+            let there = self.has_refusal(middle - 1).await?;
+            if there { least = middle } else { past = middle }
+        }
+        self.refusals = Some(least);
+        Ok(least)
+    }
+
+    async fn has_refusal(&self, position: u64) -> Result<bool> {
+        Ok(!self.view.refusals(position, 1).await?.is_empty())
+    }
+
+    /// Whether the view holds all that the group adds, and something that came after.
+    pub(super) async fn is_past(&mut self, group: &Group) -> Result<bool> {
+        let held = self.view.head().await?.size;
+        Ok(group.base.size < held || group.refusals_before < self.refusals().await?)
+    }
+
+    /// The network and its view's verdict on a batch that would follow what is applied and `planned`.
+    /// Nothing is an append that continues its chain, and is planned now.
+    pub(super) async fn judge(
+        &self,
+        planned: &mut Planned,
+        index: u64,
+        new: &NewBatch,
+    ) -> Result<Option<Append>> {
+        let hash = new.batch.hash();
+        let tip = match planned.tip(&new.device) {
+            Some(tip) => Some(tip),
+            None => self.view.tip(&new.device).await?,
+        };
+        let mut earlier = false;
+        let verdict = judge(new, hash, tip, |sequence| {
+            planned.find(&new.device, sequence).ok_or_else(|| {
+                earlier = true;
+                Error::new(ErrorKind::NotFound, "the batch is not planned but stored")
+            })
+        });
+        if earlier {
+            // Its place is taken, so the view stores nothing and says by whom.
+            return self.view.append(new.clone()).await.map(Some);
+        }
+        let verdict = verdict?;
+        if verdict.is_none() {
+            planned.add(new, index, hash);
+        }
+        Ok(verdict)
+    }
+
+    pub(super) async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
+        self.view.sealed(epoch).await
+    }
+}
+
+/// Batches on their way into one group, by their place in the chains of their devices.
+#[derive(Default)]
+pub(super) struct Planned(HashMap<Did, Vec<(Sequence, u64, B256)>>);
+
+impl Planned {
+    fn tip(&self, device: &Did) -> Option<ChainTip> {
+        let (sequence, _, hash) = *self.0.get(device)?.last()?;
+        Some(ChainTip { sequence, hash })
+    }
+
+    fn find(&self, device: &Did, sequence: Sequence) -> Option<(u64, B256)> {
+        let chain = self.0.get(device)?;
+        chain.iter().find(|(at, ..)| *at == sequence).map(|(_, index, hash)| (*index, *hash))
+    }
+
+    fn add(&mut self, new: &NewBatch, index: u64, hash: B256) {
+        self.0.entry(new.device.clone()).or_default().push((new.sequence, index, hash));
+    }
+}
+
+/// Two histories: nothing may be signed on top of either until a person has looked.
+fn parted() -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "the stream and this view tell different histories; keep both, find out who wrote to the stream or changed the view, and begin with a copy of a view that others agree with",
+    )
+}

@@ -1,0 +1,207 @@
+//! The stream on its server: made, read by sequence, and written only where the writer expects its end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{
+    Client, ConnectOptions, Event, Subscriber,
+    jetstream::{
+        self, Context,
+        context::PublishErrorKind,
+        message::PublishMessage,
+        stream::{
+            Config, DirectGetErrorKind, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+        },
+    },
+};
+use depin_core::{Error, ErrorKind, NetworkId, Result};
+use futures_util::StreamExt;
+
+use super::JetStreamOptions;
+
+/// How long the server may take for one answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// What became of a message.
+pub(super) enum Published {
+    /// It is the message with this sequence.
+    At(u64),
+    /// The stream does not end where the writer thought; the message is not there, unless an earlier try
+    /// with the same expectation brought it there.
+    Elsewhere,
+    /// No answer: it may be there, or come yet.
+    Unknown(Error),
+}
+
+pub(super) struct Wire {
+    context: Context,
+    stream: Stream,
+    subject: String,
+    wake: String,
+    woken: Subscriber,
+    connections: Arc<AtomicU64>,
+}
+
+impl Wire {
+    pub(super) async fn open(
+        url: &str,
+        network: &NetworkId,
+        options: &JetStreamOptions,
+    ) -> Result<Self> {
+        let connections = Arc::new(AtomicU64::new(0));
+        let client = connect(url, Arc::clone(&connections)).await?;
+        let mut context = jetstream::new(client.clone());
+        context.set_timeout(ANSWER);
+        let subject = format!("depin.{network}.log");
+        let stream = ensure(&context, &subject, network, options).await?;
+        let wake = format!("depin.{network}.log-grew");
+        let woken = client.subscribe(wake.clone()).await.map_err(failed)?;
+        Ok(Self { context, stream, subject, wake, woken, connections })
+    }
+
+    /// A name that no other writer has.
+    pub(super) fn unique(&self) -> String {
+        self.context.client().new_inbox().trim_start_matches("_INBOX.").to_owned()
+    }
+
+    /// Most bytes of a message.
+    pub(super) fn most(&self) -> usize {
+        // The headers that we add are below 256 bytes.
+        self.context.client().max_payload().saturating_sub(256)
+    }
+
+    pub(super) fn stream_name(&self) -> &str {
+        &self.stream.cached_info().config.name
+    }
+
+    /// How often the connection was made; more than before means that the server may have lost something.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// First and last sequence.
+    pub(super) async fn ends(&self) -> Result<(u64, u64)> {
+        let info = self.stream.get_info().await.map_err(failed)?;
+        Ok((info.state.first_sequence, info.state.last_sequence))
+    }
+
+    /// The message with this sequence if the answering server has it, which may be behind the leader.
+    pub(super) async fn read(&self, sequence: u64) -> Result<Option<Vec<u8>>> {
+        match self.stream.direct_get(sequence).await {
+            Ok(message) => Ok(Some(message.payload.to_vec())),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The message with this sequence if the leader has it.
+    pub(super) async fn read_surely(&self, sequence: u64) -> Result<Option<Vec<u8>>> {
+        match self.stream.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(message.payload.to_vec())),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Adds a message right after the one with sequence `last`, or not at all.
+    pub(super) async fn publish(&self, last: u64, message: &[u8]) -> Published {
+        let message = PublishMessage::build()
+            .payload(message.to_vec().into())
+            .expected_last_sequence(last)
+            .expected_stream(self.stream_name());
+        let sent = self.context.send_publish(self.subject.clone(), message).await;
+        let answer = match sent {
+            Ok(answer) => answer.await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) => {
+                // Whoever does not hear it looks again by itself, a little later.
+                let _ = self.context.client().publish(self.wake.clone(), "".into()).await;
+                Published::At(answer.sequence)
+            }
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
+                Published::Elsewhere
+            }
+            Err(error) => Published::Unknown(failed(error)),
+        }
+    }
+
+    /// Waits until another writer says that it wrote.
+    pub(super) async fn woken(&mut self) {
+        if self.woken.next().await.is_none() {
+            // The client is closed: whoever waits has a timer too.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn connect(url: &str, connections: Arc<AtomicU64>) -> Result<Client> {
+    let count = move |event| {
+        if matches!(event, Event::Connected) {
+            connections.fetch_add(1, Ordering::AcqRel);
+        }
+        std::future::ready(())
+    };
+    ConnectOptions::new()
+        .name("depin log")
+        .event_callback(count)
+        .reconnect_delay_callback(|tries| {
+            Duration::from_millis(
+                u64::try_from(tries).unwrap_or(u64::MAX).saturating_mul(50).min(2_000),
+            )
+        })
+        .connect(url)
+        .await
+        .map_err(|error| {
+            Error::unavailable("the nats server does not answer; start it, or correct its url")
+                .with("cause", &error)
+                .source(error)
+        })
+}
+
+/// Finds the stream, or makes it. Only what 2.9 knows is asked for.
+async fn ensure(
+    context: &Context,
+    subject: &str,
+    network: &NetworkId,
+    options: &JetStreamOptions,
+) -> Result<Stream> {
+    let config = Config {
+        name: format!("DEPIN_{network}"),
+        subjects: vec![subject.to_owned()],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: options.replicas,
+        allow_direct: true,
+        ..Config::default()
+    };
+    let stream = context.get_or_create_stream(config).await.map_err(failed)?;
+    let found = &stream.cached_info().config;
+    let endless = found.max_age.is_zero() && found.max_messages <= 0 && found.max_bytes <= 0;
+    let fit = found.retention == RetentionPolicy::Limits
+        && found.subjects == [subject]
+        && found.allow_direct
+        && endless;
+    if fit {
+        return Ok(stream);
+    }
+    Err(Error::new(
+        ErrorKind::Config,
+        "the stream exists with other settings; it needs this one subject, no limits, and direct access",
+    )
+    .with("stream", &found.name)
+    .with("subject", subject))
+}
+
+/// What the server or the way to it says no to; a repeated call may heal it.
+pub(super) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::unavailable("jetstream does not answer as it should; try again")
+        .with("cause", &error)
+        .source(error)
+}

@@ -1,0 +1,370 @@
+//! The one task that writes: takes the jobs that wait, judges them against the view, and puts those that
+//! hold into the stream as one message, right after the last one applied or not at all.
+
+use std::time::Duration;
+
+use depin_core::{
+    Bytes, EpochId, Error, ErrorKind, Result,
+    log::{Append, NewBatch},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{error, warn};
+
+use super::{
+    follower::Follower,
+    group::{Group, OVERHEAD, batch_weight, refusal_weight, seal_weight},
+    replica::Planned,
+    wire::Published,
+};
+
+/// Most jobs in one message.
+const GROUP: usize = 1024;
+/// How long a job may wait for the stream.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to look for messages that nobody announced.
+const LOOK: Duration = Duration::from_millis(500);
+/// After a new connection those who hold what the server lost write first.
+const GRACE: Duration = Duration::from_secs(1);
+/// A writer that has just won lets another one come first, if there are others.
+const TURN: Duration = Duration::from_millis(3);
+/// How long others count as present.
+const COMPANY: Duration = Duration::from_secs(1);
+
+pub(super) type Reply = oneshot::Sender<Result<Outcome>>;
+
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) reply: Reply,
+}
+
+pub(super) enum Request {
+    Append(Box<NewBatch>),
+    Refuse(Vec<u8>),
+    Seal(EpochId, Bytes),
+    /// Answers once the view is level with the stream.
+    Level,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Append(Append),
+    Done,
+    Conflict,
+    TooLarge,
+}
+
+/// What others see of the writer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Status {
+    pub(super) applied: u64,
+    pub(super) skipped: u64,
+    /// Why it stopped for good.
+    pub(super) stopped: Option<(ErrorKind, String)>,
+}
+
+pub(super) struct Writer {
+    follower: Follower,
+    jobs: mpsc::Receiver<Job>,
+    status: watch::Sender<Status>,
+    name: String,
+    messages: u64,
+    connections: u64,
+    quiet_until: Instant,
+    others: Option<Instant>,
+    /// Whether the message before was ours.
+    won: bool,
+}
+
+/// A group to be, and what its jobs will be answered.
+struct Plan {
+    group: Group,
+    outcomes: Vec<Outcome>,
+    /// Something is missing before a batch, as far as the view knows.
+    gap: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        follower: Follower,
+        jobs: mpsc::Receiver<Job>,
+        status: watch::Sender<Status>,
+    ) -> Self {
+        let (name, connections) = (follower.wire.unique(), follower.wire.connections());
+        let quiet_until = Instant::now();
+        Self {
+            follower,
+            jobs,
+            status,
+            name,
+            messages: 0,
+            connections,
+            quiet_until,
+            others: None,
+            won: false,
+        }
+    }
+
+    /// Until the log is dropped, or parts from the stream.
+    pub(super) async fn run(mut self) {
+        let mut waiting = Vec::with_capacity(GROUP);
+        loop {
+            let woken = tokio::select! {
+                job = self.jobs.recv() => match job {
+                    Some(job) => { waiting.push(job); false }
+                    None => return,
+                },
+                () = self.follower.wire.woken() => true,
+                () = sleep(LOOK) => false,
+            };
+            while waiting.len() < GROUP
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                waiting.push(job);
+            }
+            let result = if waiting.is_empty() {
+                self.look(woken).await
+            } else {
+                self.serve(&mut waiting).await
+            };
+            self.tell();
+            match result {
+                Ok(()) => {}
+                Err(error) if error.is_retryable() => {
+                    warn!(%error, "the stream is out of reach");
+                    waiting.drain(..).for_each(|job| answer(job, Err(same(&error))));
+                }
+                Err(error) => return self.stop(&error, waiting),
+            }
+        }
+    }
+
+    /// Nothing more is answered with yes; only a person can say which history is right.
+    fn stop(mut self, error: &Error, waiting: Vec<Job>) {
+        error!(%error, "the log has stopped");
+        self.status.send_modify(|status| {
+            status.stopped = Some((error.kind(), error.to_string()));
+        });
+        self.jobs.close();
+        waiting.into_iter().for_each(|job| answer(job, Err(same(error))));
+        while let Ok(job) = self.jobs.try_recv() {
+            answer(job, Err(same(error)));
+        }
+    }
+
+    fn tell(&self) {
+        let (applied, skipped) = (self.follower.replica.applied, self.follower.replica.skipped);
+        self.status.send_if_modified(|status| {
+            let news = (status.applied, status.skipped) != (applied, skipped);
+            (status.applied, status.skipped) = (applied, skipped);
+            news
+        });
+    }
+
+    /// Follows the stream while there is nothing to write.
+    async fn look(&mut self, woken: bool) -> Result<()> {
+        self.greet().await?;
+        if woken {
+            let before = self.follower.replica.applied;
+            self.follower.follow(None).await?;
+            self.note_others(before);
+            return Ok(());
+        }
+        self.follower.level(None).await.map(|_| ())
+    }
+
+    /// A new connection may be to a server that lost the end of the stream.
+    async fn greet(&mut self) -> Result<()> {
+        let connections = self.follower.wire.connections();
+        if connections == self.connections {
+            return Ok(());
+        }
+        self.follower.verify_end().await?;
+        self.follower.level(None).await?;
+        self.connections = connections;
+        self.quiet_until = Instant::now() + GRACE;
+        Ok(())
+    }
+
+    /// Answers every waiting job, or leaves them with an error.
+    async fn serve(&mut self, waiting: &mut Vec<Job>) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !waiting.is_empty() {
+            let outcomes = self.round(waiting, deadline).await?;
+            for (job, outcome) in waiting.drain(..outcomes.len()).zip(outcomes) {
+                answer(job, Ok(outcome));
+            }
+            self.tell();
+        }
+        Ok(())
+    }
+
+    /// Brings the first of the waiting jobs to an end, as many as fit into a message.
+    async fn round(&mut self, waiting: &[Job], deadline: Instant) -> Result<Vec<Outcome>> {
+        let mut level = false;
+        loop {
+            self.greet().await?;
+            self.take_turn().await;
+            in_time(deadline)?;
+            let plan = self.plan(waiting).await?;
+            let asks = waiting.iter().any(|job| matches!(job.request, Request::Level));
+            if (plan.gap || asks) && !level {
+                self.follower.level(None).await?;
+                level = true;
+                continue;
+            }
+            if plan.group.is_empty() {
+                return Ok(plan.outcomes);
+            }
+            let message = plan.group.encode(&self.follower.network)?;
+            if self.write(&message, deadline).await? {
+                return Ok(plan.outcomes);
+            }
+            level = false;
+        }
+    }
+
+    /// Puts a message into the stream and the view; false when another one came first.
+    async fn write(&mut self, message: &[u8], deadline: Instant) -> Result<bool> {
+        let last = self.follower.replica.applied;
+        loop {
+            match self.follower.wire.publish(last, message).await {
+                Published::At(sequence) if sequence == last + 1 => {
+                    self.follower.take_own(sequence, message).await?;
+                    self.won = true;
+                    return Ok(true);
+                }
+                // A server that lost messages counts anew; what is there now is compared.
+                Published::At(_) | Published::Elsewhere => {
+                    let found = self.follower.level(Some(message)).await?;
+                    self.note_others(last);
+                    return Ok(found.is_some());
+                }
+                Published::Unknown(error) => {
+                    warn!(%error, "no answer to a message; asking again");
+                    in_time(deadline)?;
+                    // The same message with the same expectation goes in once, however often it is sent.
+                    sleep(Duration::from_millis(50)).await;
+                    if self.connections != self.follower.wire.connections() {
+                        self.follower.verify_end().await?;
+                        if self.follower.replica.applied != last {
+                            let found = self.follower.level(Some(message)).await?;
+                            return Ok(found.is_some());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets others come first now and then, and those who restore what a server lost.
+    async fn take_turn(&mut self) {
+        let now = Instant::now();
+        if self.quiet_until > now {
+            sleep_until(self.quiet_until).await;
+        }
+        let company = self.others.is_some_and(|seen| now.duration_since(seen) < COMPANY);
+        if std::mem::take(&mut self.won) && company {
+            sleep(TURN).await;
+        }
+    }
+
+    fn note_others(&mut self, before: u64) {
+        if self.follower.replica.applied > before {
+            self.others = Some(Instant::now());
+        }
+    }
+
+    /// Judges the jobs in their order, as far as they fit into one message.
+    async fn plan(&mut self, waiting: &[Job]) -> Result<Plan> {
+        self.messages += 1;
+        let id = format!("{}.{}", self.name, self.messages);
+        let group = self.follower.replica.group(id).await?;
+        let most = self.follower.wire.most().saturating_sub(OVERHEAD);
+        let mut plan = Plan { group, outcomes: Vec::with_capacity(waiting.len()), gap: false };
+        let (mut planned, mut weight) = (Planned::default(), 0);
+        for job in waiting {
+            let size = job.request.weight();
+            if size > most {
+                plan.outcomes.push(Outcome::TooLarge);
+                continue;
+            }
+            if weight + size > most {
+                break;
+            }
+            let outcome = self.judge(&job.request, &mut plan, &mut planned).await?;
+            weight += size;
+            plan.outcomes.push(outcome);
+        }
+        Ok(plan)
+    }
+
+    async fn judge(
+        &self,
+        request: &Request,
+        plan: &mut Plan,
+        planned: &mut Planned,
+    ) -> Result<Outcome> {
+        let group = &mut plan.group;
+        match request {
+            Request::Level => Ok(Outcome::Done),
+            Request::Refuse(record) => {
+                group.refusals.push(record.clone());
+                Ok(Outcome::Done)
+            }
+            Request::Seal(epoch, record) => {
+                let among = group.seals.iter().find(|(sealed, _)| sealed == epoch);
+                let there = match among {
+                    Some((_, there)) => Some(there.clone()),
+                    None => self.follower.replica.sealed(*epoch).await?,
+                };
+                Ok(match there {
+                    Some(there) if there == *record => Outcome::Done,
+                    Some(_) => Outcome::Conflict,
+                    None => {
+                        group.seals.push((*epoch, record.clone()));
+                        Outcome::Done
+                    }
+                })
+            }
+            Request::Append(new) => {
+                let index = group.base.size + group.batches.len() as u64;
+                let verdict = self.follower.replica.judge(planned, index, new).await?;
+                plan.gap |= matches!(verdict, Some(Append::Gap(_)));
+                Ok(Outcome::Append(verdict.unwrap_or_else(|| {
+                    group.batches.push((**new).clone());
+                    Append::Stored(index)
+                })))
+            }
+        }
+    }
+}
+
+impl Request {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Append(new) => batch_weight(new),
+            Self::Refuse(record) => refusal_weight(record),
+            Self::Seal(_, record) => seal_weight(record),
+            Self::Level => 0,
+        }
+    }
+}
+
+fn answer(job: Job, result: Result<Outcome>) {
+    // Whoever asked may have stopped waiting.
+    let _ = job.reply.send(result);
+}
+
+fn in_time(deadline: Instant) -> Result<()> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(Error::unavailable("the stream did not take the records in time; send them again"))
+}
+
+fn same(error: &Error) -> Error {
+    Error::new(error.kind(), error.message().to_owned()).with("cause", error)
+}

@@ -1,0 +1,145 @@
+//! The log of many machines, over a real nats-server.
+
+use std::{cell::Cell, sync::Arc};
+
+use depin_core::{
+    Algorithm, ErrorKind, NetworkId, Sequence,
+    log::{Append, BatchLog, NewBatch},
+};
+use depin_data::log::{JetStreamLog, MemoryLog, RedbLog, jetstream::JetStreamOptions};
+use depin_testkit::log::{conforms, survives_reopening};
+
+use crate::{
+    nats_server::Server,
+    support::{Device, NOW, network},
+};
+
+/// The next batch of a device as ingest hands it to the log.
+fn next(device: &mut Device) -> NewBatch {
+    let (sequence, previous) = (Sequence::new(device.next), device.previous);
+    let batch = device.measure();
+    NewBatch { device: device.did.clone(), sequence, previous, received: NOW, batch }
+}
+
+async fn stored(log: &JetStreamLog, new: NewBatch) -> u64 {
+    match log.append(new).await.unwrap() {
+        Append::Stored(index) => index,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_jetstream_log_conforms_and_survives_reopening() {
+    let Some(server) = Server::start() else { return };
+    let count = Cell::new(0);
+    let fresh = || {
+        count.set(count.get() + 1);
+        NetworkId::parse(&format!("n{}", count.get())).unwrap()
+    };
+    conforms(async || {
+        let view = RedbLog::open_in_memory().unwrap();
+        JetStreamLog::open(&server.url(), &fresh(), view).await.unwrap()
+    })
+    .await;
+    let (network, folder) = (fresh(), tempfile::tempdir().unwrap());
+    let open = async || {
+        let view = RedbLog::open(folder.path().join("view")).unwrap();
+        JetStreamLog::open(&server.url(), &network, view).await.unwrap()
+    };
+    survives_reopening(open().await, async |log| {
+        log.close().await;
+        open().await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_empty_view_is_filled_from_the_stream() {
+    let Some(server) = Server::start() else { return };
+    let open =
+        async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+    survives_reopening(open().await, async |log| {
+        log.close().await;
+        open().await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn three_processes_write_one_log() {
+    let Some(server) = Server::start() else { return };
+    let mut logs = Vec::new();
+    for _ in 0..3 {
+        let view = RedbLog::open_in_memory().unwrap();
+        logs.push(Arc::new(JetStreamLog::open(&server.url(), &network(), view).await.unwrap()));
+    }
+    let writers = logs.iter().enumerate().map(|(n, log)| {
+        let log = Arc::clone(log);
+        tokio::spawn(async move {
+            let mut device = Device::new(&format!("d{n}"), Algorithm::EdDsa);
+            for _ in 0..30 {
+                stored(&log, next(&mut device)).await;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let mut heads = Vec::new();
+    for log in &logs {
+        heads.push(log.level().await.unwrap());
+    }
+    assert_eq!(heads[0].size, 90);
+    assert!(heads.iter().all(|head| *head == heads[0]), "{heads:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_rivals_at_two_processes_one_wins_and_a_copy_is_a_duplicate() {
+    let Some(server) = Server::start() else { return };
+    let open =
+        async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+    let (a, b) = (open().await, open().await);
+    for round in 0..10 {
+        let mut device = Device::new(&format!("r{round}"), Algorithm::EdDsa);
+        let new = next(&mut device);
+        let (one, other) = tokio::join!(a.append(new.clone()), b.append(new));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert!(
+            matches!((one, other), (Append::Stored(x), Append::Duplicate(y)) | (Append::Duplicate(x), Append::Stored(y)) if x == y),
+            "{one:?} {other:?}"
+        );
+        // The second of the chain, at whichever process has not seen the first come.
+        stored(if round % 2 == 0 { &a } else { &b }, next(&mut device)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_empty_under_a_full_view_is_seeded_only_when_asked() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (path, url) = (folder.path().join("view"), server.url());
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    let single = RedbLog::open(&path).unwrap();
+    for _ in 0..300 {
+        single.append(next(&mut device)).await.unwrap();
+    }
+    let head = single.head().await.unwrap();
+    drop(single);
+    let view = RedbLog::open(&path).unwrap();
+    let error = JetStreamLog::open(&url, &network(), view).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let mut options = JetStreamOptions::default();
+    options.seed = true;
+    let view = RedbLog::open(&path).unwrap();
+    let log = JetStreamLog::open_with(&url, &network(), view, options).await.unwrap();
+    let other = JetStreamLog::open(&url, &network(), MemoryLog::new()).await.unwrap();
+    assert_eq!(other.head().await.unwrap(), head);
+    assert_eq!(stored(&other, next(&mut device)).await, 300);
+    assert_eq!(log.level().await.unwrap(), other.head().await.unwrap());
+}
+
+#[tokio::test]
+async fn no_server_is_an_error_that_says_so() {
+    let error = JetStreamLog::open("nats://127.0.0.1:1", &network(), MemoryLog::new()).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
+}
