@@ -55,13 +55,14 @@
 //! at most 64 MiB). Appends of all processes pass one point: contention costs a judged group again,
 //! never a batch. [`head`](BatchLog::head), [`tip`](BatchLog::tip) and reads tell what this view has,
 //! which another process may be ahead of; [`level`](JetStreamLog::level) waits until it has caught up.
-//! One view belongs to one process, and nobody else may write to it.
+//! One view belongs to one process, and nobody else may write to it. [`forget`](BatchLog::forget) gives up
+//! bytes of this view only; the stream keeps all of them, so that an empty view can be filled.
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use depin_core::{
-    B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result,
+    B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
 use tokio::{
@@ -255,6 +256,32 @@ impl BatchLog for JetStreamLog {
     async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
         self.check()?;
         self.view.inclusion(index, size).await
+    }
+
+    async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
+        self.check()?;
+        self.view.consistency(old, size).await
+    }
+
+    async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
+        self.check()?;
+        self.view.chain(device, from, limit).await
+    }
+
+    async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
+        self.check()?;
+        self.view.find(device, sequence).await
+    }
+
+    /// Gives up the bytes in this process's view; the stream and the views of others keep theirs.
+    async fn forget(&self, before: u64) -> Result<()> {
+        self.check()?;
+        self.view.forget(before).await
+    }
+
+    async fn oldest(&self) -> Result<u64> {
+        self.check()?;
+        self.view.oldest().await
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
