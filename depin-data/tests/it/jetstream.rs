@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use depin_core::{
-    Algorithm, ErrorKind, NetworkId, Sequence,
+    Algorithm, EpochId, ErrorKind, NetworkId, Sequence,
     log::{Append, BatchLog, NewBatch},
 };
 use depin_data::log::{JetStreamLog, MemoryLog, RedbLog, jetstream::JetStreamOptions};
@@ -58,11 +58,16 @@ async fn an_empty_view_is_filled_from_the_stream() {
     let Some(server) = Server::start() else { return };
     let open =
         async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
-    survives_reopening(open().await, async |log| {
-        log.close().await;
-        open().await
-    })
-    .await;
+    let (first, mut device) = (open().await, Device::new("a", Algorithm::EdDsa));
+    for _ in 0..50 {
+        stored(&first, next(&mut device)).await;
+    }
+    first.seal(EpochId::new(1), b"record".as_slice().into()).await.unwrap();
+    let second = open().await;
+    assert_eq!(second.head().await.unwrap(), first.head().await.unwrap());
+    let (old, new) = (first.read(0, 99).await.unwrap(), second.read(0, 99).await.unwrap());
+    assert_eq!(old, new, "also when they were received");
+    assert_eq!(second.sealed(EpochId::new(1)).await.unwrap(), Some(b"record".as_slice().into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
