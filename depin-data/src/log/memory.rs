@@ -61,6 +61,14 @@ impl MemoryLog {
         Self::default()
     }
 
+    /// The link that holds a place of a chain, if the chain reaches there.
+    #[cfg(feature = "nats")]
+    pub(super) fn link(&self, device: &Did, sequence: Sequence) -> Option<Stored> {
+        let state = self.state();
+        let link = state.chains.get(device)?.range(sequence..).next();
+        link.map(|(_, link)| *link)
+    }
+
     /// Every change is made in one step after its checks, so a panic elsewhere leaves no half of it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -18,7 +18,7 @@ use crate::{
 fn next(device: &mut Device) -> NewBatch {
     let (sequence, previous) = (Sequence::new(device.next), device.previous);
     let batch = device.measure();
-    NewBatch { device: device.did.clone(), sequence, previous, received: NOW, batch }
+    NewBatch { device: device.did.clone(), sequence, previous, received: NOW, batch, covers: None }
 }
 
 async fn stored(log: &JetStreamLog, new: NewBatch) -> u64 {

@@ -258,5 +258,6 @@ fn claimed(entry: LogEntry, network: &NetworkId) -> Result<NewBatch> {
         previous: claim.previous,
         received: entry.received,
         batch: entry.batch,
+        covers: claim.covers,
     })
 }

@@ -5,7 +5,8 @@
 //! ```text
 //! ["depin-log", 1, network, id,
 //!   size of the log before, its root (32 bytes), number of refusals before,
-//!   [*[did, sequence, previous (32 bytes), ms of receipt, signed bytes]],
+//!   [*[did, sequence, previous (32 bytes), ms of receipt, signed bytes,
+//!      of a gap marker: the last sequence and hash that it gives up]],
 //!   [*refusal as it lies in the view],
 //!   [*[epoch, record]]]
 //! ```
@@ -16,7 +17,7 @@ use depin_core::{
     B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence, SignedBatch,
     Timestamp,
     cbor::{self, Decoder, Encoder},
-    log::{NewBatch, TreeHead},
+    log::{ChainTip, NewBatch, TreeHead},
 };
 
 const MAGIC: &str = "depin-log";
@@ -89,7 +90,7 @@ impl Group {
 
 /// At most what a batch takes in a message.
 pub(super) fn batch_weight(new: &NewBatch) -> usize {
-    new.batch.as_bytes().len() + new.device.as_str().len() + 80
+    new.batch.as_bytes().len() + new.device.as_str().len() + 128
 }
 
 /// At most what an encoded refusal takes in a message.
@@ -109,9 +110,14 @@ fn write(group: &Group, network: &NetworkId, e: &mut Encoder<&mut Vec<u8>>) -> W
     e.u64(group.base.size)?.bytes(group.base.root.as_slice())?.u64(group.refusals_before)?;
     e.array(group.batches.len() as u64)?;
     for new in &group.batches {
-        e.array(5)?.str(new.device.as_str())?.u64(new.sequence.value())?;
+        e.array(5 + 2 * u64::from(new.covers.is_some()))?
+            .str(new.device.as_str())?
+            .u64(new.sequence.value())?;
         e.bytes(new.previous.as_slice())?.u64(new.received.millis())?;
         e.bytes(new.batch.as_bytes())?;
+        if let Some(covers) = &new.covers {
+            e.u64(covers.sequence.value())?.bytes(covers.hash.as_slice())?;
+        }
     }
     e.array(group.refusals.len() as u64)?;
     for refusal in &group.refusals {
@@ -139,13 +145,22 @@ fn read(bytes: &[u8], network: &NetworkId) -> Read<Group> {
         base,
         refusals_before: d.u64()?,
         batches: list(d, |d| {
-            array_of(d, 5)?;
+            let marker = match d.array()? {
+                Some(5) => false,
+                Some(7) => true,
+                _ => return Err(shape("a batch")),
+            };
             Ok(NewBatch {
                 device: Did::parse(d.str()?).map_err(|_| shape("a did"))?,
                 sequence: Sequence::new(d.u64()?),
                 previous: hash(d)?,
                 received: Timestamp::from_millis(d.u64()?),
                 batch: SignedBatch::new(d.bytes()?.to_vec()),
+                covers: if marker {
+                    Some(ChainTip { sequence: Sequence::new(d.u64()?), hash: hash(d)? })
+                } else {
+                    None
+                },
             })
         })?,
         refusals: list(d, |d| Ok(d.bytes()?.to_vec()))?,
@@ -186,14 +201,15 @@ mod tests {
 
     prop_compose! {
         fn batches()(parts in prop::collection::vec(
-            (any::<u64>(), any::<[u8; 32]>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..80)), 0..5,
+            (any::<u64>(), any::<[u8; 32]>(), any::<Option<u64>>(), prop::collection::vec(any::<u8>(), 0..80)), 0..5,
         )) -> Vec<NewBatch> {
-            parts.into_iter().map(|(sequence, previous, received, bytes)| NewBatch {
+            parts.into_iter().map(|(sequence, previous, covers, bytes)| NewBatch {
                 device: Did::parse("did:example:a").expect("a did"),
                 sequence: Sequence::new(sequence),
                 previous: B256::new(previous),
-                received: Timestamp::from_millis(received),
+                received: Timestamp::from_millis(sequence / 2),
                 batch: SignedBatch::new(bytes),
+                covers: covers.map(|end| ChainTip { sequence: Sequence::new(end), hash: B256::new(previous) }),
             }).collect()
         }
     }

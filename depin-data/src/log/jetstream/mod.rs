@@ -76,6 +76,7 @@ use tokio::{
 use self::{
     follower::Follower,
     replica::Replica,
+    view::AnyView,
     wire::Wire,
     writer::{Job, Outcome, Request, Status, Writer},
 };
@@ -84,8 +85,11 @@ use super::{redb::refusal, sealed_otherwise};
 mod follower;
 mod group;
 mod replica;
+mod view;
 mod wire;
 mod writer;
+
+pub use self::view::View;
 
 /// Most appends that may wait for the stream.
 const QUEUE: usize = 4096;
@@ -109,7 +113,7 @@ impl Default for JetStreamOptions {
 
 /// A [`BatchLog`] that several processes write and read; see the [module](self).
 pub struct JetStreamLog {
-    view: Arc<dyn BatchLog>,
+    view: Arc<AnyView>,
     jobs: Option<mpsc::Sender<Job>>,
     status: watch::Receiver<Status>,
     writer: Option<JoinHandle<()>>,
@@ -127,11 +131,7 @@ impl JetStreamLog {
     /// [`ErrorKind::Unavailable`] when the server does not answer, [`ErrorKind::Config`] for a stream with
     /// other settings, [`ErrorKind::Conflict`] for an empty stream under a view that is not,
     /// [`ErrorKind::Corrupt`] when view and stream tell different histories.
-    pub async fn open(
-        url: &str,
-        network: &NetworkId,
-        view: impl BatchLog + 'static,
-    ) -> Result<Self> {
+    pub async fn open(url: &str, network: &NetworkId, view: impl Into<View>) -> Result<Self> {
         Self::open_with(url, network, view, JetStreamOptions::default()).await
     }
 
@@ -142,10 +142,10 @@ impl JetStreamLog {
     pub async fn open_with(
         url: &str,
         network: &NetworkId,
-        view: impl BatchLog + 'static,
+        view: impl Into<View>,
         options: JetStreamOptions,
     ) -> Result<Self> {
-        let view: Arc<dyn BatchLog> = Arc::new(view);
+        let view = Arc::new(view.into().0);
         let wire = Wire::open(url, network, &options).await?;
         let name = wire.stream_name().to_owned();
         let replica = Replica::new(network.clone(), Arc::clone(&view));
@@ -164,7 +164,7 @@ impl JetStreamLog {
     /// [`ErrorKind::Unavailable`] when the server does not answer.
     pub async fn level(&self) -> Result<TreeHead> {
         self.submit(Request::Level).await?;
-        self.view.head().await
+        self.view.log().head().await
     }
 
     /// Messages that this process has passed over because no depin log has written them.
@@ -227,19 +227,20 @@ impl BatchLog for JetStreamLog {
     async fn append(&self, batch: NewBatch) -> Result<Append> {
         match self.submit(Request::Append(Box::new(batch))).await? {
             Outcome::Append(append) => Ok(append),
+            Outcome::Malformed(why) => Err(Error::new(ErrorKind::Malformed, why)),
             _ => Err(too_large()),
         }
     }
 
     async fn head(&self) -> Result<TreeHead> {
         self.check()?;
-        self.view.head().await
+        self.view.log().head().await
     }
 
     async fn grown(&self, size: u64) -> Result<u64> {
         let mut status = self.status.clone();
         tokio::select! {
-            grown = self.view.grown(size) => grown,
+            grown = self.view.log().grown(size) => grown,
             stopped = status.wait_for(|status| status.stopped.is_some()) => {
                 drop(stopped);
                 self.check()?;
@@ -250,48 +251,48 @@ impl BatchLog for JetStreamLog {
 
     async fn root(&self, size: u64) -> Result<B256> {
         self.check()?;
-        self.view.root(size).await
+        self.view.log().root(size).await
     }
 
     async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
         self.check()?;
-        self.view.inclusion(index, size).await
+        self.view.log().inclusion(index, size).await
     }
 
     async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
         self.check()?;
-        self.view.consistency(old, size).await
+        self.view.log().consistency(old, size).await
     }
 
     async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
         self.check()?;
-        self.view.chain(device, from, limit).await
+        self.view.log().chain(device, from, limit).await
     }
 
     async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
         self.check()?;
-        self.view.find(device, sequence).await
+        self.view.log().find(device, sequence).await
     }
 
     /// Gives up the bytes in this process's view; the stream and the views of others keep theirs.
     async fn forget(&self, before: u64) -> Result<()> {
         self.check()?;
-        self.view.forget(before).await
+        self.view.log().forget(before).await
     }
 
     async fn oldest(&self) -> Result<u64> {
         self.check()?;
-        self.view.oldest().await
+        self.view.log().oldest().await
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
         self.check()?;
-        self.view.read(from, limit).await
+        self.view.log().read(from, limit).await
     }
 
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
         self.check()?;
-        self.view.tip(device).await
+        self.view.log().tip(device).await
     }
 
     async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
@@ -303,7 +304,7 @@ impl BatchLog for JetStreamLog {
 
     async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
         self.check()?;
-        self.view.refusals(from, limit).await
+        self.view.log().refusals(from, limit).await
     }
 
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
@@ -316,6 +317,6 @@ impl BatchLog for JetStreamLog {
 
     async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
         self.check()?;
-        self.view.sealed(epoch).await
+        self.view.log().sealed(epoch).await
     }
 }

@@ -3,23 +3,27 @@
 //! Messages are applied in their order, each checked against everything before it. To apply one again
 //! is to compare, so that a process may die anywhere between two lines of this file.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use depin_core::{
     B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence,
-    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, TreeHead},
+    log::{Append, ChainTip, LogEntry, NewBatch, TreeHead},
 };
 use futures_util::future::join_all;
 use tracing::warn;
 
 use super::{
-    super::{judge, redb::refusal},
+    super::{Stored, chain_hole, judge, redb::refusal},
     group::{Group, Unread, refusal_weight},
+    view::AnyView,
 };
 
 pub(super) struct Replica {
     network: NetworkId,
-    view: Arc<dyn BatchLog>,
+    view: Arc<AnyView>,
     /// Sequence of the last message applied.
     pub(super) applied: u64,
     /// Batches and refusals at the end of the last group applied.
@@ -31,19 +35,19 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    pub(super) fn new(network: NetworkId, view: Arc<dyn BatchLog>) -> Self {
+    pub(super) fn new(network: NetworkId, view: Arc<AnyView>) -> Self {
         Self { network, view, applied: 0, end: (0, 0), refusals: None, skipped: 0 }
     }
 
     /// A group that would follow what is applied.
     pub(super) async fn group(&mut self, id: String) -> Result<Group> {
-        let (base, refusals_before) = (self.view.head().await?, self.refusals().await?);
+        let (base, refusals_before) = (self.view.log().head().await?, self.refusals().await?);
         Ok(Group::new(id, base, refusals_before))
     }
 
     /// A group that would follow the first `size` batches and `refusals` refusals.
     pub(super) async fn group_at(&self, id: String, size: u64, refusals: u64) -> Result<Group> {
-        let root = self.view.root(size).await?;
+        let root = self.view.log().root(size).await?;
         Ok(Group::new(id, TreeHead { size, root }, refusals))
     }
 
@@ -58,19 +62,19 @@ impl Replica {
 
     /// Whether the view holds what no applied message has brought.
     pub(super) async fn is_ahead(&mut self) -> Result<bool> {
-        let held = self.view.head().await?.size;
+        let held = self.view.log().head().await?.size;
         Ok(self.end.0 < held || self.end.1 < self.refusals().await?)
     }
 
     pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
-        self.view.read(from, limit).await
+        self.view.log().read(from, limit).await
     }
 
     /// Refusals from position `from` on, as messages carry them, of at most `most` bytes.
     pub(super) async fn encoded_refusals(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>> {
         let mut left = most;
         let mut encoded = Vec::new();
-        for refused in self.view.refusals(from, 64).await? {
+        for refused in self.view.log().refusals(from, 64).await? {
             let record = refusal::encode(&refused)?;
             let Some(rest) = left.checked_sub(refusal_weight(&record)) else { break };
             left = rest;
@@ -104,9 +108,10 @@ impl Replica {
     }
 
     async fn add(&mut self, group: &Group) -> Result<()> {
-        let held = self.view.head().await?;
+        let held = self.view.log().head().await?;
         self.check_base(group, held).await?;
-        let batches = join_all(group.batches.iter().map(|new| self.view.append(new.clone()))).await;
+        let batches =
+            join_all(group.batches.iter().map(|new| self.view.log().append(new.clone()))).await;
         for (outcome, index) in batches.into_iter().zip(group.base.size..) {
             match outcome? {
                 Append::Stored(at) | Append::Duplicate(at) if at == index => {}
@@ -117,9 +122,11 @@ impl Replica {
         }
         self.add_refusals(group).await?;
         for (epoch, record) in &group.seals {
-            self.view.seal(*epoch, record.clone()).await.map_err(|error| match error.kind() {
-                ErrorKind::Conflict => parted().with("epoch", epoch),
-                _ => error,
+            self.view.log().seal(*epoch, record.clone()).await.map_err(|error| {
+                match error.kind() {
+                    ErrorKind::Conflict => parted().with("epoch", epoch),
+                    _ => error,
+                }
             })?;
         }
         Ok(())
@@ -135,7 +142,7 @@ impl Replica {
             .with("view", held.size)
             .with("needed", group.base.size));
         }
-        if self.view.root(group.base.size).await? != group.base.root {
+        if self.view.log().root(group.base.size).await? != group.base.root {
             return Err(parted().with("size", group.base.size));
         }
         Ok(())
@@ -152,7 +159,8 @@ impl Replica {
         let added = refusals.len() as u64;
         // Counted again after a failure: some may have been written.
         self.refusals = None;
-        for written in join_all(refusals.into_iter().map(|refused| self.view.refuse(refused))).await
+        for written in
+            join_all(refusals.into_iter().map(|refused| self.view.log().refuse(refused))).await
         {
             written?;
         }
@@ -179,17 +187,17 @@ impl Replica {
     }
 
     async fn has_refusal(&self, position: u64) -> Result<bool> {
-        Ok(!self.view.refusals(position, 1).await?.is_empty())
+        Ok(!self.view.log().refusals(position, 1).await?.is_empty())
     }
 
     /// Whether the view holds all that the group adds, and something that came after.
     pub(super) async fn is_past(&mut self, group: &Group) -> Result<bool> {
-        let held = self.view.head().await?.size;
+        let held = self.view.log().head().await?.size;
         Ok(group.base.size < held || group.refusals_before < self.refusals().await?)
     }
 
-    /// The network and its view's verdict on a batch that would follow what is applied and `planned`.
-    /// Nothing is an append that continues its chain, and is planned now.
+    /// The verdict on a batch that would follow what is applied and `planned`. Nothing is an append that
+    /// continues its chain, and is planned now.
     pub(super) async fn judge(
         &self,
         planned: &mut Planned,
@@ -199,20 +207,13 @@ impl Replica {
         let hash = new.batch.hash();
         let tip = match planned.tip(&new.device) {
             Some(tip) => Some(tip),
-            None => self.view.tip(&new.device).await?,
+            None => self.view.log().tip(&new.device).await?,
         };
-        let mut earlier = false;
         let verdict = judge(new, hash, tip, |sequence| {
-            planned.find(&new.device, sequence).ok_or_else(|| {
-                earlier = true;
-                Error::new(ErrorKind::NotFound, "the batch is not planned but stored")
-            })
-        });
-        if earlier {
-            // Its place is taken, so the view stores nothing and says by whom.
-            return self.view.append(new.clone()).await.map(Some);
-        }
-        let verdict = verdict?;
+            let stored = self.view.link(&new.device, sequence)?;
+            let link = stored.or_else(|| planned.find(&new.device, sequence));
+            link.ok_or_else(|| chain_hole(sequence))
+        })?;
         if verdict.is_none() {
             planned.add(new, index, hash);
         }
@@ -220,27 +221,27 @@ impl Replica {
     }
 
     pub(super) async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
-        self.view.sealed(epoch).await
+        self.view.log().sealed(epoch).await
     }
 }
 
-/// Batches on their way into one group, by their place in the chains of their devices.
+/// Batches on their way into one group: by device, the links by the sequence at which each ends.
 #[derive(Default)]
-pub(super) struct Planned(HashMap<Did, Vec<(Sequence, u64, B256)>>);
+pub(super) struct Planned(HashMap<Did, BTreeMap<Sequence, Stored>>);
 
 impl Planned {
     fn tip(&self, device: &Did) -> Option<ChainTip> {
-        let (sequence, _, hash) = *self.0.get(device)?.last()?;
-        Some(ChainTip { sequence, hash })
+        self.0.get(device)?.last_key_value().map(|(_, link)| link.tip)
     }
 
-    fn find(&self, device: &Did, sequence: Sequence) -> Option<(u64, B256)> {
-        let chain = self.0.get(device)?;
-        chain.iter().find(|(at, ..)| *at == sequence).map(|(_, index, hash)| (*index, *hash))
+    fn find(&self, device: &Did, sequence: Sequence) -> Option<Stored> {
+        self.0.get(device)?.range(sequence..).next().map(|(_, link)| *link)
     }
 
     fn add(&mut self, new: &NewBatch, index: u64, hash: B256) {
-        self.0.entry(new.device.clone()).or_default().push((new.sequence, index, hash));
+        let tip = new.covers.unwrap_or(ChainTip { sequence: new.sequence, hash });
+        let chain = self.0.entry(new.device.clone()).or_default();
+        chain.insert(tip.sequence, Stored { index, hash, tip });
     }
 }
 

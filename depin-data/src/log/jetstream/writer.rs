@@ -54,6 +54,8 @@ pub(super) enum Outcome {
     Done,
     Conflict,
     TooLarge,
+    /// The batch contradicts itself.
+    Malformed(String),
 }
 
 /// What others see of the writer.
@@ -331,7 +333,12 @@ impl Writer {
             }
             Request::Append(new) => {
                 let index = group.base.size + group.batches.len() as u64;
-                let verdict = self.follower.replica.judge(planned, index, new).await?;
+                let verdict = match self.follower.replica.judge(planned, index, new).await {
+                    Err(error) if error.kind() == ErrorKind::Malformed => {
+                        return Ok(Outcome::Malformed(error.message().to_owned()));
+                    }
+                    verdict => verdict?,
+                };
                 plan.gap |= matches!(verdict, Some(Append::Gap(_)));
                 Ok(Outcome::Append(verdict.unwrap_or_else(|| {
                     group.batches.push((**new).clone());

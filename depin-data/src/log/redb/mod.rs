@@ -95,6 +95,16 @@ impl RedbLog {
         Ok(Self { store, growth, jobs: Some(jobs), writer: Some(writer) })
     }
 
+    /// The link that holds a place of a chain, if the chain reaches there.
+    #[cfg(feature = "nats")]
+    pub(super) fn link(&self, device: &Did, sequence: Sequence) -> Result<Option<super::Stored>> {
+        self.store.read(|tables| {
+            let chains = tables.open_table(CHAINS).map_err(failed)?;
+            let gaps = tables.open_table(GAPS).map_err(failed)?;
+            link_in(&chains, &gaps, device, sequence)
+        })
+    }
+
     /// Hands a job to the writer and waits for the commit that holds it.
     async fn submit(&self, job: impl FnOnce(Reply) -> Job) -> Result<writer::Outcome> {
         let stopped = || Error::unavailable("the log's writer has stopped; open the log again");

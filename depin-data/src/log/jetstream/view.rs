@@ -1,0 +1,45 @@
+//! The log of one machine in which a replica keeps what the stream says.
+
+use depin_core::{Did, Result, Sequence, log::BatchLog};
+
+use super::super::{MemoryLog, RedbLog, Stored};
+
+/// A log of this process alone: a [`RedbLog`], or a [`MemoryLog`] that is filled from the stream at every
+/// start.
+#[derive(Debug)]
+pub struct View(pub(super) AnyView);
+
+impl From<RedbLog> for View {
+    fn from(log: RedbLog) -> Self {
+        Self(AnyView::File(log))
+    }
+}
+
+impl From<MemoryLog> for View {
+    fn from(log: MemoryLog) -> Self {
+        Self(AnyView::Memory(log))
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum AnyView {
+    File(RedbLog),
+    Memory(MemoryLog),
+}
+
+impl AnyView {
+    pub(super) fn log(&self) -> &dyn BatchLog {
+        match self {
+            Self::File(log) => log,
+            Self::Memory(log) => log,
+        }
+    }
+
+    /// The link that holds a place of a chain, if the chain reaches there.
+    pub(super) fn link(&self, device: &Did, sequence: Sequence) -> Result<Option<Stored>> {
+        match self {
+            Self::File(log) => log.link(device, sequence),
+            Self::Memory(log) => Ok(log.link(device, sequence)),
+        }
+    }
+}
