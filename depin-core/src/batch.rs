@@ -26,6 +26,8 @@ pub struct Batch {
     pub root: B256,
     /// The readings, in the order signed.
     pub readings: Vec<Reading>,
+    /// Where the salts of the readings' leaves come from, if they have any.
+    pub salt_seed: Option<[u8; 16]>,
 }
 
 /// The signed bytes of a batch, exactly as the device made them.

@@ -131,6 +131,7 @@ fn batches(parts: &[Vec<Reading>]) -> Vec<Verified<Batch>> {
             previous,
             root: B256::ZERO,
             readings: readings.clone(),
+            salt_seed: None,
         };
         chain.push(Unverified::new(batch).verify(&Believe).expect("everything is believed here"));
         previous = hash;

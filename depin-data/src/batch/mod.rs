@@ -17,6 +17,7 @@
 //!                              index into 4,
 //!                              ms since the reading before (signed; 0 for the first),
 //!                              mantissa (64 bits), exponent (-12..=6)
+//!   ? 7: bstr .size 16       seed of the leaves' salts, fresh in each batch that has one
 //! }
 //! ```
 //!
@@ -28,6 +29,14 @@
 //!
 //! ```text
 //! leaf = SHA-256(0x00 || [name, unit, ms since the Unix epoch, mantissa, exponent])
+//! ```
+//!
+//! Measured values can be guessed and then their hashes recognised. In a batch with a seed every leaf holds a
+//! salt of its own, so that the leaves beside a reading that is shown tell nothing:
+//!
+//! ```text
+//! salt = first 16 bytes of SHA-256(0x02 || seed || index of the reading, 8 bytes big-endian)
+//! leaf = SHA-256(0x00 || [name, unit, ms since the Unix epoch, mantissa, exponent, salt (bstr)])
 //! ```
 //!
 //! # Where batches are missing
@@ -59,14 +68,15 @@ use depin_core::{
 };
 
 mod gap;
+mod leaf;
 mod link;
 mod payload;
 
 pub(crate) use link::{Claim, claim};
 
 pub use gap::{GAP_PURPOSE, Gap, seal_gap};
+pub use leaf::{SaltSeed, leaf, root, salted_leaf};
 pub use link::{Link, claimed_signer, tip_after};
-pub use payload::leaf;
 
 /// What the signature says it is for.
 pub const PURPOSE: Purpose = Purpose::new("batch", 1);
@@ -166,8 +176,32 @@ pub fn seal(
     previous: B256,
     readings: &[Reading],
 ) -> Result<SignedBatch> {
-    let payload = payload::encode(sequence, previous, readings)?;
-    let bytes = Envelope::seal(signer, did, network, PURPOSE, &payload)?;
+    seal_payload(signer, did, network, &payload::encode(sequence, previous, readings, None)?)
+}
+
+/// As [`seal`], with salted leaves: parts of the batch can be shown without telling the rest.
+///
+/// # Errors
+/// As for [`seal`].
+pub fn seal_salted(
+    signer: &dyn Signer,
+    did: &Did,
+    network: &NetworkId,
+    sequence: Sequence,
+    previous: B256,
+    readings: &[Reading],
+    seed: &SaltSeed,
+) -> Result<SignedBatch> {
+    seal_payload(signer, did, network, &payload::encode(sequence, previous, readings, Some(seed))?)
+}
+
+fn seal_payload(
+    signer: &dyn Signer,
+    did: &Did,
+    network: &NetworkId,
+    payload: &[u8],
+) -> Result<SignedBatch> {
+    let bytes = Envelope::seal(signer, did, network, PURPOSE, payload)?;
     if bytes.len() > MAX_BYTES {
         return Err(BatchError::Bytes.into());
     }
@@ -203,7 +237,7 @@ impl Verifier<SignedBatch> for BatchVerifier {
         bounded(candidate.as_bytes())?;
         let envelope = Envelope::parse(candidate.as_bytes(), &self.network, PURPOSE)?;
         let content = payload::decode(envelope.open(&self.key)?)?;
-        if payload::root(&content.readings) != content.root {
+        if root(&content.readings, content.seed.as_ref()) != content.root {
             return Err(BatchError::Root);
         }
         Ok(Batch {
@@ -213,6 +247,7 @@ impl Verifier<SignedBatch> for BatchVerifier {
             previous: content.previous,
             root: content.root,
             readings: content.readings,
+            salt_seed: content.seed.map(|seed| *seed.as_bytes()),
         })
     }
 }

@@ -11,8 +11,7 @@ use depin_core::{
     reading::Quantity,
 };
 
-use super::{BatchError, MAX_QUANTITIES, MAX_READINGS};
-use crate::merkle::{self, Leaves};
+use super::{BatchError, MAX_QUANTITIES, MAX_READINGS, SaltSeed, root};
 
 /// Integers in the readings array per reading.
 const FIELDS: usize = 4;
@@ -24,40 +23,15 @@ pub(super) struct Content {
     pub(super) previous: B256,
     pub(super) root: B256,
     pub(super) readings: Vec<Reading>,
+    pub(super) seed: Option<SaltSeed>,
 }
 
-/// The hash that stands for one reading in the tree of its batch.
-///
-/// ```
-/// use depin_core::{Decimal, Reading, Timestamp, reading::Quantity};
-/// use depin_data::{batch::leaf, merkle::leaf_hash};
-///
-/// let reading = Reading::new(Quantity::new("t", "Cel"), Decimal::from(3), Timestamp::from_millis(5));
-/// assert_eq!(leaf(&reading), leaf_hash(b"\x85\x61t\x63Cel\x05\x03\x00"));
-/// ```
-pub fn leaf(reading: &Reading) -> B256 {
-    root(core::slice::from_ref(reading))
-}
-
-/// The root over the leaves of readings; that of a single one is its leaf.
-pub(super) fn root(readings: &[Reading]) -> B256 {
-    let mut leaves = Leaves::new();
-    let mut bytes = Vec::with_capacity(96);
-    for reading in readings {
-        bytes.clear();
-        let (quantity, value) = (reading.quantity(), reading.value());
-        let written = Encoder::new(&mut bytes)
-            .array(5)
-            .and_then(|e| e.str(quantity.name())?.str(quantity.unit()))
-            .and_then(|e| e.u64(reading.at().millis())?.i64(value.mantissa())?.i8(value.exponent()))
-            .is_ok();
-        debug_assert!(written, "writing to a vector cannot fail");
-        leaves.push(&bytes);
-    }
-    merkle::root(leaves.finish())
-}
-
-pub(super) fn encode(sequence: Sequence, previous: B256, readings: &[Reading]) -> Result<Vec<u8>> {
+pub(super) fn encode(
+    sequence: Sequence,
+    previous: B256,
+    readings: &[Reading],
+    seed: Option<&SaltSeed>,
+) -> Result<Vec<u8>> {
     let Some(first) = readings.first() else {
         return Err(Error::new(ErrorKind::Limit, "a batch needs at least one reading"));
     };
@@ -68,8 +42,8 @@ pub(super) fn encode(sequence: Sequence, previous: B256, readings: &[Reading]) -
     let mut bytes = Vec::with_capacity(128 + 12 * readings.len());
     let mut e = Encoder::new(&mut bytes);
     let mut write = || -> Result<(), cbor::encode::Error<core::convert::Infallible>> {
-        e.map(6)?.u8(1)?.u64(sequence.value())?;
-        e.u8(2)?.bytes(previous.as_slice())?.u8(3)?.bytes(root(readings).as_slice())?;
+        e.map(6 + u64::from(seed.is_some()))?.u8(1)?.u64(sequence.value())?;
+        e.u8(2)?.bytes(previous.as_slice())?.u8(3)?.bytes(root(readings, seed).as_slice())?;
         e.u8(4)?.array(quantities.len() as u64)?;
         for quantity in &quantities {
             e.array(2)?.str(quantity.name())?.str(quantity.unit())?;
@@ -82,6 +56,9 @@ pub(super) fn encode(sequence: Sequence, previous: B256, readings: &[Reading]) -
             e.u64(*index)?.i64(at.wrapping_sub(before).cast_signed())?;
             e.i64(reading.value().mantissa())?.i8(reading.value().exponent())?;
             before = at;
+        }
+        if let Some(seed) = seed {
+            e.u8(7)?.bytes(seed.as_bytes())?;
         }
         Ok(())
     };
@@ -126,8 +103,9 @@ fn check_quantity(name: &str, unit: &str) -> Result<(), BatchError> {
 pub(super) fn decode(payload: &[u8]) -> Result<Content, BatchError> {
     cbor::check(payload)?;
     let mut d = Decoder::new(payload);
-    if d.map().ok().flatten() != Some(6) {
-        return Err(BatchError::Format("the payload is a map of six entries"));
+    let entries = d.map().ok().flatten();
+    if !matches!(entries, Some(6 | 7)) {
+        return Err(BatchError::Format("the payload is a map of six or seven entries"));
     }
     key(&mut d, 1)?;
     let sequence =
@@ -143,12 +121,19 @@ pub(super) fn decode(payload: &[u8]) -> Result<Content, BatchError> {
     let base = base.ok_or(BatchError::Format("the base time is milliseconds below 2^63"))?;
     key(&mut d, 6)?;
     let readings = readings(&mut d, &quantities, base)?;
-    Ok(Content { sequence: Sequence::new(sequence), previous, root, readings })
+    let seed = if entries == Some(7) { Some(seed(&mut d)?) } else { None };
+    Ok(Content { sequence: Sequence::new(sequence), previous, root, readings, seed })
+}
+
+fn seed(d: &mut Decoder<'_>) -> Result<SaltSeed, BatchError> {
+    key(d, 7)?;
+    let bytes = d.bytes().ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.map(SaltSeed::from_bytes).ok_or(BatchError::Format("a salt seed is 16 bytes"))
 }
 
 pub(super) fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), BatchError> {
     let found = d.u8().is_ok_and(|found| found == expected);
-    found.then_some(()).ok_or(BatchError::Format("the payload has the keys 1 to 6"))
+    found.then_some(()).ok_or(BatchError::Format("the payload has the keys 1 to 6, and 7 or not"))
 }
 
 pub(super) fn hash(d: &mut Decoder<'_>) -> Result<B256, BatchError> {

@@ -22,4 +22,5 @@ mod nats_server;
 mod outbox;
 mod quality;
 mod receipt;
+mod salt;
 mod support;
