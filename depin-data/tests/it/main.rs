@@ -13,6 +13,8 @@ mod http;
 mod ingest;
 #[cfg(feature = "nats")]
 mod jetstream;
+#[cfg(all(feature = "nats", unix))]
+mod jetstream_kill;
 #[cfg(unix)]
 mod kill;
 mod log;

@@ -58,6 +58,14 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether the server has been up since it took the last message, or has none.
+    pub(super) async fn is_calm(&self) -> Result<bool> {
+        match self.replica.applied {
+            0 => Ok(true),
+            applied => self.wire.was_up_at(applied).await,
+        }
+    }
+
     /// The first of our messages from `from` on, before `end`.
     async fn group_from(&self, from: u64, end: u64) -> Result<Option<(u64, Group)>> {
         for sequence in from..end {

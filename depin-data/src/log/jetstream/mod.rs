@@ -154,7 +154,8 @@ impl JetStreamLog {
         follower.level(None).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (tell, status) = watch::channel(Status::default());
-        let writer = tokio::spawn(Writer::new(follower, queue, tell).run());
+        let calm = follower.is_calm().await?;
+        let writer = tokio::spawn(Writer::new(follower, queue, tell, calm).run());
         Ok(Self { view, jobs: Some(jobs), status, writer: Some(writer), name })
     }
 

@@ -27,6 +27,9 @@ use super::JetStreamOptions;
 /// How long the server may take for one answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// Header that tells which server took a message.
+const SERVER: &str = "Depin-Server";
+
 /// What became of a message.
 pub(super) enum Published {
     /// It is the message with this sequence.
@@ -84,6 +87,24 @@ impl Wire {
         self.connections.load(Ordering::Acquire)
     }
 
+    /// The server's name for itself, another one after every start.
+    pub(super) fn server(&self) -> String {
+        self.context.client().server_info().server_id
+    }
+
+    /// Whether the server has been up since it took the message with this sequence, so that it still knows
+    /// everything it has acknowledged since.
+    pub(super) async fn was_up_at(&self, sequence: u64) -> Result<bool> {
+        match self.stream.get_raw_message(sequence).await {
+            Ok(message) => {
+                let server = message.headers.get(SERVER).map(|server| server.as_str().to_owned());
+                Ok(server == Some(self.server()))
+            }
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// First and last sequence.
     pub(super) async fn ends(&self) -> Result<(u64, u64)> {
         let info = self.stream.get_info().await.map_err(failed)?;
@@ -113,6 +134,7 @@ impl Wire {
         let message = PublishMessage::build()
             .payload(message.to_vec().into())
             .expected_last_sequence(last)
+            .header(SERVER, self.server())
             .expected_stream(self.stream_name());
         let sent = self.context.send_publish(self.subject.clone(), message).await;
         let answer = match sent {

@@ -74,6 +74,7 @@ pub(super) struct Writer {
     name: String,
     messages: u64,
     connections: u64,
+    server: String,
     quiet_until: Instant,
     others: Option<Instant>,
     /// Whether the message before was ours.
@@ -89,13 +90,16 @@ struct Plan {
 }
 
 impl Writer {
+    /// `calm` says that the server cannot have lost anything lately.
     pub(super) fn new(
         follower: Follower,
         jobs: mpsc::Receiver<Job>,
         status: watch::Sender<Status>,
+        calm: bool,
     ) -> Self {
-        let (name, connections) = (follower.wire.unique(), follower.wire.connections());
-        let quiet_until = Instant::now();
+        let wire = &follower.wire;
+        let (name, connections, server) = (wire.unique(), wire.connections(), wire.server());
+        let quiet_until = Instant::now() + if calm { Duration::ZERO } else { GRACE };
         Self {
             follower,
             jobs,
@@ -103,6 +107,7 @@ impl Writer {
             name,
             messages: 0,
             connections,
+            server,
             quiet_until,
             others: None,
             won: false,
@@ -186,7 +191,10 @@ impl Writer {
         self.follower.verify_end().await?;
         self.follower.level(None).await?;
         self.connections = connections;
-        self.quiet_until = Instant::now() + GRACE;
+        let server = self.follower.wire.server();
+        if std::mem::replace(&mut self.server, server) != self.server {
+            self.quiet_until = Instant::now() + GRACE;
+        }
         Ok(())
     }
 
