@@ -86,10 +86,34 @@ pub fn check(bytes: &[u8]) -> Result<(), CborError> {
 /// # Errors
 /// Names the first rule that is broken.
 pub fn check_prefix(bytes: &[u8]) -> Result<usize, CborError> {
+    walk(bytes, &mut 0)
+}
+
+/// Where [`check`] stops: the offset of the first item that breaks a rule, and the rule. For people who
+/// look for the fault of an encoder.
+///
+/// ```
+/// use depin_core::cbor::{CborError, fault};
+///
+/// assert_eq!(fault(&[0x82, 0x01, 0x18, 0x02]), Some((2, CborError::NotShortest)));
+/// assert_eq!(fault(&[0x82, 0x01, 0x02]), None);
+/// ```
+pub fn fault(bytes: &[u8]) -> Option<(usize, CborError)> {
+    let mut item = 0;
+    match walk(bytes, &mut item) {
+        Ok(end) if end == bytes.len() => None,
+        Ok(end) => Some((end, CborError::Trailing)),
+        Err(error) => Some((item, error)),
+    }
+}
+
+/// Walks one item and returns its length; `start` is where the item begins that is being read.
+fn walk(bytes: &[u8], start: &mut usize) -> Result<usize, CborError> {
     let mut levels = [Level::default(); MAX_DEPTH];
     let mut depth = 0;
     let mut at = 0;
     loop {
+        *start = at;
         let opened = item(bytes, &mut at)?;
         if let Some((remaining, is_map)) = opened.filter(|(remaining, _)| *remaining > 0) {
             let level = levels.get_mut(depth).ok_or(CborError::Depth)?;

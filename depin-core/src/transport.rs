@@ -79,10 +79,112 @@ impl RefusalCode {
         Self::Superseded,
     ];
 
+    /// What the code means, and what helps.
+    ///
+    /// ```
+    /// use depin_core::transport::RefusalCode;
+    ///
+    /// assert!(RefusalCode::NotRegistered.explain().may_change);
+    /// assert!(!RefusalCode::Malformed.explain().may_change);
+    /// ```
+    pub const fn explain(self) -> Explanation {
+        let (meaning, remedy, may_change) = match self {
+            Self::Malformed => (
+                "the bytes are not deterministic CBOR, or not a batch",
+                "mend the encoder of the device; the fault and its place are in the explanation",
+                false,
+            ),
+            Self::TooLarge => (
+                "more bytes or readings than a batch may have",
+                "put fewer readings into a batch",
+                false,
+            ),
+            Self::WrongNetwork => (
+                "the batch was signed for another network",
+                "give the device the name of this network, or send the batch to that one",
+                false,
+            ),
+            Self::WrongPurpose => (
+                "the bytes were signed as something else than a batch of this version",
+                "update the device or ingest, so that both know the version",
+                false,
+            ),
+            Self::BadSignature => (
+                "the signature does not hold for the key that the registry has",
+                "if the device changed its key, register the change and replay",
+                true,
+            ),
+            Self::NotRegistered => (
+                "the registry does not know the device under this name",
+                "enrol the device and replay",
+                true,
+            ),
+            Self::NotActive => (
+                "the device is suspended or revoked",
+                "resume a suspended device and replay; a revoked one stays out",
+                true,
+            ),
+            Self::ClockAhead => (
+                "a reading was later than the clock of ingest by more than the rule allows",
+                "set the device's clock; if the clock of ingest was wrong, set that and replay",
+                true,
+            ),
+            Self::ClockBehind => (
+                "a reading was older than the rule allows",
+                "let ingest accept older readings and replay, or give the batch up",
+                true,
+            ),
+            Self::Fork => (
+                "the device signed something else at this place of its chain, or names another batch \
+                 as the one before",
+                "keep it as evidence; find out whether the device lost its memory or has a twin",
+                false,
+            ),
+            Self::SequenceGap => (
+                "batches before this one are missing",
+                "send the missing batches first, then this one again",
+                true,
+            ),
+            Self::Superseded => (
+                "the device gave the batch up, or a gap marker gives up only what is stored",
+                "drop it and go on with the next",
+                false,
+            ),
+        };
+        Explanation { meaning, remedy, may_change }
+    }
+
     /// The code of a stable text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
+}
+
+/// What a refusal means.
+///
+/// | code | meaning | what helps | the same bytes may be taken later |
+/// |---|---|---|---|
+/// | `malformed` | not deterministic CBOR, or not a batch | mend the device's encoder | no |
+/// | `too-large` | too many bytes or readings | put fewer readings into a batch | no |
+/// | `wrong-network` | signed for another network | give the device this network's name | no |
+/// | `wrong-purpose` | signed as something else, or another version | update device or ingest | no |
+/// | `bad-signature` | does not hold for the registered key | register the change of key | yes |
+/// | `not-registered` | no such device in the registry | enrol it | yes |
+/// | `not-active` | suspended or revoked | resume it | yes |
+/// | `clock-ahead` | a reading lies in the future | set the clock that is wrong | yes |
+/// | `clock-behind` | a reading is too old | accept older ones, or give the batch up | yes |
+/// | `fork` | the chain holds something else there | keep it as evidence | no |
+/// | `sequence-gap` | batches before it are missing | send those first | yes |
+/// | `superseded` | the chain has gone on without it | drop it | no |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// What is wrong.
+    pub meaning: &'static str,
+    /// What helps.
+    pub remedy: &'static str,
+    /// Whether the same bytes may be taken later, when something around them has changed.
+    pub may_change: bool,
 }
 
 impl fmt::Display for RefusalCode {

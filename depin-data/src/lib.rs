@@ -8,6 +8,8 @@ extern crate alloc;
 pub mod batch;
 pub mod geo;
 pub mod merkle;
+#[cfg(feature = "std")]
+pub mod observe;
 pub mod outbox;
 pub mod receipt;
 
@@ -15,6 +17,8 @@ pub mod receipt;
 pub mod audit;
 #[cfg(feature = "std")]
 pub mod epoch;
+#[cfg(feature = "std")]
+pub mod evidence;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;

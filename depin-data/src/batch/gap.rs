@@ -7,13 +7,13 @@
 use alloc::vec::Vec;
 
 use depin_core::{
-    B256, Did, Error, ErrorKind, NetworkId, Result, Sequence, SignedBatch, Signer, Verifier,
+    B256, Did, Error, ErrorKind, NetworkId, Result, Sequence, SignedBatch, Signer,
     cbor::{self, Decoder, Encoder},
     envelope::{Envelope, Purpose},
     log::ChainTip,
 };
 
-use super::{BatchError, BatchVerifier, bounded, payload};
+use super::{BatchError, payload};
 
 /// What the signature of a gap marker says it is for.
 pub const GAP_PURPOSE: Purpose = Purpose::new("gap", 1);
@@ -101,20 +101,4 @@ fn position(d: &mut Decoder<'_>, label: u8) -> Option<(Sequence, B256)> {
     let sequence = Sequence::new(d.u64().ok()?);
     payload::key(d, label + 1).ok()?;
     Some((sequence, payload::hash(d).ok()?))
-}
-
-/// Checks markers as [`BatchVerifier`] does batches.
-pub(super) struct GapVerifier<'a>(pub(super) &'a BatchVerifier);
-
-impl Verifier<SignedBatch> for GapVerifier<'_> {
-    type Output = Gap;
-    type Error = BatchError;
-
-    fn check(&self, candidate: &SignedBatch) -> Result<Gap, BatchError> {
-        bounded(candidate.as_bytes())?;
-        let envelope = Envelope::parse(candidate.as_bytes(), &self.0.network, GAP_PURPOSE)?;
-        let (first, previous, last) = decode(envelope.open(&self.0.key)?)?;
-        let device = envelope.signer().clone();
-        Ok(Gap { hash: candidate.hash(), device, first, previous, last })
-    }
 }

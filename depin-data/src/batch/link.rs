@@ -3,14 +3,14 @@
 use alloc::vec::Vec;
 
 use depin_core::{
-    B256, Batch, Did, NetworkId, Reading, Sequence, SignedBatch, Timestamp, Unverified, Verified,
+    B256, Batch, Did, NetworkId, Reading, Sequence, SignedBatch, Timestamp, Verified,
     envelope::{Envelope, EnvelopeError},
     log::{ChainTip, NewBatch},
 };
 
 use super::{
-    BatchError, BatchVerifier, PURPOSE, bounded,
-    gap::{self, GAP_PURPOSE, Gap, GapVerifier},
+    BatchError, BatchVerifier, PURPOSE, Parsed, bounded,
+    gap::{self, GAP_PURPOSE, Gap},
     payload,
 };
 
@@ -114,16 +114,7 @@ impl BatchVerifier {
     /// # Errors
     /// As for batches.
     pub fn link(&self, candidate: &SignedBatch) -> Result<Link, BatchError> {
-        let candidate = Unverified::new(candidate.clone());
-        match candidate.verify(self) {
-            Err(BatchError::Envelope(wrong @ EnvelopeError::Purpose { .. })) => {
-                match candidate.verify(&GapVerifier(self)) {
-                    Err(BatchError::Envelope(EnvelopeError::Purpose { .. })) => Err(wrong.into()),
-                    gap => gap.map(Link::Gap),
-                }
-            }
-            batch => batch.map(Link::Batch),
-        }
+        Parsed::new(candidate.as_bytes(), &self.network)?.open(&self.key, candidate.hash())
     }
 }
 
@@ -136,7 +127,10 @@ pub fn claimed_signer(bytes: &[u8], network: &NetworkId) -> Result<Did, BatchErr
 }
 
 /// The envelope of a link, and whether it is a gap marker.
-fn open<'a>(bytes: &'a [u8], network: &NetworkId) -> Result<(Envelope<'a>, bool), BatchError> {
+pub(super) fn open<'a>(
+    bytes: &'a [u8],
+    network: &NetworkId,
+) -> Result<(Envelope<'a>, bool), BatchError> {
     bounded(bytes)?;
     match Envelope::parse(bytes, network, PURPOSE) {
         Err(wrong @ EnvelopeError::Purpose { .. }) => {

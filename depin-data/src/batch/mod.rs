@@ -70,9 +70,11 @@ use depin_core::{
 mod gap;
 mod leaf;
 mod link;
+mod parsed;
 mod payload;
 
 pub(crate) use link::{Claim, claim};
+pub(crate) use parsed::{Parsed, place};
 
 pub use gap::{GAP_PURPOSE, Gap, seal_gap};
 pub use leaf::{SaltSeed, leaf, root, salted_leaf};
@@ -236,18 +238,7 @@ impl Verifier<SignedBatch> for BatchVerifier {
     fn check(&self, candidate: &SignedBatch) -> Result<Batch, BatchError> {
         bounded(candidate.as_bytes())?;
         let envelope = Envelope::parse(candidate.as_bytes(), &self.network, PURPOSE)?;
-        let content = payload::decode(envelope.open(&self.key)?)?;
-        if root(&content.readings, content.seed.as_ref()) != content.root {
-            return Err(BatchError::Root);
-        }
-        Ok(Batch {
-            hash: candidate.hash(),
-            device: envelope.signer().clone(),
-            sequence: content.sequence,
-            previous: content.previous,
-            root: content.root,
-            readings: content.readings,
-            salt_seed: content.seed.map(|seed| *seed.as_bytes()),
-        })
+        envelope.open(&self.key)?;
+        parsed::batch(&envelope, candidate.hash())
     }
 }

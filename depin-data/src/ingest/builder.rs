@@ -11,7 +11,7 @@ use depin_core::{
     registry::DeviceRegistry, transport::RefusalCode,
 };
 
-use super::{Ingest, Objection, Quota, Records};
+use super::{DeviceLimits, Groups, Ingest, Objection, Quota, Records};
 use crate::receipt::HeadSigner;
 
 /// Hears what happens.
@@ -49,6 +49,7 @@ pub struct IngestBuilder {
     clock: Arc<dyn Clock>,
     heads: HeadSigner,
     rule: ClockRule,
+    limits: DeviceLimits,
     concurrency: usize,
     listeners: Vec<Listener>,
 }
@@ -68,8 +69,17 @@ impl Ingest {
         const DAY: Duration = Duration::from_secs(86_400);
         let heads = HeadSigner::new(&network, head_signer, did);
         let rule = ClockRule { ahead: 5 * MINUTE, behind: 30 * DAY };
-        let listeners = Vec::new();
-        IngestBuilder { network, log, registry, clock, heads, rule, concurrency: 1024, listeners }
+        IngestBuilder {
+            network,
+            log,
+            registry,
+            clock,
+            heads,
+            rule,
+            limits: DeviceLimits::default(),
+            concurrency: 1024,
+            listeners: Vec::new(),
+        }
     }
 }
 
@@ -78,6 +88,12 @@ impl IngestBuilder {
     /// more than `behind` (30 days).
     pub const fn clock_rule(mut self, ahead: Duration, behind: Duration) -> Self {
         self.rule = ClockRule { ahead, behind };
+        self
+    }
+
+    /// Lets each device take this much and no more, see [`DeviceLimits`].
+    pub const fn device_limits(mut self, limits: DeviceLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -102,6 +118,9 @@ impl IngestBuilder {
             clock: self.clock,
             heads: self.heads,
             rule: self.rule,
+            limits: self.limits,
+            groups: Groups::default(),
+            lookups: AtomicUsize::new(0),
             records: Mutex::new(Records::default()),
             quota: Mutex::new(Quota::default()),
             unkept: 0.into(),

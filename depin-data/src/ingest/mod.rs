@@ -1,45 +1,65 @@
 //! Takes signed batches from anywhere, and lets into the log what a registered device has signed.
 //!
 //! The checks run from cheap to dear: size, format, network, registry, standing, signature over the
-//! received bytes, clock, and last the log itself, which alone decides about a device's chain. The answer
-//! is a [`Receipt`] for what is durable, or a [`Refusal`] that names its code and is kept with the bytes.
+//! received bytes, clock, what the device may take, and last the log itself, which alone decides about a
+//! device's chain. The answer is a [`Receipt`] for what is durable, or a [`Refusal`] that names its code
+//! and is kept with the bytes, to be [explained](Ingest::explain) and [judged again](Ingest::replay).
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
+    time::Duration,
 };
 
 use depin_core::{
-    B256, Batch, Bytes, Clock, Did, Error, NetworkEvent, NetworkId, Result, SignedBatch, Timestamp,
-    Verified,
-    log::{Append, BatchLog, RefusedBatch, TreeHead},
-    registry::{DeviceRegistry, DeviceStatus},
+    B256, Bytes, Clock, Did, Error, ErrorKind, NetworkEvent, NetworkId, Result, Sequence,
+    SignedBatch, Timestamp,
+    log::{BatchLog, RefusedBatch, TreeHead},
+    registry::DeviceRegistry,
     transport::{Answer, Receipt, Refusal},
 };
 
-use crate::{
-    batch::{self, Link},
-    receipt::HeadSigner,
-};
+use crate::{batch, observe, receipt::HeadSigner};
 
+mod account;
+mod admit;
 mod builder;
+mod diagnosis;
+mod group;
+mod lag;
+mod letter;
 mod objection;
 mod quota;
 mod records;
 
+pub use account::{DeviceLimits, Rate};
 pub use builder::{IngestBuilder, Listener};
+pub use diagnosis::{ByteFault, Claimed, Diagnosis, Standing};
+pub use lag::Lag;
+pub use letter::{DeadLetter, LetterPage, Letters, Replays};
 
 use self::{
-    builder::ClockRule,
-    objection::{Objection, Stop},
-    quota::Quota,
-    records::{Known, Records},
+    builder::ClockRule, group::Groups, objection::Objection, quota::Quota, records::Records,
 };
 
+/// Batches of [`Ingest::accept_many`] that are under way together.
+const TOGETHER: usize = 64;
+
 /// The gate before the log. Shared by every way in; see [`builder`](Self::builder).
+///
+/// # How much a device may take
+///
+/// [`DeviceLimits`] bound what one device stores per time and how many of its batches are under way, so
+/// that no device stops another; [`concurrency`](IngestBuilder::concurrency) bounds them all together. More
+/// is [`ErrorKind::Unavailable`] with the time after which to come again
+/// ([`Error::retry_after`]); it is no refusal, and nothing is kept. What the log holds already is answered
+/// at any rate. Accounts are kept for the 32,768 to 65,536 devices heard of last.
 ///
 /// # How much refusals may cost
 ///
@@ -51,7 +71,8 @@ use self::{
 /// # How fresh standing is
 ///
 /// Registry records are cached for 10 s of the clock; absence is not. [`forget`](Self::forget) makes a
-/// change count at once.
+/// change count at once. What counts is the standing when a batch arrives, not when it was signed. A batch
+/// that is stored has its receipt again, whatever became of its device or key.
 pub struct Ingest {
     network: NetworkId,
     log: Arc<dyn BatchLog>,
@@ -59,14 +80,22 @@ pub struct Ingest {
     clock: Arc<dyn Clock>,
     heads: HeadSigner,
     rule: ClockRule,
+    limits: DeviceLimits,
     records: Mutex<Records>,
+    groups: Groups,
     quota: Mutex<Quota>,
     unkept: AtomicU64,
     in_flight: AtomicUsize,
+    lookups: AtomicUsize,
     concurrency: usize,
     head: Mutex<Option<Head>>,
     listeners: RwLock<Vec<Listener>>,
 }
+
+/// The source of an error when one device has sent too much: others are served meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the device may come again in {} ms", .0.as_millis())]
+pub struct Throttled(Duration);
 
 /// A tree head with its signature.
 #[derive(Clone)]
@@ -79,23 +108,53 @@ impl Ingest {
     /// Judges a batch as it came over the wire.
     ///
     /// A receipt means that the batch is durable; the same bytes sent again get a receipt again. A
-    /// refusal means that sending the same bytes again will not help, except for
-    /// `sequence-gap`, `clock-ahead` and a standing that changes.
+    /// refusal means that sending the same bytes again will not help, unless its code
+    /// [may change](depin_core::transport::Explanation::may_change).
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when too many batches are in
-    /// flight, or log or registry do not answer now: keep the batch and send it again. Damage of the log
-    /// is [`ErrorKind::Corrupt`](depin_core::ErrorKind::Corrupt).
+    /// [`ErrorKind::Unavailable`] when the device or all together send too much, or log or registry do not
+    /// answer now: keep the batch and send it again, after the time that the error names. Damage of the
+    /// log is [`ErrorKind::Corrupt`].
     pub async fn accept(&self, bytes: &[u8]) -> Result<Answer> {
-        let _slot = self.enter()?;
+        self.accept_batch(&SignedBatch::new(Bytes::copy_from_slice(bytes))).await
+    }
+
+    /// As [`accept`](Self::accept), for bytes that are shared and hashed already.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    #[tracing::instrument(level = "debug", name = "accept", skip_all, fields(batch = %batch.hash()))]
+    pub async fn accept_batch(&self, batch: &SignedBatch) -> Result<Answer> {
+        let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;
+        observe::received(batch.as_bytes().len(), self.in_flight.load(Ordering::Relaxed));
         let received = self.clock.now();
-        match self.admit(bytes, received).await {
-            Ok(receipt) => Ok(Answer::Receipt(receipt)),
-            Err(Stop::Refuse(objection)) => {
-                self.refuse(bytes, received, objection).await.map(Answer::Refusal)
-            }
-            Err(Stop::Fail(error)) => Err(error),
+        let answer = match self.judge(batch, received).await? {
+            Ok(receipt) => Answer::Receipt(receipt),
+            Err(objection) => Answer::Refusal(self.refuse(batch, received, objection).await?),
+        };
+        observe::answered(&answer);
+        Ok(answer)
+    }
+
+    /// Judges many batches: one answer for each, in their order, as [`accept`](Self::accept) gives it.
+    ///
+    /// Signatures of one algorithm are verified together where that is cheaper, and appends wait for the
+    /// disk together, 64 batches at a time. Batches of one device go in the order given.
+    pub async fn accept_many(&self, batches: &[SignedBatch]) -> Vec<Result<Answer>> {
+        let mut answers = Vec::with_capacity(batches.len());
+        for together in batches.chunks(TOGETHER) {
+            self.meet(together).await;
+            answers.extend(all(together.iter().map(|batch| self.accept_batch(batch))).await);
         }
+        answers
+    }
+
+    /// Asks the registry for the devices of `batches` first, so that none of them overtakes another.
+    async fn meet(&self, batches: &[SignedBatch]) {
+        let names =
+            batches.iter().filter_map(|b| batch::claimed_signer(b.as_bytes(), &self.network).ok());
+        let names: std::collections::BTreeSet<_> = names.collect();
+        all(names.iter().map(|did| self.known(did))).await;
     }
 
     /// Tells `listener` what happens from now on. It runs on the task that handles the batch, so it
@@ -118,6 +177,20 @@ impl Ingest {
         Ok(self.sign(tree)?.signed)
     }
 
+    /// The receipt of what holds a place of a device's chain: for whoever lost it, and for auditors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the chain does not reach there, or as the log's reads.
+    pub async fn receipt_of(&self, device: &Did, sequence: Sequence) -> Result<Receipt> {
+        let none = || {
+            Error::new(ErrorKind::NotFound, "the device's chain does not reach there")
+                .with("device", device)
+                .with("sequence", sequence)
+        };
+        let (index, hash) = self.log.find(device, sequence).await?.ok_or_else(none)?;
+        self.receipt(hash, index).await
+    }
+
     /// The network whose batches are taken.
     pub const fn network(&self) -> &NetworkId {
         &self.network
@@ -131,76 +204,6 @@ impl Ingest {
     /// How many refusals were answered and, to save the disk, not kept.
     pub fn unkept(&self) -> u64 {
         self.unkept.load(Ordering::Relaxed)
-    }
-
-    async fn admit(&self, bytes: &[u8], received: Timestamp) -> Result<Receipt, Stop> {
-        let did = batch::claimed_signer(bytes, &self.network)
-            .map_err(|error| Objection::unproven(error.code(), error, None))?;
-        let known = self.known(&did).await?;
-        let batch = SignedBatch::new(Bytes::copy_from_slice(bytes));
-        let link = known
-            .verifier
-            .link(&batch)
-            .map_err(|error| Objection::unproven(error.code(), error, Some(&did)))?;
-        if let Link::Batch(verified) = &link {
-            self.check_clock(verified, received).await?;
-        }
-        let (hash, sequence, readings) =
-            (batch.hash(), link.sequence(), link.readings().len() as u64);
-        let new = link.into_new(received, batch);
-        let index = match self.log.append(new).await? {
-            Append::Stored(index) => {
-                let (did, batch) = (did, hash);
-                self.announce(|| NetworkEvent::BatchAccepted {
-                    did,
-                    sequence,
-                    batch,
-                    index,
-                    readings,
-                });
-                index
-            }
-            Append::Duplicate(index) => index,
-            Append::Fork(there) => return Err(Objection::fork(&did, sequence, there).into()),
-            Append::Superseded(tip) => {
-                return Err(Objection::superseded(&did, sequence, tip.sequence).into());
-            }
-            Append::Gap(next) => return Err(Objection::gap(&did, sequence, next).into()),
-        };
-        Ok(self.receipt(hash, index).await?)
-    }
-
-    /// What the registry says about the device, if it may send.
-    async fn known(&self, did: &Did) -> Result<Arc<Known>, Stop> {
-        let now = self.clock.now();
-        let (cached, moment) = {
-            let mut records = lock(&self.records);
-            (records.find(did, now), records.moment())
-        };
-        let known = match cached {
-            Some(known) => known,
-            None => {
-                let record = objection::registered(did, self.registry.device(did).await)?;
-                let known = Arc::new(Known::new(&self.network, &record));
-                lock(&self.records).keep(did, Arc::clone(&known), now, moment);
-                known
-            }
-        };
-        match known.status {
-            DeviceStatus::Active => Ok(known),
-            status => Err(Objection::not_active(did, status).into()),
-        }
-    }
-
-    /// Refuses readings from another time, unless their place in the chain is taken: then the log says
-    /// whether it has these very bytes.
-    async fn check_clock(&self, batch: &Verified<Batch>, now: Timestamp) -> Result<(), Stop> {
-        let Some(objection) = self.rule.object(batch, now) else { return Ok(()) };
-        let tip = self.log.tip(&batch.device).await?;
-        if tip.is_some_and(|tip| batch.sequence <= tip.sequence) {
-            return Ok(());
-        }
-        Err(objection.into())
     }
 
     async fn receipt(&self, batch: B256, index: u64) -> Result<Receipt> {
@@ -227,23 +230,38 @@ impl Ingest {
         Ok(head)
     }
 
+    /// Judges kept bytes again, and keeps no second letter of them.
+    async fn judge_again(&self, refused: &RefusedBatch) -> Result<Answer> {
+        let batch = SignedBatch::new(refused.bytes.clone());
+        let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;
+        let answer = match self.judge(&batch, refused.received).await? {
+            Ok(receipt) => Answer::Receipt(receipt),
+            Err(Objection { code, detail, device, .. }) => {
+                Answer::Refusal(Refusal { code, detail, batch: batch.hash(), device })
+            }
+        };
+        observe::replayed(&answer);
+        Ok(answer)
+    }
+
     async fn refuse(
         &self,
-        bytes: &[u8],
+        batch: &SignedBatch,
         received: Timestamp,
         objection: Objection,
     ) -> Result<Refusal> {
+        let bytes = batch.as_bytes();
         let cut = Bytes::copy_from_slice(bytes.get(..batch::MAX_BYTES).unwrap_or(bytes));
-        let Objection { code, detail, device, proven } = objection;
-        let batch = SignedBatch::new(bytes.to_vec()).hash();
+        let Objection { code, detail, device, proven, against } = objection;
+        let batch = batch.hash();
         let refusal = Refusal { code, detail, batch, device };
         let payer = refusal.device.as_ref().filter(|_| proven);
         if lock(&self.quota).admits(payer, code, cut.len(), received) {
-            let refused =
-                RefusedBatch { refusal: refusal.clone(), received, bytes: cut, against: None };
+            let refused = RefusedBatch { refusal: refusal.clone(), received, bytes: cut, against };
             self.log.refuse(refused).await?;
         } else {
             self.unkept.fetch_add(1, Ordering::Relaxed);
+            observe::unkept();
         }
         let did = refusal.device.clone();
         self.announce(|| NetworkEvent::BatchRefused { did, batch, code });
@@ -257,23 +275,25 @@ impl Ingest {
             listeners.iter().for_each(|listener| listener(&event));
         }
     }
-
-    fn enter(&self) -> Result<Slot<'_>> {
-        let slot = Slot(&self.in_flight);
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) >= self.concurrency {
-            return Err(Error::unavailable("ingest is saturated; send the batch again later"));
-        }
-        Ok(slot)
-    }
 }
 
-/// A batch in flight; leaves when dropped.
-struct Slot<'a>(&'a AtomicUsize);
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// Waits for all, polling them in their order.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
+    let mut outputs: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
+    poll_fn(move |context| {
+        let mut waiting = false;
+        for (future, output) in running.iter_mut().zip(&mut outputs) {
+            if output.is_none() {
+                match pin!(future).poll(context) {
+                    Poll::Ready(value) => *output = Some(value),
+                    Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { Poll::Pending } else { Poll::Ready(outputs.drain(..).flatten().collect()) }
+    })
+    .await
 }
 
 /// What the locks guard is consistent after every statement, so a panic elsewhere spoils nothing.

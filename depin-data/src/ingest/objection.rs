@@ -1,9 +1,9 @@
 //! Why a batch is not taken, before it becomes a refusal.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use depin_core::{
-    B256, Did, Error, ErrorKind, Result, Sequence,
+    B256, Bytes, Did, Error, ErrorKind, Result, Sequence,
     registry::{DeviceRecord, DeviceStatus},
     transport::RefusalCode,
 };
@@ -12,8 +12,26 @@ use depin_core::{
 pub(super) enum Stop {
     /// The batch is at fault.
     Refuse(Objection),
+    /// The device has sent too much lately and may come again after this time.
+    Throttle(Duration),
     /// We are at fault, and know nothing about the batch.
     Fail(Error),
+}
+
+impl Stop {
+    /// Whether the batch may be in the log already: nothing was asked of the log yet, and standing, key and
+    /// clock may have been others when it came first.
+    pub(super) const fn may_be_stored(&self) -> bool {
+        use RefusalCode::{BadSignature, ClockAhead, ClockBehind, NotActive, NotRegistered};
+        match self {
+            Self::Refuse(objection) => matches!(
+                objection.code,
+                BadSignature | ClockAhead | ClockBehind | NotActive | NotRegistered
+            ),
+            Self::Throttle(_) => true,
+            Self::Fail(_) => false,
+        }
+    }
 }
 
 impl From<Error> for Stop {
@@ -34,15 +52,17 @@ pub(super) struct Objection {
     pub(super) device: Option<Did>,
     /// Whether the device has certainly signed the batch.
     pub(super) proven: bool,
+    /// What the log holds instead, for a fork.
+    pub(super) against: Option<Bytes>,
 }
 
 impl Objection {
     pub(super) fn unproven(code: RefusalCode, why: impl fmt::Display, did: Option<&Did>) -> Self {
-        Self { code, detail: why.to_string(), device: did.cloned(), proven: false }
+        Self { code, detail: why.to_string(), device: did.cloned(), proven: false, against: None }
     }
 
     pub(super) fn proven(code: RefusalCode, detail: String, did: &Did) -> Self {
-        Self { code, detail, device: Some(did.clone()), proven: true }
+        Self { code, detail, device: Some(did.clone()), proven: true, against: None }
     }
 
     pub(super) fn not_active(did: &Did, status: DeviceStatus) -> Self {
@@ -54,9 +74,9 @@ impl Objection {
         Self::unproven(RefusalCode::NotActive, why, Some(did))
     }
 
-    pub(super) fn fork(did: &Did, sequence: Sequence, there: B256) -> Self {
+    pub(super) fn fork(did: &Did, sequence: Sequence, there: B256, against: Option<Bytes>) -> Self {
         let detail = format!("batch {sequence} does not continue the chain, which holds {there}");
-        Self::proven(RefusalCode::Fork, detail, did)
+        Self { against, ..Self::proven(RefusalCode::Fork, detail, did) }
     }
 
     pub(super) fn superseded(did: &Did, sequence: Sequence, tip: Sequence) -> Self {

@@ -1,13 +1,17 @@
 //! What the registry said lately, in bounded memory.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use depin_core::{
-    Did, NetworkId, Timestamp,
+    Did, PublicKey, Timestamp,
     registry::{DeviceRecord, DeviceStatus},
 };
 
-use crate::batch::BatchVerifier;
+use super::account::Account;
 
 const FRESH: Duration = Duration::from_secs(10);
 /// Devices per generation; two generations are kept.
@@ -15,19 +19,19 @@ const GENERATION: usize = 32_768;
 
 /// What ingest needs of a device's record.
 pub(super) struct Known {
-    pub(super) verifier: BatchVerifier,
+    pub(super) key: PublicKey,
     pub(super) status: DeviceStatus,
-}
-
-impl Known {
-    pub(super) fn new(network: &NetworkId, record: &DeviceRecord) -> Self {
-        Self { verifier: BatchVerifier::new(network, &record.key), status: record.status }
-    }
+    /// Outlives the record as long as the device is known here.
+    pub(super) account: Arc<Account>,
+    /// The last signature in its name did not hold: the next is verified alone, so that bad ones slow
+    /// down nobody else.
+    pub(super) suspect: AtomicBool,
 }
 
 struct Entry {
     known: Arc<Known>,
-    until: Timestamp,
+    asked: Timestamp,
+    stale: bool,
 }
 
 /// Two generations: what is used moves to the young one, and when that is full the old one goes. So the
@@ -52,22 +56,48 @@ impl Records {
             let entry = self.old.remove(did)?;
             self.insert(did, entry);
         }
-        let entry = self.young.get(did).filter(|entry| now < entry.until)?;
+        // A clock that was set back would keep an old answer fresh for as long as it went back.
+        let fresh = |e: &&Entry| !e.stale && e.asked <= now && now < e.asked.plus(FRESH);
+        let entry = self.young.get(did).filter(fresh)?;
         Some(Arc::clone(&entry.known))
     }
 
     /// Keeps an answer to a question asked at `moment`, unless something was forgotten since: then it may be
-    /// the old answer.
-    pub(super) fn keep(&mut self, did: &Did, known: Arc<Known>, now: Timestamp, moment: u64) {
-        if moment == self.forgotten {
-            self.insert(did, Entry { known, until: now.plus(FRESH) });
-        }
+    /// the old answer. What the device has taken so far stays on its account in any case.
+    pub(super) fn keep(
+        &mut self,
+        did: &Did,
+        record: &DeviceRecord,
+        now: Timestamp,
+        moment: u64,
+    ) -> Arc<Known> {
+        let account = self.entry(did).map(|entry| Arc::clone(&entry.known.account));
+        let known = Arc::new(Known {
+            key: record.key.clone(),
+            status: record.status,
+            account: account.unwrap_or_default(),
+            suspect: AtomicBool::new(false),
+        });
+        let stale = moment != self.forgotten;
+        self.insert(did, Entry { known: Arc::clone(&known), asked: now, stale });
+        known
     }
 
     pub(super) fn forget(&mut self, did: &Did) {
-        self.young.remove(did);
-        self.old.remove(did);
+        for entry in [self.young.get_mut(did), self.old.get_mut(did)].into_iter().flatten() {
+            entry.stale = true;
+        }
         self.forgotten = self.forgotten.wrapping_add(1);
+    }
+
+    /// Every device that is known here, with its account.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = (&Did, &Account)> {
+        let all = self.young.iter().chain(&self.old);
+        all.map(|(did, entry)| (did, &*entry.known.account))
+    }
+
+    fn entry(&self, did: &Did) -> Option<&Entry> {
+        self.young.get(did).or_else(|| self.old.get(did))
     }
 
     fn insert(&mut self, did: &Did, entry: Entry) {

@@ -5,7 +5,9 @@
 mod audit;
 mod batch;
 mod epoch;
+mod evidence;
 mod gap;
+mod gate;
 #[cfg(feature = "geo")]
 mod geo;
 #[cfg(feature = "http")]
@@ -17,6 +19,7 @@ mod jetstream;
 mod jetstream_kill;
 #[cfg(unix)]
 mod kill;
+mod letters;
 mod log;
 mod merkle;
 #[cfg(feature = "nats")]

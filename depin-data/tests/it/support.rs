@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    Address, Algorithm, B256, Decimal, Did, Error, ErrorKind, ManualClock, NetworkId, Reading,
-    Result, Sequence, SignedBatch, Signer, SoftwareKey, Timestamp,
+    Address, Algorithm, B256, Decimal, Did, Error, ErrorKind, ManualClock, NetworkId, PublicKey,
+    Reading, Result, Sequence, SignedBatch, Signer, SoftwareKey, Timestamp,
     log::BatchLog,
     reading::Quantity,
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
@@ -48,6 +48,10 @@ impl Device {
             next: 0,
             previous: B256::ZERO,
         }
+    }
+
+    pub(crate) fn key(&self) -> PublicKey {
+        self.key.public_key().clone()
     }
 
     pub(crate) fn seal_at(

@@ -19,7 +19,10 @@ use super::{
         node, oldest_in, tip_in,
     },
 };
-use crate::merkle::{Accumulator, leaf_hash, path};
+use crate::{
+    merkle::{Accumulator, leaf_hash, path},
+    observe,
+};
 
 /// Most jobs in one commit: bounds the memory of a transaction.
 const GROUP: usize = 1024;
@@ -72,6 +75,7 @@ pub(super) fn run(store: &Store, jobs: &Receiver<Job>, growth: &Growth) {
         busy = group.len() > 1;
         match commit(store, &group, &mut edge) {
             Ok(outcomes) => {
+                observe::committed(group.len());
                 growth.reached(edge.as_ref().map_or(0, Accumulator::size));
                 group.drain(..).zip(outcomes).for_each(|(job, outcome)| job.answer(Ok(outcome)));
             }

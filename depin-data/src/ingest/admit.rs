@@ -1,0 +1,206 @@
+//! The way of one batch: from bytes to a receipt, or to what stops it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use depin_core::{
+    Algorithm, B256, Bytes, Did, Error, NetworkEvent, Result, Sequence, SignedBatch, Timestamp,
+    log::Append, registry::DeviceStatus, transport::Receipt,
+};
+
+use super::{
+    Ingest, Throttled, lock,
+    objection::{self, Objection, Stop},
+    records::Known,
+};
+use crate::{
+    batch::{self, BatchError, Link, Parsed},
+    observe,
+};
+
+/// How long to wait for one of the places that everybody shares.
+const TURN: Duration = Duration::from_secs(1);
+
+impl Ingest {
+    /// A receipt or what stops the batch. What is in the log already has its receipt whatever is said of
+    /// its device by now: the bytes are those that were verified when they were stored.
+    pub(super) async fn judge(
+        &self,
+        batch: &SignedBatch,
+        received: Timestamp,
+    ) -> Result<Result<Receipt, Objection>> {
+        let stop = match self.admit(batch, received).await {
+            Ok((receipt, readings)) => {
+                observe::accepted(readings);
+                return Ok(Ok(receipt));
+            }
+            Err(stop) => stop,
+        };
+        if stop.may_be_stored()
+            && let Some(index) = self.stored_before(batch).await?
+        {
+            observe::accepted(None);
+            return Ok(Ok(self.receipt(batch.hash(), index).await?));
+        }
+        match stop {
+            Stop::Refuse(objection) => Ok(Err(objection)),
+            Stop::Throttle(delay) => {
+                observe::throttled("device");
+                let why = "the device has sent too much lately; send the batch again later";
+                Err(Error::unavailable(why).retry_in(delay).source(Throttled(delay)))
+            }
+            Stop::Fail(error) => Err(error),
+        }
+    }
+
+    /// The receipt, and the number of readings when they are new.
+    async fn admit(
+        &self,
+        batch: &SignedBatch,
+        received: Timestamp,
+    ) -> Result<(Receipt, Option<u64>), Stop> {
+        let parsed = Parsed::new(batch.as_bytes(), &self.network)
+            .map_err(|error| Objection::unproven(error.code(), error, None))?;
+        let known = self.known(parsed.device()).await?;
+        let link = self.verify(parsed, &known, batch.hash()).await?;
+        if let Link::Batch(verified) = &link
+            && let Some(objection) = self.rule.object(verified, received)
+        {
+            return Err(objection.into());
+        }
+        let (hash, sequence, readings) =
+            (batch.hash(), link.sequence(), link.readings().len() as u64);
+        let tip = link.covers().map_or(sequence, |end| end.sequence);
+        let latest = link.readings().iter().map(depin_core::Reading::at).max();
+        let now = self.clock.now();
+        let entry = known.account.enter(&self.limits, tip, readings, now);
+        let entry = entry.map_err(Stop::Throttle)?;
+        let new = link.into_new(now, batch.clone());
+        let did = new.device.clone();
+        let timer = observe::Timer::start();
+        let appended = self.log.append(new).await?;
+        timer.appended();
+        let (index, readings) = match appended {
+            Append::Stored(index) => {
+                entry.stored(tip, latest);
+                let batch = hash;
+                self.announce(|| NetworkEvent::BatchAccepted {
+                    did,
+                    sequence,
+                    batch,
+                    index,
+                    readings,
+                });
+                (index, Some(readings))
+            }
+            Append::Duplicate(index) => (index, None),
+            Append::Fork(there) => {
+                let against = self.contradicted(&did, sequence).await?;
+                return Err(Objection::fork(&did, sequence, there, against).into());
+            }
+            Append::Superseded(tip) => {
+                return Err(Objection::superseded(&did, sequence, tip.sequence).into());
+            }
+            Append::Gap(next) => return Err(Objection::gap(&did, sequence, next).into()),
+        };
+        Ok((self.receipt(hash, index).await?, readings))
+    }
+
+    /// Checks the signature, together with others of its algorithm where that is cheaper.
+    async fn verify(
+        &self,
+        parsed: Parsed<'_>,
+        known: &Arc<Known>,
+        hash: B256,
+    ) -> Result<Link, Stop> {
+        let did = parsed.device().clone();
+        let shared = known.key.algorithm() == Algorithm::EdDsa
+            && self.in_flight.load(Ordering::Relaxed) > 1
+            && !known.suspect.load(Ordering::Relaxed);
+        let verified = if shared {
+            match parsed.signed(&known.key) {
+                Ok((message, signature)) => {
+                    let verdict = self.groups.verify(known, message, signature).await;
+                    parsed.judged(verdict, hash)
+                }
+                Err(error) => Err(error),
+            }
+        } else {
+            parsed.open(&known.key, hash)
+        };
+        let bad = matches!(verified, Err(BatchError::Envelope(_)));
+        if bad != known.suspect.load(Ordering::Relaxed) {
+            known.suspect.store(bad, Ordering::Relaxed);
+        }
+        verified.map_err(|error| Objection::unproven(error.code(), error, Some(&did)).into())
+    }
+
+    /// What the registry says about the device, if it may send.
+    pub(super) async fn known(&self, did: &Did) -> Result<Arc<Known>, Stop> {
+        let now = self.clock.now();
+        let (cached, moment) = {
+            let mut records = lock(&self.records);
+            (records.find(did, now), records.moment())
+        };
+        let known = match cached {
+            Some(known) => known,
+            None => {
+                // Invented names wait for the registry as others do, and must leave room for those.
+                let _turn = enter(&self.lookups, self.concurrency / 2, "registry")?;
+                let record = objection::registered(did, self.registry.device(did).await)?;
+                lock(&self.records).keep(did, &record, now, moment)
+            }
+        };
+        match known.status {
+            DeviceStatus::Active => Ok(known),
+            status => Err(Objection::not_active(did, status).into()),
+        }
+    }
+
+    /// Where these very bytes are in the log, if they are.
+    pub(super) async fn stored_before(&self, batch: &SignedBatch) -> Result<Option<u64>> {
+        let Some(place) = batch::place(batch.as_bytes(), &self.network) else { return Ok(None) };
+        let found = self.log.find(&place.device, place.sequence).await?;
+        Ok(found.filter(|(_, hash)| *hash == batch.hash()).map(|(index, _)| index))
+    }
+
+    /// What the log holds that a fork at `sequence` contradicts: the batch there, else the one before.
+    async fn contradicted(&self, did: &Did, sequence: Sequence) -> Result<Option<Bytes>> {
+        let mut found = self.log.find(did, sequence).await?;
+        if let (None, Some(before)) = (found, sequence.value().checked_sub(1)) {
+            found = self.log.find(did, Sequence::new(before)).await?;
+        }
+        let Some((index, _)) = found else { return Ok(None) };
+        // Its bytes may be forgotten; then the hash in the refusal has to do.
+        let entry = self.log.read(index, 1).await.ok().and_then(|read| read.into_iter().next());
+        Ok(entry.map(|entry| Bytes::copy_from_slice(entry.batch.as_bytes())))
+    }
+}
+
+/// A place among a bounded number; left when dropped.
+pub(super) struct Slot<'a>(&'a AtomicUsize);
+
+pub(super) fn enter<'a>(
+    taken: &'a AtomicUsize,
+    most: usize,
+    what: &'static str,
+) -> Result<Slot<'a>> {
+    let slot = Slot(taken);
+    if taken.fetch_add(1, Ordering::AcqRel) >= most.max(1) {
+        observe::throttled(what);
+        let why = "ingest is saturated; send the batch again later";
+        return Err(Error::unavailable(why).retry_in(TURN));
+    }
+    Ok(slot)
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
