@@ -12,9 +12,12 @@ pub mod merkle;
 pub mod observe;
 pub mod outbox;
 pub mod receipt;
+pub mod wire;
 
 #[cfg(feature = "std")]
 pub mod audit;
+#[cfg(any(feature = "mqtt", feature = "nats"))]
+mod broker;
 #[cfg(feature = "std")]
 pub mod epoch;
 #[cfg(feature = "std")]
@@ -26,6 +29,9 @@ pub mod http;
 pub mod ingest;
 #[cfg(feature = "std")]
 pub mod log;
+#[cfg(feature = "mqtt")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mqtt")))]
+pub mod mqtt;
 #[cfg(feature = "nats")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
 pub mod nats;

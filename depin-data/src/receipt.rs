@@ -91,7 +91,12 @@ impl HeadSigner {
             .and_then(|e| e.u8(1)?.u64(tree.size)?.u8(2)?.bytes(tree.root.as_slice()))
             .and_then(|e| e.u8(3)?.u64(at.millis()))
             .map_err(|_| Error::new(ErrorKind::Limit, "the tree head cannot be encoded"))?;
-        Envelope::seal(&*self.signer, &self.did, &self.network, HEAD_PURPOSE, &payload)
+        self.seal(HEAD_PURPOSE, &payload)
+    }
+
+    /// Signs something else that the log says.
+    pub(crate) fn seal(&self, purpose: Purpose, payload: &[u8]) -> Result<Vec<u8>> {
+        Envelope::seal(&*self.signer, &self.did, &self.network, purpose, payload)
     }
 }
 
@@ -125,6 +130,16 @@ impl ReceiptVerifier {
     /// For the log of `network` that signs with `key`.
     pub fn new(network: &NetworkId, key: &PublicKey) -> Self {
         Self { network: network.clone(), key: key.clone() }
+    }
+
+    /// The network of the log.
+    pub const fn network(&self) -> &NetworkId {
+        &self.network
+    }
+
+    /// The key that the log signs with.
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
     }
 
     /// Verifies a signed tree head by itself.

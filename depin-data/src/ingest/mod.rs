@@ -201,6 +201,11 @@ impl Ingest {
         &self.log
     }
 
+    /// What signs for the log: tree heads, and refusals that go through a broker.
+    pub const fn signer(&self) -> &HeadSigner {
+        &self.heads
+    }
+
     /// How many refusals were answered and, to save the disk, not kept.
     pub fn unkept(&self) -> u64 {
         self.unkept.load(Ordering::Relaxed)

@@ -1,9 +1,48 @@
-//! NATS: connections to a server, with what it asks for.
+//! Batches and answers through a NATS server, which need not have JetStream for it.
+//!
+//! | subject | who publishes | what |
+//! |---|---|---|
+//! | `depin.v1.<network>.<tag>.up` | the device | [requests](crate::wire), with a reply subject |
+//! | the reply subject (`_INBOX..`) | ingest | [answers](crate::wire) |
+//!
+//! `<tag>` is the [`device_tag`](crate::wire::device_tag): a hash of the DID.
+//!
+//! | event | what happens |
+//! |---|---|
+//! | request or answer is lost, the server or ingest restarts | the device sends again; the log knows the batch and gives its receipt again |
+//! | ingest cannot answer (its log is full, its registry does not answer) | the server tries again for [a while](NatsServing::patience), then the device does |
+//! | more than [`waiting`](NatsServing::waiting) messages | the rest is dropped, and the devices send it again |
+//! | many servers | they share the work in a queue [group](NatsServing::group); those of one device may then come to different servers |
+//! | somebody publishes as another device | the signature of the batch decides, nothing else |
+//! | somebody answers in place of ingest | it does not verify and is ignored; the device goes on waiting |
+//! | a message that is no request | refused as malformed and kept with its bytes, as from anywhere |
+//!
+//! What is *not* guaranteed: the server keeps nothing, so what comes while no ingest listens is not there
+//! later: the device has it, and sends it again. TLS is used for `tls://` URLs. A device needs the rights
+//! to publish on its `up` and to read its inbox; ingest to read `depin.v1.<network>.*.up` and to answer
+//! (`allow_responses`).
+//!
+//! ```
+//! use depin_core::ErrorKind;
+//! use depin_data::nats::NatsOptions;
+//! # use depin_core::{Algorithm, NetworkId, Signer, SoftwareKey};
+//! # use depin_data::{nats::NatsTransport, receipt::ReceiptVerifier};
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! # let key = SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]);
+//! # let receipts = ReceiptVerifier::new(&NetworkId::parse("climate")?, key.public_key());
+//! let nobody = NatsOptions::new("nats://127.0.0.1:9");
+//! let did = "did:example:station".parse()?;
+//! let error = NatsTransport::connect(&nobody, &did, receipts, &mut rand::thread_rng()).await.unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::Unavailable);
+//! # Ok::<(), depin_data::Error>(())
+//! # }).unwrap();
+//! ```
 
-#[allow(dead_code, reason = "what follows uses it")]
+mod client;
 mod options;
+mod server;
 
+pub use client::NatsTransport;
 pub use options::NatsOptions;
-
-#[allow(unused_imports, reason = "what follows uses it")]
-pub(crate) use options::connect;
+pub use server::{NatsServer, NatsServing, serve};

@@ -4,6 +4,8 @@
 
 mod audit;
 mod batch;
+#[cfg(all(feature = "mqtt", feature = "nats"))]
+mod broker;
 mod epoch;
 mod evidence;
 mod gap;
@@ -29,3 +31,6 @@ mod quality;
 mod receipt;
 mod salt;
 mod support;
+#[cfg(all(feature = "mqtt", feature = "nats"))]
+mod transports;
+mod wire;

@@ -1,0 +1,69 @@
+//! Work side by side, but for each device in the order it came: batches form a chain.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+};
+
+/// Lanes, each of which does one job at a time. Dropping them drops what waits.
+pub(crate) struct Lanes<J> {
+    lanes: Vec<mpsc::UnboundedSender<(J, OwnedSemaphorePermit)>>,
+    hasher: RandomState,
+    slots: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl<J: Send + 'static> Lanes<J> {
+    /// `count` lanes with at most `waiting` jobs in them.
+    pub(crate) fn new<F>(
+        count: usize,
+        waiting: usize,
+        work: impl Fn(J) -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let mut tasks = JoinSet::new();
+        let lanes = (0..count.max(1)).map(|_| {
+            // Bounded by the slots.
+            let (lane, mut jobs) = mpsc::unbounded_channel::<(J, OwnedSemaphorePermit)>();
+            let work = work.clone();
+            tasks.spawn(async move {
+                while let Some((job, _slot)) = jobs.recv().await {
+                    work(job).await;
+                }
+            });
+            lane
+        });
+        let lanes = lanes.collect();
+        let slots = Arc::new(Semaphore::new(waiting.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { lanes, hasher: RandomState::new(), slots, tasks }
+    }
+
+    /// Queues a job behind those with the same key; waits while there are too many.
+    pub(crate) async fn push(&self, key: &str, job: J) {
+        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+        let lane = self.hasher.hash_one(key) % self.lanes.len().max(1) as u64;
+        if let Some(lane) = usize::try_from(lane).ok().and_then(|lane| self.lanes.get(lane)) {
+            let _ = lane.send((job, slot));
+        }
+    }
+
+    /// Waits until what was queued is done.
+    pub(crate) async fn finish(mut self) {
+        self.lanes.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl<J> fmt::Debug for Lanes<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lanes").field("lanes", &self.lanes.len()).finish_non_exhaustive()
+    }
+}

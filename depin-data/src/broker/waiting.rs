@@ -1,0 +1,175 @@
+//! A device's side: who waits for the answer to which batch.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use depin_core::{B256, Error, Result, SignedBatch, transport::Answer};
+use rand_core::CryptoRngCore;
+use sha2::{Digest, Sha256};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    receipt::ReceiptVerifier,
+    wire::{Nonce, Reply},
+};
+
+/// How long a device waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For the answer, in all.
+    pub(crate) whole: Duration,
+    /// Before it sends the same request again; twice as long each time.
+    pub(crate) resend: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { whole: Duration::from_secs(30), resend: Duration::from_secs(5) }
+    }
+}
+
+impl Patience {
+    /// Bounds a whole exchange.
+    ///
+    /// # Errors
+    /// Those of `exchange`, or [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when it took
+    /// too long.
+    pub(crate) async fn bound(
+        self,
+        exchange: impl Future<Output = Result<Answer>>,
+    ) -> Result<Answer> {
+        let silent = "ingest gave no answer; keep the batch and send it again";
+        timeout(self.whole, exchange).await.unwrap_or_else(|_| Err(Error::unavailable(silent)))
+    }
+}
+
+/// Requests that were sent and not answered. Only what verifies is an answer.
+pub(crate) struct Waiting {
+    receipts: ReceiptVerifier,
+    secret: [u8; 32],
+    count: AtomicU64,
+    requests: Mutex<HashMap<B256, Vec<Request>>>,
+}
+
+struct Request {
+    nonce: Nonce,
+    batch: SignedBatch,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Waiting {
+    pub(crate) fn new(receipts: ReceiptVerifier, rng: &mut impl CryptoRngCore) -> Self {
+        let mut secret = [0; 32];
+        rng.fill_bytes(&mut secret);
+        Self { receipts, secret, count: AtomicU64::new(0), requests: Mutex::default() }
+    }
+
+    /// 16 bytes that nobody else can foresee, new each time.
+    pub(crate) fn nonce(&self) -> Nonce {
+        let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let hash = Sha256::new_with_prefix(self.secret).chain_update(count).finalize();
+        let mut nonce = [0; 16];
+        nonce.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Nonce::from_bytes(nonce)
+    }
+
+    /// Begins to wait for the answer to `batch`.
+    pub(crate) fn open(&self, batch: &SignedBatch, nonce: Nonce, pause: Duration) -> Open<'_> {
+        let (answer, answered) = oneshot::channel();
+        let hash = batch.hash();
+        let request = Request { nonce, batch: batch.clone(), answer };
+        self.lock().entry(hash).or_default().push(request);
+        Open { waiting: self, hash, nonce, answered, pause }
+    }
+
+    /// Hands an answer to whoever it verifies for. Anything else is ignored: on a broker, others may speak.
+    pub(crate) fn settle(&self, bytes: &[u8]) {
+        let ignored = |error: &dyn fmt::Display| {
+            tracing::warn!(%error, "ignored what is no answer of ingest; somebody else may write here");
+        };
+        let reply = match Reply::parse(bytes, self.receipts.network()) {
+            Ok(reply) => reply,
+            Err(error) => return ignored(&error),
+        };
+        let hash = reply.batch();
+        let open: Vec<_> = self
+            .lock()
+            .get(&hash)
+            .into_iter()
+            .flatten()
+            .map(|request| (request.nonce, request.batch.clone()))
+            .collect();
+        // Signatures are verified without the lock.
+        for (nonce, batch) in open {
+            match reply.clone().open(&self.receipts, &batch, &nonce) {
+                Ok(answer) => {
+                    if let Some(request) = self.take(hash, nonce) {
+                        let _ = request.answer.send(answer);
+                    }
+                }
+                Err(error) => ignored(&error),
+            }
+        }
+    }
+
+    fn take(&self, hash: B256, nonce: Nonce) -> Option<Request> {
+        let mut requests = self.lock();
+        let same = requests.get_mut(&hash)?;
+        let at = same.iter().position(|request| request.nonce == nonce)?;
+        let request = same.swap_remove(at);
+        if same.is_empty() {
+            requests.remove(&hash);
+        }
+        Some(request)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<B256, Vec<Request>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that waits for its answer, until it is dropped.
+pub(crate) struct Open<'a> {
+    waiting: &'a Waiting,
+    hash: B256,
+    nonce: Nonce,
+    answered: oneshot::Receiver<Answer>,
+    pause: Duration,
+}
+
+impl Open<'_> {
+    /// The answer, or `None` when it is time to send the request again.
+    pub(crate) async fn wait(&mut self) -> Option<Answer> {
+        tokio::select! {
+            // The sender is kept as long as we are.
+            answer = &mut self.answered => answer.ok(),
+            () = sleep(self.pause) => {
+                self.pause = self.pause.saturating_mul(2);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.waiting.take(self.hash, self.nonce);
+    }
+}
+
+impl fmt::Debug for Waiting {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("receipts", &self.receipts).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,52 @@
+//! Batches and answers through an MQTT broker, in MQTT 3.1.1 and MQTT 5.
+//!
+//! | topic | who publishes | what |
+//! |---|---|---|
+//! | `depin/v1/<network>/<tag>/up` | the device | [requests](crate::wire), QoS 1 |
+//! | `depin/v1/<network>/<tag>/down` | ingest | [answers](crate::wire), QoS 1 |
+//!
+//! `<tag>` is the [`device_tag`](crate::wire::device_tag): a hash of the DID. In MQTT 5 a request also
+//! carries the response topic and, as correlation data, its nonce, which comes back with the answer;
+//! nothing depends on them.
+//!
+//! | event | what happens |
+//! |---|---|
+//! | the answer is lost, or the broker restarts without its memory | the device sends again; the log knows the batch and gives its receipt again |
+//! | ingest cannot answer (its log is full, its registry does not answer) | the message is not acknowledged; the server tries again, and the broker holds back what is more than may be under way |
+//! | the server dies | the broker gives what was not acknowledged to others of the group, or to the same [name](MqttServing::name) when it is back |
+//! | many servers | they share the work in a [group](MqttServing::group) (`$share`), which mosquitto has for 3.1.1 too; those of one device may then come to different servers |
+//! | somebody publishes as another device | the signature of the batch decides, nothing else |
+//! | somebody answers in place of ingest | it does not verify and is ignored; the device goes on waiting |
+//! | a message that is no request | refused as malformed and kept with its bytes, as from anywhere |
+//! | a message of more than 66 KiB | never read: a broker of MQTT 5 drops it, and in 3.1.1 the server begins a new session without it |
+//!
+//! What is *not* guaranteed: a broker may withhold messages, and reads everything. There is no TLS here:
+//! run the broker's listener on the same machine, or put a TLS tunnel between. Access rules of the broker
+//! should let a device publish on its `up` and read its `down` only, so that others cannot spend its time.
+//!
+//! ```
+//! use depin_core::ErrorKind;
+//! use depin_data::mqtt::MqttOptions;
+//! # use depin_core::{Algorithm, NetworkId, Signer, SoftwareKey};
+//! # use depin_data::{mqtt::MqttTransport, receipt::ReceiptVerifier};
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! # let key = SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]);
+//! # let receipts = ReceiptVerifier::new(&NetworkId::parse("climate")?, key.public_key());
+//! let nobody = MqttOptions::new("127.0.0.1", 9);
+//! let did = "did:example:station".parse()?;
+//! let error = MqttTransport::connect(&nobody, &did, receipts, &mut rand::thread_rng()).await.unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::Unavailable);
+//! # Ok::<(), depin_data::Error>(())
+//! # }).unwrap();
+//! ```
+
+mod client;
+mod link;
+mod options;
+mod server;
+mod topics;
+
+pub use client::MqttTransport;
+pub use options::{MqttOptions, MqttVersion};
+pub use server::{MqttServer, MqttServing, serve};

@@ -1,0 +1,129 @@
+//! The side of ingest.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Client, Message, Subscriber};
+use depin_core::{Error, Result};
+use futures_util::StreamExt;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use super::{NatsOptions, options};
+use crate::{
+    broker::{Lanes, answer},
+    ingest::Ingest,
+};
+
+/// Time for what is in flight when the server is shut down.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How a server takes part.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NatsServing {
+    /// Servers of one group share the work.
+    pub group: String,
+    /// Batches judged at a time. Those of one device are judged one after another.
+    pub concurrency: u16,
+    /// Messages that may wait; more are dropped, and devices send them again.
+    pub waiting: usize,
+    /// How long to ask ingest again while it cannot answer.
+    pub patience: Duration,
+}
+
+impl Default for NatsServing {
+    /// Group `ingest`, 64 batches at a time, 256 waiting, 30 s.
+    fn default() -> Self {
+        let patience = Duration::from_secs(30);
+        Self { group: "ingest".into(), concurrency: 64, waiting: 256, patience }
+    }
+}
+
+/// A running server. Dropping it stops at once: devices send what has no answer again.
+#[derive(Debug)]
+pub struct NatsServer {
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// Answers what devices publish on a NATS server.
+///
+/// Must be called inside a tokio runtime.
+///
+/// # Errors
+/// [`ErrorKind::Config`](depin_core::ErrorKind::Config) for options that cannot be read,
+/// [`ErrorKind::Rejected`](depin_core::ErrorKind::Rejected) when the server does not let us in,
+/// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when there is none.
+pub async fn serve(
+    ingest: Arc<Ingest>,
+    options: &NatsOptions,
+    serving: NatsServing,
+) -> Result<NatsServer> {
+    let NatsServing { group, concurrency, waiting, patience } = serving;
+    let client = options::connect(options, waiting.max(1)).await?;
+    let ended = |error: async_nats::Error| {
+        Error::unavailable("the nats connection has ended; serve again").source(error)
+    };
+    let subject = format!("depin.v1.{}.*.up", ingest.network());
+    let requests = client.queue_subscribe(subject, group).await.map_err(|e| ended(e.into()))?;
+    client.flush().await.map_err(|error| ended(error.into()))?;
+    let work = {
+        let client = client.clone();
+        move |message| work(Arc::clone(&ingest), client.clone(), patience, message)
+    };
+    let lanes = Lanes::new(concurrency.into(), waiting, work);
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(run(client, requests, lanes, stopped));
+    Ok(NatsServer { stop, task: Some(task) })
+}
+
+impl NatsServer {
+    /// Takes nothing new, answers what is in flight (for at most 10 s) and disconnects.
+    pub async fn shutdown(mut self) {
+        let _ = self.stop.send(true);
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, message: Message) {
+    let until = Some(Instant::now() + patience);
+    let bytes = answer(&ingest, &message.payload, until).await;
+    if let (Some(bytes), Some(reply)) = (bytes, message.reply) {
+        // It fails only when the connection has ended for good.
+        let _ = client.publish(reply, bytes.into()).await;
+    }
+}
+
+async fn run(
+    client: Client,
+    mut requests: Subscriber,
+    lanes: Lanes<Message>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let take = async {
+        while let Some(message) = requests.next().await {
+            let subject = message.subject.clone();
+            lanes.push(&subject, message).await;
+        }
+    };
+    tokio::select! {
+        () = take => {}
+        _ = stopped.wait_for(|stop| *stop) => {}
+    }
+    let _ = requests.unsubscribe().await;
+    let _ = timeout(GRACE, lanes.finish()).await;
+    let _ = client.flush().await;
+}

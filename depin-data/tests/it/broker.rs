@@ -1,0 +1,100 @@
+//! Real brokers on free ports, killed when the test ends, however it ends.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// A program on the `PATH` or among the system's servers.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
+    if found.is_none() {
+        println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// A server of one program with its configuration.
+pub(crate) struct Broker {
+    program: PathBuf,
+    folder: TempDir,
+    pub(crate) port: u16,
+    child: Option<Child>,
+    configure: fn(&Path, u16) -> String,
+}
+
+impl Broker {
+    /// mosquitto with these further lines of configuration, or `None` where it is not installed.
+    pub(crate) fn mosquitto(configure: fn(&Path, u16) -> String) -> Option<Self> {
+        Self::start("mosquitto", configure)
+    }
+
+    /// nats-server with this configuration, or `None` where it is not installed.
+    pub(crate) fn nats(configure: fn(&Path, u16) -> String) -> Option<Self> {
+        Self::start("nats-server", configure)
+    }
+
+    fn start(program: &str, configure: fn(&Path, u16) -> String) -> Option<Self> {
+        let program = find(program)?;
+        let folder = tempfile::tempdir().unwrap();
+        let mut broker = Self { program, folder, port: 0, child: None, configure };
+        // A free port may be taken by somebody else before the broker has it.
+        let up = (0..10).any(|_| {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            broker.port = listener.local_addr().unwrap().port();
+            drop(listener);
+            broker.try_run()
+        });
+        assert!(up, "{} does not start", broker.program.display());
+        Some(broker)
+    }
+
+    /// Starts again on the same port.
+    pub(crate) fn run(&mut self) {
+        assert!(self.try_run(), "{} does not start again", self.program.display());
+    }
+
+    fn try_run(&mut self) -> bool {
+        self.kill();
+        let file = self.folder.path().join("broker.conf");
+        fs::write(&file, (self.configure)(self.folder.path(), self.port)).unwrap();
+        let child = Command::new(&self.program)
+            .arg("-c")
+            .arg(file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let child = self.child.insert(child);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// Ends it as a loss of power would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
