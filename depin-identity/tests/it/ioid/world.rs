@@ -1,4 +1,9 @@
 //! A devnet with ioID on it, a project, and accounts.
+//!
+//! The contracts are stand-ins with ioID's behaviour. With `DEPIN_IOID_CONTRACTS`, a folder of IoTeX's own
+//! contracts as compiled (`ioID.json`, `ioIDRegistry.json`, `ioIDStore.json`, `Project.json`,
+//! `ProjectRegistry.json`, `DeviceNFT.json`, `VerifyingProxy.json`, each with `bytecode.object`), they run
+//! against those.
 
 use depin_core::SoftwareKey;
 use depin_devnet::Devnet;
@@ -10,7 +15,7 @@ use depin_evm::{
         providers::Provider,
         rpc::types::TransactionRequest,
         sol,
-        sol_types::SolValue,
+        sol_types::{SolCall, SolValue},
     },
     bindings::{DeviceAccount, ERC6551Registry},
 };
@@ -27,6 +32,14 @@ sol! {
         function registry() external view returns (address);
         function projectId() external view returns (uint256);
         function total() external view returns (uint256);
+        function initialize(address project) external;
+        function initialize(address a, address b) external;
+        function initialize(address project, uint256 price) external;
+        function initialize(string name, string symbol) external;
+        function initialize(address minter, address accounts, address account, string name, string symbol) external;
+        function initialize(uint8 kind, address verifier, string project, string name, string symbol, uint256 amount) external payable;
+        function setMinter(address minter) external;
+        function setIoIDRegistry(address registry) external;
     }
 }
 
@@ -35,7 +48,8 @@ pub(super) const PRICE: u64 = 1_000_000;
 
 pub(super) struct World {
     pub(super) devnet: Devnet,
-    stand_in: Address,
+    /// Absent when IoTeX's own contracts are used.
+    stand_in: Option<Address>,
     pub(super) addresses: Addresses,
 }
 
@@ -47,6 +61,9 @@ impl World {
         let accounts = deploy(&chain, accounts).await;
         let account = DeviceAccount::deploy_builder(chain.provider()).into_transaction_request();
         let account = deploy(&chain, account).await;
+        if let Some(addresses) = original::deploy_all(&chain, accounts, account).await {
+            return Self { devnet, stand_in: None, addresses };
+        }
         let arguments = (accounts, account, U256::from(PRICE)).abi_encode();
         let stand_in = artifact(
             include_str!("../../../../depin-evm/artifacts/test/IoIdStandIn.json"),
@@ -62,7 +79,7 @@ impl World {
             project,
             project,
         );
-        Self { devnet, stand_in: at, addresses }
+        Self { devnet, stand_in: Some(at), addresses }
     }
 
     pub(super) fn account(&self, index: u16) -> Address {
@@ -91,6 +108,9 @@ impl World {
     }
 
     pub(super) async fn collection(&self, ioid: &IoId) -> Address {
+        if let Some(address) = original::collection(ioid.chain()).await {
+            return address;
+        }
         let code = include_str!("../../../../depin-evm/artifacts/test/DeviceNftStandIn.json");
         deploy(ioid.chain(), artifact(code, &[])).await
     }
@@ -99,9 +119,14 @@ impl World {
     pub(super) async fn proxy(&self, verifier: &SoftwareKey, name: &str) -> (Address, U256) {
         let chain = connect(&self.devnet, 0).await;
         let verifier = verifier.public_key().to_address().unwrap();
-        let arguments = (self.stand_in, verifier, name.to_owned()).abi_encode_params();
-        let code = include_str!("../../../../depin-evm/artifacts/test/VerifyingProxyStandIn.json");
-        let proxy = deploy(&chain, artifact(code, &arguments)).await;
+        let proxy = if let Some(stand_in) = self.stand_in {
+            let arguments = (stand_in, verifier, name.to_owned()).abi_encode_params();
+            let code =
+                include_str!("../../../../depin-evm/artifacts/test/VerifyingProxyStandIn.json");
+            deploy(&chain, artifact(code, &arguments)).await
+        } else {
+            original::proxy(&chain, &self.addresses, verifier, name).await
+        };
         let deployed = Deployed::new(proxy, chain.provider());
         (proxy, chain.read(&deployed.projectId()).await.unwrap())
     }
@@ -135,6 +160,77 @@ impl World {
             dids.push(registry.register(&wish(&key, owner), &key).await.unwrap().did);
         }
         dids
+    }
+}
+
+/// IoTeX's own contracts, wired as their deployment does it.
+mod original {
+    use super::*;
+
+    fn compiled(name: &str) -> Option<String> {
+        let folder = std::env::var_os("DEPIN_IOID_CONTRACTS")?;
+        let file = std::path::Path::new(&folder).join(name).with_extension("json");
+        Some(std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())))
+    }
+
+    async fn create(chain: &Chain, name: &str, arguments: &[u8]) -> Address {
+        deploy(chain, artifact(&compiled(name).unwrap(), arguments)).await
+    }
+
+    async fn call(chain: &Chain, to: Address, call: impl SolCall, value: u64) {
+        let tx = TransactionRequest { to: Some(to.into()), ..TransactionRequest::default() };
+        let tx = tx.input(Bytes::from(call.abi_encode()).into());
+        chain.send(tx.value(U256::from(value))).await.unwrap();
+    }
+
+    pub(super) async fn deploy_all(
+        chain: &Chain,
+        accounts: Address,
+        account: Address,
+    ) -> Option<Addresses> {
+        use Deployed::*;
+        compiled("ioID")?;
+        let text = |text: &str| text.to_owned();
+        let project = create(chain, "Project", &[]).await;
+        let (name, symbol) = (text("ioID Project"), text("IPN"));
+        call(chain, project, initialize_3Call { name, symbol }, 0).await;
+        let projects = create(chain, "ProjectRegistry", &[]).await;
+        call(chain, projects, initialize_0Call { project }, 0).await;
+        call(chain, project, setMinterCall { minter: projects }, 0).await;
+        let store = create(chain, "ioIDStore", &[]).await;
+        call(chain, store, initialize_2Call { project, price: U256::from(PRICE) }, 0).await;
+        let ioid = create(chain, "ioID", &[]).await;
+        let (name, symbol, minter) = (text("ioID device NFT"), text("IDN"), chain.account());
+        call(chain, ioid, initialize_4Call { minter, accounts, account, name, symbol }, 0).await;
+        let registry = create(chain, "ioIDRegistry", &[]).await;
+        call(chain, registry, initialize_1Call { a: store, b: ioid }, 0).await;
+        call(chain, store, setIoIDRegistryCall { registry }, 0).await;
+        call(chain, ioid, setMinterCall { minter: registry }, 0).await;
+        Some(Addresses::new(registry, ioid, store, project, projects))
+    }
+
+    pub(super) async fn collection(chain: &Chain) -> Option<Address> {
+        compiled("DeviceNFT")?;
+        let at = create(chain, "DeviceNFT", &[]).await;
+        let (name, symbol) = ("Stations".to_owned(), "STN".to_owned());
+        call(chain, at, Deployed::initialize_3Call { name, symbol }, 0).await;
+        Some(at)
+    }
+
+    pub(super) async fn proxy(
+        chain: &Chain,
+        ioid: &Addresses,
+        verifier: Address,
+        project: &str,
+    ) -> Address {
+        let nft = create(chain, "DeviceNFT", &[]).await;
+        let at = (ioid.store, ioid.project_registry, nft).abi_encode_params();
+        let at = create(chain, "VerifyingProxy", &at).await;
+        let amount = U256::from(1000);
+        let (project, name, symbol) = (project.to_owned(), "Stations".to_owned(), "STN".to_owned());
+        let set = Deployed::initialize_5Call { kind: 0, verifier, project, name, symbol, amount };
+        call(chain, at, set, 1000 * PRICE).await;
+        at
     }
 }
 
