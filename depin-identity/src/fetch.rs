@@ -10,7 +10,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use depin_core::{Error, ErrorKind, Result, resolution::Freshness};
-use reqwest::{Client, Response, StatusCode, Url, header, redirect};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, header, redirect};
 use tokio::time::timeout;
 
 pub(crate) use address::Reach;
@@ -43,8 +43,27 @@ impl Fetcher {
         Self::with_filter(reach, most, reach.filter())
     }
 
+    /// As [`new`](Self::new), and believes hosts whose certificates lead to one of these (PEM).
+    #[cfg(feature = "tls")]
+    pub(crate) fn trusting(reach: Reach, most: usize, pem: &[u8]) -> Result<Self> {
+        let authorities = reqwest::Certificate::from_pem_bundle(pem).unwrap_or_default();
+        if authorities.is_empty() {
+            return Err(Error::new(ErrorKind::Malformed, "there is no certificate in pem"));
+        }
+        Self::build(Client::builder().tls_certs_merge(authorities), reach, most, reach.filter())
+    }
+
     fn with_filter(reach: Reach, most: usize, filter: Option<Filter>) -> Result<Self> {
-        let mut builder = Client::builder()
+        Self::build(Client::builder(), reach, most, filter)
+    }
+
+    fn build(
+        builder: ClientBuilder,
+        reach: Reach,
+        most: usize,
+        filter: Option<Filter>,
+    ) -> Result<Self> {
+        let mut builder = builder
             .redirect(redirect::Policy::none())
             .no_proxy()
             // One file per host: connections kept for later would pile up, one for every host named.

@@ -27,6 +27,7 @@ pub(crate) fn run() -> Result<()> {
         let mut check = cargo(&format!("check --quiet -p {package} --no-default-features"));
         stage(&format!("{package} without default features"), check.env("RUSTFLAGS", rustflags()))?;
     }
+    microcontroller()?;
     test::run()?;
     conformance::check()?;
     // Batches are hashed side by side in optimised builds only.
@@ -39,6 +40,10 @@ pub(crate) fn run() -> Result<()> {
         "signatures in C and assembly",
         &mut cargo("test --quiet -p depin-core --features fast --lib --tests"),
     )?;
+    stage(
+        "did:web over https",
+        &mut cargo("test --quiet -p depin-identity --features http,tls --test it web_tls"),
+    )?;
     documentation()?;
     if answers("npm", "--version") {
         contracts::run(true)?;
@@ -47,6 +52,23 @@ pub(crate) fn run() -> Result<()> {
     }
     examples()?;
     packages()
+}
+
+/// What a device with an allocator and no operating system compiles.
+fn microcontroller() -> Result<()> {
+    const TARGET: &str = "thumbv7em-none-eabihf";
+    if !answers("rustup", "--version") {
+        println!("not run: the device's side on {TARGET}: no rustup to add the target with");
+        return Ok(());
+    }
+    let added = Command::new("rustup").args(["target", "add", TARGET]).status();
+    if !added.is_ok_and(|status| status.success()) {
+        println!("not run: the device's side on {TARGET}: rustup cannot add the target");
+        return Ok(());
+    }
+    let packages = "-p depin-core -p depin-hw -p depin-identity -p depin-data";
+    let words = format!("check --quiet --no-default-features --target {TARGET} {packages}");
+    stage("the device's side on a microcontroller", &mut cargo(&words))
 }
 
 /// The flags of the caller, so that this stage shares its builds with the others.

@@ -36,3 +36,5 @@ mod vectors;
 mod verify_all;
 #[cfg(feature = "http")]
 mod web;
+#[cfg(all(feature = "http", feature = "tls"))]
+mod web_tls;

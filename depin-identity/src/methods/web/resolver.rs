@@ -38,7 +38,8 @@ const ACCEPT: &str =
 pub struct WebResolver {
     fetcher: Fetcher,
     fresh: Duration,
-    development: bool,
+    /// How this machine is asked, if it is.
+    localhost: Option<&'static str>,
 }
 
 impl WebResolver {
@@ -48,7 +49,7 @@ impl WebResolver {
     /// [`ErrorKind::Config`] when the HTTP client cannot be built.
     pub fn new() -> Result<Self> {
         let fetcher = Fetcher::new(Reach::Public, MAX_JSON_LEN)?;
-        Ok(Self { fetcher, fresh: Duration::from_secs(300), development: false })
+        Ok(Self { fetcher, fresh: Duration::from_secs(300), localhost: None })
     }
 
     /// For development and tests: as [`new`](Self::new), and `did:web:localhost` is asked by plain `http`.
@@ -57,7 +58,18 @@ impl WebResolver {
     /// As [`new`](Self::new).
     pub fn with_localhost() -> Result<Self> {
         let fetcher = Fetcher::new(Reach::Development, MAX_JSON_LEN)?;
-        Ok(Self { fetcher, fresh: Duration::from_secs(300), development: true })
+        Ok(Self { fetcher, fresh: Duration::from_secs(300), localhost: Some("http") })
+    }
+
+    /// For development and tests: as [`new`](Self::new), asks `did:web:localhost` too, by `https`, and believes
+    /// hosts whose certificates lead to this one (PEM).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when it is no certificate, else as [`new`](Self::new).
+    #[cfg(feature = "tls")]
+    pub fn with_authority(pem: &[u8]) -> Result<Self> {
+        let fetcher = Fetcher::trusting(Reach::Development, MAX_JSON_LEN, pem)?;
+        Ok(Self { fetcher, fresh: Duration::from_secs(300), localhost: Some("https") })
     }
 
     /// Calls answers fresh for this long, or shorter where the host says so (`Cache-Control`).
@@ -80,15 +92,14 @@ impl DidResolver for WebResolver {
     async fn resolve_version(&self, did: &Did, version: &Version) -> Result<Resolution> {
         latest_only(did, version)?;
         let url = url(did)?;
-        let url = match url.strip_prefix("https://localhost") {
-            Some(rest) if rest.starts_with([':', '/']) && self.development => {
-                format!("http://localhost{rest}")
-            }
-            Some(rest) if rest.starts_with([':', '/']) => {
+        let local = url.strip_prefix("https://localhost");
+        let url = match (local.filter(|rest| rest.starts_with([':', '/'])), self.localhost) {
+            (Some(rest), Some(scheme)) => format!("{scheme}://localhost{rest}"),
+            (Some(_), None) => {
                 let message = "this machine is no public host; WebResolver::with_localhost asks it";
                 return Err(Error::new(ErrorKind::Rejected, message).with("did", did));
             }
-            _ => url,
+            (None, _) => url,
         };
         let fetched = self.fetcher.get(&url, ACCEPT).await?;
         let fail =
