@@ -38,6 +38,8 @@ pub mod nats;
 #[cfg(feature = "std")]
 pub mod quality;
 #[cfg(feature = "std")]
+pub mod subscribe;
+#[cfg(feature = "std")]
 pub mod transport;
 
 pub use depin_core::{Error, ErrorKind, Result};

@@ -30,6 +30,7 @@ mod outbox;
 mod quality;
 mod receipt;
 mod salt;
+mod subscribe;
 mod support;
 #[cfg(all(feature = "mqtt", feature = "nats"))]
 mod transports;

@@ -1,0 +1,197 @@
+//! Streams of a log's batches to consumers, from any position and for as long as they like.
+//!
+//! A [`Subscription`] pulls: the log itself is the buffer, so nothing is kept per consumer but a position
+//! and a few batches read ahead, and a slow consumer holds nobody up. It lags, and can see by how much.
+//! It waits in [`BatchLog::grown`], which costs an append one waker per consumer that waits, and nothing
+//! for one that is busy.
+//!
+//! What is delivered are the bytes that devices signed and ingest verified, with their index; consumers
+//! elsewhere check a [receipt](crate::receipt) with each (`http::StreamClient`).
+
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll};
+
+use depin_core::{
+    Error, ErrorKind, NetworkId, Reading, Result,
+    log::{BatchLog, LogEntry},
+};
+
+mod cursor;
+mod filter;
+
+pub use cursor::Cursor;
+pub use filter::Filter;
+
+use self::filter::Wanted;
+use crate::batch;
+
+/// Batches read ahead; of 64 KiB each at most, so 1 MiB.
+const AHEAD: usize = 16;
+
+/// A batch that a consumer asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The signed bytes and their place.
+    pub entry: LogEntry,
+    /// Positions of the readings that were asked for, where the filter chose by reading or the cursor
+    /// stood inside the batch; `None` for all.
+    pub matches: Option<Vec<usize>>,
+}
+
+impl Delivery {
+    /// Where to go on when all of it is done with.
+    pub const fn cursor(&self) -> Cursor {
+        Cursor::batch(self.entry.index.saturating_add(1))
+    }
+
+    /// Where to go on when its readings are done with up to and including this position.
+    pub const fn cursor_after(&self, reading: usize) -> Cursor {
+        Cursor::reading_of(self.entry.index, reading.saturating_add(1))
+    }
+
+    /// The readings that were asked for, with their positions in the batch; a gap marker has none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when the bytes are no batch of the network.
+    pub fn readings(&self, network: &NetworkId) -> Result<Vec<(usize, Reading)>> {
+        let claim = batch::claim(self.entry.batch.as_bytes(), network)?;
+        let readings = claim.readings.into_iter().enumerate();
+        Ok(match &self.matches {
+            None => readings.collect(),
+            Some(matches) => readings.filter(|(at, _)| matches.binary_search(at).is_ok()).collect(),
+        })
+    }
+}
+
+/// The batches of a log from a position on, those there are and those to come.
+///
+/// ```
+/// use std::sync::Arc;
+/// use depin_core::{B256, NetworkId, Sequence, SignedBatch, Timestamp, log::{BatchLog, NewBatch}};
+/// use depin_data::{log::MemoryLog, subscribe::{Cursor, Filter, Subscription}};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> depin_data::Result<()> {
+/// let (log, network) = (Arc::new(MemoryLog::new()), NetworkId::parse("climate")?);
+/// let mut subscription = Subscription::new(log.clone(), Cursor::START, Filter::new(&network));
+/// log.append(NewBatch {
+///     device: "did:example:a".parse()?, sequence: Sequence::new(0), previous: B256::ZERO,
+///     received: Timestamp::EPOCH, batch: SignedBatch::new(b"signed".as_slice()), covers: None,
+/// }).await?;
+/// let delivery = subscription.next().await?;
+/// assert_eq!(delivery.entry.index, 0);
+/// assert_eq!(delivery.cursor().to_string(), "1");
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Subscription {
+    log: Arc<dyn BatchLog>,
+    filter: Filter,
+    cursor: Cursor,
+    ahead: VecDeque<LogEntry>,
+}
+
+impl Subscription {
+    /// From a position on; one past the end waits until the log has come there.
+    pub const fn new(log: Arc<dyn BatchLog>, from: Cursor, filter: Filter) -> Self {
+        Self { log, filter, cursor: from, ahead: VecDeque::new() }
+    }
+
+    /// From now on.
+    ///
+    /// # Errors
+    /// Whatever the log objects to.
+    pub async fn from_now(log: Arc<dyn BatchLog>, filter: Filter) -> Result<Self> {
+        let end = log.head().await?.size;
+        Ok(Self::new(log, Cursor::batch(end), filter))
+    }
+
+    /// From the oldest batch whose bytes the log still has.
+    ///
+    /// # Errors
+    /// Whatever the log objects to.
+    pub async fn from_oldest(log: Arc<dyn BatchLog>, filter: Filter) -> Result<Self> {
+        let oldest = log.oldest().await?;
+        Ok(Self::new(log, Cursor::batch(oldest), filter))
+    }
+
+    /// Waits for the next batch that is wanted. To drop the future loses nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the log has given up the bytes at the cursor; its context `oldest` names
+    /// the first position there is, and [`from_oldest`](Self::from_oldest) goes on there. Else whatever
+    /// the log objects to; the next call tries again from the same position.
+    pub async fn next(&mut self) -> Result<Delivery> {
+        loop {
+            while let Some(entry) = self.ahead.pop_front() {
+                if let Some(delivery) = self.take(entry) {
+                    return Ok(delivery);
+                }
+            }
+            self.read_ahead().await?;
+        }
+    }
+
+    /// Where this goes on: after what was delivered, and after what was passed over since.
+    pub const fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// How many batches of the log lie after the cursor, wanted or not.
+    ///
+    /// # Errors
+    /// Whatever the log objects to.
+    pub async fn lag(&self) -> Result<u64> {
+        Ok(self.log.head().await?.size.saturating_sub(self.cursor.index()))
+    }
+
+    /// Moves the cursor past the entry, and picks from it what is wanted.
+    fn take(&mut self, entry: LogEntry) -> Option<Delivery> {
+        let skip = if entry.index == self.cursor.index() { self.cursor.reading() } else { 0 };
+        self.cursor = Cursor::batch(entry.index.saturating_add(1));
+        let matches = match self.filter.wants(&entry) {
+            Wanted::Nothing => return None,
+            Wanted::All if skip == 0 => None,
+            Wanted::All => Some((skip..self.filter.readings_in(&entry)).collect()),
+            Wanted::Readings(positions) => {
+                Some(positions.into_iter().filter(|position| *position >= skip).collect())
+            }
+        };
+        let delivery = Delivery { entry, matches };
+        delivery.matches.as_ref().is_none_or(|matches| !matches.is_empty()).then_some(delivery)
+    }
+
+    async fn read_ahead(&mut self) -> Result<()> {
+        let from = self.cursor.index();
+        let read = match self.log.read(from, AHEAD).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(self.forgotten(error).await);
+            }
+            read => read?,
+        };
+        if read.is_empty() {
+            self.log.grown(from).await?;
+        }
+        self.ahead = read.into();
+        // A consumer far behind leaves room for others of its thread.
+        let mut yielded = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        Ok(())
+    }
+
+    async fn forgotten(&self, error: Error) -> Error {
+        let Ok(oldest) = self.log.oldest().await else { return error };
+        Error::new(
+            ErrorKind::NotFound,
+            "the log has given up these batches; go on at the oldest, or read their epoch's bundle",
+        )
+        .with("oldest", oldest)
+        .source(error)
+    }
+}
