@@ -1,12 +1,15 @@
 //! The log of many machines, over a real nats-server.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use depin_core::{
     Algorithm, EpochId, ErrorKind, NetworkId, Sequence,
     log::{Append, BatchLog, NewBatch},
 };
-use depin_data::log::{JetStreamLog, MemoryLog, RedbLog, jetstream::JetStreamOptions};
+use depin_data::log::{
+    JetStreamLog, MemoryLog, RedbLog,
+    jetstream::{JetStreamOptions, WorkOptions},
+};
 use depin_testkit::log::{conforms, survives_reopening};
 
 use crate::{
@@ -147,4 +150,112 @@ async fn a_stream_that_is_empty_under_a_full_view_is_seeded_only_when_asked() {
 async fn no_server_is_an_error_that_says_so() {
     let error = JetStreamLog::open("nats://127.0.0.1:1", &network(), MemoryLog::new()).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_share_the_batches_and_take_over_from_one_that_died() {
+    let Some(server) = Server::start() else { return };
+    let open =
+        async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+    let (log, other) = (open().await, open().await);
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    for _ in 0..12 {
+        stored(&log, next(&mut device)).await;
+    }
+    let mut options = WorkOptions::default();
+    (options.pending, options.patience) = (3, Duration::from_secs(1));
+    let mut first = log.work("score", options.clone()).await.unwrap();
+    let mut second = other.work("score", options).await.unwrap();
+    // The first takes a job and dies with it.
+    let lost = first.next().await.unwrap();
+    let lost: Vec<_> = lost.entries.iter().map(|entry| entry.index).collect();
+    drop(first);
+    let mut done = Vec::new();
+    let mut again = 0;
+    while done.len() < 12 {
+        let job = second.next().await.unwrap();
+        again += usize::from(job.again);
+        done.extend(job.entries.iter().map(|entry| (entry.index, entry.batch.hash())));
+        job.done().await.unwrap();
+    }
+    done.sort_unstable();
+    let entries = log.read(0, 99).await.unwrap();
+    let all: Vec<_> = entries.iter().map(|entry| (entry.index, entry.batch.hash())).collect();
+    assert_eq!(
+        (done, again, lost),
+        (all, 1, vec![0]),
+        "each is done once, the lost one by another"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_more_work_is_given_out_than_may_be_pending() {
+    let Some(server) = Server::start() else { return };
+    let view = MemoryLog::new();
+    let log = JetStreamLog::open(&server.url(), &network(), view).await.unwrap();
+    let mut options = WorkOptions::default();
+    options.pending = 2;
+    let mut worker = log.work("score", options).await.unwrap();
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    for _ in 0..3 {
+        stored(&log, next(&mut device)).await;
+    }
+    let (one, _two) = (worker.next().await.unwrap(), worker.next().await.unwrap());
+    let third = tokio::spawn(async move { worker.next().await.unwrap().entries[0].index });
+    stored(&log, next(&mut device)).await;
+    assert!(!third.is_finished(), "two are pending");
+    one.done().await.unwrap();
+    assert_eq!(third.await.unwrap(), 2);
+    assert_eq!(
+        log.work("no.dots", WorkOptions::default()).await.unwrap_err().kind(),
+        ErrorKind::Config
+    );
+}
+
+/// Publishes bytes where the log's messages go, as anybody might who has the right.
+async fn intrude(server: &Server, bytes: Vec<u8>) {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let subject = format!("depin.{}.log", network());
+    context.publish(subject, bytes.into()).await.unwrap().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn noise_in_the_stream_is_passed_over_by_everybody_and_counted() {
+    let Some(server) = Server::start() else { return };
+    let open =
+        async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+    let (log, mut device) = (open().await, Device::new("a", Algorithm::EdDsa));
+    stored(&log, next(&mut device)).await;
+    intrude(&server, b"noise".to_vec()).await;
+    intrude(&server, Vec::new()).await;
+    stored(&log, next(&mut device)).await;
+    let other = open().await;
+    assert_eq!((log.skipped(), other.skipped(), other.applied()), (2, 2, 4));
+    assert_eq!(other.head().await.unwrap(), log.head().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
+    let Some(server) = Server::start() else { return };
+    let open = async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await;
+    let (log, mut device) = (open().await.unwrap(), Device::new("a", Algorithm::EdDsa));
+    stored(&log, next(&mut device)).await;
+    // A group of this network that begins with a root that nobody had.
+    let mut forged = b"\x8a\x69depin-log\x01\x67climate\x61x\x01\x58\x20".to_vec();
+    forged.extend([7; 32]);
+    forged.extend(b"\x00\x80\x80\x80");
+    intrude(&server, forged).await;
+    let waits = log.grown(1).await.unwrap_err();
+    let error = log.append(next(&mut device)).await.unwrap_err();
+    let kinds = [waits.kind(), error.kind(), log.head().await.unwrap_err().kind()];
+    assert_eq!(kinds, [ErrorKind::Corrupt; 3], "nothing more is acknowledged or signed");
+    assert_eq!(open().await.unwrap_err().kind(), ErrorKind::Corrupt, "nor anywhere else");
+
+    let Some(server) = Server::start() else { return };
+    let log = JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+    intrude(&server, b"\x8a\x69depin-log\x02".to_vec()).await;
+    assert_eq!(log.level().await.unwrap_err().kind(), ErrorKind::Unsupported);
+    let error = JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
 }

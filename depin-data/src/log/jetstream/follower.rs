@@ -13,6 +13,7 @@ use super::{
     group::{Group, batch_weight},
     replica::Replica,
     wire::{Published, Wire},
+    writer::Status,
 };
 use crate::batch;
 
@@ -56,6 +57,11 @@ impl Follower {
         // The last message that the view has seen is compared with it once more.
         self.replica.applied = before.max(first).saturating_sub(1);
         Ok(())
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let Replica { applied, skipped, .. } = self.replica;
+        Status { applied, skipped, stopped: None }
     }
 
     /// Whether the server has been up since it took the last message, or has none.

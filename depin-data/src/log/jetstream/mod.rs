@@ -60,6 +60,7 @@
 
 use std::{fmt, sync::Arc};
 
+use async_nats::jetstream::stream::Stream;
 use async_trait::async_trait;
 use depin_core::{
     B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence,
@@ -78,7 +79,7 @@ use self::{
     replica::Replica,
     view::AnyView,
     wire::Wire,
-    writer::{Job, Outcome, Request, Status, Writer},
+    writer::{Outcome, Request, Status, Waiting, Writer},
 };
 use super::{redb::refusal, sealed_otherwise};
 
@@ -87,9 +88,13 @@ mod group;
 mod replica;
 mod view;
 mod wire;
+mod work;
 mod writer;
 
-pub use self::view::View;
+pub use self::{
+    view::View,
+    work::{Job, WorkOptions, Worker},
+};
 
 /// Most appends that may wait for the stream.
 const QUEUE: usize = 4096;
@@ -114,10 +119,11 @@ impl Default for JetStreamOptions {
 /// A [`BatchLog`] that several processes write and read; see the [module](self).
 pub struct JetStreamLog {
     view: Arc<AnyView>,
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<mpsc::Sender<Waiting>>,
     status: watch::Receiver<Status>,
     writer: Option<JoinHandle<()>>,
-    name: String,
+    stream: Stream,
+    network: NetworkId,
 }
 
 impl JetStreamLog {
@@ -147,16 +153,23 @@ impl JetStreamLog {
     ) -> Result<Self> {
         let view = Arc::new(view.into().0);
         let wire = Wire::open(url, network, &options).await?;
-        let name = wire.stream_name().to_owned();
+        let stream = wire.stream().clone();
         let replica = Replica::new(network.clone(), Arc::clone(&view));
         let mut follower = Follower::new(wire, replica, network.clone(), options.seed);
         follower.resume().await?;
         follower.level(None).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (tell, status) = watch::channel(Status::default());
+        let (tell, status) = watch::channel(follower.status());
         let calm = follower.is_calm().await?;
         let writer = tokio::spawn(Writer::new(follower, queue, tell, calm).run());
-        Ok(Self { view, jobs: Some(jobs), status, writer: Some(writer), name })
+        Ok(Self {
+            view,
+            jobs: Some(jobs),
+            status,
+            writer: Some(writer),
+            stream,
+            network: network.clone(),
+        })
     }
 
     /// Brings the view level with what the stream holds now, and says what it holds then.
@@ -178,6 +191,28 @@ impl JetStreamLog {
         self.status.borrow().applied
     }
 
+    /// Joins the workers of this name, on this machine or others, who share the batches of the log: each group
+    /// of them goes to one worker, and again to another when the first has not [done](Job::done) it in time.
+    ///
+    /// ```no_run
+    /// # async fn example(log: depin_data::log::JetStreamLog) -> depin_data::Result<()> {
+    /// let mut worker = log.work("alerts", Default::default()).await?;
+    /// loop {
+    ///     let job = worker.next().await?;
+    ///     job.entries.iter().for_each(|entry| println!("{}", entry.index));
+    ///     job.done().await?;
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a name that a server does not take, [`ErrorKind::Unavailable`] when it does
+    /// not answer.
+    pub async fn work(&self, name: &str, options: WorkOptions) -> Result<Worker> {
+        let status = self.status.clone();
+        Worker::start(&self.stream, name, &options, self.network.clone(), status).await
+    }
+
     /// Waits until everything that was begun is answered and the view is free.
     pub async fn close(mut self) {
         self.jobs = None;
@@ -192,27 +227,21 @@ impl JetStreamLog {
         let stopped = || Error::unavailable("the log's writer has stopped; open the log again");
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
-        jobs.try_send(Job { request, reply }).map_err(|error| match error {
+        jobs.try_send(Waiting { request, reply }).map_err(|error| match error {
             TrySendError::Full(_) => Error::unavailable("the log is busy; try again"),
             TrySendError::Closed(_) => stopped(),
         })?;
         answer.await.map_err(|_| stopped())?
     }
 
-    /// An error once the log has stopped for good: what the view says then may be no history.
     fn check(&self) -> Result<()> {
-        match &self.status.borrow().stopped {
-            None => Ok(()),
-            Some((kind, why)) => {
-                Err(Error::new(*kind, "the log has stopped; see the cause").with("cause", why))
-            }
-        }
+        self.status.borrow().check()
     }
 }
 
 impl fmt::Debug for JetStreamLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JetStreamLog({}, {:?})", self.name, self.view)
+        write!(f, "JetStreamLog({}, {:?})", self.network, self.view)
     }
 }
 

@@ -78,7 +78,11 @@ impl Wire {
         self.context.client().max_payload().saturating_sub(256)
     }
 
-    pub(super) fn stream_name(&self) -> &str {
+    pub(super) const fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn stream_name(&self) -> &str {
         &self.stream.cached_info().config.name
     }
 

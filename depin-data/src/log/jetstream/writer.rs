@@ -35,7 +35,7 @@ const COMPANY: Duration = Duration::from_secs(1);
 
 pub(super) type Reply = oneshot::Sender<Result<Outcome>>;
 
-pub(super) struct Job {
+pub(super) struct Waiting {
     pub(super) request: Request,
     pub(super) reply: Reply,
 }
@@ -67,9 +67,21 @@ pub(super) struct Status {
     pub(super) stopped: Option<(ErrorKind, String)>,
 }
 
+impl Status {
+    /// An error once the log has stopped for good: what the view says then may be no history.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.stopped {
+            None => Ok(()),
+            Some((kind, why)) => {
+                Err(Error::new(*kind, "the log has stopped; see the cause").with("cause", why))
+            }
+        }
+    }
+}
+
 pub(super) struct Writer {
     follower: Follower,
-    jobs: mpsc::Receiver<Job>,
+    jobs: mpsc::Receiver<Waiting>,
     status: watch::Sender<Status>,
     name: String,
     messages: u64,
@@ -93,7 +105,7 @@ impl Writer {
     /// `calm` says that the server cannot have lost anything lately.
     pub(super) fn new(
         follower: Follower,
-        jobs: mpsc::Receiver<Job>,
+        jobs: mpsc::Receiver<Waiting>,
         status: watch::Sender<Status>,
         calm: bool,
     ) -> Self {
@@ -149,7 +161,7 @@ impl Writer {
     }
 
     /// Nothing more is answered with yes; only a person can say which history is right.
-    fn stop(mut self, error: &Error, waiting: Vec<Job>) {
+    fn stop(mut self, error: &Error, waiting: Vec<Waiting>) {
         error!(%error, "the log has stopped");
         self.status.send_modify(|status| {
             status.stopped = Some((error.kind(), error.to_string()));
@@ -162,7 +174,7 @@ impl Writer {
     }
 
     fn tell(&self) {
-        let (applied, skipped) = (self.follower.replica.applied, self.follower.replica.skipped);
+        let Status { applied, skipped, .. } = self.follower.status();
         self.status.send_if_modified(|status| {
             let news = (status.applied, status.skipped) != (applied, skipped);
             (status.applied, status.skipped) = (applied, skipped);
@@ -199,7 +211,7 @@ impl Writer {
     }
 
     /// Answers every waiting job, or leaves them with an error.
-    async fn serve(&mut self, waiting: &mut Vec<Job>) -> Result<()> {
+    async fn serve(&mut self, waiting: &mut Vec<Waiting>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !waiting.is_empty() {
             let outcomes = self.round(waiting, deadline).await?;
@@ -212,7 +224,7 @@ impl Writer {
     }
 
     /// Brings the first of the waiting jobs to an end, as many as fit into a message.
-    async fn round(&mut self, waiting: &[Job], deadline: Instant) -> Result<Vec<Outcome>> {
+    async fn round(&mut self, waiting: &[Waiting], deadline: Instant) -> Result<Vec<Outcome>> {
         let mut level = false;
         loop {
             self.greet().await?;
@@ -288,7 +300,7 @@ impl Writer {
     }
 
     /// Judges the jobs in their order, as far as they fit into one message.
-    async fn plan(&mut self, waiting: &[Job]) -> Result<Plan> {
+    async fn plan(&mut self, waiting: &[Waiting]) -> Result<Plan> {
         self.messages += 1;
         let id = format!("{}.{}", self.name, self.messages);
         let group = self.follower.replica.group(id).await?;
@@ -368,7 +380,7 @@ impl Request {
     }
 }
 
-fn answer(job: Job, result: Result<Outcome>) {
+fn answer(job: Waiting, result: Result<Outcome>) {
     // Whoever asked may have stopped waiting.
     let _ = job.reply.send(result);
 }
