@@ -6,7 +6,11 @@
 
 use alloc::format;
 
-pub use minicbor::{Decoder, Encoder, data::Type, decode, encode};
+pub use minicbor::{
+    Decoder, Encoder,
+    data::{Tag, Type},
+    decode, encode,
+};
 
 use crate::error::{Error, ErrorKind};
 

@@ -12,6 +12,7 @@ pub mod merkle;
 pub mod observe;
 pub mod outbox;
 pub mod receipt;
+pub mod units;
 pub mod wire;
 
 #[cfg(feature = "std")]
@@ -22,6 +23,9 @@ mod broker;
 pub mod epoch;
 #[cfg(feature = "std")]
 pub mod evidence;
+#[cfg(any(feature = "formats", feature = "parquet"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "formats", feature = "parquet"))))]
+pub mod formats;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;

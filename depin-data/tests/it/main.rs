@@ -8,6 +8,8 @@ mod batch;
 mod broker;
 mod epoch;
 mod evidence;
+#[cfg(any(feature = "formats", feature = "parquet"))]
+mod formats;
 mod gap;
 mod gate;
 #[cfg(feature = "geo")]

@@ -1,0 +1,10 @@
+//! Readings from and to other formats.
+
+#[cfg(feature = "formats")]
+mod csv;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(feature = "formats")]
+mod pebble;
+#[cfg(feature = "formats")]
+mod senml;
