@@ -11,6 +11,7 @@ pub mod merkle;
 #[cfg(feature = "std")]
 pub mod observe;
 pub mod outbox;
+pub mod privacy;
 pub mod receipt;
 pub mod units;
 pub mod wire;

@@ -16,6 +16,9 @@ pub(crate) fn run() -> Result<()> {
     let registries = tools::ethr_registries()
         .map_err(|why| missing.push(format!("did:ethr against its contract: {why}")))
         .unwrap_or_default();
+    let python = tools::python()
+        .map_err(|why| missing.push(format!("parquet read by duckdb and pyarrow: {why}")))
+        .ok();
     if !conformance::has_known_answers() {
         missing
             .push("known answers outside the repository: set DEPIN_VECTORS to their folder".into());
@@ -23,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
     let with_peers = |words: &str| {
         let mut command = cargo(words);
         command.envs(anvil.iter().map(|path| ("DEPIN_ANVIL", path)));
+        command.envs(python.iter().map(|path| ("DEPIN_PYTHON", path)));
         command.envs(registries.iter().map(|(name, path)| (*name, path)));
         command
     };

@@ -1,6 +1,9 @@
 //! Real peers for the tests, from package registries, never mocks.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::stage::{answers, target_dir};
 
@@ -50,6 +53,35 @@ pub(crate) fn anvil() -> Result<PathBuf, String> {
 /// The compiled registries of did:ethr, each with the variable that tells the tests where it is.
 pub(crate) fn ethr_registries() -> Result<Vec<(&'static str, PathBuf)>, String> {
     ETHR_REGISTRIES.iter().map(|tool| Ok((tool.variable, find(tool)?))).collect()
+}
+
+/// What reads our Parquet files, from PyPI.
+const READERS: [&str; 2] = ["duckdb==2.0.0", "pyarrow==26.0.1"];
+const IMPORTS: &str = "import duckdb, pyarrow";
+
+/// A Python that reads Parquet: `DEPIN_PYTHON`, the one on the path, an earlier environment of ours, or a
+/// fresh one from PyPI.
+pub(crate) fn python() -> Result<PathBuf, String> {
+    let reads = |python: &Path| {
+        let answer = Command::new(python).args(["-c", IMPORTS]).output();
+        answer.is_ok_and(|answer| answer.status.success())
+    };
+    let folder = target_dir().join("tools/python");
+    let named = std::env::var_os("DEPIN_PYTHON").map(PathBuf::from);
+    let ours = folder.join("bin/python");
+    let mut known = named.into_iter().chain(["python3".into(), ours.clone()]);
+    if let Some(python) = known.find(|python| reads(python)) {
+        return Ok(python);
+    }
+    println!("installing {} from PyPI into {}", READERS.join(" "), folder.display());
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&folder).status();
+    let made = made.is_ok_and(|status| status.success());
+    let mut pip = Command::new(&ours);
+    pip.args(["-m", "pip", "install", "--quiet"]).args(READERS);
+    if made && pip.status().is_ok_and(|status| status.success()) && reads(&ours) {
+        return Ok(ours);
+    }
+    Err("python3 with venv and pip could not install duckdb and pyarrow; set DEPIN_PYTHON to one that has them".into())
 }
 
 fn anvil_runs_here() -> bool {

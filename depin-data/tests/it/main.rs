@@ -29,6 +29,7 @@ mod merkle;
 #[cfg(feature = "nats")]
 mod nats_server;
 mod outbox;
+mod privacy;
 mod quality;
 mod receipt;
 mod salt;

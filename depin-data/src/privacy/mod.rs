@@ -1,0 +1,36 @@
+//! What leaves the device, who is shown how much of it, and who can read it.
+//!
+//! | step | hides | does not hide |
+//! |---|---|---|
+//! | [`Coarsen`] (feature `geo`) | the place inside a cell | the cell; speed, heading, height and whatever else was measured; when |
+//! | [`PrivacyZones`] (feature `geo`) | everything measured near a place | that the device was silent, when it left and came back, and roughly where |
+//! | [`Disclosure`] | the other readings of a batch | device, position in its chain, how many readings there are, the time of the shown ones |
+//! | [`seal`](seal()) (feature `hpke`) | the content from all but one reader | its length, who it is for, when it was sent |
+//!
+//! The first two happen before signing and cannot be undone by anybody. The last two choose an audience;
+//! what an audience has seen it can pass on.
+//!
+//! Edges of H3 cells, on average: resolution 5: 9.9 km, 6: 3.7 km, 7: 1.4 km, 8: 531 m, 9: 201 m, 10: 76 m,
+//! 11: 29 m, 12: 11 m. In the country a cell of 201 m may hold one house.
+
+#[cfg(feature = "geo")]
+mod coarsen;
+mod disclosure;
+#[cfg(feature = "hpke")]
+mod sealed;
+#[cfg(feature = "geo")]
+mod zones;
+
+#[cfg(feature = "geo")]
+#[cfg_attr(docsrs, doc(cfg(feature = "geo")))]
+pub use coarsen::Coarsen;
+pub use disclosure::{
+    Commitment, DISCLOSURE_PURPOSE, Disclosure, DisclosureError, DisclosureVerifier,
+    MAX_DISCLOSURE, Shown,
+};
+#[cfg(feature = "hpke")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hpke")))]
+pub use sealed::{Context, MAX_SEALED, ReaderKey, ReaderSecret, SealError, seal};
+#[cfg(feature = "geo")]
+#[cfg_attr(docsrs, doc(cfg(feature = "geo")))]
+pub use zones::{PrivacyZones, Zone};

@@ -1,0 +1,7 @@
+//! What leaves a device, who is shown how much of it, and what an attacker makes of the rest.
+
+mod disclosure;
+#[cfg(feature = "geo")]
+mod places;
+#[cfg(feature = "hpke")]
+mod sealed;
