@@ -9,18 +9,14 @@
 //! stops nobody else; [`Scored::unverified`] names it. Whether the roster's keys and beneficiaries are those of the registry, and
 //! whether the policy pays what the chain says, is for the caller, who has both.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, ops::Range};
 
-use depin_core::{
-    B256, Did, Error, ErrorKind, Sequence, SignedBatch,
-    log::{BatchLog, ChainTip, LogEntry},
-    quality::QualityCheck,
-    transport::RefusalCode,
-};
+use depin_core::{B256, Did, Error, ErrorKind, Sequence, SignedBatch, log::BatchLog};
 
 use crate::{
-    batch::{self, BatchError, BatchVerifier, Claim, Link, claimed_signer, tip_after},
-    epoch::{Chains, EpochRecord, Member, Scored, judge},
+    batch::{BatchError, claimed_signer},
+    bundle::BundleError,
+    epoch::{Checks, Each, EpochRecord, Scored, Scorer, Submission, WAVE, difference},
     merkle::leaf_hash,
 };
 
@@ -83,6 +79,9 @@ pub enum AuditError {
         /// The check.
         name: String,
     },
+    /// The bundle is damaged.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The copy of the log could not be read.
     #[error(transparent)]
     Log(#[from] Error),
@@ -101,6 +100,7 @@ impl From<AuditError> for Error {
     fn from(error: AuditError) -> Self {
         let kind = match error {
             AuditError::Log(error) => return error,
+            AuditError::Bundle(error) => return error.into(),
             AuditError::Batch { .. } => ErrorKind::Corrupt,
             AuditError::Checks { .. } => ErrorKind::Config,
             AuditError::Check { .. } => ErrorKind::Rejected,
@@ -111,158 +111,126 @@ impl From<AuditError> for Error {
 
 /// Scores an epoch again from a copy of the log.
 ///
+/// The copy is read twice: once in its order, to see that it is what was recorded, and once by device.
+///
 /// # Errors
 /// Names the first batch that is not what was recorded, or says why the audit could not be made.
 pub async fn replay(
     log: &dyn BatchLog,
     record: &EpochRecord,
-    checks: &[Arc<dyn QualityCheck>],
+    checks: &Checks,
 ) -> Result<Scored, AuditError> {
-    let mut replay = Replay::new(record, checks)?;
-    loop {
-        let due = usize::try_from(replay.due()).unwrap_or(PAGE).min(PAGE);
-        if due == 0 {
-            return replay.finish();
-        }
-        let entries = log.read(replay.next, due).await?;
-        if entries.is_empty() {
-            return replay.finish();
-        }
-        for entry in entries.iter().take(due) {
-            replay.push(entry)?;
-        }
+    replay_each(log, record, checks, &mut |_, _| {}).await
+}
+
+pub(crate) async fn replay_each(
+    log: &dyn BatchLog,
+    record: &EpochRecord,
+    checks: &Checks,
+    each: Each<'_>,
+) -> Result<Scored, AuditError> {
+    let mut scorer = Scorer::new(record, checks)?;
+    let copy = Copy::read(log, record).await?;
+    let mut all = copy.senders();
+    while let Some(wave) = copy.wave(&mut all).await? {
+        scorer.take(&wave, each)?;
     }
+    let suspects = scorer.suspects()?;
+    let mut again = suspects.keys().copied();
+    while let Some(wave) = copy.wave(&mut again).await? {
+        scorer.take_again(&wave, &suspects, each)?;
+    }
+    scorer.finish()
 }
 
-/// An audit in progress, for copies of a log that come from elsewhere than a [`BatchLog`].
-///
-/// Takes the entries of the record's range in order and keeps the readings of one epoch.
-#[derive(Debug)]
-pub struct Replay<'a> {
-    record: &'a EpochRecord,
-    checks: &'a [Arc<dyn QualityCheck>],
-    next: u64,
-    tips: HashMap<Did, ChainTip>,
-    /// Which of its keys signed the last batch of a device that has several.
-    keys: HashMap<Did, usize>,
-    chains: Chains,
-    unverified: Vec<u64>,
+/// A copy of a log whose batches are those of the record.
+pub(crate) struct Copy<'a> {
+    log: &'a dyn BatchLog,
+    /// For each member of the roster, where its batches stand.
+    places: Vec<Vec<u64>>,
 }
 
-impl<'a> Replay<'a> {
-    /// Begins the audit of an epoch.
-    ///
-    /// # Errors
-    /// [`AuditError::Checks`] when the checks are not those of the record, in their order.
-    pub fn new(
-        record: &'a EpochRecord,
-        checks: &'a [Arc<dyn QualityCheck>],
+impl<'a> Copy<'a> {
+    /// Reads it in its order.
+    pub(crate) async fn read(
+        log: &'a dyn BatchLog,
+        record: &EpochRecord,
     ) -> Result<Self, AuditError> {
-        let given: Vec<String> = checks.iter().map(|check| check.name()).collect();
-        if given != record.checks() {
-            return Err(AuditError::Checks { recorded: record.checks().to_vec(), given });
-        }
-        let (next, tips, chains) = (record.range().start, HashMap::new(), Chains::new());
-        let (keys, unverified) = (HashMap::new(), Vec::new());
-        Ok(Self { record, checks, next, tips, keys, chains, unverified })
-    }
-
-    /// How many entries are still to come.
-    pub fn due(&self) -> u64 {
-        self.record.range().end.saturating_sub(self.next)
-    }
-
-    /// Takes the next entry; one after the end of the range is ignored.
-    ///
-    /// # Errors
-    /// [`AuditError::Batch`] when it is not what was recorded.
-    pub fn push(&mut self, entry: &LogEntry) -> Result<(), AuditError> {
-        if self.due() == 0 {
-            return Ok(());
-        }
-        let index = self.next;
-        if entry.index != index {
-            return Err(AuditError::Batch { index, batch: None, fault: Fault::Missing });
-        }
-        let checked = self.check(entry).map_err(|fault| {
-            let batch = Some(entry.batch.hash());
-            AuditError::Batch { index, batch, fault }
-        })?;
-        match checked {
-            Some(Link::Batch(batch)) => {
-                self.chains.entry(batch.device.clone()).or_default().push(batch);
+        let Range { start: first, end } = record.range();
+        let mut places = vec![Vec::new(); record.roster().len()];
+        let mut index = first;
+        while index < end {
+            let due = usize::try_from(end - index).unwrap_or(PAGE).min(PAGE);
+            let entries = log.read(index, due).await?;
+            if entries.is_empty() {
+                return Err(missing(index));
             }
-            // A gap moves the tip and earns nothing.
-            Some(Link::Gap(_)) => {}
-            None => self.unverified.push(index),
-        }
-        self.next += 1;
-        Ok(())
-    }
-
-    /// Judges the epoch.
-    ///
-    /// # Errors
-    /// [`AuditError::Batch`] when entries are missing, [`AuditError::Check`] when a check breaks its
-    /// contract.
-    pub fn finish(self) -> Result<Scored, AuditError> {
-        if self.due() > 0 {
-            let missing = Fault::Missing;
-            return Err(AuditError::Batch { index: self.next, batch: None, fault: missing });
-        }
-        let Self { record, checks, tips, chains, unverified, .. } = self;
-        judge(record, checks, chains, &tips, unverified)
-    }
-
-    /// Verifies with the key that signed the device's batch before, or with a later one.
-    fn verify(&mut self, member: &Member, batch: &SignedBatch) -> Result<Link, BatchError> {
-        let network = self.record.network();
-        let verify = |key| BatchVerifier::new(network, key).link(batch);
-        let first = self.keys.get(&member.device).copied().unwrap_or_default();
-        let mut keys = (first..).zip(member.keys.iter().skip(first));
-        let Some((_, key)) = keys.next() else { return Err(BatchError::unsigned()) };
-        let refused = match verify(key) {
-            Err(error) if error.code() == RefusalCode::BadSignature => error,
-            other => return other,
-        };
-        for (position, key) in keys {
-            if let Ok(link) = verify(key) {
-                self.keys.insert(member.device.clone(), position);
-                return Ok(link);
+            for entry in entries.iter().take(due) {
+                if entry.index != index {
+                    return Err(missing(index));
+                }
+                let member = recorded(record, index, &entry.batch)?;
+                if let Some(places) = places.get_mut(member) {
+                    places.push(index);
+                }
+                index += 1;
             }
         }
-        Err(refused)
+        Ok(Self { log, places })
     }
 
-    /// The batch or gap, or nothing when it is what was recorded and no key of its device verifies it.
-    fn check(&mut self, entry: &LogEntry) -> Result<Option<Link>, Fault> {
-        let bytes = entry.batch.as_bytes();
-        let device = claimed_signer(bytes, self.record.network())?;
-        let Some(member) = self.record.member(&device) else {
-            return Err(Fault::Stranger(device));
-        };
-        let verdict = self.verify(member, &entry.batch);
-        let position = usize::try_from(entry.index - self.record.range().start).ok();
-        let recorded = position.and_then(|position| self.record.leaves().get(position));
-        if recorded != Some(&leaf_hash(bytes)) {
-            // What is wrong with the signature tells more about what happened than that it is another batch.
-            return Err(verdict.err().map_or(Fault::Replaced, Fault::Broken));
-        }
-        let tip = self.tips.get(&device).copied().or(member.past.map(|past| past.tip));
-        let (link, sequence, reached) = match verdict {
-            Ok(link) => {
-                let (sequence, reached) = (link.sequence(), link.tip_after(tip));
-                (Some(link), sequence, reached)
-            }
-            Err(error) if error.code() == RefusalCode::BadSignature => {
-                let Claim { sequence, previous, covers, .. } =
-                    batch::claim(bytes, self.record.network())?;
-                (None, sequence, tip_after(tip, sequence, previous, entry.batch.hash(), covers))
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let reached = reached.ok_or_else(|| Fault::Chain { device: device.clone(), sequence })?;
-        self.tips.insert(device, reached);
-        Ok(link)
+    /// Members that sent something, by rising place in the roster.
+    pub(crate) fn senders(&self) -> impl Iterator<Item = usize> {
+        let places = self.places.iter().enumerate();
+        places.filter(|(_, places)| !places.is_empty()).map(|(member, _)| member)
     }
+
+    /// What the next members sent, as much as is judged together.
+    async fn wave(
+        &self,
+        members: &mut impl Iterator<Item = usize>,
+    ) -> Result<Option<Vec<Submission>>, AuditError> {
+        let (mut wave, mut bytes) = (Vec::new(), 0);
+        while bytes < WAVE {
+            let Some(member) = members.next() else { break };
+            let batches = self.of(member).await?;
+            bytes += batches.iter().map(|(_, batch)| batch.as_bytes().len()).sum::<usize>();
+            wave.push(Submission { member, batches });
+        }
+        Ok(Some(wave).filter(|wave| !wave.is_empty()))
+    }
+
+    /// What a member sent.
+    pub(crate) async fn of(&self, member: usize) -> Result<Vec<(u64, SignedBatch)>, AuditError> {
+        let places = self.places.get(member).map_or(&[][..], Vec::as_slice);
+        let mut batches = Vec::with_capacity(places.len());
+        for run in places.chunk_by(|a, b| a + 1 == *b).flat_map(|run| run.chunks(PAGE)) {
+            let Some(first) = run.first() else { continue };
+            let mut entries = self.log.read(*first, run.len()).await?.into_iter();
+            for index in run {
+                let entry = entries.next().filter(|entry| entry.index == *index);
+                batches.push((*index, entry.ok_or_else(|| missing(*index))?.batch));
+            }
+        }
+        Ok(batches)
+    }
+}
+
+/// The sender's place in the roster, of a batch that is what was recorded at this index.
+pub(crate) fn recorded(
+    record: &EpochRecord,
+    index: u64,
+    batch: &SignedBatch,
+) -> Result<usize, AuditError> {
+    let wrong = |fault| AuditError::Batch { index, batch: Some(batch.hash()), fault };
+    if record.leaf(index) != Some(leaf_hash(batch.as_bytes())) {
+        return Err(wrong(difference(record, batch)));
+    }
+    let device = claimed_signer(batch.as_bytes(), record.network());
+    let device = device.map_err(|error| wrong(error.into()))?;
+    record.place(&device).ok_or_else(|| wrong(Fault::Stranger(device)))
+}
+
+pub(crate) const fn missing(index: u64) -> AuditError {
+    AuditError::Batch { index, batch: None, fault: Fault::Missing }
 }

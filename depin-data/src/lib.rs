@@ -21,6 +21,8 @@ pub mod audit;
 #[cfg(any(feature = "mqtt", feature = "nats"))]
 mod broker;
 #[cfg(feature = "std")]
+pub mod bundle;
+#[cfg(feature = "std")]
 pub mod epoch;
 #[cfg(feature = "std")]
 pub mod evidence;

@@ -9,11 +9,11 @@ use depin_core::{
     Clock, Did, Error, ErrorKind, NetworkId, Result, Signer,
     evidence::EvidenceVerifier,
     log::BatchLog,
-    quality::QualityCheck,
+    quality::{FleetCheck, QualityCheck},
     registry::DeviceRegistry,
     reward::{RewardDistributor, RewardPolicy, TokenLedger},
 };
-use depin_data::ingest::Ingest;
+use depin_data::{epoch::Checks, ingest::Ingest};
 use depin_hw::Nonces;
 use depin_identity::Resolver;
 use tokio::sync::broadcast;
@@ -46,9 +46,9 @@ use crate::{
 pub struct Builder {
     preset: Preset,
     name: String,
-    checks: Vec<Arc<dyn QualityCheck>>,
+    checks: Checks,
     policy: Option<Arc<dyn RewardPolicy>>,
-    former_checks: Vec<Arc<dyn QualityCheck>>,
+    former_checks: Checks,
     former_policies: Vec<Arc<dyn RewardPolicy>>,
     clock_rule: Option<(Duration, Duration)>,
     registry: Option<Arc<dyn DeviceRegistry>>,
@@ -62,9 +62,9 @@ impl Builder {
         Self {
             preset,
             name: "devnet".into(),
-            checks: Vec::new(),
+            checks: Checks::new(),
             policy: None,
-            former_checks: Vec::new(),
+            former_checks: Checks::new(),
             former_policies: Vec::new(),
             clock_rule: None,
             registry: None,
@@ -82,7 +82,13 @@ impl Builder {
 
     /// Adds a quality check.
     pub fn check(mut self, check: impl QualityCheck + 'static) -> Self {
-        self.checks.push(Arc::new(check));
+        self.checks = self.checks.check(check);
+        self
+    }
+
+    /// Adds a check that judges devices against each other.
+    pub fn fleet_check(mut self, check: impl FleetCheck + 'static) -> Self {
+        self.checks = self.checks.fleet(check);
         self
     }
 
@@ -94,7 +100,13 @@ impl Builder {
 
     /// A check that earlier epochs were sealed with and new ones are not: needed to recompute those.
     pub fn former_check(mut self, check: impl QualityCheck + 'static) -> Self {
-        self.former_checks.push(Arc::new(check));
+        self.former_checks = self.former_checks.check(check);
+        self
+    }
+
+    /// A check of devices against each other that earlier epochs were sealed with and new ones are not.
+    pub fn former_fleet_check(mut self, check: impl FleetCheck + 'static) -> Self {
+        self.former_checks = self.former_checks.fleet(check);
         self
     }
 

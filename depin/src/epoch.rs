@@ -8,7 +8,7 @@ use depin_core::{
     reward::{Allocation, Commitment, Payout},
 };
 use depin_data::epoch::{
-    EpochDraft, EpochRecord, MAX_BATCHES, MAX_KEYS, Member, Past, Scored, score,
+    EpochDraft, EpochRecord, MAX_BATCHES, MAX_KEYS, Member, Past, Scored, score, score_each,
 };
 use depin_payment::{Cumulative, RewardTree};
 
@@ -103,7 +103,7 @@ impl Epoch {
         &self.0.scored.contributions.entries
     }
 
-    /// Why points were lost.
+    /// Why points were lost, as far as [`Scored`] lists it; [`explain`](Network::explain) tells everything.
     pub fn findings(&self) -> &[(Did, Finding)] {
         &self.0.scored.findings
     }
@@ -214,6 +214,25 @@ impl Network {
         Ok(books.epoch(id).cloned())
     }
 
+    /// Scores a closed epoch again and gives every finding to `each`, however many there are: first those
+    /// of checks of one device, by device, then those of checks of the fleet, by device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] while it is open, [`ErrorKind::Corrupt`] when the log does not hold what was
+    /// sealed.
+    pub async fn explain(
+        &self,
+        id: EpochId,
+        each: &mut (dyn FnMut(&Did, &Finding) + Send),
+    ) -> Result<()> {
+        let record = self.sealed_record(id).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the epoch is not closed").with("epoch", id)
+        })?;
+        let checks = self.0.rules.checks_of(&record)?;
+        score_each(&*self.0.log, &record, &checks, each).await?;
+        Ok(())
+    }
+
     /// The last closed epoch.
     ///
     /// # Errors
@@ -283,7 +302,7 @@ impl Network {
             roster.push(self.member(did, books.past(did)).await?);
         }
         let rules = &self.0.rules;
-        let record = draft.close(roster, rules.check_names(), rules.policy.name())?;
+        let record = draft.close(roster, rules.checks.names(), rules.policy.name())?;
         let scored = score(&*self.0.log, &record, &rules.checks).await?;
         let allocation = rules.allocate(&record, &scored)?;
         let bytes = record.to_bytes();

@@ -7,34 +7,39 @@ use std::{fmt, sync::Arc};
 
 use depin_core::{
     Error, ErrorKind, Result,
-    quality::QualityCheck,
     reward::{Allocation, RewardPolicy},
 };
-use depin_data::epoch::{EpochRecord, Scored};
+use depin_data::epoch::{Checks, EpochRecord, Scored};
 
 /// Checks and policies, found by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    pub(crate) checks: Vec<Arc<dyn QualityCheck>>,
+    pub(crate) checks: Checks,
     pub(crate) policy: Arc<dyn RewardPolicy>,
-    pub(crate) former_checks: Vec<Arc<dyn QualityCheck>>,
+    pub(crate) former_checks: Checks,
     pub(crate) former_policies: Vec<Arc<dyn RewardPolicy>>,
 }
 
 impl Rules {
-    /// The names of the checks of now, as the next record will hold them.
-    pub(crate) fn check_names(&self) -> Vec<String> {
-        self.checks.iter().map(|check| check.name()).collect()
-    }
-
     /// The checks that a record was sealed with, in its order.
-    pub(crate) fn checks_of(&self, record: &EpochRecord) -> Result<Vec<Arc<dyn QualityCheck>>> {
-        let all = || self.checks.iter().chain(&self.former_checks);
-        let find = |name: &String| {
-            let known = all().find(|check| check.name() == *name).cloned();
-            known.ok_or_else(|| unknown(record, "check", name, ".former_check(…)"))
-        };
-        record.checks().iter().map(find).collect()
+    pub(crate) fn checks_of(&self, record: &EpochRecord) -> Result<Checks> {
+        let (mut each, mut fleet) = (Vec::new(), Vec::new());
+        for name in record.checks() {
+            let mut known = self.checks.of_each().iter().chain(self.former_checks.of_each());
+            if let Some(check) = known.find(|check| check.name() == *name) {
+                each.push(Arc::clone(check));
+                continue;
+            }
+            let mut known = self.checks.of_fleet().iter().chain(self.former_checks.of_fleet());
+            match known.find(|check| check.name() == *name) {
+                Some(check) => fleet.push(Arc::clone(check)),
+                None => {
+                    let remedy = ".former_check(…) or .former_fleet_check(…)";
+                    return Err(unknown(record, "check", name, remedy));
+                }
+            }
+        }
+        Ok(Checks::of(each, fleet))
     }
 
     /// Shares out a scored epoch by the policy that its record was sealed with.

@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     Bench::new(
         "depin-core",
         "verify",
@@ -50,6 +50,7 @@ const BENCHES: [Bench; 7] = [
     Bench::new("depin-identity", "status_lookup", &[]).features("credentials"),
     Bench::new("depin-payment", "reward_tree", &[]),
     Bench::new("depin-data", "ingest", &[]),
+    Bench::new("depin", "epoch", &["epoch_1m", "epoch_1m_audit", "epoch_1m_memory"]),
     Bench::new("depin-identity", "resolve_warm", &[]),
 ];
 

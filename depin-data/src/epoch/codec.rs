@@ -15,7 +15,7 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
     let hashes = 32 * (record.before.len() + record.leaves.len());
     let mut bytes = Vec::with_capacity(512 + hashes + 160 * record.roster.len());
     let mut e = Encoder::new(&mut bytes);
-    let mut write = || -> Result<(), cbor::encode::Error<core::convert::Infallible>> {
+    let mut write = || -> Written {
         e.map(FIELDS)?.u8(0)?.str(TAG)?.u8(1)?.str(record.network.as_str())?;
         e.u8(2)?.u64(record.epoch.value())?.u8(3)?.u64(record.first)?;
         e.u8(4)?.bytes(&record.before.concat())?.u8(5)?.bytes(&record.leaves.concat())?;
@@ -23,16 +23,19 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
         for member in &record.roster {
             e.array(4)?.str(member.device.as_str())?.array(member.keys.len() as u64)?;
             for key in &member.keys {
-                e.array(2)?.i64(key.algorithm().cose())?.bytes(&key.to_bytes())?;
+                write_key(&mut e, key)?;
             }
             e.bytes(member.beneficiary.as_slice())?;
             match &member.past {
                 None => e.null()?,
-                Some(Past { tip, latest }) => e
-                    .array(3)?
-                    .u64(tip.sequence.value())?
-                    .bytes(tip.hash.as_slice())?
-                    .u64(latest.millis())?,
+                Some(Past { tip, latest, key }) => {
+                    e.array(4)?.u64(tip.sequence.value())?.bytes(tip.hash.as_slice())?;
+                    e.u64(latest.millis())?;
+                    match key {
+                        Some(key) => e.bytes(key.as_slice())?,
+                        None => e.null()?,
+                    }
+                }
             };
         }
         e.u8(8)?.array(record.checks.len() as u64)?;
@@ -43,6 +46,21 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
         Ok(())
     };
     let written = write().is_ok();
+    debug_assert!(written, "writing to a vector cannot fail");
+    bytes
+}
+
+type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
+
+fn write_key(e: &mut Encoder<&mut Vec<u8>>, key: &PublicKey) -> Written {
+    e.array(2)?.i64(key.algorithm().cose())?.bytes(&key.to_bytes())?;
+    Ok(())
+}
+
+/// A key as the roster has it.
+pub(super) fn key_bytes(key: &PublicKey) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(40);
+    let written = write_key(&mut Encoder::new(&mut bytes), key).is_ok();
     debug_assert!(written, "writing to a vector cannot fail");
     bytes
 }
@@ -154,11 +172,15 @@ fn past(d: &mut Decoder<'_>) -> Option<Option<Past>> {
     if d.datatype().ok()? == Type::Null {
         return d.null().ok().map(|()| None);
     }
-    if d.array().ok().flatten() != Some(3) {
+    if d.array().ok().flatten() != Some(4) {
         return None;
     }
     let sequence = Sequence::new(d.u64().ok()?);
     let hash = B256::try_from(d.bytes().ok()?).ok()?;
     let latest = Timestamp::from_millis(d.u64().ok()?);
-    Some(Some(Past { tip: ChainTip { sequence, hash }, latest }))
+    let key = match d.datatype().ok()? {
+        Type::Null => d.null().ok().map(|()| None)?,
+        _ => Some(B256::try_from(d.bytes().ok()?).ok()?),
+    };
+    Some(Some(Past { tip: ChainTip { sequence, hash }, latest, key }))
 }

@@ -139,28 +139,24 @@ impl EpochDraft {
     }
 }
 
-/// Roots of the complete subtrees of the log's first `size` batches, largest first. Read from paths, since
-/// the batches themselves may be forgotten.
+/// Roots of the complete subtrees of the log's first `size` batches, largest first. No batch is read for
+/// them: the log may have forgotten it.
 async fn peaks(log: &dyn BatchLog, size: u64) -> Result<Vec<B256>> {
-    if size == 0 {
-        return Ok(Vec::new());
+    let mut peaks = Vec::with_capacity(size.count_ones() as usize);
+    let (mut covered, mut rest) = (0, None);
+    for width in (0..u64::BITS).rev().map(|bit| size & (1 << bit)).filter(|width| *width > 0) {
+        let end = covered + width;
+        // To show that the tree of `end` leaves is part of the whole, a path begins with its last complete
+        // subtree, unless that is the tree itself, and goes on with everything after it.
+        let mut path = log.consistency(end, size).await?.into_iter();
+        let peak = match (covered, end == size) {
+            (0, _) => Some(log.root(end).await?),
+            (_, true) => rest,
+            (_, false) => path.next(),
+        };
+        peaks.push(peak.ok_or_else(|| damaged(covered))?);
+        (covered, rest) = (end, path.next());
     }
-    // Without its smallest complete subtree the tree is older by that much, and the path from there is the
-    // old tree's smallest one, the new one, then the others by size.
-    let old = size & (size - 1);
-    if old == 0 {
-        return Ok(vec![log.root(size).await?]);
-    }
-    let mut peaks = log.consistency(old, size).await?;
-    if old.is_power_of_two() {
-        // A complete old tree is not repeated in the path.
-        peaks.insert(0, log.root(old).await?);
-    }
-    if peaks.len() != size.count_ones() as usize {
-        return Err(damaged(size));
-    }
-    peaks.swap(0, 1);
-    peaks.reverse();
     Ok(peaks)
 }
 

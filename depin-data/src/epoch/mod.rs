@@ -24,8 +24,10 @@
 //!   7: [* [did tstr, [*8 [alg int, key bstr]], beneficiary bstr .size 20, past]]
 //!                             at most 1,000,000 devices by rising DID; alg as in COSE, keys compressed;
 //!                             past = null for a device new to the log, else
-//!                             [sequence uint, hash bstr .size 32, ms since the Unix epoch uint]
-//!   8: [* tstr]               names of at most 256 quality checks, in the order of their findings
+//!                             [sequence uint, hash bstr .size 32, ms since the Unix epoch uint,
+//!                             SHA-256 of the [alg, key] that signed last, bstr .size 32, or null]
+//!   8: [* tstr]               names of at most 256 quality checks, in the order of their findings, those
+//!                             that judge devices against each other last
 //!   9: tstr                   name of the reward policy
 //! }
 //! ```
@@ -43,14 +45,19 @@ use sha2::{Digest, Sha256};
 
 use crate::merkle::Accumulator;
 
+mod chain;
+mod checks;
 mod codec;
 mod draft;
+mod judge;
 mod score;
 
-pub(crate) use score::{Chains, judge};
+pub(crate) use chain::{Submission, difference};
+pub(crate) use score::{Each, Scorer, WAVE};
 
+pub use checks::Checks;
 pub use draft::EpochDraft;
-pub use score::{COUNTED_BEFORE, Scored, score};
+pub use score::{COUNTED_BEFORE, MAX_FINDINGS, MAX_FINDINGS_OF_DEVICE, Scored, score, score_each};
 
 /// Most batches in an epoch.
 pub const MAX_BATCHES: u64 = 1 << 22;
@@ -119,6 +126,14 @@ pub struct Past {
     pub tip: ChainTip,
     /// The time of its latest reading.
     pub latest: Timestamp,
+    /// [Thumbprint](thumbprint) of the key that it signed with last: an older one counts no more, whoever
+    /// has it now. `None` when nothing it sent was ever verified.
+    pub key: Option<B256>,
+}
+
+/// SHA-256 of a key as a roster writes it: `[alg, key]` in CBOR.
+pub fn thumbprint(key: &PublicKey) -> B256 {
+    B256::new(Sha256::digest(codec::key_bytes(key)).into())
 }
 
 /// Everything that decides an epoch, apart from the bytes of its batches.
@@ -193,6 +208,11 @@ impl EpochRecord {
         self.first..self.first.saturating_add(self.leaves.len() as u64)
     }
 
+    /// Indices of all batches that may count in it, rising.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = u64> + '_ {
+        self.range()
+    }
+
     /// RFC 9162 root of the log at the end of the range.
     pub const fn root(&self) -> B256 {
         self.root
@@ -213,10 +233,20 @@ impl EpochRecord {
         &self.roster
     }
 
+    /// The leaf hash of the batch at this index of the log.
+    pub(crate) fn leaf(&self, index: u64) -> Option<B256> {
+        let place = index.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        self.leaves.get(place?).copied()
+    }
+
     /// The entry of a device.
     pub fn member(&self, device: &Did) -> Option<&Member> {
-        let found = self.roster.binary_search_by(|member| member.device.cmp(device));
-        self.roster.get(found.ok()?)
+        self.roster.get(self.place(device)?)
+    }
+
+    /// Where a device stands in the roster.
+    pub(crate) fn place(&self, device: &Did) -> Option<usize> {
+        self.roster.binary_search_by(|member| member.device.cmp(device)).ok()
     }
 
     /// Names of the quality checks.

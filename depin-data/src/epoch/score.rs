@@ -1,22 +1,38 @@
-//! From verified batches to contributions: the only place where they become [`Verified`].
+//! From batches to contributions: the only place where they become [`Verified`].
+//!
+//! Devices are judged one after the other, a few at a time, on all cores, and only what came out is kept.
+//! So memory holds the record, one entry for each device, the notes of fleet checks, and the batches of
+//! [`WAVE`] bytes or of the largest device. It does not grow with readings.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use depin_core::{
-    B256, Batch, Did, Error, ErrorKind, Reading, Result, Timestamp, Unverified, Verified, Verifier,
-    log::{BatchLog, ChainTip},
-    quality::{Contribution, Contributions, Finding, QualityCheck},
+    Did, Error, ErrorKind, Result, Unverified, Verified, Verifier,
+    log::BatchLog,
+    quality::{Contribution, Contributions, Finding},
 };
 
-use super::{EpochRecord, Past};
+use super::{
+    Checks, EpochRecord, Past, Submission, chain,
+    judge::{Outcome, Suspicions, judge},
+};
 use crate::audit::{self, AuditError};
 
 /// Code of readings that are not later than what earlier epochs counted. They earn nothing, whatever the
 /// checks say: otherwise a device could be paid for the same time again and again.
 pub const COUNTED_BEFORE: &str = "counted-before";
+/// Most findings of one device that [`Scored`] lists.
+pub const MAX_FINDINGS_OF_DEVICE: usize = 256;
+/// Most findings that [`Scored`] lists.
+pub const MAX_FINDINGS: usize = 1 << 16;
+
+/// Bytes of signed batches that are judged together, unless one device has more.
+pub(crate) const WAVE: usize = 1 << 20;
+/// Batches whose signatures one thread verifies together, unless one device has more.
+const GROUP: usize = 64;
 
 /// What came out of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +40,15 @@ pub const COUNTED_BEFORE: &str = "counted-before";
 pub struct Scored {
     /// One entry per device of the roster.
     pub contributions: Verified<Contributions>,
-    /// Why points were lost, and whose: by device, then in chain order.
+    /// Why points were lost, and whose: by device, then in chain order. At most
+    /// [`MAX_FINDINGS_OF_DEVICE`] of each device and [`MAX_FINDINGS`] in all; [`score_each`] gives every one.
     pub findings: Vec<(Did, Finding)>,
+    /// How many findings there are beyond those listed.
+    pub unlisted: u64,
     /// Where each device that sent something stands now: its past in the next epoch.
     pub pasts: BTreeMap<Did, Past>,
-    /// Places in the log of batches that no key in the roster verifies: they earned nothing, and neither did
-    /// they stop the epoch, or one device could stop all others.
+    /// Places in the log of batches that no key in the roster verifies which the device may still use: they
+    /// earned nothing, and neither did they stop the epoch, or one device could stop all others.
     pub unverified: Vec<u64>,
 }
 
@@ -40,115 +59,201 @@ pub struct Scored {
 /// # Errors
 /// [`ErrorKind::Corrupt`] when the log does not hold what the record says, [`ErrorKind::Config`] when
 /// the checks are not those of the record.
-pub async fn score(
-    log: &dyn BatchLog,
-    record: &EpochRecord,
-    checks: &[Arc<dyn QualityCheck>],
-) -> Result<Scored> {
+pub async fn score(log: &dyn BatchLog, record: &EpochRecord, checks: &Checks) -> Result<Scored> {
     Ok(audit::replay(log, record, checks).await?)
 }
 
-/// The batches of each device, in chain order.
-pub(crate) type Chains = BTreeMap<Did, Vec<Verified<Batch>>>;
-
-/// Judges all chains of an epoch.
-pub(crate) fn judge(
+/// As [`score`], and gives every finding to `each`: first those of checks of one device, by device, then
+/// those of checks of the fleet, by device.
+///
+/// # Errors
+/// As [`score`].
+pub async fn score_each(
+    log: &dyn BatchLog,
     record: &EpochRecord,
-    checks: &[Arc<dyn QualityCheck>],
-    chains: Chains,
-    tips: &HashMap<Did, ChainTip>,
-    unverified: Vec<u64>,
-) -> Result<Scored, AuditError> {
-    let mut findings = Vec::new();
-    let mut pasts = BTreeMap::new();
-    for (device, tip) in tips {
-        let past = record.member(device).and_then(|member| member.past);
-        let batches = chains.get(device).map_or(&[][..], Vec::as_slice);
-        pasts.insert(device.clone(), Past { tip: *tip, latest: latest(batches, past) });
-    }
-    for (device, batches) in &chains {
-        let past = record.member(device).and_then(|member| member.past);
-        let found = inspect(checks, batches, past)?;
-        findings.extend(found.into_iter().map(|finding| (device.clone(), finding)));
-    }
-    let flagged = findings.iter().map(|(_, finding)| (finding.batch, finding.reading)).collect();
-    let contributions = Unverified::new(chains).verify(&Judge { record, flagged })?;
-    Ok(Scored { contributions, findings, pasts, unverified })
+    checks: &Checks,
+    each: &mut (dyn FnMut(&Did, &Finding) + Send),
+) -> Result<Scored> {
+    Ok(audit::replay_each(log, record, checks, each).await?)
 }
 
-/// Up to when a device's readings were counted.
-fn latest(batches: &[Verified<Batch>], past: Option<Past>) -> Timestamp {
-    let times = batches.iter().flat_map(|batch| batch.readings.iter().map(Reading::at));
-    times.chain(past.map(|past| past.latest)).max().unwrap_or(Timestamp::EPOCH)
-}
+/// Takes all findings as they are made.
+pub(crate) type Each<'a> = &'a mut (dyn FnMut(&Did, &Finding) + Send);
 
-/// Readings that are not later than what earlier epochs counted.
-fn counted_before(batches: &[Verified<Batch>], past: Option<Past>) -> Vec<Finding> {
-    let Some(Past { latest, .. }) = past else { return Vec::new() };
-    let readings = batches.iter().flat_map(|batch| {
-        batch
-            .readings
-            .iter()
-            .enumerate()
-            .map(move |(position, reading)| (batch.hash, position, reading.at()))
-    });
-    let old = readings.filter(|(_, _, at)| *at <= latest);
-    old.map(|(batch, reading, at)| Finding {
-        batch,
-        reading,
-        code: COUNTED_BEFORE.into(),
-        detail: format!("{at} is not later than {latest}, up to which an earlier epoch counted"),
-    })
-    .collect()
-}
-
-/// The findings of all checks on one device, in chain order.
-fn inspect(
-    checks: &[Arc<dyn QualityCheck>],
-    batches: &[Verified<Batch>],
-    past: Option<Past>,
-) -> Result<Vec<Finding>, AuditError> {
-    let given: Vec<&Verified<Batch>> = batches.iter().collect();
-    let places: HashMap<B256, (usize, usize)> = (0..)
-        .zip(batches)
-        .map(|(position, batch)| (batch.hash, (position, batch.readings.len())))
-        .collect();
-    let mut findings = Vec::new();
-    for finding in counted_before(batches, past) {
-        if let Some((position, _)) = places.get(&finding.batch) {
-            findings.push(((*position, finding.reading), finding));
-        }
-    }
-    for check in checks {
-        for finding in check.inspect(&given) {
-            let place = places.get(&finding.batch);
-            let Some((position, _)) = place.filter(|(_, length)| finding.reading < *length) else {
-                return Err(AuditError::Check { name: check.name() });
-            };
-            findings.push(((*position, finding.reading), finding));
-        }
-    }
-    findings.sort_by_key(|(place, _)| *place);
-    Ok(findings.into_iter().map(|(_, finding)| finding).collect())
-}
-
-/// Counts what verified batches are worth.
-struct Judge<'a> {
+/// An epoch that is being scored. Submissions come by rising place in the roster, each member's in one.
+pub(crate) struct Scorer<'a> {
     record: &'a EpochRecord,
-    /// Batch and position of every reading that a finding names.
-    flagged: HashSet<(B256, usize)>,
+    checks: &'a Checks,
+    threads: usize,
+    /// One for each member that sent something.
+    outcomes: BTreeMap<usize, Outcome>,
+    listed: usize,
+    found: u64,
 }
 
-impl Verifier<Chains> for Judge<'_> {
+impl<'a> Scorer<'a> {
+    pub(crate) fn new(record: &'a EpochRecord, checks: &'a Checks) -> Result<Self, AuditError> {
+        let given = checks.names();
+        if given != record.checks() {
+            return Err(AuditError::Checks { recorded: record.checks().to_vec(), given });
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { record, checks, threads, outcomes: BTreeMap::new(), listed: 0, found: 0 })
+    }
+
+    /// Judges some devices.
+    pub(crate) fn take(&mut self, wave: &[Submission], each: Each<'_>) -> Result<(), AuditError> {
+        for outcome in self.judge(wave, &BTreeMap::new()) {
+            self.keep(outcome?, false, each);
+        }
+        Ok(())
+    }
+
+    /// Compares the devices and says which to look at again, and for what. The notes are gone then.
+    pub(crate) fn suspects(&mut self) -> Result<BTreeMap<usize, Suspicions>, AuditError> {
+        let mut suspects: BTreeMap<usize, Suspicions> = BTreeMap::new();
+        for (position, check) in self.checks.of_fleet().iter().enumerate() {
+            let noted = self.outcomes.values_mut().filter_map(|outcome| {
+                let note = outcome.notes.get_mut(position).map(std::mem::take)?;
+                let member = self.record.roster().get(outcome.member)?;
+                Some((outcome.member, (member.device.clone(), note)))
+            });
+            let (members, notes): (Vec<usize>, Vec<_>) = noted.unzip();
+            let suspicions = check.compare(&notes);
+            let broken = || AuditError::Check { name: check.name() };
+            if !suspicions.is_sorted_by(|a, b| a.0 < b.0) {
+                return Err(broken());
+            }
+            for (device, suspicion) in suspicions {
+                let found = notes.binary_search_by(|(noted, _)| noted.cmp(&device)).ok();
+                let member = found.and_then(|at| members.get(at)).ok_or_else(broken)?;
+                suspects.entry(*member).or_default().push((position, suspicion));
+            }
+        }
+        Ok(suspects)
+    }
+
+    /// Looks again at suspects.
+    pub(crate) fn take_again(
+        &mut self,
+        wave: &[Submission],
+        suspects: &BTreeMap<usize, Suspicions>,
+        each: Each<'_>,
+    ) -> Result<(), AuditError> {
+        for outcome in self.judge(wave, suspects) {
+            self.keep(outcome?, true, each);
+        }
+        Ok(())
+    }
+
+    /// The end: all devices were judged.
+    pub(crate) fn finish(self) -> Result<Scored, AuditError> {
+        let Self { record, outcomes, listed, found, .. } = self;
+        let contributions = Unverified::new(&outcomes).verify(&Tally { record })?;
+        let (mut findings, mut pasts) = (Vec::with_capacity(listed), BTreeMap::new());
+        let mut unverified = Vec::new();
+        for (place, outcome) in outcomes {
+            let Some(member) = record.roster().get(place) else { continue };
+            let listed = outcome.findings.into_iter();
+            findings.extend(listed.map(|found| (member.device.clone(), found.finding)));
+            pasts.extend(outcome.past.map(|past| (member.device.clone(), past)));
+            unverified.extend(outcome.unverified);
+        }
+        unverified.sort_unstable();
+        let unlisted = found.saturating_sub(findings.len() as u64);
+        Ok(Scored { contributions, findings, unlisted, pasts, unverified })
+    }
+
+    /// Lists as many findings as fit and counts the others.
+    fn keep(&mut self, mut outcome: Outcome, again: bool, each: Each<'_>) {
+        let Some(member) = self.record.roster().get(outcome.member) else { return };
+        let fresh = outcome.findings.iter().filter(|found| !again || found.by_fleet);
+        for found in fresh {
+            self.found += 1;
+            each(&member.device, &found.finding);
+        }
+        let before = self.outcomes.get(&outcome.member).map_or(0, |before| before.findings.len());
+        self.listed -= before;
+        let room = MAX_FINDINGS.saturating_sub(self.listed).min(MAX_FINDINGS_OF_DEVICE);
+        outcome.findings.truncate(room);
+        outcome.findings.shrink_to_fit();
+        self.listed += outcome.findings.len();
+        self.outcomes.insert(outcome.member, outcome);
+    }
+
+    /// Judges a wave on all cores; the answers are in its order.
+    fn judge(
+        &self,
+        wave: &[Submission],
+        suspects: &BTreeMap<usize, Suspicions>,
+    ) -> Vec<Result<Outcome, AuditError>> {
+        let groups = groups(wave);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let turn = next.fetch_add(1, Ordering::Relaxed);
+                let Some(group) = groups.get(turn) else { return done };
+                done.push((turn, self.judge_group(group, suspects)));
+            }
+        };
+        let mut done = std::thread::scope(|scope| {
+            let others = 1..self.threads.min(groups.len());
+            let others: Vec<_> = others.map(|_| scope.spawn(work)).collect();
+            let mut done = work();
+            for other in others {
+                done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            done
+        });
+        done.sort_unstable_by_key(|(turn, _)| *turn);
+        done.into_iter().flat_map(|(_, outcomes)| outcomes).collect()
+    }
+
+    fn judge_group(
+        &self,
+        group: &[Submission],
+        suspects: &BTreeMap<usize, Suspicions>,
+    ) -> Vec<Result<Outcome, AuditError>> {
+        let verdicts = chain::signed_by_first(self.record, group);
+        let (mut rest, nothing) = (verdicts.as_slice(), Suspicions::new());
+        let outcome = |submission: &Submission| {
+            let (mine, others) = rest.split_at(submission.batches.len().min(rest.len()));
+            rest = others;
+            let suspicions = suspects.get(&submission.member).unwrap_or(&nothing);
+            judge(self.record, self.checks, submission, mine, suspicions)
+        };
+        group.iter().map(outcome).collect()
+    }
+}
+
+/// Cuts a wave into pieces of about [`GROUP`] batches.
+fn groups(wave: &[Submission]) -> Vec<&[Submission]> {
+    let (mut groups, mut start, mut batches) = (Vec::new(), 0, 0);
+    for (end, submission) in (1..).zip(wave) {
+        batches += submission.batches.len();
+        if batches >= GROUP || end == wave.len() {
+            groups.extend(wave.get(start..end));
+            (start, batches) = (end, 0);
+        }
+    }
+    groups
+}
+
+/// Counts what was judged.
+struct Tally<'a> {
+    record: &'a EpochRecord,
+}
+
+impl Verifier<&BTreeMap<usize, Outcome>> for Tally<'_> {
     type Output = Contributions;
     type Error = Error;
 
-    fn check(&self, chains: &Chains) -> Result<Contributions> {
+    fn check(&self, outcomes: &&BTreeMap<usize, Outcome>) -> Result<Contributions> {
         let mut entries = Vec::with_capacity(self.record.roster().len());
-        for member in self.record.roster() {
-            let batches = chains.get(&member.device).map_or(&[][..], Vec::as_slice);
-            let readings = batches.iter().map(|batch| batch.readings.len() as u64).sum();
-            let lost = batches.iter().map(|batch| self.lost(batch)).sum();
+        for (place, member) in self.record.roster().iter().enumerate() {
+            let (readings, lost) =
+                outcomes.get(&place).map_or((0, 0), |outcome| (outcome.readings, outcome.lost));
             entries.push(Contribution {
                 device: member.device.clone(),
                 beneficiary: member.beneficiary,
@@ -157,13 +262,6 @@ impl Verifier<Chains> for Judge<'_> {
             });
         }
         Ok(Contributions { epoch: self.record.epoch(), entries })
-    }
-}
-
-impl Judge<'_> {
-    fn lost(&self, batch: &Batch) -> u64 {
-        let flagged = |reading: &usize| self.flagged.contains(&(batch.hash, *reading));
-        (0..batch.readings.len()).filter(flagged).count() as u64
     }
 }
 

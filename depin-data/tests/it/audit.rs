@@ -10,8 +10,8 @@ use depin_core::{
     quality::{Finding, QualityCheck},
 };
 use depin_data::{
-    audit::{AuditError, Fault, Replay, replay},
-    epoch::{EpochDraft, EpochRecord, MAX_KEYS, Member, Scored, score},
+    audit::{AuditError, Fault, replay},
+    epoch::{Checks, EpochDraft, EpochRecord, MAX_KEYS, Member, Scored, score},
     log::MemoryLog,
 };
 
@@ -178,13 +178,9 @@ async fn a_batch_of_a_stranger_names_the_stranger() {
 async fn a_hole_in_the_indices_is_a_missing_batch() {
     let log = filled(4).await;
     let record = close(&log, 0, 2..11).await;
-    let (checks, entries) = (checks(), log.read(2, 9).await.unwrap());
-    let mut audit = Replay::new(&record, &checks).unwrap();
-    audit.push(&entries[0]).unwrap();
-    let error = audit.push(&entries[2]).unwrap_err();
-    assert!(matches!(error, AuditError::Batch { index: 3, batch: None, fault: Fault::Missing }));
-    assert_eq!(audit.due(), 8);
-    assert_eq!(named(audit.finish()).0, 3);
+    let mut copy = Copy::of(&log, log.read(0, 12).await.unwrap());
+    copy.entries[3].index = 4;
+    assert_eq!(named(replay(&copy, &record, &checks()).await), (3, None, Fault::Missing));
 }
 
 /// A record over a log whose keeper took batches that break a chain.
@@ -217,7 +213,7 @@ async fn a_record_over_a_broken_chain_is_caught_though_all_hashes_agree() {
         (vec![bad_start], 0),
     ] {
         let (log, record) = dishonest_record(batches).await;
-        let (found, _, fault) = named(replay(&log, &record, &[]).await);
+        let (found, _, fault) = named(replay(&log, &record, &Checks::new()).await);
         assert_eq!(found, index);
         assert!(matches!(fault, Fault::Chain { .. }), "{fault}");
     }
@@ -234,7 +230,7 @@ async fn a_batch_that_no_key_of_its_device_verifies_earns_nothing_and_stops_nobo
         let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..3).await.unwrap();
         let unknown = Member { keys, ..member(&a) };
         let record = draft.close(vec![unknown, member(&b)], Vec::new(), "policy").unwrap();
-        let scored = replay(&log, &record, &[]).await.unwrap();
+        let scored = replay(&log, &record, &Checks::new()).await.unwrap();
         let scores: Vec<_> = scored.contributions.entries.iter().map(|entry| entry.score).collect();
         assert_eq!((scores, scored.unverified), (vec![0, 1], vec![0, 2]));
         // The chain goes on where it is, so that the next epoch fits.
@@ -269,8 +265,7 @@ async fn a_check_that_breaks_its_contract_is_named() {
     append(&log, &mut a, &["1"]).await;
     let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..1).await.unwrap();
     let record = draft.close(vec![member(&a)], vec!["liar".into()], "policy").unwrap();
-    let liar: [Arc<dyn QualityCheck>; 1] = [Arc::new(Liar)];
-    let error = replay(&log, &record, &liar).await.unwrap_err();
+    let error = replay(&log, &record, &Checks::new().check(Liar)).await.unwrap_err();
     assert!(matches!(&error, AuditError::Check { name } if name == "liar"));
     assert_eq!(Error::from(error).kind(), ErrorKind::Rejected);
 }
@@ -305,21 +300,21 @@ async fn rotated(keys: impl FnOnce(Vec<PublicKey>) -> Vec<PublicKey>) -> (Memory
 async fn a_device_that_changed_its_key_is_scored_under_both() {
     let (log, record) = rotated(|keys| keys).await;
     assert_eq!(EpochRecord::parse(&record.to_bytes()).unwrap(), record);
-    let scored = score(&log, &record, &[]).await.unwrap();
+    let scored = score(&log, &record, &Checks::new()).await.unwrap();
     assert_eq!(scored.contributions.entries[0].score, 4);
 }
 
 #[tokio::test]
 async fn a_key_that_was_given_up_signs_nothing_more() {
     let (log, record) = rotated(|keys| keys.into_iter().rev().collect()).await;
-    let scored = replay(&log, &record, &[]).await.unwrap();
+    let scored = replay(&log, &record, &Checks::new()).await.unwrap();
     assert_eq!((scored.contributions.entries[0].score, scored.unverified), (2, vec![2, 3]));
 }
 
 #[tokio::test]
 async fn batches_of_a_key_that_the_record_lacks_are_named() {
     let (log, record) = rotated(|keys| keys.into_iter().take(1).collect()).await;
-    let scored = replay(&log, &record, &[]).await.unwrap();
+    let scored = replay(&log, &record, &Checks::new()).await.unwrap();
     assert_eq!((scored.contributions.entries[0].score, scored.unverified), (2, vec![2, 3]));
 }
 

@@ -1,14 +1,11 @@
 //! Records of epochs: their bytes, their order, and what they are scored as.
 
-use std::sync::Arc;
-
 use depin_core::{
     Address, Algorithm, B256, Bytes, Decimal, EpochId, ErrorKind, Signer, Timestamp,
     log::{Append, BatchLog, ChainTip, NewBatch},
-    quality::QualityCheck,
 };
 use depin_data::{
-    epoch::{COUNTED_BEFORE, EpochDraft, EpochError, EpochRecord, Member, Past, score},
+    epoch::{COUNTED_BEFORE, Checks, EpochDraft, EpochError, EpochRecord, Member, Past, score},
     log::MemoryLog,
     quality::{Bounds, Only},
 };
@@ -51,12 +48,11 @@ pub(crate) fn member(device: &Device) -> Member {
     }
 }
 
-pub(crate) fn checks() -> Vec<Arc<dyn QualityCheck>> {
+pub(crate) fn checks() -> Checks {
     let range = Decimal::from(-60)..=Decimal::from(60);
-    vec![
-        Arc::new(Bounds::new("temperature", "Cel", range)),
-        Arc::new(Only::new([("temperature", "Cel")])),
-    ]
+    Checks::new()
+        .check(Bounds::new("temperature", "Cel", range))
+        .check(Only::new([("temperature", "Cel")]))
 }
 
 pub(crate) async fn close(
@@ -72,7 +68,7 @@ pub(crate) async fn close(
         }
     };
     let draft = EpochDraft::read(log, &network(), EpochId::new(epoch), range).await.unwrap();
-    let names = checks().iter().map(|check| check.name()).collect();
+    let names = checks().names();
     let stations = stations();
     let taking_part =
         stations.iter().filter(|station| draft.devices().any(|did| *did == station.did));
@@ -117,10 +113,10 @@ async fn readings_are_worth_a_point_each_unless_a_finding_names_them() {
 #[tokio::test]
 async fn a_reading_that_two_checks_name_loses_one_point() {
     let log = filled(1).await;
-    let twice = [checks(), checks()].concat();
+    let twice = Checks::of([checks().of_each(), checks().of_each()].concat(), Vec::new());
     let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..3).await.unwrap();
-    let names = twice.iter().map(|check| check.name()).collect();
-    let record = draft.close(stations().iter().map(member).collect(), names, "policy").unwrap();
+    let roster = stations().iter().map(member).collect();
+    let record = draft.close(roster, twice.names(), "policy").unwrap();
     let scored = score(&log, &record, &twice).await.unwrap();
     assert_eq!(scored.findings.len(), 2);
     assert_eq!(scored.contributions.entries[1].score, 1);
@@ -159,15 +155,20 @@ async fn a_past_that_is_not_where_the_device_stood_breaks_its_chain() {
         Some(Past {
             tip: ChainTip { sequence: depin_core::Sequence::new(0), hash: B256::ZERO },
             latest: NOW,
+            key: None,
         }),
     ] {
         let roster = stations().iter().map(|station| Member { past, ..member(station) }).collect();
         let closed = record.clone().close(roster, Vec::new(), "policy").unwrap();
-        assert!(score(&log, &closed, &[]).await.is_err(), "{past:?}");
+        assert!(score(&log, &closed, &Checks::new()).await.is_err(), "{past:?}");
     }
     record = EpochDraft::read(&log, &network(), EpochId::new(1), 0..6).await.unwrap();
     let roster = stations().iter().map(member).collect();
-    assert!(score(&log, &record.close(roster, Vec::new(), "policy").unwrap(), &[]).await.is_ok());
+    assert!(
+        score(&log, &record.close(roster, Vec::new(), "policy").unwrap(), &Checks::new())
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -236,9 +237,8 @@ async fn a_range_past_the_log_or_too_long_is_refused() {
 async fn other_checks_than_the_records_are_refused() {
     let log = filled(1).await;
     let record = close(&log, 0, 0..3).await;
-    let mut reordered = checks();
-    reordered.reverse();
-    for given in [Vec::new(), reordered] {
+    let reordered = checks().of_each().iter().rev().cloned().collect::<Vec<_>>().into();
+    for given in [Checks::new(), reordered] {
         let error = score(&log, &record, &given).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }

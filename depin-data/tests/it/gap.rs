@@ -11,7 +11,7 @@ use depin_core::{
 };
 use depin_data::{
     batch::{BatchError, BatchVerifier, GAP_PURPOSE, Link, claimed_signer, seal_gap, tip_after},
-    epoch::{EpochDraft, score},
+    epoch::{Checks, EpochDraft, score},
     log::MemoryLog,
 };
 use proptest::prelude::*;
@@ -176,18 +176,18 @@ async fn an_epoch_with_a_gap_is_scored_and_audited() {
         let member = depin_data::epoch::Member { past, ..member(&device) };
         draft.close(vec![member], Vec::new(), "policy").unwrap()
     };
-    let scored = score(&*log, &close(0, 0..3, None).await, &[]).await.unwrap();
+    let scored = score(&*log, &close(0, 0..3, None).await, &Checks::new()).await.unwrap();
     assert_eq!(scored.contributions.entries[0].readings, 4, "two batches of two readings");
     // An epoch that ends with the marker hands on where the chain stands after it.
-    let scored = score(&*log, &close(0, 0..2, None).await, &[]).await.unwrap();
+    let scored = score(&*log, &close(0, 0..2, None).await, &Checks::new()).await.unwrap();
     let past = scored.pasts[&device.did];
     assert_eq!(past.tip, end(2, sealed[2].hash()));
-    let scored = score(&*log, &close(1, 2..3, Some(past)).await, &[]).await.unwrap();
+    let scored = score(&*log, &close(1, 2..3, Some(past)).await, &Checks::new()).await.unwrap();
     assert_eq!(scored.contributions.entries[0].readings, 2);
     // An epoch of a marker alone earns nothing.
-    let first = score(&*log, &close(0, 0..1, None).await, &[]).await.unwrap();
+    let first = score(&*log, &close(0, 0..1, None).await, &Checks::new()).await.unwrap();
     let alone = close(1, 1..2, Some(first.pasts[&device.did])).await;
-    let scored = score(&*log, &alone, &[]).await.unwrap();
+    let scored = score(&*log, &alone, &Checks::new()).await.unwrap();
     assert_eq!((scored.contributions.entries[0].readings, scored.unverified.len()), (0, 0));
     assert_eq!(log.head().await.unwrap().size, 3);
 }

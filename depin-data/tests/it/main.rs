@@ -6,6 +6,7 @@ mod audit;
 mod batch;
 #[cfg(all(feature = "mqtt", feature = "nats"))]
 mod broker;
+mod bundle;
 mod epoch;
 mod evidence;
 #[cfg(any(feature = "formats", feature = "parquet"))]
@@ -33,6 +34,7 @@ mod privacy;
 mod quality;
 mod receipt;
 mod salt;
+mod scoring;
 mod subscribe;
 mod support;
 #[cfg(all(feature = "mqtt", feature = "nats"))]

@@ -212,7 +212,7 @@ async fn an_audit_finds_a_batch_that_counts_in_two_epochs() {
     forge(&network, &[0..1, 1..2]).await;
     network.audit(FIRST).await.unwrap();
     let error = network.audit(SECOND).await.unwrap_err();
-    assert!(error.to_string().contains("counts twice"), "{error}");
+    assert!(error.to_string().contains("where its device stood"), "{error}");
 }
 
 #[tokio::test]

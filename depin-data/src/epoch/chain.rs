@@ -1,0 +1,184 @@
+//! What one device sent in an epoch: is it what was recorded, who signed it, does it continue the chain?
+
+use depin_core::{
+    B256, Batch, NetworkId, PublicKey, SignedBatch, Verified,
+    key::{Check, verify_all},
+    log::ChainTip,
+};
+
+use super::{EpochRecord, Member, Past, thumbprint};
+use crate::{
+    audit::{AuditError, Fault},
+    batch::{self, BatchError, Claim, Link, Parsed, tip_after},
+    merkle::leaf_hash,
+};
+
+/// Signatures verified together.
+const TOGETHER: usize = 256;
+
+/// All batches of one member of the roster, in the order of the log.
+pub(crate) struct Submission {
+    /// Place in the roster.
+    pub(crate) member: usize,
+    /// Index in the log and bytes.
+    pub(crate) batches: Vec<(u64, SignedBatch)>,
+}
+
+/// A submission that is what the record says.
+pub(super) struct Chain {
+    pub(super) batches: Vec<Verified<Batch>>,
+    pub(super) tip: Option<ChainTip>,
+    /// Thumbprint of the key that signed last.
+    pub(super) key: Option<B256>,
+    /// Where batches stand that no key verifies which the device may still use.
+    pub(super) unverified: Vec<u64>,
+}
+
+/// The keys that a member may sign with: not those before the one that it signed with last.
+pub(super) fn keys(member: &Member) -> &[PublicKey] {
+    let last = member.past.and_then(|past| past.key);
+    // A last key that the roster has no room for any more is older than all in it.
+    let first = member.keys.iter().position(|key| Some(thumbprint(key)) == last);
+    member.keys.get(first.unwrap_or_default()..).unwrap_or_default()
+}
+
+/// For each batch of these submissions, in order, whether the first key of its device signed it.
+///
+/// Many at once are cheaper than one by one.
+pub(super) fn signed_by_first(record: &EpochRecord, submissions: &[Submission]) -> Vec<bool> {
+    let batches: Vec<_> = submissions
+        .iter()
+        .flat_map(|submission| {
+            let member = record.roster().get(submission.member);
+            let key = member.and_then(|member| keys(member).first());
+            submission.batches.iter().map(move |(_, batch)| (batch, key))
+        })
+        .collect();
+    let mut verdicts = Vec::with_capacity(batches.len());
+    for some in batches.chunks(TOGETHER) {
+        let signed: Vec<_> = some
+            .iter()
+            .map(|(batch, key)| {
+                let key = (*key)?;
+                let parsed = Parsed::new(batch.as_bytes(), record.network());
+                let signed = parsed.and_then(|parsed| parsed.signed(key)).ok()?;
+                Some((key, signed))
+            })
+            .collect();
+        let check = |(key, (message, signature))| Check { key, message, signature };
+        let checks: Vec<_> =
+            signed.iter().flatten().map(|(key, (m, s))| check((*key, (m, s)))).collect();
+        let mut held = verify_all(&checks).into_iter();
+        let verdict =
+            |signed: &Option<_>| signed.is_some() && held.next().is_some_and(|v| v.is_ok());
+        verdicts.extend(signed.iter().map(verdict));
+    }
+    verdicts
+}
+
+/// Follows the chain of a member, given what [`signed_by_first`] says of each batch.
+pub(super) fn follow(
+    record: &EpochRecord,
+    submission: &Submission,
+    by_first: &[bool],
+) -> Result<Chain, AuditError> {
+    let member = record.roster().get(submission.member);
+    let (keys, past) = member.map_or((&[][..], None), |member| (keys(member), member.past));
+    let mut follow = Follow { record, keys, current: 0, tip: past.map(|past| past.tip) };
+    let mut batches = Vec::with_capacity(submission.batches.len());
+    let (mut unverified, mut key) = (Vec::new(), past.and_then(|past: Past| past.key));
+    for ((index, batch), by_first) in submission.batches.iter().zip(by_first) {
+        let next = follow.next(*index, batch, *by_first).map_err(|fault| AuditError::Batch {
+            index: *index,
+            batch: Some(batch.hash()),
+            fault,
+        })?;
+        match next {
+            // A gap moves the tip and earns nothing.
+            Some(link) => {
+                key = keys.get(follow.current).map(thumbprint);
+                if let Link::Batch(batch) = link {
+                    batches.push(batch);
+                }
+            }
+            None => unverified.push(*index),
+        }
+    }
+    Ok(Chain { batches, tip: follow.tip, key, unverified })
+}
+
+struct Follow<'a> {
+    record: &'a EpochRecord,
+    keys: &'a [PublicKey],
+    /// The key that signed last.
+    current: usize,
+    tip: Option<ChainTip>,
+}
+
+impl Follow<'_> {
+    /// The link, or nothing when it is what was recorded and no key of its device verifies it.
+    fn next(
+        &mut self,
+        index: u64,
+        batch: &SignedBatch,
+        by_first: bool,
+    ) -> Result<Option<Link>, Fault> {
+        let (bytes, network) = (batch.as_bytes(), self.record.network());
+        if self.record.leaf(index) != Some(leaf_hash(bytes)) {
+            return Err(difference(self.record, batch));
+        }
+        let (link, sequence, reached) = if self.find_key(batch, by_first) {
+            let link = Parsed::new(bytes, network)?.judged(Ok(()), batch.hash())?;
+            let (sequence, reached) = (link.sequence(), link.tip_after(self.tip));
+            (Some(link), sequence, reached)
+        } else {
+            let Claim { sequence, previous, covers, .. } = batch::claim(bytes, network)?;
+            let reached = tip_after(self.tip, sequence, previous, batch.hash(), covers);
+            (None, sequence, reached)
+        };
+        if reached.is_none() {
+            let device = batch::claimed_signer(bytes, network)?;
+            return Err(Fault::Chain { device, sequence });
+        }
+        self.tip = reached;
+        Ok(link)
+    }
+
+    /// Looks for the key that signed it: the current one or a later one.
+    fn find_key(&mut self, batch: &SignedBatch, by_first: bool) -> bool {
+        if by_first && self.current == 0 {
+            return true;
+        }
+        let network = self.record.network();
+        let holds = |key| holds(batch, network, key);
+        let skip = if self.current == 0 { 1 } else { self.current };
+        let found = (0..).zip(self.keys).skip(skip).find(|(_, key)| holds(key));
+        if let Some((position, _)) = found {
+            self.current = position;
+        }
+        found.is_some()
+    }
+}
+
+/// What is wrong with bytes that are not those recorded. The signature tells more about what happened than
+/// that it is another batch.
+pub(crate) fn difference(record: &EpochRecord, batch: &SignedBatch) -> Fault {
+    let (bytes, network) = (batch.as_bytes(), record.network());
+    let device = match batch::claimed_signer(bytes, network) {
+        Ok(device) => device,
+        Err(error) => return error.into(),
+    };
+    let Some(member) = record.member(&device) else { return Fault::Stranger(device) };
+    if !member.keys.iter().any(|key| holds(batch, network, key)) {
+        return Fault::Broken(BatchError::unsigned());
+    }
+    let link = Parsed::new(bytes, network).and_then(|it| it.judged(Ok(()), batch.hash()));
+    link.map_or_else(Fault::from, |_| Fault::Replaced)
+}
+
+/// Whether the key signed it, whatever it says.
+fn holds(batch: &SignedBatch, network: &NetworkId, key: &PublicKey) -> bool {
+    let parsed = Parsed::new(batch.as_bytes(), network);
+    let signed = parsed.and_then(|parsed| parsed.signed(key));
+    signed.is_ok_and(|(message, signature)| key.verify(&message, &signature).is_ok())
+}

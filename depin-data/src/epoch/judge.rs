@@ -1,0 +1,146 @@
+//! What the readings of one device are worth.
+
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+
+use depin_core::{
+    B256, Batch, Reading, Timestamp, Verified,
+    quality::{Finding, FleetCheck, MAX_NOTE},
+};
+
+use super::{COUNTED_BEFORE, Checks, EpochRecord, Past, Submission, chain};
+use crate::audit::AuditError;
+
+/// What came out for one device.
+pub(super) struct Outcome {
+    /// Place in the roster.
+    pub(super) member: usize,
+    pub(super) readings: u64,
+    pub(super) lost: u64,
+    /// In chain order; those of the same reading in the order of the checks.
+    pub(super) findings: Vec<Found>,
+    pub(super) past: Option<Past>,
+    pub(super) unverified: Vec<u64>,
+    /// One for each check of the fleet, when there was something to note.
+    pub(super) notes: Vec<Vec<u8>>,
+}
+
+/// A finding, and whether a check of the fleet made it.
+pub(super) struct Found {
+    place: (usize, usize),
+    pub(super) finding: Finding,
+    pub(super) by_fleet: bool,
+}
+
+/// What the checks of the fleet suspect a device of: which check, and its bytes.
+pub(super) type Suspicions = Vec<(usize, Vec<u8>)>;
+
+/// Judges what a device sent; `by_first` is what [`chain::signed_by_first`] says of it.
+pub(super) fn judge(
+    record: &EpochRecord,
+    checks: &Checks,
+    submission: &Submission,
+    by_first: &[bool],
+    suspicions: &Suspicions,
+) -> Result<Outcome, AuditError> {
+    let chain = chain::follow(record, submission, by_first)?;
+    let member = record.roster().get(submission.member);
+    let past = member.and_then(|member| member.past);
+    let batches: Vec<&Verified<Batch>> = chain.batches.iter().collect();
+    let mut inspection = Inspection::of(&batches);
+    inspection.counted_before(past);
+    for check in checks.of_each() {
+        inspection.take(check.inspect(&batches), false, || check.name())?;
+    }
+    for (position, suspicion) in suspicions {
+        let Some(check) = checks.of_fleet().get(*position) else { continue };
+        inspection.take(check.inspect(suspicion, &batches), true, || check.name())?;
+    }
+    let findings = inspection.finish();
+    let device = batches.first().map(|batch| &batch.device);
+    let note = |check: &Arc<dyn FleetCheck>| {
+        let note = device.map(|device| check.note(device, &batches)).unwrap_or_default();
+        let fits = note.len() <= MAX_NOTE;
+        if fits { Ok(note) } else { Err(AuditError::Check { name: check.name() }) }
+    };
+    let notes = if device.is_some() && suspicions.is_empty() {
+        checks.of_fleet().iter().map(note).collect::<Result<_, _>>()?
+    } else {
+        Vec::new()
+    };
+    let lost = findings.chunk_by(|a, b| a.place == b.place).count() as u64;
+    let tip = chain.tip.map(|tip| Past { tip, latest: latest(&batches, past), key: chain.key });
+    Ok(Outcome {
+        member: submission.member,
+        readings: batches.iter().map(|batch| batch.readings.len() as u64).sum(),
+        lost,
+        findings,
+        past: tip,
+        unverified: chain.unverified,
+        notes,
+    })
+}
+
+/// Up to when a device's readings were counted.
+fn latest(batches: &[&Verified<Batch>], past: Option<Past>) -> Timestamp {
+    let times = batches.iter().flat_map(|batch| batch.readings.iter().map(Reading::at));
+    times.chain(past.map(|past| past.latest)).max().unwrap_or(Timestamp::EPOCH)
+}
+
+/// Findings on their way to an order.
+struct Inspection<'a> {
+    batches: &'a [&'a Verified<Batch>],
+    places: HashMap<B256, usize>,
+    found: Vec<Found>,
+}
+
+impl<'a> Inspection<'a> {
+    fn of(batches: &'a [&'a Verified<Batch>]) -> Self {
+        let places = (0..).zip(batches).map(|(place, batch)| (batch.hash, place)).collect();
+        Self { batches, places, found: Vec::new() }
+    }
+
+    /// Takes what a check found.
+    fn take(
+        &mut self,
+        findings: Vec<Finding>,
+        by_fleet: bool,
+        name: impl Fn() -> String,
+    ) -> Result<(), AuditError> {
+        for finding in findings {
+            let batch = self.places.get(&finding.batch).copied();
+            let length = batch.and_then(|place| self.batches.get(place)).map(|b| b.readings.len());
+            match batch.filter(|_| length.is_some_and(|length| finding.reading < length)) {
+                Some(place) => {
+                    let place = (place, finding.reading);
+                    self.found.push(Found { place, finding, by_fleet });
+                }
+                None => return Err(AuditError::Check { name: name() }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Readings that are not later than what earlier epochs counted.
+    fn counted_before(&mut self, past: Option<Past>) {
+        let Some(Past { latest, .. }) = past else { return };
+        for (batch_place, batch) in self.batches.iter().enumerate() {
+            for (reading, at) in batch.readings.iter().map(Reading::at).enumerate() {
+                if at.cmp(&latest) != Ordering::Greater {
+                    let detail = format!(
+                        "{at} is not later than {latest}, up to which an earlier epoch counted"
+                    );
+                    let (batch, code) = (batch.hash, COUNTED_BEFORE.into());
+                    let finding = Finding { batch, reading, code, detail };
+                    let place = (batch_place, reading);
+                    self.found.push(Found { place, finding, by_fleet: false });
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<Found> {
+        let mut found = self.found;
+        found.sort_by_key(|found| found.place);
+        found
+    }
+}
