@@ -139,6 +139,11 @@ impl Network {
         &self.0.log_key
     }
 
+    /// Verifies receipts, and whatever else the log says to devices.
+    pub fn receipts(&self) -> depin_data::receipt::ReceiptVerifier {
+        depin_data::receipt::ReceiptVerifier::new(self.id(), self.log_key())
+    }
+
     /// The payer of rewards.
     pub fn distributor(&self) -> &Arc<dyn RewardDistributor> {
         &self.0.ledgers.distributor
@@ -192,6 +197,35 @@ impl Network {
         address: std::net::SocketAddr,
     ) -> Result<depin_data::http::HttpServer> {
         depin_data::http::serve(self.0.ingest.clone(), address).await
+    }
+
+    /// Serves ingest through an MQTT broker, as [`depin_data::mqtt`] describes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the broker does not let us in,
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when there is none.
+    #[cfg(feature = "mqtt")]
+    pub async fn serve_mqtt(
+        &self,
+        options: &depin_data::mqtt::MqttOptions,
+        serving: depin_data::mqtt::MqttServing,
+    ) -> Result<depin_data::mqtt::MqttServer> {
+        depin_data::mqtt::serve(self.0.ingest.clone(), options, serving).await
+    }
+
+    /// Serves ingest through a NATS server, as [`depin_data::nats`] describes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for options that cannot be read,
+    /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the server does not let us in,
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when there is none.
+    #[cfg(feature = "nats")]
+    pub async fn serve_nats(
+        &self,
+        options: &depin_data::nats::NatsOptions,
+        serving: depin_data::nats::NatsServing,
+    ) -> Result<depin_data::nats::NatsServer> {
+        depin_data::nats::serve(self.0.ingest.clone(), options, serving).await
     }
 
     pub(crate) fn emit(&self, event: NetworkEvent) {

@@ -5,6 +5,7 @@
 //! published known answers, `contracts` rebuilds the Solidity artifacts.
 
 mod bench;
+mod brokers;
 mod ci;
 mod conformance;
 mod contracts;

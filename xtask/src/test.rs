@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    conformance,
+    brokers, conformance,
     stage::{FEATURES, answers, cargo, stage},
     tools,
 };
@@ -19,6 +19,9 @@ pub(crate) fn run() -> Result<()> {
     let python = tools::python()
         .map_err(|why| missing.push(format!("parquet read by duckdb and pyarrow: {why}")))
         .ok();
+    if let Err(why) = brokers::installed() {
+        missing.push(format!("what goes through brokers: {why}"));
+    }
     if !conformance::has_known_answers() {
         missing
             .push("known answers outside the repository: set DEPIN_VECTORS to their folder".into());

@@ -1,11 +1,11 @@
 //! Ingest's side: from the bytes of a request to the bytes of its answer.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    ingest::Ingest,
+    ingest::{Ingest, Throttled},
     wire::{self, Nonce},
 };
 
@@ -13,15 +13,12 @@ use crate::{
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Judges what came in, and asks again until `until` while ingest cannot answer.
+/// Judges what came in, and asks again until `until` while ingest cannot answer. A device that sends too
+/// much is not waited for: others would wait behind it.
 ///
 /// Bytes that are no request are judged as they are, with an empty nonce: so noise is refused and kept
 /// like noise from anywhere, and a bare batch is a batch. `None` means that there is no answer.
-pub(crate) async fn answer(
-    ingest: &Ingest,
-    payload: &[u8],
-    until: Option<Instant>,
-) -> Option<Vec<u8>> {
+pub(crate) async fn answer(ingest: &Ingest, payload: &[u8], until: Instant) -> Option<Vec<u8>> {
     let (nonce, batch) =
         wire::decode_request(payload).unwrap_or_else(|_| (Nonce::default(), payload));
     let mut pause = FIRST;
@@ -30,11 +27,14 @@ pub(crate) async fn answer(
             Ok(answer) => break answer,
             Err(error) => error,
         };
-        tracing::warn!(%error, "ingest cannot answer a batch from a broker; trying again");
-        if until.is_some_and(|until| Instant::now() + pause > until) {
+        let own_fault = Error::source(&error).is_some_and(|source| source.is::<Throttled>());
+        let delay = error.retry_after().map_or(pause, |after| after.max(pause));
+        if own_fault || Instant::now() + delay > until {
+            tracing::warn!(%error, "a batch from a broker stays without answer");
             return None;
         }
-        sleep(pause).await;
+        tracing::debug!(%error, "ingest cannot answer a batch from a broker; trying again");
+        sleep(delay).await;
         pause = pause.saturating_mul(2).min(LONGEST);
     };
     let bytes = wire::encode_answer(&answer, &nonce, ingest.signer());

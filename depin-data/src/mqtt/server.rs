@@ -12,7 +12,7 @@ use depin_core::{Error, Result};
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -51,10 +51,14 @@ pub struct MqttServing {
     pub concurrency: u16,
     /// Messages that the broker may have under way to us: those that are not acknowledged yet.
     pub inflight: u16,
+    /// How long to ask ingest again while it cannot answer. After that a message is acknowledged without
+    /// an answer, so that it is not in the way of others for ever: its device sends it again.
+    pub patience: Duration,
 }
 
 impl Default for MqttServing {
-    /// No name, group `ingest`, 64 batches at a time of 256 under way, sessions of one hour.
+    /// No name, group `ingest`, 64 batches at a time of 256 under way, sessions of one hour,
+    /// patience of five minutes.
     fn default() -> Self {
         Self {
             name: None,
@@ -62,6 +66,7 @@ impl Default for MqttServing {
             group: Some("ingest".into()),
             concurrency: 64,
             inflight: 256,
+            patience: Duration::from_secs(300),
         }
     }
 }
@@ -95,10 +100,14 @@ pub async fn serve(
     };
     let kept = session.kept.is_some();
     let (sender, link) = link::open(options, session);
+    let patience = serving.patience;
     let connection = Arc::new(AtomicU64::new(0));
     let work = {
         let (sender, connection) = (sender.clone(), Arc::clone(&connection));
-        move |job| work(Arc::clone(&ingest), sender.clone(), Arc::clone(&connection), job)
+        move |job| {
+            let (ingest, connection) = (Arc::clone(&ingest), Arc::clone(&connection));
+            work(ingest, patience, sender.clone(), connection, job)
+        }
     };
     let lanes = Lanes::new(serving.concurrency.into(), serving.inflight.into(), work);
     let (told, mut state) = watch::channel(State::Connecting);
@@ -136,10 +145,17 @@ struct Job {
 
 /// Answers one message, and acknowledges it only then. While ingest cannot answer it stays
 /// unacknowledged, so that the broker holds back more, and gives it to us again should we die.
-async fn work(ingest: Arc<Ingest>, sender: Sender, connection: Arc<AtomicU64>, job: Job) {
+async fn work(
+    ingest: Arc<Ingest>,
+    patience: Duration,
+    sender: Sender,
+    connection: Arc<AtomicU64>,
+    job: Job,
+) {
+    let until = Instant::now() + patience;
     let Message { topic, payload, correlation, ack } = job.message;
     if let (Some(bytes), Some(down)) =
-        (answer(&ingest, &payload, None).await, topics::answers(&topic))
+        (answer(&ingest, &payload, until).await, topics::answers(&topic))
     {
         let correlation = correlation.filter(|data| data.len() <= MAX_CORRELATION);
         sender.publish(&down, bytes, Dialogue { response_topic: None, correlation }).await;

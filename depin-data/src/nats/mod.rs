@@ -11,6 +11,7 @@
 //! |---|---|
 //! | request or answer is lost, the server or ingest restarts | the device sends again; the log knows the batch and gives its receipt again |
 //! | ingest cannot answer (its log is full, its registry does not answer) | the server tries again for [a while](NatsServing::patience), then the device does |
+//! | a device sends more than its share | no answer; the device sends again, each time later |
 //! | more than [`waiting`](NatsServing::waiting) messages | the rest is dropped, and the devices send it again |
 //! | many servers | they share the work in a queue [group](NatsServing::group); those of one device may then come to different servers |
 //! | somebody publishes as another device | the signature of the batch decides, nothing else |

@@ -99,7 +99,7 @@ impl Drop for NatsServer {
 }
 
 async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, message: Message) {
-    let until = Some(Instant::now() + patience);
+    let until = Instant::now() + patience;
     let bytes = answer(&ingest, &message.payload, until).await;
     if let (Some(bytes), Some(reply)) = (bytes, message.reply) {
         // It fails only when the connection has ended for good.

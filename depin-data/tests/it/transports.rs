@@ -9,7 +9,7 @@ use depin_core::{
 };
 use depin_data::{
     batch::MAX_BYTES,
-    ingest::Ingest,
+    ingest::{DeviceLimits, Ingest, Rate},
     log::MemoryLog,
     mqtt::{self, MqttOptions, MqttServer, MqttServing, MqttTransport, MqttVersion},
     nats::{self, NatsOptions, NatsServer, NatsServing, NatsTransport},
@@ -51,6 +51,7 @@ over_every_broker! {
     noise_is_refused_and_kept_and_others_are_served
     while_ingest_cannot_answer_the_batch_waits
     a_large_batch_is_told_so
+    a_device_that_sends_too_much_is_in_nobodys_way
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -80,7 +81,7 @@ impl Server {
 }
 
 fn mosquitto(_: &Path, port: u16) -> String {
-    format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+    format!("listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n")
 }
 
 fn nats_server(_: &Path, port: u16) -> String {
@@ -122,13 +123,23 @@ impl Wire {
     }
 
     async fn serve(&self, ingest: &Arc<Ingest>, name: Option<&str>) -> Server {
+        self.serve_at_a_time(64, ingest, name).await
+    }
+
+    async fn serve_at_a_time(
+        &self,
+        concurrency: u16,
+        ingest: &Arc<Ingest>,
+        name: Option<&str>,
+    ) -> Server {
         let ingest = Arc::clone(ingest);
         if self.kind == Kind::Nats {
-            let serving = NatsServing::default();
+            let mut serving = NatsServing::default();
+            serving.concurrency = concurrency;
             return Server::Nats(nats::serve(ingest, &self.nats(), serving).await.unwrap());
         }
         let mut serving = MqttServing::default();
-        serving.name = name.map(Into::into);
+        (serving.name, serving.concurrency) = (name.map(Into::into), concurrency);
         Server::Mqtt(mqtt::serve(ingest, &self.mqtt(), serving).await.unwrap())
     }
 
@@ -475,6 +486,27 @@ async fn a_large_batch_is_told_so(wire: Wire) {
     assert_eq!((refusal.code, refusal.batch), (RefusalCode::TooLarge, large.hash()));
     let huge = SignedBatch::new(vec![0; 2 * MAX_BYTES]);
     assert_eq!(transport.send(&huge).await.unwrap_err().kind(), ErrorKind::Limit);
+}
+
+async fn a_device_that_sends_too_much_is_in_nobodys_way(wire: Wire) {
+    let mut limits = DeviceLimits::default();
+    limits.batches = Rate::new(1, 1);
+    let log = Arc::new(MemoryLog::new());
+    let net = Net::with(log, |ingest| ingest.device_limits(limits));
+    let _server = wire.serve_at_a_time(1, &net.ingest, None).await;
+    let (mut greedy, mut other) = (net.enrol("a"), net.enrol("b"));
+    let transport = wire.connect(&net, &greedy.did).await;
+    let Answer::Receipt(_) = transport.send(&greedy.measure()).await.unwrap() else {
+        panic!("the first is taken")
+    };
+    let batch = greedy.measure();
+    let sending = tokio::spawn(async move { transport.send(&batch).await });
+    let transport = wire.connect(&net, &other.did).await;
+    let answer = transport.send(&other.measure()).await.unwrap();
+    assert!(matches!(answer, Answer::Receipt(_)), "{answer:?}");
+    assert!(!sending.is_finished());
+    net.clock.advance(Duration::from_secs(5));
+    assert!(matches!(sending.await.unwrap(), Ok(Answer::Receipt(_))));
 }
 
 #[tokio::test]
