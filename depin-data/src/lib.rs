@@ -6,6 +6,7 @@ extern crate alloc;
 
 // The device's side, which needs an allocator only.
 pub mod batch;
+pub mod collector;
 pub mod geo;
 pub mod merkle;
 #[cfg(feature = "std")]

@@ -33,7 +33,7 @@ impl Device {
     ) -> Result<Self> {
         let receipts = ReceiptVerifier::new(network.id(), network.log_key());
         let mut outbox = Outbox::new(network.id(), &record.did, receipts);
-        outbox.resume(tip, Vec::new())?;
+        outbox.reconcile(tip)?;
         let transport = Arc::new(InProcess::new(network.ingest().clone()));
         Ok(Self { record, hardware, outbox: Arc::new(Mutex::new(outbox)), transport })
     }
@@ -96,14 +96,17 @@ impl Device {
     }
 
     /// Batches that were signed and are not receipted.
-    pub async fn pending(&self) -> Vec<SignedBatch> {
-        self.outbox.lock().await.pending().cloned().collect()
+    ///
+    /// # Errors
+    /// What the device's store says.
+    pub async fn pending(&self) -> Result<Vec<SignedBatch>> {
+        self.outbox.lock().await.pending()
     }
 
-    /// Gives up a batch that ingest refuses for good, by the hash in the error of [`send`](Self::send),
-    /// and signs those after it anew, for they name it. Returns the readings that are lost.
+    /// Gives up a batch that ingest refuses for good, by the hash in the error of [`send`](Self::send). A
+    /// signed gap marker takes its place. Returns the readings that are lost.
     ///
-    /// Ingest is asked once more before: giving up what is stored would fork the device's chain.
+    /// Ingest is asked once more before: what is stored is not lost.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when the batch is stored, or may be: while the device is suspended, or
@@ -112,7 +115,7 @@ impl Device {
     pub async fn discard(&self, batch: B256) -> Result<Vec<Reading>> {
         use RefusalCode::{Fork, NotActive, NotRegistered, SequenceGap};
         let mut outbox = self.outbox.lock().await;
-        let kept = outbox.pending().find(|kept| kept.hash() == batch).cloned();
+        let kept = outbox.pending()?.into_iter().find(|kept| kept.hash() == batch);
         let unsafe_to =
             |why: &'static str| Error::new(ErrorKind::Conflict, why).with("batch", batch);
         if let Some(kept) = kept {
@@ -131,18 +134,22 @@ impl Device {
                 Answer::Refusal(_) => {}
             }
         }
-        outbox.discard(&*self.hardware.signer, batch)
+        outbox.discard(batch)
     }
 
     async fn drain(&self, outbox: &mut Outbox) -> Result<Option<Receipt>> {
         let mut last = None;
         loop {
-            let Some(batch) = outbox.pending().next().cloned() else { return Ok(last) };
+            let Some(batch) = outbox.next(&*self.hardware.signer)? else { return Ok(last) };
             match self.transport.send(&batch).await? {
                 Answer::Receipt(receipt) => {
                     outbox.acknowledge(&receipt)?;
                     last = Some(receipt);
                 }
+                // The log holds what a marker gives up. Of a batch it would say so in a receipt.
+                Answer::Refusal(refusal)
+                    if refusal.code == RefusalCode::Superseded
+                        && outbox.superseded(refusal.batch).is_ok() => {}
                 Answer::Refusal(refusal) => {
                     return Err(Error::new(ErrorKind::Rejected, refusal.detail)
                         .with("code", refusal.code)

@@ -9,7 +9,7 @@ use depin_core::{
 };
 
 use super::{
-    BatchError, BatchVerifier, PURPOSE, Parsed, bounded,
+    BatchError, BatchVerifier, PURPOSE, Parsed, SaltSeed, bounded,
     gap::{self, GAP_PURPOSE, Gap},
     payload,
 };
@@ -149,6 +149,7 @@ pub(crate) struct Claim {
     pub(crate) previous: B256,
     pub(crate) covers: Option<ChainTip>,
     pub(crate) readings: Vec<Reading>,
+    pub(crate) salt_seed: Option<SaltSeed>,
 }
 
 pub(crate) fn claim(bytes: &[u8], network: &NetworkId) -> Result<Claim, BatchError> {
@@ -156,9 +157,16 @@ pub(crate) fn claim(bytes: &[u8], network: &NetworkId) -> Result<Claim, BatchErr
     let device = envelope.signer().clone();
     if is_gap {
         let (sequence, previous, last) = gap::decode(envelope.peek())?;
-        return Ok(Claim { device, sequence, previous, covers: Some(last), readings: Vec::new() });
+        return Ok(Claim {
+            device,
+            sequence,
+            previous,
+            covers: Some(last),
+            readings: Vec::new(),
+            salt_seed: None,
+        });
     }
     let content = payload::decode(envelope.peek())?;
-    let payload::Content { sequence, previous, readings, .. } = content;
-    Ok(Claim { device, sequence, previous, covers: None, readings })
+    let payload::Content { sequence, previous, readings, seed: salt_seed, .. } = content;
+    Ok(Claim { device, sequence, previous, covers: None, readings, salt_seed })
 }

@@ -75,6 +75,7 @@ mod payload;
 
 pub(crate) use link::{Claim, claim};
 pub(crate) use parsed::{Parsed, place};
+pub(crate) use payload::check;
 
 pub use gap::{GAP_PURPOSE, Gap, seal_gap};
 pub use leaf::{SaltSeed, leaf, root, salted_leaf};

@@ -90,6 +90,11 @@ fn quantities_of(readings: &[Reading]) -> Result<(Vec<&Quantity>, Vec<u64>)> {
     Ok((quantities, indices))
 }
 
+/// Whether a batch can carry a reading.
+pub(crate) fn check(reading: &Reading) -> Result<()> {
+    quantities_of(core::slice::from_ref(reading)).map(|_| ())
+}
+
 fn check_quantity(name: &str, unit: &str) -> Result<(), BatchError> {
     let fits = |text: &str| text.len() <= Quantity::MAX_LEN && !text.chars().any(char::is_control);
     if name.is_empty() || !fits(name) || !fits(unit) {

@@ -5,9 +5,15 @@ use std::sync::Arc;
 use depin_core::{
     Algorithm, B256, ErrorKind, Sequence, SignedBatch, Signer, Unverified,
     log::ChainTip,
+    registry::DeviceRegistry,
     transport::{Answer, RefusalCode, Transport},
 };
-use depin_data::{batch::BatchVerifier, log::MemoryLog, outbox::Outbox, transport::InProcess};
+use depin_data::{
+    batch::{BatchVerifier, claimed_signer},
+    log::MemoryLog,
+    outbox::{Outbox, RamStore},
+    transport::InProcess,
+};
 
 use crate::support::{Device, NOW, Net, network, reading};
 
@@ -15,8 +21,8 @@ fn outbox(net: &Net, device: &Device) -> Outbox {
     Outbox::new(&network(), &device.did, net.receipts.clone())
 }
 
-fn kept(outbox: &Outbox) -> Vec<SignedBatch> {
-    outbox.pending().cloned().collect()
+fn kept_of(outbox: &mut Outbox) -> Vec<SignedBatch> {
+    outbox.pending().unwrap()
 }
 
 #[tokio::test]
@@ -33,80 +39,193 @@ async fn a_batch_is_kept_until_its_receipt_holds() {
     assert_eq!(outbox.acknowledge(&forged).unwrap_err().kind(), ErrorKind::Rejected);
     forged.batch = second.hash();
     assert!(outbox.acknowledge(&forged).is_err());
-    assert_eq!(outbox.pending().count(), 2);
+    assert_eq!(outbox.len(), 2);
 
     outbox.acknowledge(&receipt).unwrap();
-    assert_eq!(kept(&outbox), std::slice::from_ref(&second));
+    assert_eq!(kept_of(&mut outbox), std::slice::from_ref(&second));
     assert_eq!(outbox.acknowledge(&receipt).unwrap_err().kind(), ErrorKind::NotFound);
     outbox.acknowledge(&net.taken(&second).await).unwrap();
-    assert_eq!(outbox.pending().count(), 0);
+    assert!(outbox.is_empty());
     assert_eq!(outbox.tip(), net.ingest.log().tip(&device.did).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_full_outbox_says_so_and_keeps_what_it_has() {
-    let net = Net::over(Arc::new(MemoryLog::new()));
-    let device = net.enrol("a");
-    let mut outbox = outbox(&net, &device).capacity(2);
-    for value in ["1", "2"] {
-        outbox.push(&*device.key, &[reading(value, NOW)]).unwrap();
+/// Sends all that waits, in order, and returns how many links that were.
+async fn drain(net: &Net, outbox: &mut Outbox, device: &Device) -> usize {
+    let mut sent = 0;
+    while let Some(link) = outbox.next(&*device.key).unwrap() {
+        match InProcess::new(net.ingest.clone()).send(&link).await.unwrap() {
+            Answer::Receipt(receipt) => outbox.acknowledge(&receipt).unwrap(),
+            Answer::Refusal(refusal) if refusal.code == RefusalCode::Superseded => {
+                outbox.superseded(refusal.batch).unwrap();
+            }
+            Answer::Refusal(refusal) => panic!("{refusal:?}"),
+        }
+        sent += 1;
     }
-    let error = outbox.push(&*device.key, &[reading("3", NOW)]).unwrap_err();
-    assert_eq!((error.kind(), outbox.pending().count()), (ErrorKind::Limit, 2));
-    assert_eq!(outbox.tip().unwrap().sequence, Sequence::new(1));
+    assert!(outbox.is_empty());
+    assert_eq!(outbox.tip(), net.ingest.log().tip(&device.did).await.unwrap());
+    sent
+}
+
+/// The values of all readings in the log, in order.
+async fn logged(net: &Net) -> Vec<String> {
+    let entries = net.ingest.log().read(0, usize::MAX).await.unwrap();
+    let mut values = Vec::new();
+    for entry in entries {
+        let did = claimed_signer(entry.batch.as_bytes(), &network()).unwrap();
+        let key = net.registry.device(&did).await.unwrap().unwrap().key;
+        let link = BatchVerifier::new(&network(), &key).link(&entry.batch).unwrap();
+        values.extend(link.readings().iter().map(|reading| reading.value().to_string()));
+    }
+    values
+}
+
+fn small(net: &Net, device: &Device) -> Outbox {
+    // Four sectors of fifteen batches or so.
+    Outbox::open(&network(), &device.did, net.receipts.clone(), RamStore::new(4, 8192)).unwrap()
 }
 
 #[tokio::test]
-async fn a_device_resumes_where_it_was() {
+async fn a_full_outbox_drops_the_oldest_and_the_chain_goes_on_over_the_gap() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("a");
+    let mut outbox = small(&net, &device);
+    for value in 0..10 {
+        outbox.push(&*device.key, &[reading(&value.to_string(), NOW)]).unwrap();
+    }
+    assert_eq!(drain(&net, &mut outbox, &device).await, 10);
+    for value in 10..500 {
+        outbox.push(&*device.key, &[reading(&value.to_string(), NOW)]).unwrap();
+    }
+    let (kept, dropped) = (outbox.len(), outbox.dropped());
+    assert!(kept > 20 && dropped as usize + kept == 490, "{kept} kept, {dropped} dropped");
+    // The signatures of what is kept are those of old; one marker comes before them.
+    let before = kept_of(&mut outbox);
+    assert_eq!(drain(&net, &mut outbox, &device).await, kept + 1);
+    let stored = net.ingest.log().read(11, usize::MAX).await.unwrap();
+    assert!(stored.iter().map(|entry| &entry.batch).eq(&before));
+    let expected: Vec<_> = (0..10).chain(500 - kept..500).map(|v| v.to_string()).collect();
+    assert_eq!(logged(&net).await, expected);
+}
+
+#[tokio::test]
+async fn a_marker_on_its_way_stays_as_it_is_and_a_later_drop_makes_a_second() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("a");
+    let mut outbox = small(&net, &device);
+    let fill = |outbox: &mut Outbox, count| {
+        (0..count).for_each(|_| drop(outbox.push(&*device.key, &[reading("1", NOW)]).unwrap()));
+    };
+    fill(&mut outbox, 200);
+    let first = outbox.next(&*device.key).unwrap().unwrap();
+    fill(&mut outbox, 200);
+    assert_eq!(outbox.next(&*device.key).unwrap().as_ref(), Some(&first), "frozen");
+    // Its receipt is lost, and the device forgets the marker with its power.
+    net.taken(&first).await;
+    let receipt = net.taken(&first).await;
+    outbox.acknowledge(&receipt).unwrap();
+    let second = outbox.next(&*device.key).unwrap().unwrap();
+    let link = BatchVerifier::new(&network(), device.key.public_key()).link(&second).unwrap();
+    assert!(link.covers().is_some() && link.sequence().value() > 0, "a marker after the first");
+    drain(&net, &mut outbox, &device).await;
+}
+
+#[tokio::test]
+async fn a_marker_that_is_made_again_wider_or_for_what_is_stored_is_no_fork() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("a");
+    let mut outbox = small(&net, &device);
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        all.push(outbox.push(&*device.key, &[reading("1", NOW)]).unwrap());
+    }
+    // The log took some, and no receipt came back. Then they were dropped.
+    for batch in &all[..5] {
+        net.taken(batch).await;
+    }
+    let narrow = outbox.next(&*device.key).unwrap().unwrap();
+    net.taken(&narrow).await;
+    outbox.rekey(&*device.key, outbox.tip()).unwrap();
+    let mut again = small(&net, &device);
+    for _ in 0..200 {
+        again.push(&*device.key, &[reading("1", NOW)]).unwrap();
+    }
+    drain(&net, &mut again, &device).await;
+
+    // All that the marker gives up is stored: ingest says so, and the device goes on.
+    let device = net.enrol("b");
+    let mut outbox = small(&net, &device);
+    let mut gone = Vec::new();
+    while outbox.dropped() == 0 {
+        gone.push(outbox.push(&*device.key, &[reading("1", NOW)]).unwrap());
+    }
+    for batch in &gone {
+        net.taken(batch).await;
+    }
+    let marker = outbox.next(&*device.key).unwrap().unwrap();
+    assert_eq!(net.refused(marker.as_bytes()).await.code, RefusalCode::Superseded);
+    assert_eq!(outbox.superseded(B256::ZERO).unwrap_err().kind(), ErrorKind::NotFound);
+    drain(&net, &mut outbox, &device).await;
+}
+
+#[tokio::test]
+async fn a_device_takes_the_word_of_the_log_for_where_its_chain_stands() {
     let net = Net::over(Arc::new(MemoryLog::new()));
     let device = net.enrol("a");
     let mut before = outbox(&net, &device);
     for value in ["1", "2", "3"] {
         before.push(&*device.key, &[reading(value, NOW)]).unwrap();
     }
-    let pending = kept(&before);
     // The log took two; the receipt of the second was lost on the way.
+    let pending = kept_of(&mut before);
     net.taken(&pending[0]).await;
     net.taken(&pending[1]).await;
     let tip = net.ingest.log().tip(&device.did).await.unwrap();
+    before.reconcile(tip).unwrap();
+    assert_eq!(kept_of(&mut before), &pending[2..]);
+    assert_eq!(drain(&net, &mut before, &device).await, 1);
 
-    let mut after = outbox(&net, &device);
-    after.resume(tip, pending[1..].to_vec()).unwrap();
-    after.push(&*device.key, &[reading("4", NOW)]).unwrap();
-    let transport = InProcess::new(net.ingest.clone());
-    for batch in kept(&after) {
-        let Answer::Receipt(receipt) = transport.send(&batch).await.unwrap() else {
-            panic!("the chain continues")
-        };
-        after.acknowledge(&receipt).unwrap();
-    }
-    assert_eq!(net.ingest.log().head().await.unwrap().size, 4);
+    // A device that lost its store goes on from the log's tip.
+    let mut fresh = outbox(&net, &device);
+    fresh.reconcile(before.tip()).unwrap();
+    fresh.push(&*device.key, &[reading("4", NOW)]).unwrap();
+    assert_eq!(drain(&net, &mut fresh, &device).await, 1);
+
+    // One whose store is older than the log sends the rest again and closes the hole.
+    let mut older = outbox(&net, &device);
+    older.push(&*device.key, &[reading("1", NOW)]).unwrap();
+    older.reconcile(fresh.tip()).unwrap();
+    older.push(&*device.key, &[reading("5", NOW)]).unwrap();
+    assert_eq!(drain(&net, &mut older, &device).await, 1);
+    assert_eq!(logged(&net).await, ["1", "2", "3", "4", "5"]);
+
+    // Another batch in the same place is somebody else's.
+    let mut foreign = outbox(&net, &device);
+    foreign.push(&*device.key, &[reading("9", NOW)]).unwrap();
+    let there = ChainTip { sequence: Sequence::new(0), hash: pending[0].hash() };
+    assert_eq!(foreign.reconcile(Some(there)).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(foreign.len(), 1);
 }
 
 #[tokio::test]
-async fn kept_batches_that_do_not_fit_are_refused() {
+async fn a_log_that_was_put_back_gets_a_marker_for_what_it_lost() {
     let net = Net::over(Arc::new(MemoryLog::new()));
-    let (mut device, mut other) = (net.enrol("a"), net.enrol("b"));
-    let [first, second, third] = [device.measure(), device.measure(), device.measure()];
-    let tip = |sequence, batch: &SignedBatch| {
-        Some(depin_core::log::ChainTip { sequence: Sequence::new(sequence), hash: batch.hash() })
-    };
+    let device = net.enrol("a");
     let mut outbox = outbox(&net, &device);
-    for (tip, pending) in [
-        (None, vec![second.clone()]),
-        (None, vec![first.clone(), third.clone()]),
-        (tip(0, &first), vec![third.clone()]),
-        (tip(0, &second), vec![first.clone()]),
-        (tip(0, &first), vec![other.measure()]),
-    ] {
-        let error = outbox.resume(tip, pending).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    for value in ["1", "2", "3"] {
+        outbox.push(&*device.key, &[reading(value, NOW)]).unwrap();
     }
-    let damaged = SignedBatch::new(first.as_bytes()[1..].to_vec());
-    assert_eq!(outbox.resume(None, vec![damaged]).unwrap_err().kind(), ErrorKind::Malformed);
-    assert_eq!((outbox.tip(), outbox.pending().count()), (None, 0));
-    outbox.resume(tip(1, &second), vec![first, second, third.clone()]).unwrap();
-    assert_eq!(outbox.tip().unwrap().hash, third.hash());
+    drain(&net, &mut outbox, &device).await;
+    let restored = Net::over(Arc::new(MemoryLog::new()));
+    restored.registry.add(&device);
+    let first = net.ingest.log().read(0, 1).await.unwrap();
+    restored.taken(&first[0].batch).await;
+    outbox.push(&*device.key, &[reading("4", NOW)]).unwrap();
+    let next = outbox.next(&*device.key).unwrap().unwrap();
+    assert_eq!(restored.refused(next.as_bytes()).await.code, RefusalCode::SequenceGap);
+    outbox.reconcile(restored.ingest.log().tip(&device.did).await.unwrap()).unwrap();
+    assert_eq!(drain(&restored, &mut outbox, &device).await, 2);
+    assert_eq!(logged(&restored).await, ["1", "4"]);
 }
 
 #[tokio::test]
@@ -118,17 +237,24 @@ async fn a_batch_refused_for_good_is_given_up_and_the_chain_goes_on() {
     for at in [NOW, late, NOW] {
         outbox.push(&*device.key, &[reading("1", at)]).unwrap();
     }
-    let pending = kept(&outbox);
+    let pending = kept_of(&mut outbox);
     outbox.acknowledge(&net.taken(&pending[0]).await).unwrap();
     let refusal = net.refused(pending[1].as_bytes()).await;
     assert_eq!(refusal.code, RefusalCode::ClockAhead);
 
-    let lost = outbox.discard(&*device.key, refusal.batch).unwrap();
+    let lost = outbox.discard(refusal.batch).unwrap();
     assert_eq!(lost, [reading("1", late)]);
-    let pending = kept(&outbox);
-    assert_eq!(pending.len(), 1);
-    outbox.acknowledge(&net.taken(&pending[0]).await).unwrap();
-    assert_eq!(outbox.discard(&*device.key, B256::ZERO).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(kept_of(&mut outbox), &pending[2..], "what came after needs no new signature");
+    assert_eq!(drain(&net, &mut outbox, &device).await, 2);
+    assert_eq!(outbox.discard(B256::ZERO).unwrap_err().kind(), ErrorKind::NotFound);
+
+    // Also when it is the last.
+    let last = outbox.push(&*device.key, &[reading("1", late)]).unwrap();
+    outbox.discard(last.hash()).unwrap();
+    assert!(!outbox.is_empty());
+    assert_eq!(drain(&net, &mut outbox, &device).await, 1);
+    outbox.push(&*device.key, &[reading("1", NOW)]).unwrap();
+    assert_eq!(drain(&net, &mut outbox, &device).await, 1);
 }
 
 #[test]
@@ -147,7 +273,7 @@ async fn what_waits_is_signed_anew_with_the_next_key_and_nothing_is_lost() {
     outbox.push(&*device.key, &[reading("2", NOW)]).unwrap();
     let tip = ChainTip { sequence: Sequence::new(0), hash: stored.hash() };
     outbox.rekey(&*next, Some(tip)).unwrap();
-    let [again] = kept(&outbox).try_into().unwrap();
+    let [again] = kept_of(&mut outbox).try_into().unwrap();
     let verifier = BatchVerifier::new(&network(), next.public_key());
     let again = Unverified::new(again).verify(&verifier).unwrap();
     assert_eq!((again.sequence.value(), again.previous), (1, stored.hash()));
@@ -156,7 +282,7 @@ async fn what_waits_is_signed_anew_with_the_next_key_and_nothing_is_lost() {
     // A thief with the old key was faster: what waits goes on from his batch.
     let thief = ChainTip { sequence: Sequence::new(1), hash: B256::repeat_byte(7) };
     outbox.rekey(&*next, Some(thief)).unwrap();
-    let [again] = kept(&outbox).try_into().unwrap();
+    let [again] = kept_of(&mut outbox).try_into().unwrap();
     let again = Unverified::new(again).verify(&verifier).unwrap();
     assert_eq!((again.sequence.value(), again.previous), (2, thief.hash));
     assert_eq!(again.readings, [reading("2", NOW)]);

@@ -256,11 +256,11 @@ async fn a_batch_that_is_refused_for_good_can_be_given_up() {
     assert_eq!(error.kind(), ErrorKind::Rejected);
     device.send(&[later(21)]).await.unwrap_err();
 
-    let hash = device.pending().await[0].hash();
+    let hash = device.pending().await.unwrap()[0].hash();
     assert!(error.to_string().contains(&hash.to_string()), "{error}");
     assert_eq!(device.discard(hash).await.unwrap(), [wrong]);
     let receipt = device.flush().await.unwrap();
-    assert_eq!(receipt.map(|receipt| receipt.index), Some(0));
+    assert_eq!(receipt.map(|receipt| receipt.index), Some(1), "after the marker of the gap");
 }
 
 /// A transport that loses every answer.
@@ -281,7 +281,7 @@ async fn a_batch_that_may_be_stored_is_not_given_up() {
     let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
     let lossy = device.clone().over(Lossy(InProcess::new(network.ingest().clone())));
     lossy.send(&[celsius(20)]).await.unwrap_err();
-    let stored = device.pending().await[0].hash();
+    let stored = device.pending().await.unwrap()[0].hash();
 
     network.registry().set_status(device.did(), DeviceStatus::Suspended).await.unwrap();
     network.ingest().forget(device.did());
@@ -291,7 +291,7 @@ async fn a_batch_that_may_be_stored_is_not_given_up() {
     network.registry().set_status(device.did(), DeviceStatus::Active).await.unwrap();
     network.ingest().forget(device.did());
     assert_eq!(device.discard(stored).await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert!(device.pending().await.is_empty(), "its receipt was there for the asking");
+    assert!(device.pending().await.unwrap().is_empty(), "its receipt was there for the asking");
     assert_eq!(device.send(&[later(21)]).await.unwrap().index, 1);
 }
 

@@ -1,0 +1,443 @@
+//! The device's side of its chain: seals batches and keeps each until the log has proven to hold it.
+//!
+//! Every batch is written down before anybody sees it, so a device that loses power never signs another
+//! batch for the same place. What does not fit any more goes, oldest first, and a signed
+//! [gap marker](crate::batch::seal_gap) closes the hole when the chain is sent. The marker is made when it is
+//! needed and kept until it is answered; made again after a restart it says the same or more, and a log takes
+//! both.
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+
+use depin_core::{
+    B256, Did, Error, ErrorKind, NetworkId, Reading, Result, Sequence, SignedBatch, Signer,
+    log::ChainTip, transport::Receipt,
+};
+
+use crate::{
+    batch::{self, Claim, SaltSeed},
+    receipt::ReceiptVerifier,
+};
+
+#[cfg(feature = "std")]
+mod file;
+mod record;
+mod ring;
+mod store;
+
+#[cfg(feature = "std")]
+pub use file::FileStore;
+pub use store::{RamStore, Store};
+
+use self::{
+    record::{Checkpoint, Record},
+    ring::{Found, Place, Ring},
+};
+
+/// What a device has signed and not yet proven to be stored, in chain order.
+///
+/// ```
+/// use depin_core::{Algorithm, Decimal, NetworkId, Reading, Signer, SoftwareKey, Timestamp, reading::Quantity};
+/// use depin_data::{outbox::Outbox, receipt::ReceiptVerifier};
+///
+/// let (network, key) = (NetworkId::parse("climate")?, SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]));
+/// let log_key = SoftwareKey::from_seed(Algorithm::EdDsa, [2; 32]);
+/// let receipts = ReceiptVerifier::new(&network, log_key.public_key());
+///
+/// let mut outbox = Outbox::new(&network, &"did:example:a".parse()?, receipts);
+/// let reading = Reading::new(Quantity::new("t", "Cel"), Decimal::from(3), Timestamp::from_secs(1));
+/// let batch = outbox.push(&key, &[reading])?;
+/// assert_eq!(outbox.next(&key)?, Some(batch));
+/// assert_eq!(outbox.len(), 1);
+/// # Ok::<(), depin_data::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Outbox {
+    network: NetworkId,
+    did: Did,
+    receipts: ReceiptVerifier,
+    ring: Ring,
+    known: Checkpoint,
+    kept: VecDeque<Kept>,
+    /// The marker that was handed out and is not answered yet, with what it gives up.
+    marker: Option<(SignedBatch, ChainTip)>,
+    dropped: u64,
+}
+
+/// A batch in the ring.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    sequence: Sequence,
+    previous: B256,
+    hash: B256,
+    place: Place,
+    /// Signed with a key that the device no longer has.
+    stale: bool,
+}
+
+impl Outbox {
+    /// An empty outbox in memory, of up to 4 MiB, at the start of the chain of `did`.
+    pub fn new(network: &NetworkId, did: &Did, receipts: ReceiptVerifier) -> Self {
+        let opened = Self::open(network, did, receipts, RamStore::new(64, 64 * 1024));
+        opened.expect("invariant: memory has enough sectors and nothing in them")
+    }
+
+    /// Goes on with what `store` holds. Where the log's tip can be had, [`reconcile`](Self::reconcile) with it
+    /// before anything is signed: a store that was lost or put back does not know what was sent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a store that is too small, [`ErrorKind::Conflict`] or
+    /// [`ErrorKind::Rejected`] for that of another device or network, [`ErrorKind::Corrupt`] when it holds
+    /// something else, or what the store says.
+    pub fn open(
+        network: &NetworkId,
+        did: &Did,
+        receipts: ReceiptVerifier,
+        store: impl Store + 'static,
+    ) -> Result<Self> {
+        let (ring, found) = Ring::open(Box::new(store))?;
+        let mut outbox = Self {
+            network: network.clone(),
+            did: did.clone(),
+            receipts,
+            ring,
+            known: Checkpoint::default(),
+            kept: VecDeque::new(),
+            marker: None,
+            dropped: 0,
+        };
+        for found in found {
+            match found {
+                Found::Checkpoint(known) => outbox.settle(known),
+                Found::Record(place, content) => outbox.replay(place, &content)?,
+            }
+        }
+        Ok(outbox)
+    }
+
+    /// Seals readings as the next batch and keeps it until [`acknowledge`](Self::acknowledge). When this
+    /// returns, the batch survives power loss. The oldest batches go where there is no room.
+    ///
+    /// # Errors
+    /// As [`batch::seal`], [`ErrorKind::Limit`] for a batch larger than the store, or what the store says; the
+    /// batch was not shown to anybody then.
+    pub fn push(&mut self, signer: &dyn Signer, readings: &[Reading]) -> Result<SignedBatch> {
+        self.push_salted(signer, readings, None)
+    }
+
+    /// As [`push`](Self::push), with [salted leaves](SaltSeed) if there is a seed.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_salted(
+        &mut self,
+        signer: &dyn Signer,
+        readings: &[Reading],
+        seed: Option<&SaltSeed>,
+    ) -> Result<SignedBatch> {
+        self.renew(signer)?;
+        self.add(signer, readings, seed, None)
+    }
+
+    /// What to send now, if anything: the oldest batch, or first a marker that earlier ones are given up.
+    ///
+    /// # Errors
+    /// What the signer or the store says.
+    pub fn next(&mut self, signer: &dyn Signer) -> Result<Option<SignedBatch>> {
+        self.renew(signer)?;
+        loop {
+            let (expected, previous) = next(self.known.settled).ok_or_else(at_its_end)?;
+            if let Some((marker, _)) =
+                self.marker.as_ref().filter(|(_, end)| end.sequence >= expected)
+            {
+                return Ok(Some(marker.clone()));
+            }
+            let end = match (self.kept.front().copied(), self.known.tip) {
+                (Some(kept), _) if kept.sequence <= expected => match self.ring.read(kept.place) {
+                    Ok(content) => return batch_of(&content).map(Some),
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        self.kept.pop_front();
+                        self.dropped += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+                (Some(kept), _) => before(&kept),
+                (None, tip) => tip.filter(|tip| tip.sequence >= expected),
+            };
+            let Some(end) = end else { return Ok(None) };
+            let (did, network) = (&self.did, &self.network);
+            let marker = batch::seal_gap(signer, did, network, expected, previous, end)?;
+            self.marker = Some((marker, end));
+        }
+    }
+
+    /// Forgets the batch that a receipt proves to be stored, and all before it, for a log stores a chain in
+    /// order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when no such batch or marker waits, [`ErrorKind::Rejected`] or
+    /// [`ErrorKind::Malformed`] when the receipt does not hold; the batch is kept then.
+    pub fn acknowledge(&mut self, receipt: &Receipt) -> Result<()> {
+        if let Some((marker, end)) = self.marker.clone().filter(|(m, _)| m.hash() == receipt.batch)
+        {
+            self.receipts.verify(receipt, &marker)?;
+            return self.settled(end);
+        }
+        let kept = self.find(receipt.batch)?;
+        let batch = batch_of(&self.ring.read(kept.place)?)?;
+        self.receipts.verify(receipt, &batch)?;
+        self.settled(ChainTip { sequence: kept.sequence, hash: kept.hash })
+    }
+
+    /// Forgets a marker of which ingest says that it is
+    /// [superseded](depin_core::transport::RefusalCode::Superseded): the log holds what it gives up.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it is not the marker that waits.
+    pub fn superseded(&mut self, marker: B256) -> Result<()> {
+        let end = self.marker.as_ref().filter(|(m, _)| m.hash() == marker).map(|(_, end)| *end);
+        self.settled(end.ok_or_else(not_pending)?)
+    }
+
+    /// Gives up a batch that ingest refuses for good and returns its readings, which the chain loses. A gap
+    /// marker takes its place; those after it stay as they are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when no such batch waits, or what the store says; the outbox is unchanged then.
+    pub fn discard(&mut self, batch: B256) -> Result<Vec<Reading>> {
+        let kept = self.find(batch)?;
+        let claim = self.claim(&kept)?;
+        self.write(&Record::Gone(batch))?;
+        self.ring.sync()?;
+        self.kept.retain(|kept| kept.hash != batch);
+        Ok(claim.readings)
+    }
+
+    /// Seals what is not stored yet anew, under another key: after the device changed its key, batches of
+    /// the old one are refused. `tip` is the last batch that the log stored, whoever signed it; what is kept
+    /// up to it is dropped. When it is none of those kept (a thief was faster), all are signed anew, stored or
+    /// not: better twice, which earns nothing, than lost.
+    ///
+    /// # Errors
+    /// Whatever the signer or the store says. What was not signed anew by then is at the next
+    /// [`push`](Self::push) or [`next`](Self::next), also after a restart.
+    pub fn rekey(&mut self, signer: &dyn Signer, tip: Option<ChainTip>) -> Result<()> {
+        if let Some(stored) = tip.filter(|tip| self.find(tip.hash).is_ok()) {
+            self.settled(stored)?;
+        }
+        let known = Checkpoint { settled: tip, tip };
+        self.write(&Record::Restart(known))?;
+        self.ring.sync()?;
+        self.restart(known);
+        self.renew(signer)
+    }
+
+    /// Takes the log's word for where the chain stands there: after a restart, when the store was lost or is
+    /// older than the log, or when ingest says that batches are missing which were receipted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when the log holds another batch than the one kept for that place: somebody
+    /// else signs with the key, see [`rekey`](Self::rekey).
+    pub fn reconcile(&mut self, tip: Option<ChainTip>) -> Result<()> {
+        let kept = self.kept.iter().filter(|kept| !kept.stale);
+        let there = kept.map(|kept| (kept.sequence, kept.hash)).chain(of(self.known.tip));
+        for (sequence, hash) in there.chain(of(self.known.settled)) {
+            if tip.is_some_and(|tip| tip.sequence == sequence && tip.hash != hash) {
+                let why =
+                    "the log holds another batch than the one kept; the key is used elsewhere";
+                return Err(Error::new(ErrorKind::Conflict, why).with("sequence", sequence));
+            }
+        }
+        let position = |tip: Option<ChainTip>| tip.map(|tip| tip.sequence);
+        let ahead = position(tip) > position(self.known.tip);
+        let known = Checkpoint { settled: tip, tip: if ahead { tip } else { self.known.tip } };
+        if known == self.known {
+            return Ok(());
+        }
+        self.write(&Record::Settled(known))?;
+        self.ring.sync()?;
+        self.settle(known);
+        Ok(())
+    }
+
+    /// Batches that are kept, oldest first. [`next`](Self::next) says what to send.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn pending(&mut self) -> Result<Vec<SignedBatch>> {
+        let places: Vec<_> = self.kept.iter().map(|kept| kept.place).collect();
+        places.into_iter().map(|place| batch_of(&self.ring.read(place)?)).collect()
+    }
+
+    /// Number of batches that are kept.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether everything that was signed is known to be stored, or given up and the log knows.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.known.tip == self.known.settled
+    }
+
+    /// Whose chain it is.
+    pub const fn did(&self) -> &Did {
+        &self.did
+    }
+
+    /// The last batch of the chain, sealed or known to be stored.
+    pub const fn tip(&self) -> Option<ChainTip> {
+        self.known.tip
+    }
+
+    /// Up to where the log holds the chain, as far as it has said so.
+    pub const fn settled_at(&self) -> Option<ChainTip> {
+        self.known.settled
+    }
+
+    /// How many batches went unsent since the outbox was opened, because there was no room or the store
+    /// damaged them.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Signs what the key before signed, oldest first.
+    fn renew(&mut self, signer: &dyn Signer) -> Result<()> {
+        while let Some(stale) = self.kept.front().copied().filter(|kept| kept.stale) {
+            match self.claim(&stale) {
+                Ok(Claim { readings, salt_seed, .. }) => {
+                    self.add(signer, &readings, salt_seed.as_ref(), Some(stale.hash))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.kept.pop_front();
+                    self.dropped += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        signer: &dyn Signer,
+        readings: &[Reading],
+        seed: Option<&SaltSeed>,
+        replaces: Option<B256>,
+    ) -> Result<SignedBatch> {
+        let (sequence, previous) = next(self.known.tip).ok_or_else(at_its_end)?;
+        let (did, network) = (&self.did, &self.network);
+        let batch = match seed {
+            Some(seed) => {
+                batch::seal_salted(signer, did, network, sequence, previous, readings, seed)
+            }
+            None => batch::seal(signer, did, network, sequence, previous, readings),
+        }?;
+        let hash = batch.hash();
+        let place = self.write(&Record::Batch { replaces, bytes: batch.as_bytes() })?;
+        self.ring.sync()?;
+        self.keep(Kept { sequence, previous, hash, place, stale: false }, replaces);
+        Ok(batch)
+    }
+
+    /// Writes a record; what the ring erased for it is gone.
+    fn write(&mut self, record: &Record<'_>) -> Result<Place> {
+        let written = self.ring.append(&record.to_bytes(), &self.known);
+        let oldest = self.ring.oldest();
+        let before = self.kept.len();
+        self.kept.retain(|kept| kept.place.generation >= oldest);
+        self.dropped += (before - self.kept.len()) as u64;
+        written
+    }
+
+    fn replay(&mut self, place: Place, content: &[u8]) -> Result<()> {
+        match Record::parse(content)? {
+            Record::Batch { replaces, bytes } => {
+                let Claim { device, sequence, previous, .. } = batch::claim(bytes, &self.network)?;
+                if device != self.did {
+                    let why = "the store is another device's; give each its own";
+                    return Err(Error::new(ErrorKind::Conflict, why).with("device", device));
+                }
+                let hash = SignedBatch::new(bytes.to_vec()).hash();
+                self.keep(Kept { sequence, previous, hash, place, stale: false }, replaces);
+            }
+            Record::Settled(known) => self.settle(known),
+            Record::Restart(known) => self.restart(known),
+            Record::Gone(batch) => self.kept.retain(|kept| kept.hash != batch),
+        }
+        Ok(())
+    }
+
+    /// Takes a batch in. One for a place that is taken was signed because the other could not be written for
+    /// sure, and was never shown.
+    fn keep(&mut self, new: Kept, replaces: Option<B256>) {
+        self.kept.retain(|kept| {
+            Some(kept.hash) != replaces && (kept.stale || kept.sequence < new.sequence)
+        });
+        self.known.tip = Some(ChainTip { sequence: new.sequence, hash: new.hash });
+        self.kept.push_back(new);
+    }
+
+    fn settle(&mut self, known: Checkpoint) {
+        self.known = known;
+        let Some(settled) = known.settled else { return };
+        self.kept.retain(|kept| kept.stale || kept.sequence > settled.sequence);
+        self.marker = self.marker.take().filter(|(_, end)| end.sequence > settled.sequence);
+    }
+
+    fn restart(&mut self, known: Checkpoint) {
+        self.known = known;
+        self.marker = None;
+        self.kept.iter_mut().for_each(|kept| kept.stale = true);
+    }
+
+    /// The log holds the chain up to here. Not flushed: what is lost of it is sent once more.
+    fn settled(&mut self, settled: ChainTip) -> Result<()> {
+        let known = Checkpoint { settled: Some(settled), tip: self.known.tip };
+        self.write(&Record::Settled(known))?;
+        self.settle(known);
+        Ok(())
+    }
+
+    fn claim(&mut self, kept: &Kept) -> Result<Claim> {
+        let batch = batch_of(&self.ring.read(kept.place)?)?;
+        Ok(batch::claim(batch.as_bytes(), &self.network)?)
+    }
+
+    fn find(&self, batch: B256) -> Result<Kept> {
+        let found = self.kept.iter().find(|kept| kept.hash == batch && !kept.stale);
+        found.copied().ok_or_else(not_pending)
+    }
+}
+
+fn batch_of(content: &[u8]) -> Result<SignedBatch> {
+    match Record::parse(content)? {
+        Record::Batch { bytes, .. } => Ok(SignedBatch::new(bytes.to_vec())),
+        _ => Err(Error::new(ErrorKind::Corrupt, "a kept batch is damaged")),
+    }
+}
+
+/// Sequence and previous hash of the batch after `tip`.
+fn next(tip: Option<ChainTip>) -> Option<(Sequence, B256)> {
+    match tip {
+        Some(tip) => tip.sequence.next().map(|sequence| (sequence, tip.hash)),
+        None => Some((Sequence::new(0), B256::ZERO)),
+    }
+}
+
+/// What a batch says about the one before it.
+fn before(kept: &Kept) -> Option<ChainTip> {
+    let sequence = Sequence::new(kept.sequence.value().checked_sub(1)?);
+    Some(ChainTip { sequence, hash: kept.previous })
+}
+
+fn of(tip: Option<ChainTip>) -> Option<(Sequence, B256)> {
+    tip.map(|tip| (tip.sequence, tip.hash))
+}
+
+fn at_its_end() -> Error {
+    Error::new(ErrorKind::Overflow, "the device's chain is at its end")
+}
+
+fn not_pending() -> Error {
+    Error::new(ErrorKind::NotFound, "no such batch is pending")
+}
