@@ -70,11 +70,14 @@ use depin_core::{
 mod gap;
 mod leaf;
 mod link;
+#[cfg_attr(not(feature = "std"), expect(dead_code, reason = "only ingest needs all of it"))]
 mod parsed;
 mod payload;
 
 pub(crate) use link::{Claim, claim};
-pub(crate) use parsed::{Parsed, place};
+pub(crate) use parsed::Parsed;
+#[cfg(feature = "std")]
+pub(crate) use parsed::place;
 pub(crate) use payload::check;
 
 pub use gap::{GAP_PURPOSE, Gap, seal_gap};

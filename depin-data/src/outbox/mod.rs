@@ -13,6 +13,8 @@ use depin_core::{
     log::ChainTip, transport::Receipt,
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     batch::{self, Claim, SaltSeed},
     receipt::ReceiptVerifier,
@@ -85,16 +87,15 @@ impl Outbox {
     /// before anything is signed: a store that was lost or put back does not know what was sent.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a store that is too small, [`ErrorKind::Conflict`] or
-    /// [`ErrorKind::Rejected`] for that of another device or network, [`ErrorKind::Corrupt`] when it holds
-    /// something else, or what the store says.
+    /// [`ErrorKind::Config`] for a store that is too small, [`ErrorKind::Conflict`] for that of another device
+    /// or network, [`ErrorKind::Corrupt`] when it holds something else, or what the store says.
     pub fn open(
         network: &NetworkId,
         did: &Did,
         receipts: ReceiptVerifier,
         store: impl Store + 'static,
     ) -> Result<Self> {
-        let (ring, found) = Ring::open(Box::new(store))?;
+        let (ring, found) = Ring::open(Box::new(store), owner(network, did))?;
         let mut outbox = Self {
             network: network.clone(),
             did: did.clone(),
@@ -352,11 +353,7 @@ impl Outbox {
     fn replay(&mut self, place: Place, content: &[u8]) -> Result<()> {
         match Record::parse(content)? {
             Record::Batch { replaces, bytes } => {
-                let Claim { device, sequence, previous, .. } = batch::claim(bytes, &self.network)?;
-                if device != self.did {
-                    let why = "the store is another device's; give each its own";
-                    return Err(Error::new(ErrorKind::Conflict, why).with("device", device));
-                }
+                let Claim { sequence, previous, .. } = batch::claim(bytes, &self.network)?;
                 let hash = SignedBatch::new(bytes.to_vec()).hash();
                 self.keep(Kept { sequence, previous, hash, place, stale: false }, replaces);
             }
@@ -387,7 +384,11 @@ impl Outbox {
     fn restart(&mut self, known: Checkpoint) {
         self.known = known;
         self.marker = None;
-        self.kept.iter_mut().for_each(|kept| kept.stale = true);
+        // What was signed anew before this was interrupted holds readings older than what was not.
+        let (stale, anew): (VecDeque<_>, VecDeque<_>) =
+            self.kept.drain(..).partition(|kept| kept.stale);
+        self.kept =
+            anew.into_iter().map(|kept| Kept { stale: true, ..kept }).chain(stale).collect();
     }
 
     /// The log holds the chain up to here. Not flushed: what is lost of it is sent once more.
@@ -407,6 +408,15 @@ impl Outbox {
         let found = self.kept.iter().find(|kept| kept.hash == batch && !kept.stale);
         found.copied().ok_or_else(not_pending)
     }
+}
+
+/// Whose store it is, in its headers.
+fn owner(network: &NetworkId, did: &Did) -> [u8; 16] {
+    let hash =
+        Sha256::new_with_prefix(network.as_str()).chain_update([0]).chain_update(did.as_str());
+    let mut owner = [0; 16];
+    owner.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+    owner
 }
 
 fn batch_of(content: &[u8]) -> Result<SignedBatch> {

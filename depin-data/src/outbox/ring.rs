@@ -3,7 +3,7 @@
 //! ```text
 //! sector = header, padded to a block; then records, each padded to a block, the last of which may go on
 //!          after the header of the next sector
-//! header = "depinbx1" generation(8) checkpoint(82) crc32(4)
+//! header = "depinbx1" owner(16) generation(8) checkpoint(82) crc32(4)
 //! record = length(4) crc32(4) content(length)
 //! ```
 //!
@@ -22,8 +22,8 @@ use super::{Store, record::Checkpoint};
 use crate::batch;
 
 const MAGIC: &[u8; 8] = b"depinbx1";
-/// Magic, generation, checkpoint, checksum.
-const HEADER: usize = 8 + 8 + Checkpoint::SIZE + 4;
+/// Magic, owner, generation, checkpoint, checksum.
+const HEADER: usize = 8 + 16 + 8 + Checkpoint::SIZE + 4;
 /// Length and checksum.
 const HEAD: usize = 8;
 /// Longest content of a record: a batch and a few words.
@@ -46,6 +46,7 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Ring {
     store: Box<dyn Store>,
+    owner: [u8; 16],
     sectors: u64,
     size: u32,
     block: u32,
@@ -54,11 +55,11 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Finds what is in the store, oldest first.
-    pub(super) fn open(store: Box<dyn Store>) -> Result<(Self, Vec<Found>)> {
+    /// Finds what is in the store, oldest first, if it is the owner's.
+    pub(super) fn open(store: Box<dyn Store>, owner: [u8; 16]) -> Result<(Self, Vec<Found>)> {
         let (sectors, size, block) = (store.sectors(), store.sector_size(), store.block().max(1));
         let fits = sectors >= 4 && size.is_multiple_of(block) && block as usize <= MAX_CONTENT;
-        let mut ring = Self { store, sectors: sectors.into(), size, block, span: None };
+        let mut ring = Self { store, owner, sectors: sectors.into(), size, block, span: None };
         if !fits || ring.start().is_none_or(|start| start >= size) {
             let why = "a store has at least four sectors of some blocks; give it more";
             return Err(Error::new(ErrorKind::Config, why));
@@ -128,6 +129,7 @@ impl Ring {
         }
         let mut header = Vec::with_capacity(self.block as usize);
         header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&self.owner);
         header.extend_from_slice(&generation.to_le_bytes());
         header.extend_from_slice(&checkpoint.to_bytes());
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
@@ -200,11 +202,16 @@ impl Ring {
         self.store.read(u32::try_from(sector).unwrap_or(u32::MAX), 0, &mut bytes)?;
         let Some((signed, crc)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
         let Some((magic, rest)) = signed.split_first_chunk::<8>() else { return Ok(None) };
+        let Some((owner, rest)) = rest.split_first_chunk::<16>() else { return Ok(None) };
         let Some((generation, checkpoint)) = rest.split_first_chunk() else { return Ok(None) };
         let generation = u64::from_le_bytes(*generation);
         let whole = magic == MAGIC
             && crc32fast::hash(signed).to_le_bytes() == *crc
             && generation % self.sectors == sector;
+        if whole && *owner != self.owner {
+            let why = "the store is that of another device or network; give each its own";
+            return Err(Error::new(ErrorKind::Conflict, why));
+        }
         Ok(Checkpoint::from_bytes(checkpoint).filter(|_| whole).map(|known| (generation, known)))
     }
 

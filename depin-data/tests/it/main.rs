@@ -7,6 +7,9 @@ mod batch;
 #[cfg(all(feature = "mqtt", feature = "nats"))]
 mod broker;
 mod bundle;
+mod collector;
+#[cfg(unix)]
+mod device_kill;
 mod epoch;
 mod evidence;
 #[cfg(any(feature = "formats", feature = "parquet"))]
@@ -31,6 +34,7 @@ mod merkle;
 mod nats_server;
 mod outbox;
 mod privacy;
+mod power;
 mod quality;
 mod receipt;
 mod salt;

@@ -1,0 +1,193 @@
+//! A device that dies at any moment: what it had sealed arrives, once.
+//!
+//! The test binary starts itself as the device, which sends over its standard output and hears answers on its
+//! standard input: `device` does nothing unless [`FILE`] is set.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    io::{BufRead, BufReader, Write},
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use depin_core::{
+    Algorithm, Bytes, Error, Result, SignedBatch, Signer, SoftwareKey,
+    transport::{Answer, Refusal, RefusalCode, Transport},
+};
+use depin_data::{
+    batch::BatchVerifier,
+    collector::{Collector, Next, Options},
+    log::MemoryLog,
+    outbox::{FileStore, Outbox},
+    receipt::{self, ReceiptVerifier},
+};
+
+use crate::support::{Device, NOW, Net, network, reading};
+
+const FILE: &str = "DEPIN_DEVICE_FILE";
+const START: &str = "DEPIN_DEVICE_START";
+const KILLS: &str = "DEPIN_DEVICE_KILLS";
+/// Numbers of the readings of one life.
+const LIFE: u64 = 1_000_000;
+
+/// Lines to and from the parent.
+#[derive(Debug)]
+struct Pipe;
+
+impl Pipe {
+    /// One write per line; what a kill cuts off lacks the end.
+    fn say(line: &str) {
+        let mut out = std::io::stdout().lock();
+        out.write_all(format!("\n{line} .\n").as_bytes()).unwrap();
+        out.flush().unwrap();
+    }
+}
+
+#[async_trait]
+impl Transport for Pipe {
+    async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
+        Self::say(&format!("send {}", Bytes::copy_from_slice(batch.as_bytes())));
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).unwrap();
+        match line.trim().split_once(' ') {
+            Some(("receipt", hex)) => {
+                let bytes: Bytes = hex.parse().unwrap();
+                Ok(Answer::Receipt(receipt::decode(&bytes).unwrap()))
+            }
+            Some(("refusal", code)) => Ok(Answer::Refusal(Refusal {
+                code: RefusalCode::parse(code).unwrap(),
+                detail: String::new(),
+                batch: batch.hash(),
+                device: None,
+            })),
+            _ => Err(Error::unavailable("the parent is gone")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn device() {
+    let Some(path) = std::env::var_os(FILE) else { return };
+    let device = Device::new("a", Algorithm::EdDsa);
+    let log = SoftwareKey::from_seed(Algorithm::EdDsa, [77; 32]);
+    let receipts = ReceiptVerifier::new(&network(), log.public_key());
+    let store = FileStore::open(path, 2 << 20).unwrap();
+    let outbox = Outbox::open(&network(), &device.did, receipts, store).unwrap();
+    let mut collector = Collector::new(outbox, Options::default());
+    Pipe::say("ready");
+    if let Ok(start) = std::env::var(START) {
+        collect(&mut collector, &device, start.parse().unwrap()).await;
+    }
+    assert_eq!(collector.forward(&Pipe, &*device.key).await.unwrap(), Next::Done);
+    Pipe::say(&format!("dropped {}", collector.outbox().dropped()));
+}
+
+/// Measures, seals and sends until it is killed.
+async fn collect(collector: &mut Collector, device: &Device, start: u64) {
+    for number in start.. {
+        collector.push(reading(&number.to_string(), NOW), NOW, &*device.key).unwrap();
+        if number % 3 == 2 {
+            collector.seal(&*device.key).unwrap();
+            Pipe::say(&format!("sealed {number}"));
+        }
+        // Some batches wait for each other, but not for so many that the store is full.
+        if number % 7 == 6 || collector.outbox().len() > 100 {
+            assert_eq!(collector.forward(&Pipe, &*device.key).await.unwrap(), Next::Done);
+        }
+    }
+}
+
+fn spawn(path: &Path, start: Option<u64>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "device_kill::device", "--nocapture", "--test-threads=1"]);
+    command.env(FILE, path).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    if let Some(start) = start {
+        command.env(START, start.to_string());
+    }
+    command.spawn().unwrap()
+}
+
+/// What the device has told about itself.
+#[derive(Default)]
+struct Told {
+    sealed: Vec<u64>,
+    dropped: Option<u64>,
+}
+
+/// Answers a device until it falls silent.
+async fn serve(net: &Net, child: &mut Child, told: &mut Told) {
+    let mut answers = child.stdin.take().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for line in lines.map_while(std::io::Result::ok) {
+        let Some(line) = line.strip_suffix(" .") else { continue };
+        match line.split_once(' ') {
+            Some(("send", hex)) => {
+                let bytes: Bytes = hex.parse().unwrap();
+                let answer = match net.ingest.accept(&bytes).await.unwrap() {
+                    Answer::Receipt(receipt) => {
+                        format!("receipt {}\n", Bytes::from(receipt::encode(&receipt).unwrap()))
+                    }
+                    Answer::Refusal(refusal) => panic!("{refusal:?}"),
+                };
+                // It may be dead by now.
+                let _ = answers.write_all(answer.as_bytes());
+            }
+            Some(("sealed", number)) => told.sealed.push(number.parse().unwrap()),
+            Some(("dropped", count)) => told.dropped = Some(count.parse().unwrap()),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_is_killed_loses_nothing_that_it_sealed_and_sends_nothing_twice() {
+    let kills = std::env::var(KILLS).map_or(150, |kills| kills.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox");
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("a");
+    let mut told = Told::default();
+    for life in 0..kills {
+        let mut child = spawn(&path, Some(life * LIFE));
+        let random = RandomState::new().hash_one(life);
+        let pid = child.id().to_string();
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(10 + random % 90));
+            assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+        });
+        serve(&net, &mut child, &mut told).await;
+        killer.join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "it did not end by itself");
+    }
+    let mut last = spawn(&path, None);
+    serve(&net, &mut last, &mut told).await;
+    assert!(last.wait().unwrap().success());
+    assert_eq!(told.dropped, Some(0));
+
+    let verifier = BatchVerifier::new(&network(), device.key.public_key());
+    let (mut seen, mut tip) = (HashMap::<u64, u32>::new(), None);
+    for entry in net.ingest.log().read(0, usize::MAX).await.unwrap() {
+        let link = verifier.link(&entry.batch).unwrap();
+        tip = link.tip_after(tip);
+        assert!(tip.is_some() && link.covers().is_none(), "one chain without a gap");
+        for reading in link.readings() {
+            *seen
+                .entry(
+                    u64::try_from(reading.value().mantissa()).unwrap()
+                        * 10u64.pow(u32::try_from(reading.value().exponent()).unwrap()),
+                )
+                .or_default() += 1;
+        }
+    }
+    assert!(seen.values().all(|count| *count == 1), "a reading counts twice");
+    for number in &told.sealed {
+        assert!(seen.contains_key(number), "reading {number} was sealed and is lost");
+    }
+    println!("{kills} kills, {} readings sealed in {} batches", seen.len(), told.sealed.len());
+    assert!(told.sealed.len() as u64 > kills, "the device was at work");
+}
