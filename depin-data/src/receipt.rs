@@ -40,9 +40,21 @@ pub enum ReceiptError {
     /// The receipt is for another batch, or its size and root are not those that were signed.
     #[error("the receipt contradicts {0}")]
     Contradiction(&'static str),
-    /// The path does not lead from the batch to the root.
+    /// The path does not lead from the batch, or from the head before, to the root.
     #[error(transparent)]
     Path(#[from] MerkleError),
+    /// The log signed more batches before. Both heads together are evidence against it.
+    #[error("the log has shrunk from {kept} batches to {shown}; keep both heads as evidence")]
+    Shrunk {
+        /// Size that it signed before.
+        kept: u64,
+        /// Size that it signed later.
+        shown: u64,
+    },
+    /// The log signed two roots over the same number of batches. Both heads together are evidence
+    /// against it.
+    #[error("the log has two roots over {0} batches; keep both heads as evidence")]
+    Forked(u64),
 }
 
 impl From<ReceiptError> for Error {
@@ -164,6 +176,59 @@ impl ReceiptVerifier {
         let (size, root, at) = read().map_err(|_| ReceiptError::Format("signed tree head"))?;
         let log = envelope.signer().clone();
         Ok(SignedHead { log, tree: TreeHead { size, root }, at: Timestamp::from_millis(at) })
+    }
+
+    /// Verifies a head that the log shows to a client who kept an earlier one: signed by the same log,
+    /// and over a tree that begins with the one before. `path` is the log's answer for
+    /// [`consistency`](depin_core::log::BatchLog::consistency) between the two sizes.
+    ///
+    /// Heads may arrive out of order: one whose time, by the log's own clock, is before that of the kept
+    /// one belongs into the place of `kept`.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Shrunk`] and [`ReceiptError::Forked`] for a log that took something back,
+    /// [`ReceiptError::Path`] when the path does not show that it has not, and as [`head`](Self::head).
+    ///
+    /// ```
+    /// use depin_core::{Algorithm, B256, NetworkId, Signer, SoftwareKey, Timestamp, log::TreeHead};
+    /// use depin_data::{merkle::{Tree, leaf_hash}, receipt::{HeadSigner, ReceiptError, ReceiptVerifier}};
+    ///
+    /// let (key, network) = (SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]), NetworkId::parse("climate")?);
+    /// let verifier = ReceiptVerifier::new(&network, key.public_key());
+    /// let signer = HeadSigner::new(&network, std::sync::Arc::new(key), "did:example:log".parse()?);
+    /// let tree: Tree = (0..9u8).map(|i| leaf_hash(&[i])).collect();
+    /// let sign = |size, root| signer.sign(&TreeHead { size, root }, Timestamp::from_secs(size));
+    ///
+    /// let kept = verifier.head(&sign(4, tree.root(4).unwrap())?)?;
+    /// let path = tree.consistency(4, 9).unwrap();
+    /// let newer = verifier.continued(&kept, &sign(9, tree.root(9).unwrap())?, &path)?;
+    /// assert_eq!(newer.tree.size, 9);
+    /// let forked = verifier.continued(&kept, &sign(9, B256::ZERO)?, &path);
+    /// assert!(matches!(forked, Err(ReceiptError::Path(_))));
+    /// # Ok::<(), depin_data::Error>(())
+    /// ```
+    pub fn continued(
+        &self,
+        kept: &SignedHead,
+        shown: &[u8],
+        path: &[B256],
+    ) -> Result<SignedHead, ReceiptError> {
+        let shown = self.head(shown)?;
+        if shown.log != kept.log {
+            return Err(ReceiptError::Contradiction("the log that signed before"));
+        }
+        let (old, new) = (kept.tree, shown.tree);
+        if new.size < old.size {
+            return Err(ReceiptError::Shrunk { kept: old.size, shown: new.size });
+        }
+        if new.size == old.size && new.root != old.root {
+            return Err(ReceiptError::Forked(new.size));
+        }
+        // Every tree begins with the empty one.
+        if old.size > 0 {
+            merkle::verify_consistency(old.size, &old.root, new.size, &new.root, path)?;
+        }
+        Ok(shown)
     }
 
     /// Verifies that the log has signed a head over a tree that holds `batch` where the receipt says.

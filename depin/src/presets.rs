@@ -103,7 +103,7 @@ pub async fn devnet_at(folder: impl AsRef<Path>) -> Result<Preset> {
     } else {
         depin_devnet::Devnet::start()
     };
-    let mut preset = on_devnet(devnet, RedbLog::open(folder.join("log.redb"))?).await?;
+    let mut preset = on_devnet(devnet, RedbLog::open(folder.join("log"))?).await?;
     preset.deployment = read_deployment(&folder)?;
     preset.folder = Some(folder);
     Ok(preset)
@@ -141,7 +141,7 @@ pub fn chain(
 ) -> Result<Preset> {
     let folder = folder.as_ref().to_owned();
     std::fs::create_dir_all(&folder).map_err(|error| unusable(&folder, error))?;
-    let mut preset = bare(RedbLog::open(folder.join("log.redb"))?, verifier, operator);
+    let mut preset = bare(RedbLog::open(folder.join("log"))?, verifier, operator);
     preset.chain = Some(chain);
     preset.deployment = read_deployment(&folder)?;
     preset.folder = Some(folder);

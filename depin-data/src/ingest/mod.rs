@@ -211,8 +211,7 @@ impl Ingest {
         self.unkept.load(Ordering::Relaxed)
     }
 
-    /// The receipt of a batch that is in the log at this index.
-    pub(crate) async fn receipt(&self, batch: B256, index: u64) -> Result<Receipt> {
+    async fn receipt(&self, batch: B256, index: u64) -> Result<Receipt> {
         let cached = lock(&self.head).clone().filter(|head| index < head.tree.size);
         let head = match cached {
             Some(head) => head,

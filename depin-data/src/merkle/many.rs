@@ -20,39 +20,47 @@ use super::{
 /// (0..100u8).for_each(|i| leaves.push(&[i]));
 /// assert_eq!(leaves.finish(), (0..100u8).map(|i| leaf_hash(&[i])).collect::<Vec<_>>());
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Leaves {
     hashes: Vec<B256>,
-    /// Leaves whose hash is to come.
-    waiting: Vec<Waiting>,
+    /// Leaves whose hash is to come: their blocks, places and lengths.
+    blocks: [Block; LANES],
+    waiting: [(usize, usize); LANES],
+    count: usize,
+    side_by_side: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Waiting {
-    place: usize,
-    length: usize,
-    block: Block,
+impl Default for Leaves {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Leaves {
     /// None yet.
-    pub const fn new() -> Self {
-        Self { hashes: Vec::new(), waiting: Vec::new() }
+    pub fn new() -> Self {
+        let (blocks, waiting) = ([[0; BLOCK]; LANES], [(0, 0); LANES]);
+        let side_by_side = lanes::pays(LANES);
+        Self { hashes: Vec::new(), blocks, waiting, count: 0, side_by_side }
     }
 
     /// Takes the data of the next leaf.
     pub fn push(&mut self, data: &[u8]) {
-        let (mut block, length) = ([0; BLOCK], 1 + data.len());
-        let fits = length <= SHORT && lanes::pays(LANES);
-        let Some(message) = block.get_mut(1..length).filter(|_| fits) else {
+        let length = 1 + data.len();
+        let slot = self.blocks.get_mut(self.count).zip(self.waiting.get_mut(self.count));
+        let Some((block, waiting)) = slot.filter(|_| length <= SHORT && self.side_by_side) else {
             self.hashes.push(leaf_hash(data));
             return;
         };
-        message.copy_from_slice(data);
-        lanes::pad(&mut block, length, length);
-        self.waiting.push(Waiting { place: self.hashes.len(), length, block });
+        *block = [0; BLOCK];
+        if let Some(message) = block.get_mut(1..length) {
+            message.copy_from_slice(data);
+        }
+        lanes::pad(block, length, length);
+        *waiting = (self.hashes.len(), length);
         self.hashes.push(B256::ZERO);
-        if self.waiting.len() == LANES {
+        self.count += 1;
+        if self.count == LANES {
             self.settle();
         }
     }
@@ -65,21 +73,80 @@ impl Leaves {
 
     fn settle(&mut self) {
         let mut hashes = [B256::ZERO; LANES];
-        if lanes::pays(self.waiting.len()) {
-            let mut blocks = [[0; BLOCK]; LANES];
-            blocks.iter_mut().zip(&self.waiting).for_each(|(to, leaf)| *to = leaf.block);
+        if lanes::pays(self.count) {
             let mut lanes = Lanes::new();
-            lanes.update(&blocks);
+            lanes.update(&self.blocks);
             hashes = lanes.hashes();
         } else {
-            for (hash, leaf) in hashes.iter_mut().zip(&self.waiting) {
-                let message = leaf.block.get(..leaf.length).unwrap_or_default();
+            let leaves = self.blocks.iter().zip(&self.waiting).take(self.count);
+            for (hash, (block, (_, length))) in hashes.iter_mut().zip(leaves) {
+                let message = block.get(..*length).unwrap_or_default();
                 *hash = B256::new(Sha256::digest(message).into());
             }
         }
-        for (leaf, hash) in self.waiting.drain(..).zip(hashes) {
-            self.hashes.get_mut(leaf.place).into_iter().for_each(|slot| *slot = hash);
+        for ((place, _), hash) in self.waiting.iter().zip(hashes).take(self.count) {
+            self.hashes.get_mut(*place).into_iter().for_each(|slot| *slot = hash);
         }
+        self.count = 0;
+    }
+}
+
+/// Hashes of long leaves, as [`leaf_hash`] makes them.
+#[cfg(feature = "redb")]
+pub(crate) fn leaf_hashes(data: &[&[u8]]) -> Vec<B256> {
+    let mut hashes = Vec::with_capacity(data.len());
+    for some in data.chunks(LANES) {
+        let blocks = some.iter().map(|data| blocks_of(data));
+        let (least, most) = (blocks.clone().min().unwrap_or(0), blocks.max().unwrap_or(0));
+        // Lanes that have ended idle until the longest has.
+        if lanes::pays(some.len()) && most <= 2 * least {
+            hashes.extend(side_by_side(some, most).iter().take(some.len()));
+        } else {
+            hashes.extend(some.iter().map(|data| leaf_hash(data)));
+        }
+    }
+    hashes
+}
+
+/// Blocks of a leaf with its prefix, end mark and length.
+#[cfg(feature = "redb")]
+const fn blocks_of(data: &[u8]) -> usize {
+    (1 + data.len() + BLOCK - SHORT).div_ceil(BLOCK)
+}
+
+#[cfg(feature = "redb")]
+fn side_by_side(leaves: &[&[u8]], blocks: usize) -> [B256; LANES] {
+    let (mut lanes, mut hashes) = (Lanes::new(), [B256::ZERO; LANES]);
+    for place in 0..blocks {
+        let mut next = [[0; BLOCK]; LANES];
+        next.iter_mut().zip(leaves).for_each(|(block, data)| fill(block, data, place));
+        lanes.update(&next);
+        let ends = |data: &&[u8]| blocks_of(data) == place + 1;
+        if leaves.iter().any(ends) {
+            let ended = hashes.iter_mut().zip(lanes.hashes()).zip(leaves);
+            ended.filter(|(_, data)| ends(data)).for_each(|((to, hash), _)| *to = hash);
+        }
+    }
+    hashes
+}
+
+/// The block of a leaf at `place`, which is all zeros past its end.
+#[cfg(feature = "redb")]
+fn fill(block: &mut Block, data: &[u8], place: usize) {
+    // The first byte of the message is the leaf's prefix, a zero.
+    let (skip, from) = if place == 0 { (1, 0) } else { (0, place * BLOCK - 1) };
+    let rest = data.get(from..).unwrap_or_default();
+    let length = rest.len().min(BLOCK - skip);
+    if let Some((to, from)) = block.get_mut(skip..skip + length).zip(rest.get(..length)) {
+        to.copy_from_slice(from);
+    }
+    if let Some(mark) = (1 + data.len()).checked_sub(place * BLOCK) {
+        block.get_mut(mark).into_iter().for_each(|byte| *byte = 0x80);
+    }
+    if blocks_of(data) == place + 1
+        && let Some(end) = block.last_chunk_mut()
+    {
+        *end = (8 * (1 + data.len() as u64)).to_be_bytes();
     }
 }
 
@@ -140,6 +207,19 @@ mod tests {
 
     fn leaves(count: u64) -> Vec<B256> {
         (0..count).map(|i| leaf_hash(&i.to_be_bytes())).collect()
+    }
+
+    #[cfg(feature = "redb")]
+    #[test]
+    fn long_leaves_side_by_side_are_leaves_one_by_one() {
+        let data: Vec<u8> = (0..400).map(|i| (i * 7) as u8).collect();
+        for start in 0..300 {
+            let leaves: Vec<_> = (0..LANES).map(|i| &data[i..start + 5 * i]).collect();
+            let blocks = leaves.iter().map(|leaf| blocks_of(leaf)).max().unwrap();
+            let expected: Vec<_> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+            assert_eq!(side_by_side(&leaves, blocks)[..], expected);
+            assert_eq!(leaf_hashes(&leaves), expected);
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) mod path;
 mod tree;
 
 pub use accumulator::Accumulator;
+#[cfg(feature = "redb")]
+pub(crate) use many::leaf_hashes;
 pub use many::{Leaves, root};
 pub use path::{verify_consistency, verify_inclusion};
 pub use tree::Tree;

@@ -23,7 +23,8 @@ use crate::support::{Device, NOW, Net, network, reading};
 const FILE: &str = "DEPIN_VICTIM_FILE";
 const UNTIL_FULL: &str = "DEPIN_VICTIM_UNTIL_FULL";
 const DEVICES: usize = 8;
-const KILLS: usize = 50;
+/// How often the log's process is killed, when more than 50 times.
+const KILLS: &str = "DEPIN_KILLS";
 
 fn devices() -> Vec<Device> {
     (0..DEVICES).map(|n| Device::new(&format!("d{n}"), Algorithm::EdDsa)).collect()
@@ -158,34 +159,44 @@ fn chains_are_whole(batches: &[SignedBatch]) {
 }
 
 #[tokio::test]
-async fn fifty_kills_lose_nothing_that_was_acknowledged() {
+async fn kills_under_load_lose_nothing_that_was_acknowledged() {
+    let kills = std::env::var(KILLS).map_or(50, |kills| kills.parse().expect("a number of kills"));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let mut acknowledged = Acknowledged::new();
-    for round in 0..KILLS {
+    for round in 0..kills {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(ARGUMENTS);
         let mut child = spawn(command, &path);
         let random = RandomState::new().hash_one(round);
         let lines = lines(&mut child);
-        // Now and then it dies while it opens the file, else at some moment under load.
-        let killer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(20 + random % 180));
+        // Now and then it dies while it opens the log, else at some moment after some answers.
+        let (after, pause) = (random % 24, Duration::from_micros(random / 24 % 20_000));
+        let mut answers = 0;
+        if after == 0 {
+            std::thread::sleep(pause);
             child.kill().unwrap();
-            child.wait().unwrap()
-        });
-        lines.for_each(|line| note(&line, &mut acknowledged));
-        let status = killer.join().unwrap();
+        }
+        for line in lines {
+            note(&line, &mut acknowledged);
+            answers += u64::from(line.contains("ack "));
+            if answers == after && after > 0 {
+                std::thread::sleep(pause);
+                child.kill().unwrap();
+                answers += 1;
+            }
+        }
+        let status = child.wait().unwrap();
         assert_eq!(status.signal(), Some(9), "the victim was killed and did not end by itself");
         let log = RedbLog::open(&path).unwrap();
-        let last = round + 1 == KILLS;
+        let last = round + 1 == kills;
         let batches = nothing_is_lost(&log, &acknowledged, last).await;
         if last {
             chains_are_whole(&batches);
         }
     }
-    println!("{KILLS} kills, {} acknowledged", acknowledged.len());
-    assert!(acknowledged.len() > KILLS, "the victim was not under load");
+    println!("{kills} kills, {} acknowledged", acknowledged.len());
+    assert!(acknowledged.len() > kills, "the victim was not under load");
 }
 
 #[tokio::test]

@@ -1,8 +1,14 @@
 //! Both logs run the suite; the file survives reopening and refuses what is not a log.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use depin_core::{ErrorKind, log::BatchLog};
+use depin_core::{
+    ErrorKind, Sequence,
+    log::{Append, BatchLog, NewBatch},
+};
 use depin_data::log::{MemoryLog, RedbLog};
 use depin_testkit::log::{conforms, survives_reopening};
 
@@ -53,24 +59,169 @@ async fn damage_is_a_typed_error_and_never_a_panic() {
     for _ in 0..200 {
         net.taken(&device.measure()).await;
     }
+    let all = net.ingest.log().read(0, 1000).await.unwrap();
+    assert_eq!(all.len(), 200);
     drop(net);
-    let good = std::fs::read(&path).unwrap();
     let mut found = 0;
-    for at in (0..good.len()).step_by(good.len() / 60) {
-        let mut bad = good.clone();
-        bad[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x5a);
-        std::fs::write(&path, &bad).unwrap();
-        match RedbLog::open(&path) {
-            // The damage lies where nothing is kept.
-            Ok(log) => assert_eq!(log.read(0, 1000).await.unwrap().len(), 200),
-            Err(error) => {
-                found += 1;
-                let typed = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Unavailable];
-                assert!(typed.contains(&error.kind()), "{error:?}");
+    for file in files(&path) {
+        let good = std::fs::read(&file).unwrap();
+        for at in (0..good.len()).step_by(good.len() / 40) {
+            let mut bad = good.clone();
+            bad[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x5a);
+            std::fs::write(&file, &bad).unwrap();
+            let read = match RedbLog::open(&path) {
+                Ok(log) => log.read(0, 1000).await,
+                Err(error) => Err(error),
+            };
+            match read {
+                // The damage lies where nothing is kept that is not kept twice.
+                Ok(entries) => assert!(entries == all, "byte {at} of {}", file.display()),
+                Err(error) => {
+                    found += 1;
+                    let typed =
+                        [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Unavailable];
+                    assert!(typed.contains(&error.kind()), "{error:?}");
+                }
+            }
+            std::fs::write(&file, &good).unwrap();
+        }
+    }
+    assert!(found > 20, "only {found} damages were found");
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn batches_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files = files(folder);
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "batches"));
+    files
+}
+
+/// A log as it is on the disk when the machine dies now: only batches are flushed one by one.
+fn crashed(folder: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir(to).unwrap();
+    for file in files(folder) {
+        std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+    }
+}
+
+/// A log of five batches that has not been closed, the batches, and where each commit ends in its file.
+async fn five(path: &Path) -> (RedbLog, Vec<NewBatch>, Vec<u64>) {
+    let log = RedbLog::open(path).unwrap();
+    let (mut all, mut ends) = (Vec::<NewBatch>::new(), Vec::new());
+    for sequence in 0..5 {
+        let new = NewBatch {
+            device: "did:example:a".parse().unwrap(),
+            sequence: Sequence::new(sequence),
+            previous: all.last().map_or(depin_core::B256::ZERO, |new| new.batch.hash()),
+            covers: None,
+            received: crate::support::NOW,
+            batch: depin_core::SignedBatch::new(vec![sequence as u8; 9]),
+        };
+        assert!(matches!(log.append(new.clone()).await.unwrap(), Append::Stored(_)));
+        all.push(new);
+        ends.push(std::fs::metadata(&batches_in(path)[0]).unwrap().len());
+    }
+    (log, all, ends)
+}
+
+#[tokio::test]
+async fn whatever_a_power_cut_leaves_of_the_last_commit_the_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("log"), folder.path().join("copy"));
+    let (log, all, ends) = five(&path).await;
+    let bytes = std::fs::read(&batches_in(&path)[0]).unwrap();
+    let (start, end) = (ends[3] as usize, ends[4] as usize);
+    assert_eq!(end, bytes.len());
+    let root = log.root(4).await.unwrap();
+    for at in start..=end {
+        let cut = bytes[..at].to_vec();
+        let mut garbled = bytes.clone();
+        garbled[at.min(end - 1)] ^= 0x41;
+        let mut zeroed = bytes.clone();
+        zeroed[at..].fill(0);
+        for left in [cut, garbled, zeroed].into_iter().take(if at % 8 == 0 { 3 } else { 2 }) {
+            let whole = left == bytes;
+            crashed(&path, &copy);
+            std::fs::write(&batches_in(&copy)[0], left).unwrap();
+            let log = RedbLog::open(&copy).unwrap();
+            let size = 4 + u64::from(whole);
+            assert_eq!(log.head().await.unwrap().size, size, "byte {at}");
+            assert_eq!(log.root(4).await.unwrap(), root);
+            if !whole && at % 16 == 0 {
+                assert_eq!(log.append(all[4].clone()).await.unwrap(), Append::Stored(4));
+                drop(log);
+                let log = RedbLog::open(&copy).unwrap();
+                assert_eq!(log.read(0, 9).await.unwrap().len(), 5);
             }
         }
     }
-    assert!(found > 5, "only {found} damages were found");
+}
+
+#[tokio::test]
+async fn damage_before_the_last_commit_is_not_taken_for_a_power_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("log"), folder.path().join("copy"));
+    let (_log, _, ends) = five(&path).await;
+    let bytes = std::fs::read(&batches_in(&path)[0]).unwrap();
+    for at in (0..ends[3] as usize).step_by(7) {
+        let mut bad = bytes.clone();
+        bad[at] ^= 0x20;
+        crashed(&path, &copy);
+        std::fs::write(&batches_in(&copy)[0], bad).unwrap();
+        assert_eq!(RedbLog::open(&copy).unwrap_err().kind(), ErrorKind::Corrupt, "byte {at}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_closed_log_has_lost_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let (log, _, ends) = five(&path).await;
+    drop(log);
+    let file = &batches_in(&path)[0];
+    std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(ends[3]).unwrap();
+    assert_eq!(RedbLog::open(&path).unwrap_err().kind(), ErrorKind::Corrupt);
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(RedbLog::open(&path).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn forgetting_returns_the_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let (log, all, _) = five(&path).await;
+    log.forget(3).await.unwrap();
+    assert_eq!(batches_in(&path).len(), 1, "a file that is still needed stays");
+    log.forget(5).await.unwrap();
+    assert_eq!(batches_in(&path), Vec::<PathBuf>::new());
+    drop(log);
+    let log = RedbLog::open(&path).unwrap();
+    assert_eq!((log.head().await.unwrap().size, log.oldest().await.unwrap()), (5, 5));
+    let next = NewBatch {
+        sequence: Sequence::new(5),
+        previous: all[4].batch.hash(),
+        batch: depin_core::SignedBatch::new(b"next".as_slice()),
+        ..all[4].clone()
+    };
+    assert_eq!(log.append(next).await.unwrap(), Append::Stored(5));
+    crashed(&path, &folder.path().join("copy"));
+    let log = RedbLog::open(folder.path().join("copy")).unwrap();
+    assert_eq!(log.read(5, 9).await.unwrap()[0].batch.as_bytes(), b"next");
+}
+
+#[test]
+fn a_log_of_the_earlier_format_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.redb");
+    std::fs::write(&path, b"redb").unwrap();
+    assert_eq!(RedbLog::open(&path).unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[test]
@@ -84,15 +235,17 @@ fn a_foreign_file_is_refused() {
 #[test]
 fn half_a_file_of_a_killed_process_is_in_nobodys_way() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log.redb");
-    let half = folder.path().join(format!("log.redb.{}.new", std::process::id()));
+    let path = folder.path().join("log");
+    std::fs::create_dir(&path).unwrap();
+    let index = path.join("index.redb");
+    let half = path.join(format!("index.redb.{}.new", std::process::id()));
     std::fs::write(&half, [0; 4096]).unwrap();
     drop(RedbLog::open(&path).unwrap());
-    assert!(path.exists() && !half.exists());
-    // A log that lost its beginning is damaged, not new.
-    let mut bytes = std::fs::read(&path).unwrap();
+    assert!(index.exists() && !half.exists());
+    // An index that lost its beginning is damaged, not new.
+    let mut bytes = std::fs::read(&index).unwrap();
     bytes[..64].fill(0);
-    std::fs::write(&path, &bytes).unwrap();
+    std::fs::write(&index, &bytes).unwrap();
     assert!(RedbLog::open(&path).is_err());
-    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    assert_eq!(std::fs::read(&index).unwrap(), bytes);
 }

@@ -39,8 +39,6 @@ mod quality;
 mod receipt;
 mod salt;
 mod scoring;
-#[cfg(feature = "http")]
-mod stream;
 mod subscribe;
 mod support;
 #[cfg(all(feature = "mqtt", feature = "nats"))]

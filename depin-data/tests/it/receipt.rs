@@ -56,6 +56,42 @@ async fn a_receipt_proves_its_batch_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_log_that_takes_something_back_is_found_out() {
+    let (net, all) = receipts().await;
+    let log = net.ingest.log();
+    let heads: Vec<_> =
+        all.iter().map(|(_, receipt)| net.receipts.head(&receipt.head).unwrap()).collect();
+    let shown = |place: usize| &all[place].1.head;
+    for (old, kept) in heads.iter().enumerate() {
+        for (new, head) in heads.iter().enumerate().skip(old) {
+            let path = log.consistency(kept.tree.size, head.tree.size).await.unwrap();
+            assert_eq!(net.receipts.continued(kept, shown(new), &path).as_ref(), Ok(head));
+        }
+    }
+    let path = log.consistency(2, 5).await.unwrap();
+    let shrunk = net.receipts.continued(&heads[4], shown(1), &path);
+    assert_eq!(shrunk, Err(ReceiptError::Shrunk { kept: 5, shown: 2 }));
+
+    let rewritten = |kept: u64| {
+        let mut head = heads[1].clone();
+        (head.tree.size, head.tree.root) = (kept, B256::repeat_byte(7));
+        head
+    };
+    let forked = net.receipts.continued(&rewritten(5), shown(4), &[]);
+    assert_eq!(forked, Err(ReceiptError::Forked(5)));
+    let forked = net.receipts.continued(&rewritten(2), shown(4), &path);
+    assert_eq!(forked, Err(ReceiptError::Path(MerkleError::Root)));
+    let unproven = net.receipts.continued(&heads[1], shown(4), &path[1..]);
+    assert!(matches!(unproven, Err(ReceiptError::Path(_))));
+    let mut other = heads[1].clone();
+    other.log = "did:example:other".parse().unwrap();
+    assert!(net.receipts.continued(&other, shown(4), &path).is_err());
+    let mut none = heads[1].clone();
+    (none.tree.size, none.tree.root) = (0, B256::ZERO);
+    assert!(net.receipts.continued(&none, shown(4), &[]).is_ok());
+}
+
+#[tokio::test]
 async fn a_head_of_another_key_or_network_is_refused() {
     let (net, all) = receipts().await;
     let (batch, receipt) = &all[0];

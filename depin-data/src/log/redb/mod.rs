@@ -1,8 +1,8 @@
-//! A log in one file that acknowledges only what survives power loss.
+//! A log in one folder that acknowledges only what survives power loss.
 //!
-//! Appends wait in a queue; one thread takes all that wait, writes them in one transaction and flushes
-//! once, so a flush is shared by everyone who waited for the one before (group commit). The file is a
-//! redb database: entries and refusals by position, complete tree nodes by the leaf that completed them,
+//! Appends wait in a queue; one thread takes all that wait, writes them together and flushes once, so a
+//! flush is shared by everyone who waited for the one before (group commit). The bytes of batches lie in
+//! [segments](segment), which only grow. A redb database indexes them: entries and refusals by position, complete tree nodes by the leaf that completed them,
 //! chains by device and sequence, sealed epochs by number.
 
 use std::{
@@ -17,7 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    B256, Bytes, Did, EpochId, Error, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
+    B256, Bytes, Did, EpochId, Error, ErrorKind, Result, Sequence,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
 use tokio::sync::oneshot;
@@ -33,18 +33,22 @@ use super::{forgotten, growth::Growth, past_the_end, sealed_otherwise};
 use crate::merkle::path;
 
 pub(super) mod refusal;
+mod segment;
 mod store;
 mod writer;
 
 /// Most appends that may wait for the disk.
 const QUEUE: usize = 4096;
 
-/// A [`BatchLog`] in one file, with group commit.
+/// A [`BatchLog`] in one folder, with group commit.
 ///
 /// Writes never block the caller's thread: they wait for the writer thread without holding it. Reads run
-/// on the caller's thread, usually from the page cache. One process at a time may hold the file. When
+/// on the caller's thread, usually from the page cache. One process at a time may hold the folder. When
 /// the disk fails or is full, calls answer [`ErrorKind::Unavailable`], nothing is acknowledged, and the
-/// file is opened again before the next use, so that the log goes on when the disk does.
+/// files are opened again before the next use, so that the log goes on when the disk does.
+///
+/// Batches lie in files of about 64 MiB, and [`forget`](BatchLog::forget) returns the space of whole files.
+/// What is no batch (the tree, chains, refusals, epochs) lies in `index.redb`, about a tenth of the size.
 ///
 /// ```
 /// use depin_core::log::BatchLog;
@@ -63,15 +67,16 @@ pub struct RedbLog {
 }
 
 impl RedbLog {
-    /// Opens the file, or creates it. After a crash this repairs it; in any case the checksum of every
-    /// page is verified, so the time grows with the file.
+    /// Opens the folder, or creates it. After a crash this cuts off what was being written and indexes
+    /// what was written last. In any case the checksum of every page of the index is verified, so the time
+    /// grows with it; the bytes of a batch are verified when they are read.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another process holds the file, [`ErrorKind::Corrupt`] when it is
+    /// [`ErrorKind::Conflict`] when another process holds the folder, [`ErrorKind::Corrupt`] when it is
     /// damaged or no log, [`ErrorKind::Unsupported`] for a log of another format,
     /// [`ErrorKind::Unavailable`] when the disk does not let us.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::start(Place::File(path.as_ref().to_owned()))
+        Self::start(Place::Folder(path.as_ref().to_owned()))
     }
 
     /// The same log in memory, for tests.
@@ -132,11 +137,6 @@ impl fmt::Debug for RedbLog {
     }
 }
 
-fn entry(index: u64, (received, bytes): (u64, &[u8])) -> LogEntry {
-    let batch = SignedBatch::new(bytes.to_vec());
-    LogEntry { index, received: Timestamp::from_millis(received), batch }
-}
-
 fn impossible() -> Error {
     Error::new(ErrorKind::Corrupt, "the log's writer answered another question")
 }
@@ -144,7 +144,7 @@ fn impossible() -> Error {
 #[async_trait]
 impl BatchLog for RedbLog {
     async fn append(&self, batch: NewBatch) -> Result<Append> {
-        match self.submit(|reply| Job::append(batch, reply)).await? {
+        match self.submit(|reply| Job::Append { new: Box::new(batch), reply }).await? {
             writer::Outcome::Append(append) => Ok(append),
             _ => Err(impossible()),
         }
@@ -192,7 +192,7 @@ impl BatchLog for RedbLog {
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
-        self.store.read(|tables| {
+        self.store.entries(|tables| {
             let oldest = oldest_in(&tables.open_table(META).map_err(failed)?)?;
             if from < oldest {
                 return Err(forgotten(oldest));
@@ -200,16 +200,13 @@ impl BatchLog for RedbLog {
             let entries = tables.open_table(ENTRIES).map_err(failed)?;
             let range = entries.range(from..).map_err(failed)?.take(limit);
             range
-                .map(|row| {
-                    let (index, value) = row.map_err(failed)?;
-                    Ok(entry(index.value(), value.value()))
-                })
+                .map(|row| row.map(|(index, row)| (index.value(), row.value())).map_err(failed))
                 .collect()
         })
     }
 
     async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
-        self.store.read(|tables| {
+        self.store.entries(|tables| {
             let oldest = oldest_in(&tables.open_table(META).map_err(failed)?)?;
             let entries = tables.open_table(ENTRIES).map_err(failed)?;
             let chains = tables.open_table(CHAINS).map_err(failed)?;
@@ -220,8 +217,7 @@ impl BatchLog for RedbLog {
                 .map(|row| {
                     let (index, _) = row.map_err(failed)?.1.value();
                     let row = entries.get(index).map_err(failed)?;
-                    let row = row.ok_or_else(|| forgotten(oldest))?;
-                    Ok(entry(index, row.value()))
+                    Ok((index, row.ok_or_else(|| forgotten(oldest))?.value()))
                 })
                 .collect()
         })

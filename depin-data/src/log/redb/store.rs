@@ -1,22 +1,35 @@
-//! The tables of the file, and the file itself: opened, checked, and opened again after the disk failed.
+//! The tables of the index, and the files: opened, checked, and opened again after the disk failed.
+//!
+//! The index is not flushed with every commit: after a crash it is as it was at its last flush, and learns
+//! the rest from the [segments](super::segment).
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Mutex, PoisonError, RwLock},
 };
 
-use depin_core::{B256, Did, Error, ErrorKind, Result, Sequence, log::ChainTip};
+use depin_core::{
+    B256, Did, Error, ErrorKind, Result, Sequence, Timestamp,
+    log::{Append, ChainTip, LogEntry},
+};
 use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageError, TableDefinition, TableHandle, WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageError, Table, TableDefinition, TableHandle, WriteTransaction,
     backends::InMemoryBackend,
 };
 
-use super::super::Stored;
+use super::{
+    super::Stored,
+    segment::{self, Bytes, Segments, Span, Tail},
+    writer::Tables,
+};
+use crate::merkle::leaf_hash;
 
-/// Index -> ms of receipt, signed bytes.
-pub(super) const ENTRIES: TableDefinition<'_, u64, (u64, &[u8])> = TableDefinition::new("entries");
+/// Where a batch lies: file, offset, length and CRC-32 of its bytes.
+pub(super) type Row = (u64, u64, u32, u32);
+/// Index -> ms of receipt, place of the signed bytes.
+pub(super) const ENTRIES: TableDefinition<'_, u64, (u64, Row)> = TableDefinition::new("entries");
 /// Leaf -> the nodes that it completed, from the leaf upwards, 32 bytes each.
 pub(super) const NODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("nodes");
 /// Device and sequence at which a link ends -> index, hash of the batch there.
@@ -31,29 +44,53 @@ pub(super) const EPOCHS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 const FORMAT_KEY: &str = "depin-log-format";
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+/// Keys of the file and length up to which the index knows the batches.
+const TAIL_KEYS: [&str; 2] = ["tail-segment", "tail-offset"];
+const INDEX: &str = "index.redb";
 /// Key of the index of the oldest entry.
 pub(super) const OLDEST_KEY: &str = "oldest";
 const CACHE_BYTES: usize = 128 << 20;
 const HASH: usize = 32;
 
-/// Where the database is.
+/// Where the log is.
 #[derive(Debug)]
 pub(super) enum Place {
-    File(PathBuf),
+    Folder(PathBuf),
     Memory,
 }
 
-/// The database, absent between a failure of the disk and the next use.
+/// The files, closed between a failure of the disk and the next use.
 pub(super) struct Store {
     place: Place,
-    database: RwLock<Option<Database>>,
+    files: RwLock<Option<Files>>,
+}
+
+pub(super) struct Files {
+    index: Database,
+    /// The writer's.
+    pub(super) segments: Mutex<Segments>,
+    /// The readers'.
+    bytes: Bytes,
+    /// Held by readers from when they learn a file's name until they have read it.
+    naming: RwLock<()>,
+}
+
+/// What a commit owes to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owed {
+    /// Nothing was written.
+    Nothing,
+    /// The index may be lost; the segments have it all.
+    Segments,
+    /// The index has something that nothing else has.
+    Index,
 }
 
 impl Store {
     pub(super) fn open(place: Place) -> Result<Self> {
-        let database = RwLock::new(Some(open(&place)?));
-        Ok(Self { place, database })
+        let files = RwLock::new(Some(open(&place)?));
+        Ok(Self { place, files })
     }
 
     pub(super) const fn place(&self) -> &Place {
@@ -61,72 +98,164 @@ impl Store {
     }
 
     pub(super) fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T>) -> Result<T> {
-        self.with(|database| work(&database.begin_read().map_err(failed)?))
+        self.with(|files| work(&files.index.begin_read().map_err(failed)?))
+    }
+
+    /// As [`read`](Self::read), for rows whose bytes are then read from the segments.
+    pub(super) fn entries(
+        &self,
+        find: impl FnOnce(&ReadTransaction) -> Result<Vec<(u64, (u64, Row))>>,
+    ) -> Result<Vec<LogEntry>> {
+        self.with(|files| {
+            let _naming = files.naming.read().unwrap_or_else(PoisonError::into_inner);
+            let rows = find(&files.index.begin_read().map_err(failed)?)?;
+            let spans: Vec<_> = rows.iter().map(|(_, (_, row))| span(*row)).collect();
+            let entry = |((index, (received, _)), batch): (&(u64, (u64, Row)), _)| LogEntry {
+                index: *index,
+                received: Timestamp::from_millis(*received),
+                batch,
+            };
+            Ok(rows.iter().zip(files.bytes.read(&spans)?).map(entry).collect())
+        })
     }
 
     /// Runs `work` and makes what it wrote durable; aborts when it wrote nothing.
     pub(super) fn write<T>(
         &self,
-        work: impl FnOnce(&WriteTransaction) -> Result<(T, bool)>,
+        work: impl FnOnce(&WriteTransaction, &Files) -> Result<(T, Owed)>,
     ) -> Result<T> {
-        self.with(|database| {
-            let transaction = database.begin_write().map_err(failed)?;
-            let (value, wrote) = work(&transaction)?;
-            if wrote {
-                transaction.commit().map_err(failed)?;
-            } else {
-                transaction.abort().map_err(failed)?;
-            }
-            Ok(value)
+        self.with(|files| write(files, work))
+    }
+
+    /// Flushes the index, so that the next start has nothing to learn.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.write(|_, _| Ok(((), Owed::Index)))
+    }
+
+    /// Deletes the files of batches that the index does not name any more.
+    pub(super) fn remove(&self, before: u64) -> Result<()> {
+        self.with(|files| {
+            let last = files.segments.lock().unwrap_or_else(PoisonError::into_inner).end().segment;
+            let _naming = files.naming.write().unwrap_or_else(PoisonError::into_inner);
+            files.bytes.remove(before, last)
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+    fn with<T>(&self, work: impl FnOnce(&Files) -> Result<T>) -> Result<T> {
         self.ensure_open()?;
         let result = {
-            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-            work(database.as_ref().ok_or_else(closed)?)
+            let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+            work(files.as_ref().ok_or_else(closed)?)
         };
         // After a failed write redb refuses everything until the file is opened again.
-        if result.as_ref().is_err_and(Error::is_retryable) && matches!(self.place, Place::File(_)) {
-            *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if result.as_ref().is_err_and(Error::is_retryable) && matches!(self.place, Place::Folder(_))
+        {
+            *self.files.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
         result
     }
 
     fn ensure_open(&self) -> Result<()> {
-        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self.files.read().unwrap_or_else(PoisonError::into_inner).is_some() {
             return Ok(());
         }
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        if database.is_none() {
-            *database = Some(open(&self.place)?);
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        if files.is_none() {
+            *files = Some(open(&self.place)?);
         }
         Ok(())
     }
 }
 
-fn closed() -> Error {
-    Error::unavailable("the log's file was closed after the disk failed; try again")
+fn write<T>(
+    files: &Files,
+    work: impl FnOnce(&WriteTransaction, &Files) -> Result<(T, Owed)>,
+) -> Result<T> {
+    let mut transaction = files.index.begin_write().map_err(failed)?;
+    let (value, owed) = work(&transaction, files)?;
+    match owed {
+        Owed::Nothing => transaction.abort().map_err(failed)?,
+        Owed::Segments => {
+            transaction.set_durability(Durability::None).map_err(|_| unflushable())?;
+            transaction.commit().map_err(failed)?;
+        }
+        Owed::Index => transaction.commit().map_err(failed)?,
+    }
+    Ok(value)
 }
 
-fn open(place: &Place) -> Result<Database> {
+fn unflushable() -> Error {
+    Error::new(ErrorKind::Corrupt, "the index of the log has a savepoint; it is not ours")
+}
+
+fn closed() -> Error {
+    Error::unavailable("the log's files were closed after the disk failed; try again")
+}
+
+fn open(place: &Place) -> Result<Files> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    let database = match place {
-        Place::File(path) => create(&builder, path).map_err(failed)?,
+    let index = match place {
+        Place::Folder(folder) => open_index(&builder, folder)?,
         Place::Memory => builder.create_with_backend(InMemoryBackend::new()).map_err(failed)?,
     };
-    let transaction = database.begin_write().map_err(failed)?;
+    let transaction = index.begin_write().map_err(failed)?;
     if prepare(&transaction)? {
         transaction.commit().map_err(failed)?;
     } else {
         transaction.abort().map_err(failed)?;
     }
-    Ok(database)
+    let bytes = match place {
+        Place::Folder(folder) => Bytes::Folder(folder.clone()),
+        Place::Memory => Bytes::in_memory(),
+    };
+    let segments = Mutex::new(Segments::new(bytes.clone()));
+    let files = Files { index, segments, bytes, naming: RwLock::new(()) };
+    if let Place::Folder(folder) = place {
+        recover(&files, folder)?;
+    }
+    Ok(files)
 }
 
-/// Opens the file. A new one is made whole under another name first and then put in place, so that a
+fn open_index(builder: &Builder, folder: &Path) -> Result<Database> {
+    if folder.is_file() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "a log is a folder; this is a file, perhaps a log of an earlier version",
+        ));
+    }
+    fs::create_dir_all(folder).map_err(|e| failed(StorageError::Io(e)))?;
+    let path = folder.join(INDEX);
+    if !path.exists() && segment::any(folder)? {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "the log's index.redb is missing, with refusals and epochs; restore it from a copy",
+        ));
+    }
+    create(builder, &path).map_err(failed)
+}
+
+/// Tells the index what the segments have beyond it.
+fn recover(files: &Files, folder: &Path) -> Result<()> {
+    let (segments, oldest) = write(files, |transaction, _| {
+        let mut tables = Tables::open(transaction, None)?;
+        let (size, known) = (tables.size(), tables.tail()?);
+        let segments = Segments::recover(folder, known, size, |new, span| {
+            match tables.append(&new, leaf_hash(new.batch.as_bytes()), |_| Ok(span))? {
+                Append::Stored(_) => Ok(()),
+                _ => Err(Error::new(ErrorKind::Corrupt, "the log's batches break a chain")),
+            }
+        })?;
+        tables.reached(segments.end())?;
+        let owed = if segments.end() == known { Owed::Nothing } else { Owed::Index };
+        Ok(((segments, tables.oldest()?), owed))
+    })?;
+    let last = segments.end().segment;
+    *files.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
+    files.bytes.remove(oldest, last)
+}
+
+/// Opens the index. A new one is made whole under another name first and then put in place, so that a
 /// process that is killed meanwhile leaves no half of a file behind.
 fn create(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
     if !path.exists() {
@@ -201,6 +330,27 @@ pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
         _ => (ErrorKind::Corrupt, "the log's file is damaged; restore it from a copy"),
     };
     Error::new(kind, message).with("cause", &error).source(error)
+}
+
+fn span((segment, offset, length, crc): Row) -> Span {
+    Span { segment, offset, length, crc }
+}
+
+/// Up to where the index knows the segments.
+pub(super) fn tail_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<Tail> {
+    let value = |key: &str| -> Result<u64> {
+        Ok(meta.get(key).map_err(failed)?.map_or(0, |value| value.value()))
+    };
+    let [segment, offset] = TAIL_KEYS;
+    Ok(Tail { segment: value(segment)?, offset: value(offset)? })
+}
+
+/// Keeps up to where the index knows the segments.
+pub(super) fn keep_tail(meta: &mut Table<'_, &'static str, u64>, tail: Tail) -> Result<()> {
+    for (key, value) in TAIL_KEYS.into_iter().zip([tail.segment, tail.offset]) {
+        meta.insert(key, value).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Index of the oldest entry.

@@ -1,9 +1,15 @@
 //! The one thread that writes: takes all jobs that wait, commits them together, then answers.
 //!
+//! Batches are durable when their [frame](Frame) is; the index is flushed for what it alone has (refusals,
+//! epochs, what is forgotten) and now and then.
+//!
 //! A flush costs as much for one job as for hundreds. So while several senders are at work the writer
 //! pauses for their next jobs, a few milliseconds at most; a lone sender never waits for others.
 
-use std::{sync::mpsc::Receiver, time::Duration};
+use std::{
+    sync::{PoisonError, mpsc::Receiver},
+    time::Duration,
+};
 
 use depin_core::{
     B256, Bytes, EpochId, Error, Result, Sequence,
@@ -14,18 +20,23 @@ use tokio::sync::oneshot;
 
 use super::{
     super::{chain_hole, growth::Growth, judge},
+    segment::{Frame, Span, Tail},
     store::{
-        CHAINS, ENTRIES, EPOCHS, GAPS, META, NODES, OLDEST_KEY, REFUSALS, Store, failed, link_in,
-        node, oldest_in, tip_in,
+        CHAINS, ENTRIES, EPOCHS, GAPS, META, NODES, OLDEST_KEY, Owed, REFUSALS, Row, Store, failed,
+        keep_tail, link_in, node, oldest_in, tail_in, tip_in,
     },
 };
 use crate::{
-    merkle::{Accumulator, leaf_hash, path},
+    merkle::{Accumulator, leaf_hashes, path},
     observe,
 };
 
 /// Most jobs in one commit: bounds the memory of a transaction.
 const GROUP: usize = 1024;
+/// Most batches that a start has to learn from the segments.
+const UNFLUSHED: usize = 4096;
+/// Bytes after which a new segment begins.
+const SEGMENT: u64 = 64 << 20;
 
 /// While jobs arrive within a pause, the next pause may bring more.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -35,17 +46,19 @@ const PAUSES: usize = 8;
 pub(super) type Reply = oneshot::Sender<Result<Outcome>>;
 
 pub(super) enum Job {
-    Append { new: Box<NewBatch>, hash: B256, leaf: B256, reply: Reply },
+    Append { new: Box<NewBatch>, reply: Reply },
     Refuse { record: Vec<u8>, reply: Reply },
     Seal { epoch: EpochId, record: Bytes, reply: Reply },
     Forget { before: u64, reply: Reply },
 }
 
 impl Job {
-    /// Hashes on the caller's thread, so that the writer only writes.
-    pub(super) fn append(new: NewBatch, reply: Reply) -> Self {
-        let (hash, leaf) = (new.batch.hash(), leaf_hash(new.batch.as_bytes()));
-        Self::Append { new: Box::new(new), hash, leaf, reply }
+    /// What becomes a leaf of the tree.
+    fn leaf(&self) -> Option<&[u8]> {
+        match self {
+            Self::Append { new, .. } => Some(new.batch.as_bytes()),
+            _ => None,
+        }
     }
 
     fn answer(self, result: Result<Outcome>) {
@@ -67,13 +80,14 @@ pub(super) enum Outcome {
 
 pub(super) fn run(store: &Store, jobs: &Receiver<Job>, growth: &Growth) {
     let mut edge = None;
+    let mut unflushed = 0;
     let mut group = Vec::with_capacity(GROUP);
-    let mut busy = false;
+    let mut last = 0;
     while let Ok(first) = jobs.recv() {
         group.push(first);
-        gather(jobs, &mut group, busy);
-        busy = group.len() > 1;
-        match commit(store, &group, &mut edge) {
+        gather(jobs, &mut group, last);
+        last = group.len();
+        match commit(store, &group, &mut edge, &mut unflushed) {
             Ok(outcomes) => {
                 observe::committed(group.len());
                 growth.reached(edge.as_ref().map_or(0, Accumulator::size));
@@ -85,39 +99,72 @@ pub(super) fn run(store: &Store, jobs: &Receiver<Job>, growth: &Growth) {
             }
         }
     }
+    // Whatever the index lacks is in the segments.
+    let _ = store.flush();
 }
 
-/// Takes the jobs that wait and, if several senders are at work, those that follow closely.
-fn gather(jobs: &Receiver<Job>, group: &mut Vec<Job>, busy: bool) {
+/// Takes the jobs that wait and, while they are fewer than `last` time, those that follow closely: whoever
+/// was answered then is likely to come back.
+fn gather(jobs: &Receiver<Job>, group: &mut Vec<Job>, last: usize) {
     group.extend(jobs.try_iter().take(GROUP - group.len()));
-    if !busy && group.len() == 1 {
-        return;
-    }
     for _ in 0..PAUSES {
-        std::thread::sleep(PAUSE);
         let before = group.len();
+        if before >= last {
+            return;
+        }
+        std::thread::sleep(PAUSE);
         group.extend(jobs.try_iter().take(GROUP - before));
-        if group.len() == before || group.len() == GROUP {
+        if group.len() == before {
             return;
         }
     }
 }
 
 /// Applies the jobs in one durable transaction. `edge` is the tree's right edge between commits; it is
-/// read from the file again after a commit that failed.
-fn commit(store: &Store, group: &[Job], edge: &mut Option<Accumulator>) -> Result<Vec<Outcome>> {
+/// read from the index again after a commit that failed.
+fn commit(
+    store: &Store,
+    group: &[Job],
+    edge: &mut Option<Accumulator>,
+    unflushed: &mut usize,
+) -> Result<Vec<Outcome>> {
     let known = edge.take();
-    let (outcomes, reached) = store.write(|transaction| {
+    let flush = *unflushed + group.len() > UNFLUSHED;
+    let leaves: Vec<_> = group.iter().filter_map(Job::leaf).collect();
+    let mut leaves = leaf_hashes(&leaves).into_iter();
+    let (outcomes, reached, owed, gone) = store.write(|transaction, files| {
         let mut tables = Tables::open(transaction, known)?;
-        let outcomes: Result<Vec<_>> = group.iter().map(|job| tables.apply(job)).collect();
-        Ok(((outcomes?, tables.edge), tables.wrote))
+        let mut segments = files.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        if segments.end().offset >= SEGMENT {
+            segments.roll(tables.size())?;
+        }
+        let mut frame = Frame::new(tables.size(), segments.end());
+        let mut gone = None;
+        let mut outcomes = Vec::with_capacity(group.len());
+        for job in group {
+            let leaf = job.leaf().and_then(|_| leaves.next()).unwrap_or_default();
+            outcomes.push(tables.apply(job, leaf, &mut frame)?);
+            if let (Job::Forget { before, .. }, Some(Outcome::Done)) = (job, outcomes.last()) {
+                gone = gone.max(Some(*before));
+            }
+        }
+        segments.append(frame)?;
+        if gone.is_some_and(|gone| gone == tables.size()) {
+            segments.roll(tables.size())?;
+        }
+        tables.reached(segments.end())?;
+        let owed = if flush { tables.owed.max(Owed::Index) } else { tables.owed };
+        Ok(((outcomes, tables.edge, owed, gone), owed))
     })?;
     *edge = Some(reached);
+    *unflushed = if owed == Owed::Index { 0 } else { *unflushed + group.len() };
+    // The index has let go of them for good, so a failure to delete is made up for at the next start.
+    let _ = gone.map(|gone| store.remove(gone));
     Ok(outcomes)
 }
 
-struct Tables<'t> {
-    entries: Table<'t, u64, (u64, &'static [u8])>,
+pub(super) struct Tables<'t> {
+    entries: Table<'t, u64, (u64, Row)>,
     nodes: Table<'t, u64, &'static [u8]>,
     chains: Table<'t, (&'static str, u64), (u64, [u8; 32])>,
     gaps: Table<'t, (&'static str, u64), [u8; 32]>,
@@ -125,12 +172,14 @@ struct Tables<'t> {
     epochs: Table<'t, u64, &'static [u8]>,
     meta: Table<'t, &'static str, u64>,
     edge: Accumulator,
-    wrote: bool,
+    owed: Owed,
 }
 
 impl<'t> Tables<'t> {
-    fn open(transaction: &'t WriteTransaction, edge: Option<Accumulator>) -> Result<Self> {
-        let entries = transaction.open_table(ENTRIES).map_err(failed)?;
+    pub(super) fn open(
+        transaction: &'t WriteTransaction,
+        edge: Option<Accumulator>,
+    ) -> Result<Self> {
         let nodes = transaction.open_table(NODES).map_err(failed)?;
         let size = nodes.len().map_err(failed)?;
         let edge = match edge {
@@ -141,7 +190,7 @@ impl<'t> Tables<'t> {
             }
         };
         Ok(Self {
-            entries,
+            entries: transaction.open_table(ENTRIES).map_err(failed)?,
             nodes,
             chains: transaction.open_table(CHAINS).map_err(failed)?,
             gaps: transaction.open_table(GAPS).map_err(failed)?,
@@ -149,19 +198,39 @@ impl<'t> Tables<'t> {
             epochs: transaction.open_table(EPOCHS).map_err(failed)?,
             meta: transaction.open_table(META).map_err(failed)?,
             edge,
-            wrote: false,
+            owed: Owed::Nothing,
         })
     }
 
-    fn apply(&mut self, job: &Job) -> Result<Outcome> {
+    /// Number of batches.
+    pub(super) const fn size(&self) -> u64 {
+        self.edge.size()
+    }
+
+    /// Up to where the segments are known here.
+    pub(super) fn tail(&self) -> Result<Tail> {
+        tail_in(&self.meta)
+    }
+
+    /// Index of the oldest batch.
+    pub(super) fn oldest(&self) -> Result<u64> {
+        oldest_in(&self.meta)
+    }
+
+    /// Everything in the segments up to `tail` is known here now.
+    pub(super) fn reached(&mut self, tail: Tail) -> Result<()> {
+        if self.owed == Owed::Nothing { Ok(()) } else { keep_tail(&mut self.meta, tail) }
+    }
+
+    fn apply(&mut self, job: &Job, leaf: B256, frame: &mut Frame) -> Result<Outcome> {
         match job {
-            Job::Append { new, hash, leaf, .. } => {
-                self.append(new, *hash, *leaf).map(Outcome::Append)
+            Job::Append { new, .. } => {
+                self.append(new, leaf, |new| frame.push(new)).map(Outcome::Append)
             }
             Job::Refuse { record, .. } => {
                 let position = self.refusals.len().map_err(failed)?;
                 self.refusals.insert(position, record.as_slice()).map_err(failed)?;
-                self.wrote = true;
+                self.owed = Owed::Index;
                 Ok(Outcome::Done)
             }
             Job::Seal { epoch, record, .. } => self.seal(*epoch, record),
@@ -169,8 +238,14 @@ impl<'t> Tables<'t> {
         }
     }
 
-    fn append(&mut self, new: &NewBatch, hash: B256, leaf: B256) -> Result<Append> {
-        let did = new.device.as_str();
+    /// Takes a batch that continues its chain; `place` finds a place for its bytes.
+    pub(super) fn append(
+        &mut self,
+        new: &NewBatch,
+        leaf: B256,
+        place: impl FnOnce(&NewBatch) -> Result<Span>,
+    ) -> Result<Append> {
+        let (did, hash) = (new.device.as_str(), new.batch.hash());
         let find = |sequence: Sequence| {
             let link = link_in(&self.chains, &self.gaps, &new.device, sequence)?;
             link.ok_or_else(|| chain_hole(sequence))
@@ -182,14 +257,15 @@ impl<'t> Tables<'t> {
         let index = self.edge.size();
         let mut completed = Vec::with_capacity(64);
         self.edge.push_each(leaf, |node| completed.extend_from_slice(node.as_slice()));
-        let row = (new.received.millis(), new.batch.as_bytes());
+        let Span { segment, offset, length, crc } = place(new)?;
+        let row = (new.received.millis(), (segment, offset, length, crc));
         self.entries.insert(index, row).map_err(failed)?;
         self.nodes.insert(index, completed.as_slice()).map_err(failed)?;
         self.chains.insert((did, tip.sequence.value()), (index, tip.hash.0)).map_err(failed)?;
         if new.covers.is_some() {
             self.gaps.insert((did, tip.sequence.value()), hash.0).map_err(failed)?;
         }
-        self.wrote = true;
+        self.owed = self.owed.max(Owed::Segments);
         Ok(Append::Stored(index))
     }
 
@@ -200,7 +276,7 @@ impl<'t> Tables<'t> {
         if before > oldest_in(&self.meta)? {
             self.entries.retain_in(..before, |_, _| false).map_err(failed)?;
             self.meta.insert(OLDEST_KEY, before).map_err(failed)?;
-            self.wrote = true;
+            self.owed = Owed::Index;
         }
         Ok(Outcome::Done)
     }
@@ -211,7 +287,7 @@ impl<'t> Tables<'t> {
             return Ok(if same { Outcome::Done } else { Outcome::Conflict });
         }
         self.epochs.insert(epoch.value(), record.as_ref()).map_err(failed)?;
-        self.wrote = true;
+        self.owed = Owed::Index;
         Ok(Outcome::Done)
     }
 }
