@@ -3,7 +3,7 @@
 //! | message | bytes |
 //! |---|---|
 //! | request | `[nonce (16 bytes), signed batch (bytes)]` |
-//! | receipt | as [`receipt`](crate::receipt) writes it |
+//! | receipt | as [`receipt`] writes it |
 //! | refusal | COSE_Sign1 of the log's key with purpose `("refusal", 1)` over `{1: nonce, 2: batch hash, 3: code, 4: detail, 5: device or null}` |
 //!
 //! All are deterministic CBOR. A receipt proves itself. A refusal lets a device give up a batch, so it is
