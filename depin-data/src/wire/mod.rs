@@ -182,7 +182,7 @@ pub fn encode_answer(answer: &Answer, nonce: &Nonce, log: &HeadSigner) -> Result
 ///
 /// let reply = Reply::parse(&bytes, &network)?;
 /// assert_eq!(reply.batch(), batch.hash());
-/// assert!(reply.open(&receipts, &batch, &Nonce::default()).is_err());
+/// assert!(reply.clone().open(&receipts, &batch, &Nonce::default()).is_err());
 /// assert_eq!(reply.open(&receipts, &batch, &nonce)?, answer);
 /// # Ok::<(), depin_data::Error>(())
 /// ```
