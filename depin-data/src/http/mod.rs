@@ -5,6 +5,7 @@
 //! | `POST /v1/batches`, body `application/cose` | 200 with a [receipt](crate::receipt) as `application/cbor`, or a problem |
 //! | `GET /v1/head` | the signed tree head as `application/cose` |
 //! | `GET /v1/batches?from=0&limit=64` | `[[index, ms of receipt, signed bytes], ..]` as `application/cbor`, possibly fewer than asked |
+//! | `GET /v1/stream?from=42&device=did:..&quantity=..&cell=..` | batches there are and come, with receipts, as a CBOR sequence: see [`StreamClient`] |
 //! | `GET /healthz` | 200 while the log answers |
 //!
 //! Problems are RFC 9457 documents (`application/problem+json`); those of a refused batch have the members
@@ -17,9 +18,11 @@ mod client;
 mod problem;
 mod routes;
 mod server;
+mod stream;
 
 pub use client::HttpTransport;
 pub use server::{HttpServer, Limits, serve, serve_with};
+pub use stream::StreamClient;
 
 const COSE: &str = "application/cose";
 const CBOR: &str = "application/cbor";

@@ -37,7 +37,8 @@ pub(super) fn router(ingest: Arc<Ingest>, patience: Duration) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path has other methods")
         })
-        .with_state(Gate { ingest, patience })
+        .with_state(Gate { ingest: Arc::clone(&ingest), patience })
+        .merge(super::stream::router(ingest))
 }
 
 async fn accept(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {

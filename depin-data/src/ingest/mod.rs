@@ -211,7 +211,8 @@ impl Ingest {
         self.unkept.load(Ordering::Relaxed)
     }
 
-    async fn receipt(&self, batch: B256, index: u64) -> Result<Receipt> {
+    /// The receipt of a batch that is in the log at this index.
+    pub(crate) async fn receipt(&self, batch: B256, index: u64) -> Result<Receipt> {
         let cached = lock(&self.head).clone().filter(|head| index < head.tree.size);
         let head = match cached {
             Some(head) => head,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use depin_core::{Did, NetworkId, Reading, log::LogEntry};
 
+use super::{Cursor, Delivery};
 use crate::batch;
 #[cfg(feature = "geo")]
 use crate::geo::{CELL, Cell, LATITUDE, LONGITUDE, Position};
@@ -32,7 +33,7 @@ pub struct Filter {
 }
 
 /// What of a batch is wanted.
-pub(super) enum Wanted {
+enum Wanted {
     Nothing,
     All,
     Readings(Vec<usize>),
@@ -91,7 +92,34 @@ impl Filter {
         cells || !self.quantities.is_empty()
     }
 
-    pub(super) fn wants(&self, entry: &LogEntry) -> Wanted {
+    /// As parameters of a URL.
+    #[cfg(feature = "http")]
+    pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
+        let devices = self.devices.iter().map(|device| ("device", device.to_string()));
+        let quantities = self.quantities.iter().map(|name| ("quantity", name.clone()));
+        let query = devices.chain(quantities);
+        #[cfg(feature = "geo")]
+        let query = query.chain(self.cells.iter().map(|cell| ("cell", cell.to_string())));
+        query.collect()
+    }
+
+    /// Moves the cursor past the entry, and picks from it what is wanted.
+    pub(crate) fn pick(&self, cursor: &mut Cursor, entry: LogEntry) -> Option<Delivery> {
+        let skip = if entry.index == cursor.index() { cursor.reading() } else { 0 };
+        *cursor = Cursor::batch(entry.index.saturating_add(1));
+        let matches = match self.wants(&entry) {
+            Wanted::Nothing => return None,
+            Wanted::All if skip == 0 => None,
+            Wanted::All => Some((skip..self.readings_in(&entry)).collect()),
+            Wanted::Readings(positions) => {
+                Some(positions.into_iter().filter(|position| *position >= skip).collect())
+            }
+        };
+        let delivery = Delivery { entry, matches };
+        delivery.matches.as_ref().is_none_or(|matches| !matches.is_empty()).then_some(delivery)
+    }
+
+    fn wants(&self, entry: &LogEntry) -> Wanted {
         let bytes = entry.batch.as_bytes();
         if !self.devices.is_empty() {
             // What is not a batch of this network has no device.
@@ -108,7 +136,7 @@ impl Filter {
         if positions.is_empty() { Wanted::Nothing } else { Wanted::Readings(positions) }
     }
 
-    pub(super) fn readings_in(&self, entry: &LogEntry) -> usize {
+    fn readings_in(&self, entry: &LogEntry) -> usize {
         let claim = batch::claim(entry.batch.as_bytes(), &self.network);
         claim.map_or(0, |claim| claim.readings.len())
     }

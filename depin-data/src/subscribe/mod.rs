@@ -21,7 +21,6 @@ mod filter;
 pub use cursor::Cursor;
 pub use filter::Filter;
 
-use self::filter::Wanted;
 use crate::batch;
 
 /// Batches read ahead; of 64 KiB each at most, so 1 MiB.
@@ -123,7 +122,7 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Delivery> {
         loop {
             while let Some(entry) = self.ahead.pop_front() {
-                if let Some(delivery) = self.take(entry) {
+                if let Some(delivery) = self.filter.pick(&mut self.cursor, entry) {
                     return Ok(delivery);
                 }
             }
@@ -142,22 +141,6 @@ impl Subscription {
     /// Whatever the log objects to.
     pub async fn lag(&self) -> Result<u64> {
         Ok(self.log.head().await?.size.saturating_sub(self.cursor.index()))
-    }
-
-    /// Moves the cursor past the entry, and picks from it what is wanted.
-    fn take(&mut self, entry: LogEntry) -> Option<Delivery> {
-        let skip = if entry.index == self.cursor.index() { self.cursor.reading() } else { 0 };
-        self.cursor = Cursor::batch(entry.index.saturating_add(1));
-        let matches = match self.filter.wants(&entry) {
-            Wanted::Nothing => return None,
-            Wanted::All if skip == 0 => None,
-            Wanted::All => Some((skip..self.filter.readings_in(&entry)).collect()),
-            Wanted::Readings(positions) => {
-                Some(positions.into_iter().filter(|position| *position >= skip).collect())
-            }
-        };
-        let delivery = Delivery { entry, matches };
-        delivery.matches.as_ref().is_none_or(|matches| !matches.is_empty()).then_some(delivery)
     }
 
     async fn read_ahead(&mut self) -> Result<()> {

@@ -39,6 +39,8 @@ mod quality;
 mod receipt;
 mod salt;
 mod scoring;
+#[cfg(feature = "http")]
+mod stream;
 mod subscribe;
 mod support;
 #[cfg(all(feature = "mqtt", feature = "nats"))]

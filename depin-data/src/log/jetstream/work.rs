@@ -100,7 +100,7 @@ impl Worker {
             // What the view has applied is what the log holds.
             self.applied(sequence).await?;
             let group = Group::decode(&message.payload, &self.network).ok();
-            match group.map(|group| entries(group)).filter(|entries| !entries.is_empty()) {
+            match group.map(entries).filter(|entries| !entries.is_empty()) {
                 Some(entries) => return Ok(Job { entries, again, message }),
                 None => message.ack().await.map_err(unclear)?,
             }

@@ -1,0 +1,25 @@
+//! The log streamed to consumers elsewhere, and the client that believes nothing unproven.
+//!
+//! A response is a CBOR sequence (RFC 8742): one item per batch that is wanted, and a last one when
+//! nothing came for a while. It ends by itself after at most [`WAIT`] without news, and the client asks
+//! again from its cursor, so that servers can stop and proxies need no settings.
+//!
+//! ```text
+//! batch = [index, ms of receipt, signed bytes, receipt (bytes) / null]
+//! last  = [index to go on from, size of the log]
+//! ```
+
+use std::time::Duration;
+
+mod client;
+mod serve;
+
+pub use client::StreamClient;
+pub(super) use serve::router;
+
+/// Longest time that a response waits for the next batch.
+const WAIT: Duration = Duration::from_secs(20);
+/// Media type of a CBOR sequence.
+const SEQUENCE: &str = "application/cbor-seq";
+/// Header of a refusal that names the oldest index there is.
+const OLDEST: &str = "depin-oldest";
