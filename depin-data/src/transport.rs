@@ -24,6 +24,6 @@ impl InProcess {
 #[async_trait]
 impl Transport for InProcess {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
-        self.0.accept(batch.as_bytes()).await
+        self.0.accept_batch(batch).await
     }
 }

@@ -15,6 +15,8 @@ use crate::receipt;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(30);
+/// Longest time that an answer may tell a device to wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// Most bytes of an answer; a receipt has at most 4 KiB.
 const MAX_ANSWER: usize = 16 * 1024;
 
@@ -70,11 +72,14 @@ impl Transport for HttpTransport {
         let response = request.body(batch.as_bytes().to_vec()).send().await;
         let response = response.map_err(|error| no_answer("no connection").source(error))?;
         let status = response.status();
+        let again = retry_after(&response);
         let kind = response.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
         let body = read_bounded(response).await?;
         match essence(&kind) {
             CBOR if status == StatusCode::OK => receipt_in(&body, batch),
+            PROBLEM if status == StatusCode::TOO_MANY_REQUESTS => Err(busy(again)),
+            PROBLEM if status == StatusCode::SERVICE_UNAVAILABLE => Err(busy(again)),
             PROBLEM if status.is_client_error() => refusal_in(&body, batch),
             _ => Err(no_answer("not an answer of ingest").with("status", status)),
         }
@@ -83,6 +88,20 @@ impl Transport for HttpTransport {
 
 fn no_answer(why: &'static str) -> Error {
     Error::unavailable("ingest gave no answer; keep the batch and send it again").with("cause", why)
+}
+
+fn busy(again: Option<Duration>) -> Error {
+    let error = Error::unavailable("ingest has no room for the batch now; send it again later");
+    match again {
+        Some(delay) => error.retry_in(delay),
+        None => error,
+    }
+}
+
+/// The seconds of a `Retry-After` header; whoever answers cannot put a device to sleep for long.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 async fn read_bounded(mut response: Response) -> Result<Vec<u8>> {

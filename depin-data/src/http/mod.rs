@@ -6,7 +6,31 @@
 //! | `GET /v1/head` | the signed tree head as `application/cose` |
 //! | `GET /v1/batches?from=0&limit=64` | `[[index, ms of receipt, signed bytes], ..]` as `application/cbor`, possibly fewer than asked |
 //! | `GET /v1/stream?from=42&device=did:..&quantity=..&cell=..` | batches there are and come, with receipts, as a CBOR sequence: see [`StreamClient`] |
+//! | `GET /v1/receipts?device=did:..&sequence=7` | the receipt of what holds this place of a chain; with `&batch=0x..` of that hash or none |
+//! | `GET /v1/consistency?from=5&to=9` | `[*hash]`: that the tree of 9 batches continues that of 5 (RFC 9162), as `application/cbor` |
 //! | `GET /healthz` | 200 while the log answers |
+//!
+//! Who sends too much is told 429 (one device) or 503 (all together) with `Retry-After`; [`HttpTransport`] makes
+//! that an error with [`retry_after`](depin_core::Error::retry_after). Bodies come as they are: any content
+//! encoding but `identity` is 415, so nothing unpacks to more than was sent. [`Limits`] bound connections.
+//!
+//! # For operators
+//!
+//! [`serve_operator`] answers on an address of its own, which must be private: it asks nobody who they are,
+//! shows what devices sent and judges it again. Everything is JSON unless said otherwise.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/dead-letters?code=&device=&since=&until=&open=true&from=0&limit=64` | `{letters, next}`; times in ms |
+//! | `GET /v1/dead-letters/{position}` | the letter, explained |
+//! | `GET /v1/dead-letters/{position}/bytes` | the bytes as received, `application/octet-stream` |
+//! | `POST /v1/dead-letters/{position}/replay` | the answer of today |
+//! | `POST /v1/replays?..`, filtered as the list | `{answers, next}` |
+//! | `GET /v1/forks?from=0&limit=64` | forks among the letters, with the id of each |
+//! | `GET /v1/forks/{position}` | the [evidence](crate::evidence), `application/cbor` |
+//! | `GET /v1/lags?limit=64` | the sources that are furthest behind |
+//!
+//! A `POST` with an `Origin` is refused, so that no page in an operator's browser can replay anything.
 //!
 //! Problems are RFC 9457 documents (`application/problem+json`); those of a refused batch have the members
 //! `code` (a [`RefusalCode`](depin_core::transport::RefusalCode)), `batch` (hash of what was read) and
@@ -15,12 +39,15 @@
 //! front; every batch and every receipt is signed anyway.
 
 mod client;
+mod operator;
 mod problem;
+mod query;
 mod routes;
 mod server;
 mod stream;
 
 pub use client::HttpTransport;
+pub use operator::serve_operator;
 pub use server::{HttpServer, Limits, serve, serve_with};
 pub use stream::StreamClient;
 

@@ -1,35 +1,49 @@
 //! Problem documents (RFC 9457).
 
+use std::time::Duration;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use depin_core::{
-    Error,
+    Error, ErrorKind,
     transport::{Refusal, RefusalCode},
 };
 use serde_json::json;
 
 use super::PROBLEM;
+use crate::ingest::Throttled;
 
 /// A problem with its status and what it says.
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
-    refusal: Option<Refusal>,
+    refusal: Option<Box<Refusal>>,
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), refusal: None }
+        Self { status, detail: detail.into(), refusal: None, retry_after: None }
     }
 
-    /// Ingest or the log cannot answer now, or is damaged; the batch is not at fault.
+    /// One device asks too much, all together do, what was asked for is not there, or the log is damaged;
+    /// the batch is not at fault.
     pub(super) fn of(error: &Error) -> Self {
-        if error.is_retryable() {
-            return Self::new(StatusCode::SERVICE_UNAVAILABLE, error.message());
-        }
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the log is damaged; its operator must act")
+        use core::error::Error as _;
+        let by_device = error.source().is_some_and(|source| source.is::<Throttled>());
+        let status = match error.kind() {
+            _ if by_device => StatusCode::TOO_MANY_REQUESTS,
+            _ if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Rejected => StatusCode::CONFLICT,
+            _ => {
+                let why = "the log is damaged; its operator must act";
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, why);
+            }
+        };
+        Self { retry_after: error.retry_after(), ..Self::new(status, error.message()) }
     }
 }
 
@@ -38,11 +52,14 @@ impl From<Refusal> for Problem {
         let status = match refusal.code {
             RefusalCode::BadSignature => StatusCode::UNAUTHORIZED,
             RefusalCode::NotRegistered | RefusalCode::NotActive => StatusCode::FORBIDDEN,
-            RefusalCode::Fork | RefusalCode::SequenceGap => StatusCode::CONFLICT,
+            RefusalCode::Fork | RefusalCode::SequenceGap | RefusalCode::Superseded => {
+                StatusCode::CONFLICT
+            }
             RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
-        Self { status, detail: refusal.detail.clone(), refusal: Some(refusal) }
+        let detail = refusal.detail.clone();
+        Self { refusal: Some(Box::new(refusal)), ..Self::new(status, detail) }
     }
 }
 
@@ -69,8 +86,10 @@ impl IntoResponse for Problem {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("COSE-Sign1"));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                let delay = self.retry_after.unwrap_or_default().as_millis().div_ceil(1000).max(1);
+                let seconds = HeaderValue::from(u64::try_from(delay).unwrap_or(u64::MAX));
+                headers.insert(header::RETRY_AFTER, seconds);
             }
             _ => {}
         }

@@ -10,10 +10,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use depin_core::{Bytes, cbor::Encoder, log::LogEntry, transport::Answer};
+use depin_core::{
+    B256, Bytes, Did, Sequence, SignedBatch, cbor::Encoder, log::LogEntry, transport::Answer,
+};
 use http_body_util::BodyExt;
 
-use super::{CBOR, COSE, essence, problem::Problem};
+use super::{CBOR, COSE, essence, problem::Problem, query::Query};
 use crate::{batch, ingest::Ingest, receipt};
 
 /// Most batches in one answer.
@@ -32,13 +34,21 @@ pub(super) fn router(ingest: Arc<Ingest>, patience: Duration) -> Router {
     Router::new()
         .route("/v1/batches", get(batches).post(accept))
         .route("/v1/head", get(head))
+        .route("/v1/receipts", get(receipts))
+        .route("/v1/consistency", get(consistency))
         .route("/healthz", get(health))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such path"))
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path has other methods")
-        })
+        .fallback(missing)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(Gate { ingest: Arc::clone(&ingest), patience })
         .merge(super::stream::router(ingest))
+}
+
+pub(super) async fn missing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no such path")
+}
+
+pub(super) async fn wrong_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path has other methods")
 }
 
 async fn accept(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
@@ -47,7 +57,8 @@ async fn accept(State(gate): State<Gate>, request: Request) -> Result<Response, 
     let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long");
     let body = tokio::time::timeout(gate.patience, read_bounded(body)).await.map_err(slow)??;
     let busy = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ingest takes too long");
-    let answer = tokio::time::timeout(gate.patience, gate.ingest.accept(&body)).await;
+    let batch = SignedBatch::new(body);
+    let answer = tokio::time::timeout(gate.patience, gate.ingest.accept_batch(&batch)).await;
     match answer.map_err(busy)?.map_err(|error| Problem::of(&error))? {
         Answer::Receipt(receipt) => {
             let bytes = receipt::encode(&receipt).map_err(|error| Problem::of(&error))?;
@@ -60,7 +71,8 @@ async fn accept(State(gate): State<Gate>, request: Request) -> Result<Response, 
 fn check_media(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let ours = kind.is_some_and(|kind| essence(kind).eq_ignore_ascii_case(COSE));
-    if !ours || headers.contains_key(header::CONTENT_ENCODING) {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if !ours || encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "send application/cose without content encoding";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
@@ -74,7 +86,7 @@ async fn read_bounded(mut body: Body) -> Result<Vec<u8>, Problem> {
         let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "the body ends early");
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         let room = (batch::MAX_BYTES + 1).saturating_sub(bytes.len());
-        bytes.extend(data.iter().take(room));
+        bytes.extend_from_slice(data.get(..room).unwrap_or(&data));
         if bytes.len() > batch::MAX_BYTES {
             break;
         }
@@ -87,8 +99,43 @@ async fn head(State(gate): State<Gate>) -> Result<Response, Problem> {
     Ok(([(header::CONTENT_TYPE, COSE)], head.to_vec()).into_response())
 }
 
+/// The receipt of what holds a place: `device` and `sequence` name it, `batch` may say which hash is meant.
+async fn receipts(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
+    let query = Query::of(&request);
+    let device = query.required("device", |text| Did::parse(text).ok())?;
+    let sequence = query.required("sequence", |text| text.parse().ok().map(Sequence::new))?;
+    let batch = query.optional("batch", |text| text.parse::<B256>().ok())?;
+    let receipt = gate.ingest.receipt_of(&device, sequence).await;
+    let receipt = receipt.map_err(|error| Problem::of(&error))?;
+    if batch.is_some_and(|batch| batch != receipt.batch) {
+        let why = format!("the chain holds {} there", receipt.batch);
+        return Err(Problem::new(StatusCode::NOT_FOUND, why));
+    }
+    let bytes = receipt::encode(&receipt).map_err(|error| Problem::of(&error))?;
+    Ok(([(header::CONTENT_TYPE, CBOR)], bytes).into_response())
+}
+
+/// The path that proves that the tree of size `to` continues that of size `from`.
+async fn consistency(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
+    let query = Query::of(&request);
+    let old = query.required("from", |text| text.parse().ok())?;
+    let size = query.required("to", |text| text.parse().ok())?;
+    let path = gate.ingest.log().consistency(old, size).await;
+    let path = path.map_err(|error| Problem::of(&error))?;
+    let mut bytes = Vec::with_capacity(9 + 34 * path.len());
+    let written = Encoder::new(&mut bytes)
+        .array(path.len() as u64)
+        .and_then(|e| path.iter().try_fold(e, |e, hash| e.bytes(hash.as_slice())))
+        .is_ok();
+    debug_assert!(written, "writing to a vector cannot fail");
+    Ok(([(header::CONTENT_TYPE, CBOR)], bytes).into_response())
+}
+
 async fn batches(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
-    let (mut from, limit) = range(request.uri().query().unwrap_or_default())?;
+    let query = Query::of(&request);
+    let mut from = query.number("from")?.unwrap_or(0);
+    let limit = query.number("limit")?.and_then(|limit| usize::try_from(limit).ok());
+    let limit = limit.unwrap_or(MOST).min(MOST);
     let (mut entries, mut bytes) = (Vec::new(), 0);
     while entries.len() < limit && bytes < ENOUGH_BYTES {
         let step = STEP.min(limit - entries.len());
@@ -113,22 +160,6 @@ fn encode(entries: &[LogEntry]) -> Vec<u8> {
     });
     debug_assert!(written.is_ok(), "writing to a vector cannot fail");
     bytes
-}
-
-/// `from` and `limit` of a query; both may be missing.
-fn range(query: &str) -> Result<(u64, usize), Problem> {
-    let (mut from, mut limit) = (0, MOST as u64);
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        let number = match name {
-            "from" => &mut from,
-            "limit" => &mut limit,
-            _ => continue,
-        };
-        *number = value.parse().map_err(|_| {
-            Problem::new(StatusCode::BAD_REQUEST, "from and limit are whole numbers")
-        })?;
-    }
-    Ok((from, usize::try_from(limit).unwrap_or(MOST).min(MOST)))
 }
 
 async fn health(State(gate): State<Gate>) -> Result<&'static str, Problem> {

@@ -1,8 +1,23 @@
 //! Connections: few enough, short enough, and closed in order.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Ready, poll_fn, ready},
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    middleware::map_response,
+    response::Response,
+};
 use depin_core::{Error, ErrorKind, Result};
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -10,8 +25,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    io::AsyncWrite,
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{Semaphore, SemaphorePermit, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -21,15 +37,33 @@ use crate::ingest::Ingest;
 
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
+/// Connections that the system may keep until they are taken.
+const BACKLOG: u32 = 4096;
+/// Most connections that can be counted.
+const MOST_PLACES: usize = 1 << 24;
 /// How long to wait when the system has no file handles left.
 const BREATHER: Duration = Duration::from_millis(50);
+
+/// How often a connection that holds a place looks whether others wait for one.
+const GLANCE: Duration = Duration::from_secs(1);
+/// How long one that is turned away may take to hear it.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// What it hears.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+retry-after: 1\r\nconnection: close\r\ncontent-length: 115\r\n\r\n\
+{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections; come again later\"}";
 
 /// What clients may take.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at a time; more wait in the system's queue.
+    /// Connections that are served at a time. While others wait, each is closed after its present request.
     pub connections: usize,
+    /// Connections that may wait for that; more wait in the system's queue. One that waits costs a socket
+    /// and no buffer.
+    pub waiting: usize,
+    /// How long one may wait before it is told 503.
+    pub turn: Duration,
     /// Time for the head of a request, also of the next one on the same connection.
     pub head: Duration,
     /// Time for the body of a request, and again for its answer.
@@ -39,10 +73,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 512 connections of at most 10 minutes, 10 s for a head, 30 s for a request.
+    /// 512 connections of at most 10 minutes, 16,384 more that wait up to 10 s; 10 s for a head, 30 s for a
+    /// request.
     fn default() -> Self {
         Self {
             connections: 512,
+            waiting: 16_384,
+            turn: Duration::from_secs(10),
             head: Duration::from_secs(10),
             request: Duration::from_secs(30),
             age: Duration::from_secs(600),
@@ -77,17 +114,30 @@ pub async fn serve_with(
     addr: SocketAddr,
     limits: Limits,
 ) -> Result<HttpServer> {
+    start(routes::router(ingest, limits.request), addr, limits).await
+}
+
+pub(super) async fn start(router: Router, addr: SocketAddr, limits: Limits) -> Result<HttpServer> {
     let unbound = |error: std::io::Error| {
         Error::new(ErrorKind::Config, "the address cannot be bound; choose another")
             .with("address", addr)
             .source(error)
     };
-    let listener = TcpListener::bind(addr).await.map_err(unbound)?;
+    let listener = bind(addr).map_err(unbound)?;
     let address = listener.local_addr().map_err(unbound)?;
     let (stop, stopped) = watch::channel(false);
-    let router = routes::router(ingest, limits.request);
     let task = tokio::spawn(listen(listener, router, limits, stopped));
     Ok(HttpServer { address, stop, task: Some(task) })
+}
+
+/// With a queue long enough for a fleet that comes back all at once, if the system allows it.
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a server that starts again finds its address free.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 impl HttpServer {
@@ -111,19 +161,31 @@ impl Drop for HttpServer {
     }
 }
 
+/// Places for connections, and how many wait for one.
+struct Places {
+    limits: Limits,
+    slots: Semaphore,
+    waiting: AtomicUsize,
+}
+
 async fn listen(
     listener: TcpListener,
     router: Router,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let most = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
-    let slots = Arc::new(Semaphore::new(most));
+    let served = limits.connections.clamp(1, MOST_PLACES);
+    let all = served.saturating_add(limits.waiting).min(MOST_PLACES);
+    let rooms = Arc::new(Semaphore::new(all));
+    let slots = Semaphore::new(served);
+    let places = Arc::new(Places { limits, slots, waiting: AtomicUsize::new(0) });
+    let theirs = Arc::clone(&places);
+    let router = router.layer(map_response(move |response| theirs.hurry(response)));
     loop {
         let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
+            let room = Arc::clone(&rooms).acquire_owned().await.ok()?;
             match listener.accept().await {
-                Ok((stream, _)) => Some((stream, slot)),
+                Ok((stream, _)) => Some((stream, room)),
                 Err(_) => {
                     sleep(BREATHER).await;
                     None
@@ -134,23 +196,28 @@ async fn listen(
             next = next => next,
             _ = stopped.wait_for(|stop| *stop) => break,
         };
-        if let Some((stream, slot)) = next {
-            tokio::spawn(converse(stream, router.clone(), limits, stopped.clone(), slot));
+        if let Some((stream, room)) = next {
+            let (places, router, stopped) = (Arc::clone(&places), router.clone(), stopped.clone());
+            tokio::spawn(async move {
+                converse(stream, router, &places, stopped).await;
+                drop(room);
+            });
         }
     }
     drop(listener);
-    let all = u32::try_from(most).unwrap_or(u32::MAX);
-    let _ = slots.acquire_many(all).await;
+    let all = u32::try_from(all).unwrap_or(u32::MAX);
+    let _ = rooms.acquire_many(all).await;
 }
 
-/// One connection, until it ends, is too old, or the server stops.
+/// One connection, from its turn until it ends, is too old, others wait, or the server stops.
 async fn converse(
     stream: TcpStream,
     router: Router,
-    limits: Limits,
+    places: &Places,
     mut stopped: watch::Receiver<bool>,
-    _slot: OwnedSemaphorePermit,
 ) {
+    let limits = places.limits;
+    let Some(_slot) = places.turn(&mut stopped).await else { return turn_away(stream).await };
     let _ = stream.set_nodelay(true);
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES);
@@ -160,7 +227,61 @@ async fn converse(
         _ = connection.as_mut() => return,
         _ = stopped.wait_for(|stop| *stop) => {}
         () = sleep(limits.age) => {}
+        () = places.wanted() => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(limits.request.saturating_mul(2), connection).await;
+}
+
+impl Places {
+    /// A place to be served in, if one becomes free in time.
+    async fn turn(&self, stopped: &mut watch::Receiver<bool>) -> Option<SemaphorePermit<'_>> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            return Some(slot);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let slot = tokio::select! {
+            slot = timeout(self.limits.turn, self.slots.acquire()) => slot.ok().and_then(|slot| slot.ok()),
+            _ = stopped.wait_for(|stop| *stop) => None,
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        slot
+    }
+
+    /// Closes the connection after this answer when somebody else wants the place.
+    fn hurry(&self, mut response: Response) -> Ready<Response> {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        ready(response)
+    }
+
+    /// Returns when somebody else wants the place.
+    async fn wanted(&self) {
+        loop {
+            sleep(GLANCE).await;
+            if self.waiting.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Says that there is no room, and listens a little, so that the answer is not lost to a reset.
+async fn turn_away(mut stream: TcpStream) {
+    let farewell = async {
+        stream.writable().await?;
+        stream.try_write(BUSY)?;
+        poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await?;
+        let mut unheard = [0; 1024];
+        loop {
+            stream.readable().await?;
+            match stream.try_read(&mut unheard) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+    };
+    let _: Result<io::Result<()>, _> = timeout(FAREWELL, farewell).await;
 }

@@ -14,7 +14,8 @@ use depin_core::{
 };
 use depin_data::{
     batch::MAX_BYTES,
-    http::{HttpServer, HttpTransport, Limits, serve, serve_with},
+    http::{HttpServer, HttpTransport, Limits, serve, serve_operator, serve_with},
+    ingest::{DeviceLimits, Rate},
     log::MemoryLog,
 };
 use depin_testkit::transport::{conforms, fails_without_ingest};
@@ -148,6 +149,11 @@ async fn other_requests_are_told_what_is_wrong() {
         (post(b"x", ""), "415"),
         (post(b"x", "content-type: application/json\r\n"), "415"),
         (post(b"x", &gzip), "415"),
+        (
+            post(b"x", &format!("{COSE}content-encoding: identity\r\ncontent-encoding: br\r\n")),
+            "415",
+        ),
+        (post(b"x", &format!("{COSE}content-encoding: identity\r\n")), "422"),
         (get("/").into_bytes(), "404"),
         (get("/v1/batches?from=x").into_bytes(), "400"),
         (get("/v1/batches?limit=-1").into_bytes(), "400"),
@@ -283,4 +289,145 @@ async fn an_answer_of_someone_else_is_no_answer() {
         let transport = HttpTransport::new(&impostor(answer)).unwrap();
         fails_without_ingest(&transport, &batch).await;
     }
+}
+
+#[tokio::test]
+async fn a_device_over_its_rate_is_told_when_to_come_again() {
+    let mut limits = DeviceLimits::default();
+    limits.batches = Rate::new(1, 1);
+    let net = Net::with(Arc::new(MemoryLog::new()), |builder| builder.device_limits(limits));
+    let server = serve(net.ingest.clone(), ANY.into()).await.unwrap();
+    let mut device = net.enrol("a");
+    let transport = HttpTransport::new(&server.url()).unwrap();
+    assert!(matches!(transport.send(&device.measure()).await, Ok(Answer::Receipt(_))));
+    let batch = device.measure();
+    let error = transport.send(&batch).await.unwrap_err();
+    assert!(error.is_retryable());
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+    let answer = raw(&server, &post(batch.as_bytes(), COSE)).await;
+    assert_eq!(status(&answer), "429");
+    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+    net.clock.advance(Duration::from_secs(1));
+    assert!(matches!(transport.send(&batch).await, Ok(Answer::Receipt(_))));
+}
+
+#[tokio::test]
+async fn whoever_lost_a_receipt_and_whoever_watches_the_log_can_ask() {
+    let (net, server) = start().await;
+    let mut device = net.enrol("a");
+    let batches: Vec<_> = (0..9).map(|_| device.measure()).collect();
+    for batch in &batches {
+        net.taken(batch).await;
+    }
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let fetch = async |path: &str| {
+        let response = client.get(format!("{}{path}", server.url())).send().await.unwrap();
+        (response.status().as_u16(), response.bytes().await.unwrap())
+    };
+    let (code, bytes) = fetch("/v1/receipts?device=did%3Aexample%3Aa&sequence=3").await;
+    assert_eq!(code, 200);
+    let receipt = depin_data::receipt::decode(&bytes).unwrap();
+    net.receipts.verify(&receipt, &batches[3]).unwrap();
+    let of = |batch: &SignedBatch| {
+        format!("/v1/receipts?device=did:example:a&sequence=3&batch={}", batch.hash())
+    };
+    assert_eq!(fetch(&of(&batches[3])).await.0, 200);
+    assert_eq!(fetch(&of(&batches[4])).await.0, 404);
+    for (path, expected) in [
+        ("/v1/receipts?device=did:example:a&sequence=9", 404),
+        ("/v1/receipts?device=did:example:b&sequence=0", 404),
+        ("/v1/receipts?device=nobody&sequence=0", 400),
+        ("/v1/receipts?sequence=0", 400),
+        ("/v1/consistency?from=5&to=99", 404),
+        ("/v1/consistency?from=5", 400),
+        ("/v1/batches?from=x", 400),
+    ] {
+        assert_eq!(fetch(path).await.0, expected, "{path}");
+    }
+    let (code, bytes) = fetch("/v1/consistency?from=5&to=9").await;
+    assert_eq!(code, 200);
+    let mut d = Decoder::new(&bytes);
+    let path: Vec<_> =
+        (0..d.array().unwrap().unwrap()).map(|_| B256::from_slice(d.bytes().unwrap())).collect();
+    assert_eq!(path, net.ingest.log().consistency(5, 9).await.unwrap());
+}
+
+#[tokio::test]
+async fn operators_list_explain_and_replay_what_was_refused() {
+    let (net, _server) = start().await;
+    let server = serve_operator(net.ingest.clone(), ANY.into()).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ask = async |method: reqwest::Method, path: &str| {
+        let url = format!("{}{path}", server.url());
+        let response = client.request(method, url).send().await.unwrap();
+        (response.status().as_u16(), response.bytes().await.unwrap())
+    };
+    let get = async |path: &str| {
+        let (code, body) = ask(reqwest::Method::GET, path).await;
+        assert_eq!(code, 200, "{path}: {body:?}");
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+    };
+    let mut device = Device::new("late", Algorithm::EdDsa);
+    let batch = device.measure();
+    net.refused(batch.as_bytes()).await;
+    net.registry.add(&device);
+    let fork = device.seal_at(0, B256::ZERO, &[reading("1", NOW)]);
+
+    let listed =
+        get("/v1/dead-letters?code=not-registered&device=did:example:late&open=true").await;
+    assert_eq!(listed["letters"][0]["batch"], batch.hash().to_string());
+    assert_eq!(listed["letters"][0]["resolved"], serde_json::Value::Null);
+    let told = get("/v1/dead-letters/0").await;
+    assert_eq!(
+        (told["claim"]["sequence"].as_u64(), told["standing"].as_str()),
+        (Some(0), Some("active"))
+    );
+    let (_, bytes) = ask(reqwest::Method::GET, "/v1/dead-letters/0/bytes").await;
+    assert_eq!(bytes, batch.as_bytes());
+
+    let replay = format!("{}/v1/dead-letters/0/replay", server.url());
+    let page = client.post(&replay).header("origin", "http://evil.example").send().await.unwrap();
+    assert_eq!(page.status().as_u16(), 403);
+    for _ in 0..2 {
+        let (code, body) = ask(reqwest::Method::POST, "/v1/replays?code=not-registered").await;
+        assert_eq!(code, 200, "{body:?}");
+        let (code, body) = ask(reqwest::Method::POST, "/v1/dead-letters/0/replay").await;
+        assert_eq!(code, 200, "{body:?}");
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["index"], 0);
+    }
+    assert_eq!(net.ingest.log().head().await.unwrap().size, 1);
+    assert_eq!(get("/v1/dead-letters?open=true").await["letters"].as_array().unwrap().len(), 0);
+
+    net.refused(fork.as_bytes()).await;
+    let forks = get("/v1/forks").await;
+    let (code, evidence) = ask(reqwest::Method::GET, "/v1/forks/1").await;
+    assert_eq!(code, 200);
+    let evidence = depin_data::evidence::Fork::parse(&evidence).unwrap();
+    assert_eq!(forks["forks"][0]["evidence"], evidence.id().to_string());
+    assert_eq!(get("/v1/lags").await[0]["device"], "did:example:late");
+    for (path, expected) in
+        [("/v1/dead-letters/9", 404), ("/v1/dead-letters?code=x", 400), ("/v1/forks/0", 404)]
+    {
+        assert_eq!(ask(reqwest::Method::GET, path).await.0, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_too_long_for_a_place_is_told_so() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let mut limits = Limits::default();
+    (limits.connections, limits.turn) = (1, Duration::from_millis(20));
+    let server = serve_with(net.ingest.clone(), ANY.into(), limits).await.unwrap();
+    // Half a head holds the only place.
+    let mut holder = connect(&server.url());
+    holder.write_all(b"GET /v1/head HTTP/1.1\r\nhost").unwrap();
+    let mut device = net.enrol("a");
+    let answer = raw(&server, &post(device.measure().as_bytes(), COSE)).await;
+    assert_eq!(status(&answer), "503");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("retry-after: 1") && head.contains("connection: close"), "{head}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    serde_json::from_str::<serde_json::Value>(body).unwrap();
+    drop(holder);
 }

@@ -26,12 +26,12 @@ const DEVICES: usize = 8;
 /// How often the log's process is killed, when more than 50 times.
 const KILLS: &str = "DEPIN_KILLS";
 
-fn devices() -> Vec<Device> {
+pub(crate) fn devices() -> Vec<Device> {
     (0..DEVICES).map(|n| Device::new(&format!("d{n}"), Algorithm::EdDsa)).collect()
 }
 
 /// One write per line, so that a line is whole or absent.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(format!("{line}\n").as_bytes()).unwrap();
     out.flush().unwrap();
@@ -91,7 +91,7 @@ async fn recovers(net: &Net) {
     say("recovered");
 }
 
-fn spawn(mut command: Command, path: &Path) -> Child {
+pub(crate) fn spawn(mut command: Command, path: &Path) -> Child {
     command
         .env(FILE, path)
         .stdout(Stdio::piped())
@@ -103,14 +103,14 @@ fn spawn(mut command: Command, path: &Path) -> Child {
 
 const ARGUMENTS: [&str; 4] = ["--exact", "kill::victim", "--nocapture", "--test-threads=1"];
 
-fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+pub(crate) fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok)
 }
 
 /// Index and hash of each acknowledged batch.
-type Acknowledged = HashMap<u64, B256>;
+pub(crate) type Acknowledged = HashMap<u64, B256>;
 
-fn note(line: &str, acknowledged: &mut Acknowledged) {
+pub(crate) fn note(line: &str, acknowledged: &mut Acknowledged) {
     // The test harness may print on the same line.
     let Some((_, rest)) = line.split_once("ack ") else { return };
     let (index, hash) = rest.split_once(' ').unwrap();
@@ -119,8 +119,8 @@ fn note(line: &str, acknowledged: &mut Acknowledged) {
 }
 
 /// Everything acknowledged is there, under a root that proves it, and nothing is there twice.
-async fn nothing_is_lost(
-    log: &RedbLog,
+pub(crate) async fn nothing_is_lost(
+    log: &dyn BatchLog,
     acknowledged: &Acknowledged,
     prove: bool,
 ) -> Vec<SignedBatch> {
@@ -142,7 +142,7 @@ async fn nothing_is_lost(
     entries.into_iter().map(|entry| entry.batch).collect()
 }
 
-fn chains_are_whole(batches: &[SignedBatch]) {
+pub(crate) fn chains_are_whole(batches: &[SignedBatch]) {
     let mut tips: HashMap<String, (u64, B256)> = HashMap::new();
     let verifiers: HashMap<_, _> = devices()
         .into_iter()

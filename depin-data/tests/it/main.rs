@@ -29,9 +29,12 @@ mod jetstream_kill;
 mod kill;
 mod letters;
 mod log;
+mod memory;
 mod merkle;
 #[cfg(feature = "nats")]
 mod nats_server;
+#[cfg(feature = "metrics")]
+mod observe;
 mod outbox;
 mod privacy;
 mod power;
@@ -39,6 +42,8 @@ mod quality;
 mod receipt;
 mod salt;
 mod scoring;
+#[cfg(all(unix, feature = "http"))]
+mod storm;
 #[cfg(feature = "http")]
 mod stream;
 mod subscribe;

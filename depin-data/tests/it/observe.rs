@@ -1,0 +1,131 @@
+//! What a recorder and a subscriber hear of the gate.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use depin_data::{
+    ingest::{DeviceLimits, Rate},
+    log::MemoryLog,
+};
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
+};
+
+use crate::support::{Device, NOW, Net, reading};
+
+/// One number: the sum of a counter, the last of a gauge, how many values a histogram has.
+#[derive(Debug, Default)]
+struct Cell(AtomicU64);
+
+impl CounterFn for Cell {
+    fn increment(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+    fn absolute(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+impl GaugeFn for Cell {
+    fn increment(&self, by: f64) {
+        self.0.fetch_add(by as u64, Ordering::Relaxed);
+    }
+    fn decrement(&self, by: f64) {
+        self.0.fetch_sub(by as u64, Ordering::Relaxed);
+    }
+    fn set(&self, value: f64) {
+        self.0.store(value as u64, Ordering::Relaxed);
+    }
+}
+
+impl HistogramFn for Cell {
+    fn record(&self, _: f64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Board(Mutex<BTreeMap<String, Arc<Cell>>>);
+
+impl Board {
+    fn cell(&self, key: &Key) -> Arc<Cell> {
+        let labels = key.labels().map(|label| format!("{{{}={}}}", label.key(), label.value()));
+        let name = format!("{}{}", key.name(), labels.collect::<String>());
+        Arc::clone(self.0.lock().unwrap().entry(name).or_default())
+    }
+}
+
+impl Recorder for Board {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.cell(key))
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.cell(key))
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.cell(key))
+    }
+}
+
+async fn a_busy_minute() {
+    let mut limits = DeviceLimits::default();
+    limits.batches = Rate::new(1, 2);
+    let net = Net::with(Arc::new(MemoryLog::new()), |b| b.device_limits(limits));
+    let mut device = net.enrol("a");
+    let batch = device.measure();
+    net.taken(&batch).await;
+    net.taken(&batch).await;
+    net.taken(&device.seal(&[reading("1", NOW.minus(Duration::from_secs(90)))])).await;
+    assert!(net.ingest.accept(device.measure().as_bytes()).await.is_err());
+    for n in 0..70u8 {
+        net.refused(&[n]).await;
+    }
+    let mut late = Device::new("late", depin_core::Algorithm::EdDsa);
+    net.clock.advance(Duration::from_secs(60));
+    net.refused(late.measure().as_bytes()).await;
+    net.registry.add(&late);
+    net.ingest.replay(60).await.unwrap();
+    net.ingest.observe();
+}
+
+#[test]
+fn a_recorder_hears_what_the_table_promises_and_no_device_is_a_label() {
+    let board = Board::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    metrics::with_local_recorder(&board, || runtime.block_on(a_busy_minute()));
+    let board = board.0.into_inner().unwrap();
+    let value = |name: &str| board.get(name).map_or(0, |cell| cell.0.load(Ordering::Relaxed));
+    for (name, expected) in [
+        ("depin_ingest_stored_total{kind=batches}", 3),
+        ("depin_ingest_stored_total{kind=readings}", 5),
+        ("depin_ingest_repeated_total", 1),
+        ("depin_ingest_answers_total{answer=receipt}", 3),
+        ("depin_ingest_answers_total{answer=malformed}", 70),
+        ("depin_ingest_answers_total{answer=not-registered}", 1),
+        ("depin_ingest_replays_total{answer=receipt}", 1),
+        ("depin_ingest_throttled_total{by=device}", 1),
+        ("depin_ingest_unkept_total", 10),
+        ("depin_ingest_append_seconds", 4),
+        ("depin_ingest_in_flight", 1),
+        ("depin_ingest_lag_seconds{rank=1}", 60),
+        ("depin_ingest_lag_seconds{rank=2}", 60),
+    ] {
+        assert_eq!(value(name), expected, "{name}: {board:#?}");
+    }
+    assert!(value("depin_ingest_received_bytes_total") > 70);
+    assert!(board.keys().all(|name| !name.contains("did:")), "{board:?}");
+    let documented = include_str!("../../src/observe.rs");
+    for name in board.keys().map(|name| name.split('{').next().unwrap()) {
+        assert!(documented.contains(&format!("//! | `{name}`")), "{name} is not in the table");
+    }
+}

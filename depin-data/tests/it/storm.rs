@@ -1,0 +1,225 @@
+//! Thousands of devices at once, and servers that are killed while devices send: over real sockets.
+//!
+//! The test binary starts itself again as the other side, so that each has its own sockets to use up.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    io,
+    os::unix::process::ExitStatusExt,
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use depin_core::{
+    Algorithm, SignedBatch,
+    log::BatchLog,
+    transport::{Answer, Transport},
+};
+use depin_data::{
+    http::{HttpTransport, serve},
+    log::{MemoryLog, RedbLog},
+};
+use tokio::net::TcpStream;
+
+use crate::{
+    kill::{Acknowledged, chains_are_whole, devices, lines, note, nothing_is_lost, say, spawn},
+    support::{Device, NOW, Net, reading},
+};
+
+const URL: &str = "DEPIN_STORM_URL";
+const FILE: &str = "DEPIN_HTTP_VICTIM_FILE";
+/// Kills of the server; `DEPIN_KILLS=1000` for the long run.
+const KILLS: usize = 15;
+/// Devices that come at once; `DEPIN_DEVICES=10000` for all that there is to see.
+const DEVICES: usize = 2000;
+/// Sockets for everything but the devices.
+const SPARE: usize = 200;
+
+fn devices_that_fit() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+    let wanted = std::env::var("DEPIN_DEVICES").ok().and_then(|n| n.parse().ok());
+    wanted.unwrap_or(DEVICES).min(soft.unwrap_or(1024_usize).saturating_sub(SPARE))
+}
+
+fn device(n: usize) -> Device {
+    Device::new(&format!("storm-{n}"), Algorithm::EdDsa)
+}
+
+/// Sends one request on a connection of its own and reads until the answer is whole.
+async fn talk(address: &str, batch: &SignedBatch) -> io::Result<(TcpStream, Vec<u8>)> {
+    let stream = TcpStream::connect(address).await?;
+    let body = batch.as_bytes();
+    let head = format!(
+        "POST /v1/batches HTTP/1.1\r\nhost: x\r\ncontent-type: application/cose\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let request = [head.as_bytes(), body].concat();
+    let mut sent = 0;
+    while sent < request.len() {
+        stream.writable().await?;
+        match stream.try_write(&request[sent..]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => sent += written?,
+        }
+    }
+    let (mut answer, mut piece) = (Vec::new(), [0; 2048]);
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) => return Ok((stream, answer)),
+            read => answer.extend_from_slice(&piece[..read?]),
+        }
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let length = text.split("content-length: ").nth(1).and_then(|t| t.split("\r\n").next());
+        let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        if let Some((head, length)) = head.zip(length.and_then(|text| text.parse::<usize>().ok()))
+            && answer.len() >= head + 4 + length
+        {
+            answer.drain(..head + 4);
+            let status = text.starts_with("HTTP/1.1 200");
+            return if status { Ok((stream, answer)) } else { Ok((stream, Vec::new())) };
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crowd() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let (address, start) = (
+        url.trim_start_matches("http://").to_owned(),
+        Arc::new(tokio::sync::Barrier::new(devices_that_fit())),
+    );
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let tasks = (0..devices_that_fit()).map(|n| {
+        let (address, start, held) = (address.clone(), Arc::clone(&start), Arc::clone(&held));
+        tokio::spawn(async move {
+            let batch = device(n).measure();
+            start.wait().await;
+            // As a device does: without an answer it comes again.
+            for attempt in 0..200 {
+                if let Ok((stream, answer)) = talk(&address, &batch).await
+                    && let Ok(receipt) = depin_data::receipt::decode(&answer)
+                {
+                    // Whoever is done stays connected: idle ones must not stand in the way.
+                    held.lock().unwrap().push(stream);
+                    return say(&format!("ack {} {}", receipt.index, receipt.batch));
+                }
+                tokio::time::sleep(Duration::from_millis(50 * (1 + attempt % 10))).await;
+            }
+            panic!("device {n} never got an answer");
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_devices_at_once_are_each_served_once() {
+    let folder = tempfile::tempdir().unwrap();
+    // What a disk does under load, other tests show; here it is about sockets.
+    let log = Arc::new(MemoryLog::new());
+    let net = Net::over(log.clone());
+    let count = devices_that_fit();
+    for n in 0..count {
+        net.registry.add(&device(n));
+    }
+    let server = serve(net.ingest.clone(), ([127, 0, 0, 1], 0).into()).await.unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "storm::crowd", "--nocapture", "--test-threads=1"]);
+    command.env(URL, server.url());
+    let collect = move || {
+        let mut child = spawn(command, folder.path());
+        let mut acknowledged = Acknowledged::new();
+        lines(&mut child).for_each(|line| note(&line, &mut acknowledged));
+        let status = child.wait().unwrap();
+        drop(folder);
+        (acknowledged, status)
+    };
+    let (acknowledged, status) = tokio::task::spawn_blocking(collect).await.unwrap();
+    assert!(status.success());
+    assert_eq!(acknowledged.len(), count);
+    nothing_is_lost(&*log, &acknowledged, false).await;
+    assert_eq!(log.head().await.unwrap().size, count as u64);
+    println!("{count} devices");
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn victim() {
+    let Some(path) = std::env::var_os(FILE) else { return };
+    let net = Net::over(Arc::new(RedbLog::open(path).unwrap()));
+    devices().iter().for_each(|device| net.registry.add(device));
+    let server = serve(net.ingest.clone(), ([127, 0, 0, 1], 0).into()).await.unwrap();
+    say(&format!("url {}", server.url()));
+    std::future::pending::<()>().await;
+}
+
+/// A device, and the batch that it has no answer for.
+struct Sender(Device, Option<SignedBatch>);
+
+/// Sends until the server is gone; tells what was acknowledged.
+async fn send(url: String, mut sender: Sender) -> (Sender, Vec<(u64, SignedBatch)>) {
+    let (transport, mut taken) = (HttpTransport::new(&url).unwrap(), Vec::new());
+    loop {
+        let Sender(device, pending) = &mut sender;
+        let batch = pending.get_or_insert_with(|| device.seal(&[reading("4.9", NOW)])).clone();
+        match transport.send(&batch).await {
+            Ok(Answer::Receipt(receipt)) => taken.push((receipt.index, batch)),
+            Ok(Answer::Refusal(refusal)) => panic!("{refusal:?}"),
+            Err(error) => {
+                assert!(error.is_retryable(), "{error:?}");
+                return (sender, taken);
+            }
+        }
+        *pending = None;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_again_and_again_loses_nothing_and_counts_nothing_twice() {
+    let kills = std::env::var("DEPIN_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut senders: Vec<_> = devices().into_iter().map(|device| Sender(device, None)).collect();
+    let mut acknowledged = HashMap::new();
+    for round in 0..kills {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "storm::victim", "--nocapture", "--test-threads=1"]);
+        command.env(FILE, &path);
+        let mut child = spawn(command, folder.path());
+        let mut lines = lines(&mut child);
+        let url = lines.find_map(|line| line.split_once("url ").map(|(_, url)| url.to_owned()));
+        let url = url.expect("the victim serves");
+        let tasks = senders.drain(..).map(|sender| tokio::spawn(send(url.clone(), sender)));
+        let tasks: Vec<_> = tasks.collect();
+        let random = RandomState::new().hash_one(round) % 150;
+        tokio::time::sleep(Duration::from_millis(random)).await;
+        child.kill().unwrap();
+        assert_eq!(
+            child.wait().unwrap().signal(),
+            Some(9),
+            "it was killed and did not end by itself"
+        );
+        for task in tasks {
+            let (sender, taken) = task.await.unwrap();
+            senders.push(sender);
+            for (index, batch) in taken {
+                let before = acknowledged.insert(index, batch.hash());
+                assert_eq!(before, None, "index {index} was given to two batches");
+            }
+        }
+    }
+    let log = RedbLog::open(&path).unwrap();
+    let batches = nothing_is_lost(&log, &acknowledged, true).await;
+    chains_are_whole(&batches);
+    // What was stored without an answer is at most one batch of each device.
+    assert!(batches.len() - acknowledged.len() <= senders.len());
+    println!("{kills} kills, {} acknowledged", acknowledged.len());
+    assert!(acknowledged.len() > kills, "the server was not under load");
+}
