@@ -46,4 +46,5 @@ mod server;
 
 pub use client::NatsTransport;
 pub use options::NatsOptions;
+pub(crate) use options::connect_as;
 pub use server::{NatsServer, NatsServing, serve};

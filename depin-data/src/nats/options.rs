@@ -122,6 +122,17 @@ const PING: Duration = Duration::from_secs(15);
 /// [`ErrorKind::Rejected`] when the server does not let us in, [`ErrorKind::Unavailable`] when there is no
 /// server.
 pub(crate) async fn connect(options: &NatsOptions, waiting: usize) -> Result<Client> {
+    connect_as(options, |dial| dial.subscription_capacity(waiting)).await
+}
+
+/// Connects as `tune` says beside the options.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_as(
+    options: &NatsOptions,
+    tune: impl FnOnce(ConnectOptions) -> ConnectOptions,
+) -> Result<Client> {
     let servers = options.servers.iter().map(|url| {
         url.parse::<ServerAddr>().map_err(|error| {
             let why = "nats needs a url such as nats://host:port";
@@ -129,7 +140,7 @@ pub(crate) async fn connect(options: &NatsOptions, waiting: usize) -> Result<Cli
         })
     });
     let servers = servers.collect::<Result<Vec<_>>>()?;
-    let dial = options.dial()?.subscription_capacity(waiting);
+    let dial = tune(options.dial()?);
     dial.connect(servers).await.map_err(|error| {
         let (kind, why) = match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {

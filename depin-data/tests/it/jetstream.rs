@@ -10,6 +10,7 @@ use depin_data::log::{
     JetStreamLog, MemoryLog, RedbLog,
     jetstream::{JetStreamOptions, WorkOptions},
 };
+use depin_data::nats::NatsOptions;
 use depin_testkit::log::{conforms, survives_reopening};
 
 use crate::{
@@ -41,13 +42,13 @@ async fn the_jetstream_log_conforms_and_survives_reopening() {
     };
     conforms(async || {
         let view = RedbLog::open_in_memory().unwrap();
-        JetStreamLog::open(&server.url(), &fresh(), view).await.unwrap()
+        JetStreamLog::open(&server.options(), &fresh(), view).await.unwrap()
     })
     .await;
     let (network, folder) = (fresh(), tempfile::tempdir().unwrap());
     let open = async || {
         let view = RedbLog::open(folder.path().join("view")).unwrap();
-        JetStreamLog::open(&server.url(), &network, view).await.unwrap()
+        JetStreamLog::open(&server.options(), &network, view).await.unwrap()
     };
     survives_reopening(open().await, async |log| {
         log.close().await;
@@ -60,7 +61,7 @@ async fn the_jetstream_log_conforms_and_survives_reopening() {
 async fn an_empty_view_is_filled_from_the_stream() {
     let Some(server) = Server::start() else { return };
     let open =
-        async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+        async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (first, mut device) = (open().await, Device::new("a", Algorithm::EdDsa));
     for _ in 0..50 {
         stored(&first, next(&mut device)).await;
@@ -79,7 +80,7 @@ async fn three_processes_write_one_log() {
     let mut logs = Vec::new();
     for _ in 0..3 {
         let view = RedbLog::open_in_memory().unwrap();
-        logs.push(Arc::new(JetStreamLog::open(&server.url(), &network(), view).await.unwrap()));
+        logs.push(Arc::new(JetStreamLog::open(&server.options(), &network(), view).await.unwrap()));
     }
     let writers = logs.iter().enumerate().map(|(n, log)| {
         let log = Arc::clone(log);
@@ -105,7 +106,7 @@ async fn three_processes_write_one_log() {
 async fn of_rivals_at_two_processes_one_wins_and_a_copy_is_a_duplicate() {
     let Some(server) = Server::start() else { return };
     let open =
-        async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+        async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (a, b) = (open().await, open().await);
     for round in 0..10 {
         let mut device = Device::new(&format!("r{round}"), Algorithm::EdDsa);
@@ -125,7 +126,7 @@ async fn of_rivals_at_two_processes_one_wins_and_a_copy_is_a_duplicate() {
 async fn a_stream_that_is_empty_under_a_full_view_is_seeded_only_when_asked() {
     let Some(server) = Server::start() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let (path, url) = (folder.path().join("view"), server.url());
+    let (path, url) = (folder.path().join("view"), server.options());
     let mut device = Device::new("a", Algorithm::EdDsa);
     let single = RedbLog::open(&path).unwrap();
     for _ in 0..300 {
@@ -148,7 +149,9 @@ async fn a_stream_that_is_empty_under_a_full_view_is_seeded_only_when_asked() {
 
 #[tokio::test]
 async fn no_server_is_an_error_that_says_so() {
-    let error = JetStreamLog::open("nats://127.0.0.1:1", &network(), MemoryLog::new()).await;
+    let error =
+        JetStreamLog::open(&NatsOptions::new("nats://127.0.0.1:1"), &network(), MemoryLog::new())
+            .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
@@ -156,7 +159,7 @@ async fn no_server_is_an_error_that_says_so() {
 async fn workers_share_the_batches_and_take_over_from_one_that_died() {
     let Some(server) = Server::start() else { return };
     let open =
-        async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+        async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (log, other) = (open().await, open().await);
     let mut device = Device::new("a", Algorithm::EdDsa);
     for _ in 0..12 {
@@ -192,7 +195,7 @@ async fn workers_share_the_batches_and_take_over_from_one_that_died() {
 async fn no_more_work_is_given_out_than_may_be_pending() {
     let Some(server) = Server::start() else { return };
     let view = MemoryLog::new();
-    let log = JetStreamLog::open(&server.url(), &network(), view).await.unwrap();
+    let log = JetStreamLog::open(&server.options(), &network(), view).await.unwrap();
     let mut options = WorkOptions::default();
     options.pending = 2;
     let mut worker = log.work("score", options).await.unwrap();
@@ -224,7 +227,7 @@ async fn intrude(server: &Server, bytes: Vec<u8>) {
 async fn noise_in_the_stream_is_passed_over_by_everybody_and_counted() {
     let Some(server) = Server::start() else { return };
     let open =
-        async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+        async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (log, mut device) = (open().await, Device::new("a", Algorithm::EdDsa));
     stored(&log, next(&mut device)).await;
     intrude(&server, b"noise".to_vec()).await;
@@ -238,7 +241,7 @@ async fn noise_in_the_stream_is_passed_over_by_everybody_and_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
     let Some(server) = Server::start() else { return };
-    let open = async || JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await;
+    let open = async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await;
     let (log, mut device) = (open().await.unwrap(), Device::new("a", Algorithm::EdDsa));
     stored(&log, next(&mut device)).await;
     // A group of this network that begins with a root that nobody had.
@@ -253,9 +256,10 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
     assert_eq!(open().await.unwrap_err().kind(), ErrorKind::Corrupt, "nor anywhere else");
 
     let Some(server) = Server::start() else { return };
-    let log = JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+    let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     intrude(&server, b"\x8a\x69depin-log\x02".to_vec()).await;
     assert_eq!(log.level().await.unwrap_err().kind(), ErrorKind::Unsupported);
-    let error = JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap_err();
+    let error =
+        JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }

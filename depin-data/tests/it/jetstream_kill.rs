@@ -22,6 +22,7 @@ use depin_core::{
 use depin_data::{
     log::{JetStreamLog, MemoryLog, RedbLog},
     merkle,
+    nats::NatsOptions,
 };
 
 use crate::{
@@ -44,8 +45,9 @@ fn kills() -> usize {
 async fn victim() {
     let Ok(url) = std::env::var(URL) else { return };
     let (view, name) = (std::env::var(VIEW).unwrap(), std::env::var(NAME).unwrap());
+    let server = NatsOptions::new(url);
     let log = loop {
-        match JetStreamLog::open(&url, &network(), RedbLog::open(&view).unwrap()).await {
+        match JetStreamLog::open(&server, &network(), RedbLog::open(&view).unwrap()).await {
             Ok(log) => break Arc::new(log),
             Err(error) => assert!(error.is_retryable(), "{error:?}"),
         }
@@ -137,8 +139,8 @@ fn note(lines: Vec<String>, acknowledged: &mut Acknowledged) {
     }
 }
 
-async fn head_of(url: &str, view: RedbLog) -> TreeHead {
-    JetStreamLog::open(url, &network(), view).await.unwrap().level().await.unwrap()
+async fn head_of(server: &Server, view: RedbLog) -> TreeHead {
+    JetStreamLog::open(&server.options(), &network(), view).await.unwrap().level().await.unwrap()
 }
 
 async fn kill_and_check(mut server: Server, kills: usize, hit_server: impl Fn(usize) -> bool) {
@@ -166,10 +168,10 @@ async fn kill_and_check(mut server: Server, kills: usize, hit_server: impl Fn(us
     }
     println!("{kills} kills, {} acknowledged", acknowledged.len());
     assert!(acknowledged.len() > kills, "the victims were not under load");
-    let log = JetStreamLog::open(&server.url(), &network(), MemoryLog::new()).await.unwrap();
+    let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let mut heads = Vec::new();
     for name in &names {
-        heads.push(head_of(&server.url(), RedbLog::open(folder.path().join(name)).unwrap()).await);
+        heads.push(head_of(&server, RedbLog::open(folder.path().join(name)).unwrap()).await);
     }
     let head = log.level().await.unwrap();
     assert!(heads.iter().all(|other| *other == head), "{heads:?} {head:?}");

@@ -31,6 +31,11 @@ impl Server {
         Some(server)
     }
 
+    #[cfg(feature = "nats")]
+    pub(crate) fn options(&self) -> depin_data::nats::NatsOptions {
+        depin_data::nats::NatsOptions::new(self.url())
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }

@@ -82,6 +82,7 @@ use self::{
     writer::{Outcome, Request, Status, Waiting, Writer},
 };
 use super::{redb::refusal, sealed_otherwise};
+use crate::nats::NatsOptions;
 
 mod follower;
 mod group;
@@ -117,6 +118,18 @@ impl Default for JetStreamOptions {
 }
 
 /// A [`BatchLog`] that several processes write and read; see the [module](self).
+///
+/// ```
+/// use depin_core::{ErrorKind, NetworkId};
+/// use depin_data::{log::{JetStreamLog, RedbLog}, nats::NatsOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> depin_data::Result<()> {
+/// let network = NetworkId::parse("climate")?;
+/// let nobody = NatsOptions::new("nats://127.0.0.1:1");
+/// let error = JetStreamLog::open(&nobody, &network, RedbLog::open_in_memory()?).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Unavailable);
+/// # Ok(()) }
+/// ```
 pub struct JetStreamLog {
     view: Arc<AnyView>,
     jobs: Option<mpsc::Sender<Waiting>>,
@@ -127,18 +140,22 @@ pub struct JetStreamLog {
 }
 
 impl JetStreamLog {
-    /// Connects to the server at `url` (`nats://host:4222`), finds or makes the network's stream, and
-    /// brings the view level with it. The view is this process's own: a file of its own, or a log in
-    /// memory, which is filled from the stream at every start.
+    /// Connects to a server, finds or makes the network's stream, and brings the view level with it. The
+    /// view is this process's own: a file of its own, or a log in memory, which is filled from the stream
+    /// at every start.
     ///
     /// Runs a task on the present tokio runtime until the log is dropped or [closed](Self::close).
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the server does not answer, [`ErrorKind::Config`] for a stream with
-    /// other settings, [`ErrorKind::Conflict`] for an empty stream under a view that is not,
-    /// [`ErrorKind::Corrupt`] when view and stream tell different histories.
-    pub async fn open(url: &str, network: &NetworkId, view: impl Into<View>) -> Result<Self> {
-        Self::open_with(url, network, view, JetStreamOptions::default()).await
+    /// other settings, [`ErrorKind::Rejected`] when the server does not let us in,
+    /// [`ErrorKind::Conflict`] for an empty stream under a view that is not, [`ErrorKind::Corrupt`] when view and stream tell different histories.
+    pub async fn open(
+        server: &NatsOptions,
+        network: &NetworkId,
+        view: impl Into<View>,
+    ) -> Result<Self> {
+        Self::open_with(server, network, view, JetStreamOptions::default()).await
     }
 
     /// As [`open`](Self::open), with options.
@@ -146,13 +163,13 @@ impl JetStreamLog {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_with(
-        url: &str,
+        server: &NatsOptions,
         network: &NetworkId,
         view: impl Into<View>,
         options: JetStreamOptions,
     ) -> Result<Self> {
         let view = Arc::new(view.into().0);
-        let wire = Wire::open(url, network, &options).await?;
+        let wire = Wire::open(server, network, &options).await?;
         let stream = wire.stream().clone();
         let replica = Replica::new(network.clone(), Arc::clone(&view));
         let mut follower = Follower::new(wire, replica, network.clone(), options.seed);
@@ -193,17 +210,6 @@ impl JetStreamLog {
 
     /// Joins the workers of this name, on this machine or others, who share the batches of the log: each group
     /// of them goes to one worker, and again to another when the first has not [done](Job::done) it in time.
-    ///
-    /// ```no_run
-    /// # async fn example(log: depin_data::log::JetStreamLog) -> depin_data::Result<()> {
-    /// let mut worker = log.work("alerts", Default::default()).await?;
-    /// loop {
-    ///     let job = worker.next().await?;
-    ///     job.entries.iter().for_each(|entry| println!("{}", entry.index));
-    ///     job.done().await?;
-    /// }
-    /// # }
-    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for a name that a server does not take, [`ErrorKind::Unavailable`] when it does

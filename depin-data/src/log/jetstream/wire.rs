@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_nats::{
-    Client, ConnectOptions, Event, Subscriber,
+    Client, Event, Subscriber,
     jetstream::{
         self, Context,
         context::PublishErrorKind,
@@ -23,6 +23,7 @@ use depin_core::{Error, ErrorKind, NetworkId, Result};
 use futures_util::StreamExt;
 
 use super::JetStreamOptions;
+use crate::nats::{NatsOptions, connect_as};
 
 /// How long the server may take for one answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -52,12 +53,12 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) async fn open(
-        url: &str,
+        server: &NatsOptions,
         network: &NetworkId,
         options: &JetStreamOptions,
     ) -> Result<Self> {
         let connections = Arc::new(AtomicU64::new(0));
-        let client = connect(url, Arc::clone(&connections)).await?;
+        let client = connect(server, Arc::clone(&connections)).await?;
         let mut context = jetstream::new(client.clone());
         context.set_timeout(ANSWER);
         let subject = format!("depin.{network}.log");
@@ -167,28 +168,19 @@ impl Wire {
     }
 }
 
-async fn connect(url: &str, connections: Arc<AtomicU64>) -> Result<Client> {
+async fn connect(server: &NatsOptions, connections: Arc<AtomicU64>) -> Result<Client> {
     let count = move |event| {
         if matches!(event, Event::Connected) {
             connections.fetch_add(1, Ordering::AcqRel);
         }
         std::future::ready(())
     };
-    ConnectOptions::new()
-        .name("depin log")
-        .event_callback(count)
-        .reconnect_delay_callback(|tries| {
-            Duration::from_millis(
-                u64::try_from(tries).unwrap_or(u64::MAX).saturating_mul(50).min(2_000),
-            )
-        })
-        .connect(url)
-        .await
-        .map_err(|error| {
-            Error::unavailable("the nats server does not answer; start it, or correct its url")
-                .with("cause", &error)
-                .source(error)
-        })
+    // Soon and often, so that those who hold what a server lost come back before they write anew.
+    let delay = |tries: usize| {
+        let tries = u64::try_from(tries).unwrap_or(u64::MAX);
+        Duration::from_millis(tries.saturating_mul(50).min(500))
+    };
+    connect_as(server, |dial| dial.event_callback(count).reconnect_delay_callback(delay)).await
 }
 
 /// Finds the stream, or makes it. Only what 2.9 knows is asked for.
