@@ -5,7 +5,9 @@
 //! was written. Imports are bounded in bytes, rows and text lengths, and refuse a whole document only when
 //! its own standard says so.
 
-use depin_core::{Reading, reading::Quantity};
+use depin_core::Reading;
+#[cfg(feature = "formats")]
+use depin_core::reading::Quantity;
 
 #[cfg(feature = "formats")]
 #[cfg_attr(docsrs, doc(cfg(feature = "formats")))]

@@ -36,8 +36,8 @@ mod nats_server;
 #[cfg(feature = "metrics")]
 mod observe;
 mod outbox;
-mod privacy;
 mod power;
+mod privacy;
 mod quality;
 mod receipt;
 mod salt;

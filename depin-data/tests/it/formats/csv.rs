@@ -157,7 +157,7 @@ fn moments_are_read_as_loggers_write_them() {
         let row = all(&table(format), format!("t,v\n{text},1\n").as_bytes()).remove(0);
         let found = row.readings.first().map(|reading| reading.at().to_string());
         assert_eq!(found.as_deref(), expected, "{text}");
-        assert_eq!(row.leftovers.iter().all(|left| left.reason == Reason::Time), true);
+        assert!(row.leftovers.iter().all(|left| left.reason == Reason::Time));
     }
 }
 
