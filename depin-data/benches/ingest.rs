@@ -17,14 +17,15 @@ use std::{
 use async_trait::async_trait;
 use depin_core::{
     Address, Algorithm, B256, Decimal, Did, Error, ErrorKind, ManualClock, NetworkId, Reading,
-    Result, Sequence, SignedBatch, Signer, SoftwareKey, Timestamp,
-    cbor::Encoder,
+    Result, Sequence, SignedBatch, Signer, SoftwareKey, Timestamp, Verifier,
+    cbor::{self, Decoder, Encoder},
+    envelope::Envelope,
     reading::Quantity,
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
     transport::Answer,
 };
 use depin_data::{
-    batch::{leaf, seal},
+    batch::{self, BatchVerifier, leaf, seal},
     ingest::Ingest,
     log::RedbLog,
     merkle::{self, Leaves},
@@ -52,6 +53,8 @@ fn main() {
     for (name, algorithm) in full.into_iter().zip(Algorithm::ALL).filter(|(name, _)| wanted(name)) {
         measure(name, algorithm, 256, 8);
     }
+    decode("decode", &PEBBLE, &wanted);
+    decode("decode_climate", &CLIMATE, &wanted);
     let single = ["ingest_1", "ingest_1_es256", "ingest_1_eddsa"];
     for (name, algorithm) in single.into_iter().zip(Algorithm::ALL).filter(|(name, _)| wanted(name))
     {
@@ -76,6 +79,51 @@ fn measure(name: &'static str, algorithm: Algorithm, readings: usize, rounds: us
         rate(whole.clock),
     );
     Row::new(name, rate(whole.cpu), "readings/s", against, share(signatures + hashes)).report();
+}
+
+const CLIMATE: [(&str, &str); 4] =
+    [("temperature", "Cel"), ("humidity", "%RH"), ("pressure", "Pa"), ("wind", "m/s")];
+
+/// What a Pebble tracker sends at once.
+const PEBBLE: [(&str, &str); 13] = [
+    ("temperature", "Cel"),
+    ("humidity", "%RH"),
+    ("pressure", "Pa"),
+    ("gas", "Ohm"),
+    ("light", "lx"),
+    ("battery", "V"),
+    ("signal", "dB"),
+    ("gyro-x", "rad/s"),
+    ("gyro-y", "rad/s"),
+    ("gyro-z", "rad/s"),
+    ("accel-x", "m/s2"),
+    ("accel-y", "m/s2"),
+    ("accel-z", "m/s2"),
+];
+
+/// From signed bytes to checked readings: all that verification does but the signature, whose time is
+/// measured beside it and taken off.
+fn decode(name: &'static str, kinds: &[(&str, &str)], wanted: &dyn Fn(&str) -> bool) {
+    const ROUNDS: usize = 32;
+    /// A walk is too short for the clock.
+    const WALKS: usize = 64;
+    if !wanted(name) {
+        return;
+    }
+    let fleet = Fleet::of(Algorithm::EdDsa, 256, ROUNDS, 16, kinds);
+    let parts: [&dyn Fn(); 3] =
+        [&|| fleet.check(), &|| fleet.verify_signatures(), &|| fleet.walk()];
+    let [whole, signatures, walk] = best_of(RUNS, parts);
+    let batches = fleet.devices.iter().flat_map(|device| &device.batches);
+    let bytes: usize = batches.clone().map(|batch| batch.as_bytes().len()).sum();
+    let readings = 256.0 * batches.count() as f64;
+    let (seconds, walk) = (whole.cpu - signatures.cpu, walk.cpu / WALKS as f64);
+    let against = format!(
+        "a bare walk over the integers, {:.1} M/s; leaves and root hashed too; {:.1} bytes a reading on the wire",
+        readings / walk / 1e6,
+        bytes as f64 / readings,
+    );
+    Row::new(name, readings / seconds, "readings/s", against, walk / seconds).report();
 }
 
 /// Seconds of processor time and by the clock.
@@ -124,9 +172,45 @@ struct Fleet {
 
 impl Fleet {
     fn new(algorithm: Algorithm, readings: usize, rounds: usize) -> Self {
+        Self::of(algorithm, readings, rounds, DEVICES, &CLIMATE)
+    }
+
+    fn of(
+        algorithm: Algorithm,
+        readings: usize,
+        rounds: usize,
+        devices: usize,
+        kinds: &[(&str, &str)],
+    ) -> Self {
         let network = NetworkId::parse("bench").expect("a name");
-        let devices = (0..DEVICES).map(|n| Device::new(n, algorithm, &network, readings, rounds));
+        let readings = readings_of(readings, kinds);
+        let devices = (0..devices).map(|n| Device::new(n, algorithm, &network, &readings, rounds));
         Self { devices: devices.collect(), network }
+    }
+
+    fn check(&self) {
+        for device in &self.devices {
+            let verifier = BatchVerifier::new(&self.network, device.key.public_key());
+            for batch in &device.batches {
+                black_box(verifier.check(batch).expect("a good batch"));
+            }
+        }
+    }
+
+    /// Reads every integer of the readings, and nothing more.
+    fn walk(&self) {
+        for batch in self.devices.iter().flat_map(|device| &device.batches) {
+            let envelope =
+                Envelope::parse(batch.as_bytes(), &self.network, batch::PURPOSE).expect("a batch");
+            let mut decoder = Decoder::new(envelope.peek());
+            decoder.map().expect("a map");
+            for _ in 0..11 {
+                decoder.skip().expect("an item");
+            }
+            let count = decoder.array().expect("an array").expect("a length");
+            let sum = (0..count).try_fold(0, |sum: i64, _| Ok(sum.wrapping_add(decoder.i64()?)));
+            black_box(sum.map_err(|error: cbor::decode::Error| error).expect("integers"));
+        }
     }
 
     /// Everything: from bytes to receipts over durable batches.
@@ -185,30 +269,30 @@ impl Device {
         n: usize,
         algorithm: Algorithm,
         network: &NetworkId,
-        readings: usize,
+        readings: &[Reading],
         rounds: usize,
     ) -> Self {
         let did = Did::parse(&format!("did:example:device-{n}")).expect("a did");
         let key = SoftwareKey::from_seed(algorithm, merkle::leaf_hash(&n.to_be_bytes()).0);
-        let quantities =
-            [("temperature", "Cel"), ("humidity", "%RH"), ("pressure", "Pa"), ("wind", "m/s")]
-                .map(|(name, unit)| Quantity::new(name, unit));
-        let readings: Vec<_> = (0..readings)
-            .map(|i| {
-                let value = Decimal::new(100 + (i as i64 * 37) % 900, -1).expect("a decimal");
-                let at = NOW.plus(Duration::from_secs(i as u64 / 4));
-                Reading::new(quantities[i % 4].clone(), value, at)
-            })
-            .collect();
         let (mut batches, mut previous) = (Vec::new(), B256::ZERO);
         for sequence in 0..rounds as u64 {
             let sequence = Sequence::new(sequence);
-            let batch = seal(&key, &did, network, sequence, previous, &readings).expect("a batch");
+            let batch = seal(&key, &did, network, sequence, previous, readings).expect("a batch");
             previous = batch.hash();
             batches.push(batch);
         }
         Self { did, key, batches, leaves: readings.iter().map(leaf_data).collect() }
     }
+}
+
+fn readings_of(count: usize, kinds: &[(&str, &str)]) -> Vec<Reading> {
+    let quantities: Vec<_> = kinds.iter().map(|(name, unit)| Quantity::new(name, unit)).collect();
+    let reading = |i: usize| {
+        let value = Decimal::new(100 + (i as i64 * 37) % 900, -1).expect("a decimal");
+        let at = NOW.plus(Duration::from_secs((i / kinds.len()) as u64));
+        Reading::new(quantities[i % kinds.len()].clone(), value, at)
+    };
+    (0..count).map(reading).collect()
 }
 
 fn leaf_data(reading: &Reading) -> Vec<u8> {

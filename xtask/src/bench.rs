@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     Bench::new(
         "depin-core",
         "verify",
@@ -49,7 +49,8 @@ const BENCHES: [Bench; 8] = [
     Bench::new("depin-devnet", "devnet_transfers", &[]),
     Bench::new("depin-identity", "status_lookup", &[]).features("credentials"),
     Bench::new("depin-payment", "reward_tree", &[]),
-    Bench::new("depin-data", "ingest", &[]),
+    Bench::new("depin-data", "ingest", &["decode"]),
+    Bench::new("depin-data", "append", &[]),
     Bench::new("depin", "epoch", &["epoch_1m", "epoch_1m_audit", "epoch_1m_memory"]),
     Bench::new("depin-identity", "resolve_warm", &[]),
 ];
