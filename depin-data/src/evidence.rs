@@ -6,7 +6,9 @@
 //! device's keys can see that without a log, a registry or us.
 //!
 //! The same content signed twice is no fork: ECDSA may sign it with other bytes each time, as a device does
-//! that lost power before it kept what it had sent.
+//! that lost power before it kept what it had sent. A place signed anew with other content is one, whatever
+//! the reason: a device that gives up what was refused and signs its followers anew makes evidence against
+//! itself, and whoever slashes should ask for two links that were both stored or both offered as true.
 //!
 //! # The bytes
 //!
