@@ -86,6 +86,11 @@ impl RewardTree {
         self.rows.len()
     }
 
+    /// The accounts with what they have earned, by account.
+    pub fn rows(&self) -> &[(Address, Amount)] {
+        &self.rows
+    }
+
     /// Whether nobody earned anything.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

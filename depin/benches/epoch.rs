@@ -66,16 +66,40 @@ fn main() {
 fn measure(runtime: &Runtime, path: &Path) {
     let log = open(path);
     let fleet = fleet();
-    let closing = best_of(RUNS, || runtime.block_on(close(&log, &fleet)));
+    let (closing, closing_busy) = time(|| runtime.block_on(close(&log, &fleet)));
     let signed = signed(runtime, &log, &fleet);
-    let floor = best_of(RUNS, || signatures(&signed));
-    let against =
-        format!("limit of {} s; bare signatures on two cores {floor:.2?}", LIMIT.as_secs());
+    let (_, floor_busy) = time(|| signatures(&signed));
     let (seconds, limit) = (closing.as_secs_f64(), LIMIT.as_secs_f64());
+    let against = format!(
+        "limit of {limit} s; {closing_busy:.2} s of processor time, of which bare signatures {floor_busy:.2} s"
+    );
     Row::new("epoch_1m", seconds, "s", against, seconds / limit).report();
-    let auditing = best_of(RUNS, || runtime.block_on(audit(&log))).as_secs_f64();
-    let against = format!("closing in {closing:.2?}");
-    Row::new("epoch_1m_audit", auditing, "s", against, auditing / seconds).report();
+    let (auditing, auditing_busy) = time(|| runtime.block_on(audit(&log)));
+    let against =
+        format!("closing; processor time {auditing_busy:.2} s against {closing_busy:.2} s");
+    let ratio = auditing_busy / closing_busy;
+    Row::new("epoch_1m_audit", auditing.as_secs_f64(), "s", against, ratio).report();
+}
+
+/// The shortest run by the clock, and the least processor time of all threads of a run (Linux): machines are
+/// shared, and the clock counts the others too.
+fn time(mut work: impl FnMut()) -> (Duration, f64) {
+    let mut least = f64::INFINITY;
+    let shortest = best_of(RUNS, || {
+        let before = cpu_seconds();
+        work();
+        least = least.min(cpu_seconds() - before);
+    });
+    (shortest, least)
+}
+
+/// Processor time of all threads so far, in ticks of a hundredth of a second (fields 14 and 15 of
+/// `/proc/self/stat`).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = fields.split_whitespace().skip(11).take(2).flat_map(str::parse::<f64>);
+    ticks.sum::<f64>() / 100.0
 }
 
 fn open(path: &Path) -> RedbLog {

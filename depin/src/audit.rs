@@ -184,7 +184,7 @@ impl Known {
 
 /// The keys that a device got after those in a roster, which must be a run of its history that leaves out
 /// none between and as few before as the roster has room for.
-fn after<'a>(history: &'a [PublicKey], roster: &[PublicKey]) -> Option<&'a [PublicKey]> {
+pub(crate) fn after<'a>(history: &'a [PublicKey], roster: &[PublicKey]) -> Option<&'a [PublicKey]> {
     if roster.is_empty() {
         return history.is_empty().then_some(history);
     }

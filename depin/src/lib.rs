@@ -3,6 +3,7 @@
 
 mod audit;
 mod builder;
+mod bundle;
 mod claim;
 mod device;
 mod enroll;
@@ -17,6 +18,7 @@ mod rules;
 
 pub use audit::Audit;
 pub use builder::Builder;
+pub use bundle::audit_bundle;
 pub use device::Device;
 pub use epoch::Epoch;
 pub use events::Events;

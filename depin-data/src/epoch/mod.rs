@@ -51,6 +51,7 @@ mod codec;
 mod draft;
 mod judge;
 mod score;
+mod windows;
 
 pub(crate) use chain::{Submission, difference};
 pub(crate) use score::{Each, Scorer, WAVE};
@@ -58,6 +59,7 @@ pub(crate) use score::{Each, Scorer, WAVE};
 pub use checks::Checks;
 pub use draft::EpochDraft;
 pub use score::{COUNTED_BEFORE, MAX_FINDINGS, MAX_FINDINGS_OF_DEVICE, Scored, score, score_each};
+pub use windows::{Readiness, Watermarks, Windows};
 
 /// Most batches in an epoch.
 pub const MAX_BATCHES: u64 = 1 << 22;

@@ -50,4 +50,5 @@ mod subscribe;
 mod support;
 #[cfg(all(feature = "mqtt", feature = "nats"))]
 mod transports;
+mod windows;
 mod wire;

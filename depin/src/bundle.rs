@@ -1,0 +1,150 @@
+//! Epochs as files: written by whoever runs the network, audited by anybody who can ask the chain.
+
+use std::{collections::BTreeMap, fs::File, io::BufWriter, path::Path};
+
+use depin_core::{
+    Address, Amount, B256, EpochId, Error, ErrorKind, Result,
+    registry::DeviceRegistry,
+    reward::{Commitment, RewardDistributor, RewardPolicy},
+};
+use depin_data::{
+    bundle::{self, Bundle},
+    epoch::{Checks, EpochRecord},
+};
+use depin_payment::RewardTree;
+
+use crate::{Audit, Network, audit::after};
+
+impl Network {
+    /// Writes everything that decided a closed epoch into one file, which [`audit_bundle`] takes. The log must
+    /// still have its batches; afterwards it may forget them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] while the epoch is open or when its batches were forgotten,
+    /// [`ErrorKind::Unavailable`] when the file cannot be written.
+    pub async fn export_epoch(&self, id: EpochId, path: impl AsRef<Path>) -> Result<()> {
+        let open = || Error::new(ErrorKind::NotFound, "the epoch is not closed").with("epoch", id);
+        let epoch = self.epoch(id).await?.ok_or_else(open)?;
+        let before = match id.value().checked_sub(1) {
+            Some(before) => self.epoch(EpochId::new(before)).await?,
+            None => None,
+        };
+        let balances = before.as_ref().map_or(&[][..], |before| before.tree().rows());
+        let file = File::create(path.as_ref()).map_err(|error| unwritable(error, path.as_ref()))?;
+        let mut out = BufWriter::new(file);
+        bundle::write(&*self.0.log, epoch.record(), balances, &mut out).await?;
+        let file =
+            out.into_inner().map_err(|error| unwritable(error.into_error(), path.as_ref()))?;
+        file.sync_all().map_err(|error| unwritable(error, path.as_ref()))
+    }
+}
+
+fn unwritable(error: std::io::Error, path: &Path) -> Error {
+    Error::unavailable("the bundle cannot be written; free space or choose another place")
+        .with("path", path.display())
+        .source(error)
+}
+
+/// Recomputes an epoch from a [bundle](depin_data::bundle) and compares with the chain: no log and no server
+/// is asked, only registry and ledger.
+///
+/// The record must be the one on chain, its devices those of the registry, what accounts had before must lead
+/// to the root before, and signatures, checks and policy to the root after. That each device goes on where it
+/// stood before is taken from the record, which is on chain, too; [`Network::audit`] shows it from the first
+/// epoch on.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] or [`ErrorKind::Malformed`] naming the first thing that differs,
+/// [`ErrorKind::Config`] when checks or policy are not those of the record, [`ErrorKind::NotFound`] when the
+/// epoch is not on chain.
+pub async fn audit_bundle(
+    path: impl AsRef<Path>,
+    checks: &Checks,
+    policy: &dyn RewardPolicy,
+    registry: &dyn DeviceRegistry,
+    distributor: &dyn RewardDistributor,
+) -> Result<Audit> {
+    let file = File::open(path.as_ref())
+        .map_err(|error| Error::new(ErrorKind::NotFound, "there is no bundle").source(error))?;
+    let mut bundle = Bundle::open(file)?;
+    let record = bundle.record().clone();
+    let epoch = record.epoch();
+    let on_chain = distributor.published(epoch).await?.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "the epoch is not on chain").with("epoch", epoch)
+    })?;
+    if on_chain.manifest != record.manifest() {
+        return Err(differs("the record in the bundle is not the one on chain", epoch)
+            .with("found", record.manifest())
+            .with("on chain", on_chain.manifest));
+    }
+    if policy.name() != record.policy() {
+        let message = "the epoch was sealed with another policy; audit it with that one";
+        return Err(Error::new(ErrorKind::Config, message).with("policy", record.policy()));
+    }
+    check_devices(&record, registry).await?;
+    let before = balances_before(&bundle, epoch, distributor).await?;
+    let scored = bundle.audit(checks)?;
+    let readings = scored.contributions.entries.iter().map(|entry| entry.readings).sum();
+    let recomputed = commit(before, &record, &policy.allocate(&scored.contributions)?.payouts)?;
+    if recomputed != on_chain {
+        return Err(differs("the recomputed epoch is not the one on chain", epoch)
+            .with("recomputed root", recomputed.root)
+            .with("root on chain", on_chain.root));
+    }
+    let batches = record.range().end - record.range().start;
+    Ok(Audit { epoch, root: on_chain.root, batches, readings })
+}
+
+/// What accounts had earned before, which must be what the chain says.
+async fn balances_before(
+    bundle: &Bundle<File>,
+    epoch: EpochId,
+    distributor: &dyn RewardDistributor,
+) -> Result<BTreeMap<Address, Amount>> {
+    let rows = bundle.balances().to_vec();
+    let published = match epoch.value().checked_sub(1) {
+        Some(before) => distributor.published(EpochId::new(before)).await?,
+        None => None,
+    };
+    let same = match published {
+        Some(before) => {
+            let sum = Amount::sum(rows.iter().map(|(_, amount)| *amount))?;
+            before.root == RewardTree::build(rows.clone())?.root() && before.cumulative == sum
+        }
+        None => epoch.value() == 0 && rows.is_empty(),
+    };
+    if same {
+        return Ok(rows.into_iter().collect());
+    }
+    Err(differs("what accounts had earned before the epoch is not what is on chain", epoch))
+}
+
+/// Whoever made the record could otherwise have invented devices.
+async fn check_devices(record: &EpochRecord, registry: &dyn DeviceRegistry) -> Result<()> {
+    for member in record.roster() {
+        let history = registry.keys(&member.device).await?;
+        if after(&history, &member.keys).is_none() {
+            let message = "the epoch has a device that the registry does not know by these keys";
+            return Err(differs(message, record.epoch()).with("did", &member.device));
+        }
+    }
+    Ok(())
+}
+
+fn commit(
+    mut balances: BTreeMap<Address, Amount>,
+    record: &EpochRecord,
+    payouts: &[depin_core::reward::Payout],
+) -> Result<Commitment> {
+    for payout in payouts {
+        let balance = balances.entry(payout.beneficiary).or_default();
+        *balance = balance.checked_add(payout.amount)?;
+    }
+    let cumulative = Amount::sum(balances.values().copied())?;
+    let root: B256 = RewardTree::build(balances.into_iter().collect())?.root();
+    Ok(Commitment { epoch: record.epoch(), root, cumulative, manifest: record.manifest() })
+}
+
+fn differs(message: &'static str, epoch: EpochId) -> Error {
+    Error::new(ErrorKind::Corrupt, message).with("epoch", epoch)
+}
