@@ -1,7 +1,7 @@
 #![no_main]
-//! Batches from devices: nobody guesses a signature.
+//! Batches and gap markers from devices: nobody guesses a signature.
 
-use depin_core::{Algorithm, NetworkId, SignedBatch, Signer, SoftwareKey, Unverified};
+use depin_core::{Algorithm, NetworkId, SignedBatch, Signer, SoftwareKey};
 use depin_data::batch::{BatchVerifier, claimed_signer};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -9,5 +9,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let _ = claimed_signer(bytes, &network);
     let key = SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]);
     let verifier = BatchVerifier::new(&network, key.public_key());
-    assert!(Unverified::new(SignedBatch::new(bytes.to_vec())).verify(&verifier).is_err());
+    assert!(verifier.link(&SignedBatch::new(bytes.to_vec())).is_err());
 });

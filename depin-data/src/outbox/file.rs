@@ -90,7 +90,7 @@ fn make(path: &Path, bytes: u64) -> io::Result<()> {
         _ => fs::remove_file(&fresh)?,
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())
+    File::open(folder.unwrap_or_else(|| Path::new("."))).and_then(|folder| folder.sync_all())
 }
 
 impl Store for FileStore {

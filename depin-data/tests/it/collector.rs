@@ -144,7 +144,8 @@ async fn memory_bounds_a_batch_by_readings_and_by_bytes() {
     let mut small = over(&net, &device, RamStore::new(8, 64 * 1024), options);
     let long = |n: u32| Quantity::new(&format!("quantity-{n:0>20}"), "Cel");
     for n in 0..3000 {
-        let value = Decimal::new(i64::MIN + i64::from(n) * 7 + 1, 0).unwrap_or(Decimal::from(1));
+        let value =
+            Decimal::new(i64::MIN + i64::from(n) * 7 + 1, 0).unwrap_or_else(|_| Decimal::from(1));
         small.push(Reading::new(long(n % 400), value, NOW), NOW, key).unwrap();
     }
     small.seal(key).unwrap();
@@ -160,7 +161,7 @@ async fn memory_bounds_a_batch_by_readings_and_by_bytes() {
     let mut large = over(&net, &device, RamStore::new(8, 64 * 1024), options);
     for n in 0..1024u32 {
         let at = Timestamp::from_millis(if n % 2 == 0 { 0 } else { i64::MAX as u64 });
-        let value = Decimal::new(i64::MAX - 1, -12).unwrap_or(Decimal::from(1));
+        let value = Decimal::new(i64::MAX - 1, -12).unwrap_or_else(|_| Decimal::from(1));
         large.push(Reading::new(long(n % 256), value, at), NOW, key).unwrap();
     }
     large.seal(key).unwrap();

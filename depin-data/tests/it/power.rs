@@ -17,6 +17,8 @@ use depin_data::{
     outbox::{Outbox, RamStore, Store},
 };
 
+use proptest::prelude::*;
+
 use crate::support::{Device, NOW, Net, network, reading};
 
 const SECTORS: u32 = 4;
@@ -270,6 +272,31 @@ async fn power_may_go_at_every_byte() {
             if cut % 97 == 0 {
                 arrives(&story, open(&story.net, &story.device, store.clone()), before).await;
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A store of noise, or with some bytes of a good one changed, opens or says why not, and goes on.
+    #[test]
+    fn a_damaged_store_panics_nobody(
+        hits in prop::collection::vec((0..SECTORS, 0..SIZE, any::<u8>()), 0..200),
+        pushes in 0u32..20,
+    ) {
+        let mut story = Story::new();
+        (0..pushes).for_each(|value| story.push(value));
+        let ops = story.ops.lock().unwrap().clone();
+        let mut memory = memory_at(&ops, usize::MAX, Loss::Clean);
+        for (sector, offset, byte) in hits {
+            memory.write(sector, offset, &[byte]).unwrap();
+        }
+        let opened =
+            Outbox::open(&network(), &story.device.did, story.net.receipts.clone(), memory);
+        if let Ok(mut outbox) = opened {
+            outbox.push(&*story.device.key, &[reading("1", NOW)]).unwrap();
+            outbox.next(&*story.device.key).unwrap();
         }
     }
 }
