@@ -9,6 +9,7 @@ pub mod clock;
 pub mod conformance;
 pub mod distributor;
 pub mod evidence;
+pub mod faults;
 pub mod keystore;
 pub mod log;
 pub mod quality;

@@ -1,11 +1,11 @@
-//! Conformance of [`QualityCheck`].
+//! Conformance of [`QualityCheck`] and [`FleetCheck`], and what checks find in a fleet.
 
 use std::collections::BTreeMap;
 
 use depin_core::{
     B256, Batch, Decimal, Did, Error, Reading, Sequence, Timestamp, Unverified, Verified, Verifier,
     keccak256,
-    quality::{Finding, QualityCheck},
+    quality::{Finding, FleetCheck, MAX_NOTE, QualityCheck},
     reading::Quantity,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -40,6 +40,112 @@ pub fn conforms(check: &dyn QualityCheck, quantity: &Quantity) {
             "clause 4: {code:?} is not lower-case words with dashes"
         );
     }
+}
+
+/// Runs every clause of the contract over made-up fleets: strangers, copies, devices that send nothing or
+/// the worst of streams.
+///
+/// `fleet` makes a fleet in which the check has to find something: the readings of each device.
+///
+/// # Panics
+/// When a clause does not hold, or when the check finds nothing wrong with `fleet`.
+pub fn fleet_conforms(check: &dyn FleetCheck, quantity: &Quantity, fleet: &[Vec<Reading>]) {
+    assert_eq!(check.name(), check.name(), "clause 1: the name stays the same");
+    assert!(!check.name().is_empty() && check.compare(&[]).is_empty(), "no devices, no suspicion");
+    let mut rng = StdRng::seed_from_u64(2);
+    let found = fleet_findings(check, fleet);
+    assert!(
+        found.iter().any(|found| !found.is_empty()),
+        "the check finds something in the fleet given"
+    );
+    for round in 0..12 {
+        let mut wild: Vec<Vec<Reading>> =
+            (0..rng.gen_range(0..6)).map(|_| stream(&mut rng, quantity, round)).collect();
+        wild.extend(fleet.iter().cloned());
+        wild.extend([Vec::new(), stream(&mut rng, quantity, round + 1)]);
+        let once = fleet_findings(check, &wild);
+        assert_eq!(
+            once,
+            fleet_findings(check, &wild),
+            "clause 1: the same fleet, the same findings"
+        );
+    }
+    // What an attacker could put where a suspicion stands is bytes of this check alone; it may not panic.
+    let batches = batches(&[stream(&mut rng, quantity, 0)]);
+    for length in 0..40 {
+        check.inspect(&vec![0xa5; length], &batches.iter().collect::<Vec<_>>());
+        check.compare(&[(Did::parse("did:example:a").expect("a valid did"), vec![0xa5; length])]);
+    }
+}
+
+/// Positions of readings that a fleet check names, of each device; devices are given in any order, and their
+/// DIDs rise with their position.
+///
+/// # Panics
+/// When the check breaks its contract.
+pub fn fleet_findings(check: &dyn FleetCheck, fleet: &[Vec<Reading>]) -> Vec<Vec<Found>> {
+    let chains: Vec<(Did, Vec<Verified<Batch>>)> = (0..)
+        .zip(fleet)
+        .filter(|(_, readings)| !readings.is_empty())
+        .map(|(position, readings): (usize, _)| {
+            let device =
+                Did::parse(&format!("did:example:device-{position:06}")).expect("a valid did");
+            let parts: Vec<Vec<Reading>> = readings.chunks(256).map(<[Reading]>::to_vec).collect();
+            let chain = believed(&device, &parts);
+            (device, chain)
+        })
+        .collect();
+    let note = |(device, chain): &(Did, Vec<Verified<Batch>>)| {
+        let note = check.note(device, &chain.iter().collect::<Vec<_>>());
+        assert!(note.len() <= MAX_NOTE, "clause 2: a note of {} bytes is too long", note.len());
+        (device.clone(), note)
+    };
+    let notes: Vec<(Did, Vec<u8>)> = chains.iter().map(note).collect();
+    let suspicions = check.compare(&notes);
+    assert!(
+        suspicions.is_sorted_by(|a, b| a.0 < b.0),
+        "clause 3: one for each device, by rising DID"
+    );
+    let mut found: BTreeMap<&Did, Vec<Found>> = BTreeMap::new();
+    for (device, suspicion) in &suspicions {
+        let chain = chains.iter().find(|(other, _)| other == device);
+        let (device, chain) =
+            chain.expect("clause 3: suspicions are about devices that sent something");
+        let findings = check.inspect(suspicion, &chain.iter().collect::<Vec<_>>());
+        findings.iter().for_each(|finding| names_what_was_given(finding, chain));
+        found.insert(device, positions(chain, &findings));
+    }
+    let mut chains = chains.iter();
+    let of = |readings: &Vec<Reading>| {
+        let device = (!readings.is_empty()).then(|| chains.next()).flatten();
+        device.and_then(|(device, _)| found.remove(device)).unwrap_or_default()
+    };
+    fleet.iter().map(of).collect()
+}
+
+/// Positions of readings that a check names.
+pub fn findings(check: &dyn QualityCheck, readings: &[Reading]) -> Vec<Found> {
+    let parts: Vec<Vec<Reading>> = readings.chunks(256).map(<[Reading]>::to_vec).collect();
+    let chain = batches(&parts);
+    positions(&chain, &inspect(check, &chain))
+}
+
+/// What was found: the position of a reading in the device's stream, the code and the reason.
+pub type Found = (usize, String, String);
+
+fn positions(chain: &[Verified<Batch>], findings: &[Finding]) -> Vec<Found> {
+    let mut starts = BTreeMap::new();
+    let mut start = 0;
+    for batch in chain {
+        starts.insert(batch.hash, start);
+        start += batch.readings.len();
+    }
+    let position = |finding: &Finding| {
+        let start =
+            starts.get(&finding.batch).expect("clause 3: findings name batches that were given");
+        (start + finding.reading, finding.code.to_string(), finding.detail.clone())
+    };
+    findings.iter().map(position).collect()
 }
 
 /// Clause 2: where one batch ends and the next begins makes no difference.
@@ -117,10 +223,17 @@ fn stream(rng: &mut StdRng, quantity: &Quantity, round: u32) -> Vec<Reading> {
     readings
 }
 
-/// A chain of batches with these readings.
+/// A chain of batches of the suite's device.
 fn batches(parts: &[Vec<Reading>]) -> Vec<Verified<Batch>> {
-    let device = Did::parse("did:example:suite").expect("a valid did");
-    let mut previous = B256::ZERO;
+    believed(&Did::parse("did:example:suite").expect("a valid did"), parts)
+}
+
+/// A device's chain of batches with these readings, which nobody signed: for tests and measurements only.
+///
+/// # Panics
+/// Never: everything is believed here.
+pub fn believed(device: &Did, parts: &[Vec<Reading>]) -> Vec<Verified<Batch>> {
+    let mut previous = keccak256(device.as_str());
     let mut chain = Vec::new();
     for (sequence, readings) in (0..).zip(parts) {
         let hash = keccak256([previous.as_slice(), &[1]].concat());
@@ -128,7 +241,7 @@ fn batches(parts: &[Vec<Reading>]) -> Vec<Verified<Batch>> {
             hash,
             device: device.clone(),
             sequence: Sequence::new(sequence),
-            previous,
+            previous: if sequence == 0 { B256::ZERO } else { previous },
             root: B256::ZERO,
             readings: readings.clone(),
             salt_seed: None,

@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 9] = [
+const BENCHES: [Bench; 10] = [
     Bench::new(
         "depin-core",
         "verify",
@@ -51,6 +51,7 @@ const BENCHES: [Bench; 9] = [
     Bench::new("depin-payment", "reward_tree", &[]),
     Bench::new("depin-data", "ingest", &["decode"]),
     Bench::new("depin-data", "append", &[]),
+    Bench::new("depin-data", "quality", &[]).features("geo"),
     Bench::new("depin", "epoch", &["epoch_1m", "epoch_1m_audit", "epoch_1m_memory"]),
     Bench::new("depin-identity", "resolve_warm", &[]),
 ];

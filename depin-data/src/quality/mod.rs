@@ -7,11 +7,28 @@
 //! | check | code | which readings lose their point |
 //! |---|---|---|
 //! | [`Bounds`] | `out-of-bounds` | those outside the range, or in another unit |
-//! | [`Stuck`] | `stuck` | those of a run of one value past the allowed count and time |
+//! | [`Stuck`] | `stuck` | those of a run of one value past the allowed count and time, unless excused |
 //! | [`Jump`] | `jump` | those that the longest steady run cannot reach in allowed steps |
+//! | [`Spike`] | `spike` | a lone one that both its neighbours in time contradict |
+//! | [`Rate`] | `rate` | those further from a believed one in a window than the allowed span |
 //! | [`Gap`] | `gap` | the first one after too long a silence |
 //! | [`Duplicate`] | `duplicate` | all but the first of one quantity at one time |
 //! | [`Only`] | `unexpected` | those of quantities that nobody asked for |
+//! | [`Clock`] | `clock` | those earlier than one before them, or off the device's beat |
+//! | [`Relation`] | `implausible` | those that contradict another quantity of the same moment |
+//! | [`Repeat`] | `repeat` | those of a stretch that repeats an earlier one |
+//! | [`Travel`] | `impossible-travel` | fixes that cannot be reached from the rest of the track |
+//!
+//! Fleet checks judge devices against each other; the last three need the feature `geo`.
+//!
+//! | fleet check | code | which readings lose their point |
+//! |---|---|---|
+//! | [`Copied`] | `copied` | those of a stretch that another device signed first, or at the same time |
+//! | `Neighbours` | `disagrees` | those of time slots in which the device is far from its neighbours' median |
+//! | `Skew` | `clock-skew` | all, when the neighbours' values fit far better some slots earlier or later |
+//! | `Density` | `crowded`, `no-place` | the share that a full cell has no use for; all of a device without place |
+//!
+//! [`presets`] are lists of checks for kinds of networks, with the sources of their limits.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -35,18 +52,50 @@ use std::borrow::Cow;
 use depin_core::{B256, Batch, Reading, Verified, quality::Finding, reading::Quantity};
 
 mod bounds;
+mod clock;
+mod copied;
 mod duplicate;
 mod gap;
 mod jump;
 mod only;
+mod rate;
+mod relation;
+mod repeat;
+mod rows;
+mod spike;
 mod stuck;
+mod travel;
+
+#[cfg(feature = "geo")]
+mod density;
+#[cfg(feature = "geo")]
+mod neighbours;
+#[cfg(feature = "geo")]
+mod place;
+#[cfg(feature = "geo")]
+mod skew;
+#[cfg(feature = "geo")]
+mod slots;
+
+pub mod presets;
 
 pub use bounds::Bounds;
+pub use clock::Clock;
+pub use copied::Copied;
 pub use duplicate::Duplicate;
 pub use gap::Gap;
 pub use jump::Jump;
 pub use only::Only;
+pub use rate::Rate;
+pub use relation::Relation;
+pub use repeat::Repeat;
+pub use spike::Spike;
 pub use stuck::Stuck;
+pub use travel::Travel;
+
+#[cfg(feature = "geo")]
+#[cfg_attr(docsrs, doc(cfg(feature = "geo")))]
+pub use {density::Density, neighbours::Neighbours, skew::Skew};
 
 /// A reading and where it stands.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! A sensor that repeats itself.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use depin_core::{
     Batch, Decimal, Verified,
@@ -8,68 +8,197 @@ use depin_core::{
     reading::Quantity,
 };
 
-use super::{millis, quoted, stream_of};
+use super::{Place, millis, quoted, stream_of};
 
 /// The same value does not come too often for too long. Code `stuck`.
 ///
 /// Calm weather repeats values, so both limits have to be reached: a reading loses its point when it is
 /// at least the `times`-th of an unbroken run of one value and the run spans at least `duration` by
-/// then. The readings before that keep theirs; any other value starts a new run.
+/// then. The readings before that keep theirs, unless the [`whole run`](Self::whole_run) is not believed;
+/// any other value starts a new run.
+///
+/// Some constancy is honest: no power at night, saturated air in fog. A run of an
+/// [`excused`](Self::excused) value, or one during which the median of another quantity lies in a range
+/// ([`excused_when`](Self::excused_when)), loses nothing. Without readings of that other quantity there is
+/// no excuse.
 ///
 /// ```
 /// use std::time::Duration;
-/// use depin_core::quality::QualityCheck;
+/// use depin_core::{Decimal, quality::QualityCheck};
 /// use depin_data::quality::Stuck;
 ///
 /// let check = Stuck::new("temperature", "Cel", 12, Duration::from_secs(7200));
 /// assert_eq!(check.name(), "stuck(\"temperature\" \"Cel\", 12 times over 7200000ms)");
+///
+/// // Four hours of one temperature, unless it is as wet as in fog.
+/// let wet = Decimal::from(95)..=Decimal::from(100);
+/// let check = Stuck::new("temperature", "Cel", 12, Duration::from_secs(4 * 3600))
+///     .excused_when("humidity", "%RH", wet);
+/// assert!(check.name().ends_with("14400000ms, excused when \"humidity\" \"%RH\" is 95..=100)"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Stuck {
     quantity: Quantity,
     times: u32,
     duration: Duration,
-}
-
-/// An unbroken run of one value.
-struct Run {
-    value: Decimal,
-    count: u32,
-    earliest: u64,
-    latest: u64,
+    whole_run: bool,
+    bits: u32,
+    excused: Vec<RangeInclusive<Decimal>>,
+    excused_when: Vec<(Quantity, RangeInclusive<Decimal>)>,
 }
 
 impl Stuck {
     /// The quantity `name` in `unit` is stuck from the `times`-th equal reading on, but not before they
     /// span `duration`.
     pub fn new(name: &str, unit: &str, times: u32, duration: Duration) -> Self {
-        Self { quantity: Quantity::new(name, unit), times, duration }
+        Self {
+            quantity: Quantity::new(name, unit),
+            times,
+            duration,
+            whole_run: false,
+            bits: 0,
+            excused: Vec::new(),
+            excused_when: Vec::new(),
+        }
+    }
+
+    /// All readings of a stuck run but its first, which was measured, lose their points.
+    pub fn whole_run(self) -> Self {
+        Self { whole_run: true, ..self }
+    }
+
+    /// A run is stuck only when it is no chance, by at least so many bits: each repetition counts as many as
+    /// repetitions are rare in the rest of the device's stream. A thermometer that shows whole degrees
+    /// repeats itself all day, one that shows hundredths never does.
+    pub fn surprising(self, bits: u32) -> Self {
+        Self { bits, ..self }
+    }
+
+    /// Values that may last, such as no power at night.
+    pub fn excused(mut self, values: RangeInclusive<Decimal>) -> Self {
+        self.excused.push(values);
+        self
+    }
+
+    /// A run may last while the median of the quantity `name` in `unit` lies in `range`.
+    pub fn excused_when(mut self, name: &str, unit: &str, range: RangeInclusive<Decimal>) -> Self {
+        self.excused_when.push((Quantity::new(name, unit), range));
+        self
+    }
+
+    /// What is wrong with an unbroken run of one value.
+    fn judge(&self, run: &[Place<'_>], contexts: &[Context<'_>], findings: &mut Vec<Finding>) {
+        let Some(value) = run.first().map(|at| at.reading.value()) else { return };
+        if self.excused.iter().any(|range| range.contains(&value)) {
+            return;
+        }
+        let (mut earliest, mut latest) = (u64::MAX, 0);
+        let (mut named, mut stuck) = (Vec::new(), false);
+        for (count, at) in (1u32..).zip(run) {
+            let time = at.reading.at().millis();
+            (earliest, latest) = (time.min(earliest), time.max(latest));
+            let span = latest - earliest;
+            let late = count >= self.times && span >= millis(self.duration);
+            stuck |= late;
+            if late || self.whole_run && count > 1 {
+                let detail = format!("{value} {count} times in a row, over {span} ms");
+                named.push(at.finding("stuck", detail));
+            }
+        }
+        if stuck && !contexts.iter().any(|context| context.excuses(earliest, latest)) {
+            findings.append(&mut named);
+        }
+    }
+}
+
+/// Another quantity that says whether constancy is honest, by time.
+struct Context<'a> {
+    readings: Vec<(u64, Decimal)>,
+    range: &'a RangeInclusive<Decimal>,
+}
+
+impl Context<'_> {
+    fn excuses(&self, earliest: u64, latest: u64) -> bool {
+        let start = self.readings.partition_point(|(time, _)| *time < earliest);
+        let end = self.readings.partition_point(|(time, _)| *time <= latest);
+        let during = self.readings.get(start..end).unwrap_or_default();
+        let mut values: Vec<Decimal> = during.iter().map(|(_, value)| *value).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).is_some_and(|median| self.range.contains(median))
     }
 }
 
 impl QualityCheck for Stuck {
     fn name(&self) -> String {
         let (quantity, duration) = (quoted(&self.quantity), millis(self.duration));
-        format!("stuck({quantity}, {} times over {duration}ms)", self.times)
+        let whole = if self.whole_run { ", whole run" } else { "" };
+        let mut name = format!("stuck({quantity}, {} times over {duration}ms{whole}", self.times);
+        if self.bits > 0 {
+            name += &format!(", {} bits", self.bits);
+        }
+        for range in &self.excused {
+            name += &format!(", {}..={} excused", range.start(), range.end());
+        }
+        for (quantity, range) in &self.excused_when {
+            let (low, high) = (range.start(), range.end());
+            name += &format!(", excused when {} is {low}..={high}", quoted(quantity));
+        }
+        name + ")"
     }
 
     fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding> {
-        let (mut run, mut findings) = (None::<Run>, Vec::new());
-        for at in stream_of(&self.quantity, batches) {
-            let (value, time) = (at.reading.value(), at.reading.at().millis());
-            let (count, earliest, latest) = match &run {
-                Some(run) if run.value == value => {
-                    (run.count.saturating_add(1), run.earliest.min(time), run.latest.max(time))
-                }
-                _ => (1, time, time),
-            };
-            let span = latest - earliest;
-            if count >= self.times && span >= millis(self.duration) {
-                let detail = format!("{value} {count} times in a row, over {span} ms");
-                findings.push(at.finding("stuck", detail));
+        let context = |(quantity, range)| {
+            let readings = stream_of(quantity, batches);
+            let mut readings: Vec<(u64, Decimal)> =
+                readings.map(|at| (at.reading.at().millis(), at.reading.value())).collect();
+            readings.sort_unstable();
+            Context { readings, range }
+        };
+        let contexts: Vec<Context<'_>> =
+            self.excused_when.iter().map(|(quantity, range)| context((quantity, range))).collect();
+        let places: Vec<Place<'_>> = stream_of(&self.quantity, batches).collect();
+        let runs = || places.chunk_by(|a, b| a.reading.value() == b.reading.value());
+        let repetitions: u64 = runs().map(|run| run.len() as u64 - 1).sum();
+        let mut findings = Vec::new();
+        for run in runs() {
+            let own = run.len() as u64 - 1;
+            // As if the rest had one repetition and one change more, so that nothing is impossible.
+            let rest = places.len() as u64 - own + 1;
+            let bits = sixteenths(rest, repetitions - own + 1).saturating_mul(own) / 16;
+            if bits >= u64::from(self.bits) {
+                self.judge(run, &contexts, &mut findings);
             }
-            run = Some(Run { value, count, earliest, latest });
         }
         findings
+    }
+}
+
+/// `log2(all / some)` in sixteenths, rounded down; both are positive and less than 2^63.
+fn sixteenths(all: u64, some: u64) -> u64 {
+    let ratio = ((u128::from(all) << 32) / u128::from(some.max(1))).max(1 << 32);
+    let whole = ratio.ilog2() - 32;
+    let (mut rest, mut log) = (ratio >> whole, u64::from(whole));
+    for _ in 0..4 {
+        rest = (rest * rest) >> 32;
+        log *= 2;
+        if rest >= 2 << 32 {
+            rest >>= 1;
+            log += 1;
+        }
+    }
+    log
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sixteenths;
+
+    #[test]
+    fn logarithms_are_floored_to_sixteenths() {
+        for (all, some, log) in
+            [(1, 1, 0), (2, 1, 16), (1024, 1, 160), (3, 2, 9), (10, 9, 2), (1, 2, 0)]
+        {
+            assert_eq!(sixteenths(all, some), log, "{all} / {some}");
+        }
     }
 }

@@ -39,6 +39,9 @@ mod outbox;
 mod power;
 mod privacy;
 mod quality;
+#[cfg(feature = "geo")]
+mod quality_faults;
+mod quality_more;
 mod receipt;
 mod salt;
 mod scoring;
@@ -52,3 +55,10 @@ mod support;
 mod transports;
 mod windows;
 mod wire;
+
+#[cfg(feature = "geo")]
+#[path = "../../benches/quality/classes.rs"]
+mod classes;
+#[cfg(feature = "geo")]
+#[path = "../../benches/quality/series.rs"]
+mod series;

@@ -1,0 +1,264 @@
+//! What is measured: one class of faults in one series at a time, judged by the whole preset of its network.
+
+use std::time::Duration;
+
+use depin_core::{Decimal, Reading};
+use depin_data::quality::presets::Preset;
+use depin_testkit::{
+    faults::{self, Faulty},
+    quality::{findings, fleet_findings},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use crate::series::{Kind, Series, at_home, neighbour};
+
+/// A class of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// None: what honest series lose.
+    Clean,
+    /// Outliers that the origin of the series labelled.
+    Labelled,
+    /// An earlier stretch of 96 moments again.
+    Replay,
+    /// One value for 30 hours of weather or 8 hours of power by day.
+    Stuck,
+    /// Temperature or power times 0.6 or 1.5; false is what that moves by more than 5 Cel or 5 % of the
+    /// rating, which is what the checks tolerate.
+    Scale,
+    /// 20 to 200 fixes, at most a quarter of all, half a degree away.
+    Teleport,
+    /// The stream of another device, some with an offset, some later.
+    Clone,
+    /// A clock that is 2 to 8 slots ahead or behind for a whole epoch, among neighbours.
+    Skew,
+    /// A clock set forward or back by half an interval.
+    Step,
+}
+
+impl Class {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Clean,
+        Self::Labelled,
+        Self::Replay,
+        Self::Stuck,
+        Self::Scale,
+        Self::Teleport,
+        Self::Clone,
+        Self::Skew,
+        Self::Step,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Labelled => "labelled",
+            Self::Replay => "replay",
+            Self::Stuck => "stuck",
+            Self::Scale => "scale",
+            Self::Teleport => "teleport",
+            Self::Clone => "clone",
+            Self::Skew => "clock_skew",
+            Self::Step => "clock_step",
+        }
+    }
+
+    /// Whether the series has what the class is about.
+    fn applies(self, series: &Series) -> bool {
+        match self {
+            Self::Clean | Self::Replay => series.labels.is_none(),
+            Self::Clone => true,
+            Self::Labelled => series.labels.is_some(),
+            Self::Stuck => series.kind != Kind::Drive && series.labels.is_none(),
+            Self::Scale => series.kind == Kind::Climate || series.has("dc_power"),
+            Self::Teleport => series.kind == Kind::Drive,
+            Self::Skew => series.kind == Kind::Climate,
+            Self::Step => series.kind != Kind::Drive && series.labels.is_none(),
+        }
+    }
+}
+
+/// How often a class was found in a series, counted in readings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) class: Class,
+    pub(crate) series: &'static str,
+    pub(crate) held_out: bool,
+    pub(crate) positives: usize,
+    pub(crate) found: usize,
+    pub(crate) negatives: usize,
+    pub(crate) false_positives: usize,
+}
+
+impl Counts {
+    pub(crate) fn recall(&self) -> f64 {
+        self.found as f64 / self.positives.max(1) as f64
+    }
+
+    pub(crate) fn false_rate(&self) -> f64 {
+        self.false_positives as f64 / self.negatives.max(1) as f64
+    }
+}
+
+/// What honest readings lose their points for: how many by code.
+pub(crate) fn codes(series: &Series) -> std::collections::BTreeMap<String, usize> {
+    let mut codes = std::collections::BTreeMap::new();
+    for check in &series.preset.checks {
+        for (_, code, _) in findings(&**check, &series.readings) {
+            *codes.entry(code).or_default() += 1;
+        }
+    }
+    codes
+}
+
+/// Puts the class into the series `rounds` times and counts; `None` when it does not apply.
+pub(crate) fn measure(class: Class, series: &Series, rounds: u64) -> Option<Counts> {
+    if !class.applies(series) {
+        return None;
+    }
+    let (name, held_out) = (series.name, series.held_out);
+    let mut counts = Counts {
+        class,
+        series: name,
+        held_out,
+        positives: 0,
+        found: 0,
+        negatives: 0,
+        false_positives: 0,
+    };
+    for round in 0..if class == Class::Labelled { 1 } else { rounds } {
+        let mut rng = StdRng::seed_from_u64(1_000 * round + class as u64);
+        let fleet = fleet(class, series, &mut rng);
+        let streams: Vec<Vec<Reading>> =
+            fleet.iter().map(|device| device.readings.clone()).collect();
+        for (device, flagged) in fleet.iter().zip(judge(&series.preset, &streams)) {
+            for ((label, touched), flagged) in
+                device.labels.iter().zip(&device.touched).zip(flagged)
+            {
+                counts.positives += usize::from(*label);
+                counts.found += usize::from(*label && flagged);
+                counts.negatives += usize::from(!*label && !*touched);
+                counts.false_positives += usize::from(!*label && !*touched && flagged);
+            }
+        }
+    }
+    Some(counts)
+}
+
+/// Which readings of each device lose their points. Silence is not judged: it is in the files.
+fn judge(preset: &Preset, fleet: &[Vec<Reading>]) -> Vec<Vec<bool>> {
+    let mut flagged: Vec<Vec<bool>> =
+        fleet.iter().map(|readings| vec![false; readings.len()]).collect();
+    for check in preset.checks.iter().filter(|check| !check.name().starts_with("gap")) {
+        for (flags, readings) in flagged.iter_mut().zip(fleet) {
+            findings(&**check, readings).iter().for_each(|found| flags[found.0] = true);
+        }
+    }
+    for check in
+        preset.fleet.iter().filter(|check| fleet.len() > 1 || !check.name().starts_with("density"))
+    {
+        for (flags, found) in flagged.iter_mut().zip(fleet_findings(&**check, fleet)) {
+            found.iter().for_each(|found| flags[found.0] = true);
+        }
+    }
+    flagged
+}
+
+/// The devices of a round, one of them with the fault.
+fn fleet(class: Class, series: &Series, rng: &mut StdRng) -> Vec<Faulty> {
+    let honest = series.epoch(rng);
+    let main = series.main();
+    let faulty = match class {
+        Class::Clean => Faulty::honest(&honest),
+        Class::Labelled => {
+            let mut faulty = Faulty::honest(&series.readings);
+            faulty.labels = series.labels.clone().unwrap_or_default();
+            faulty
+        }
+        Class::Replay => faults::replay(&honest, 96.min(series.moments(Duration::MAX)), rng),
+        Class::Stuck => stuck(series, &honest, rng),
+        Class::Scale if series.kind == Kind::Energy => {
+            let percent = if rng.r#gen() { 60 } else { 150 };
+            moved(faults::scale(&honest, &main, percent, 96, rng), &honest, Decimal::from(300))
+        }
+        Class::Teleport => {
+            let moments = rng.gen_range(20..200).min(honest.len() / 8);
+            let half = Decimal::new(5, -1).unwrap();
+            faults::teleport(&honest, half, half, moments, rng)
+        }
+        Class::Step => {
+            let half = i64::try_from(series.every.as_millis() / 2).unwrap();
+            faults::clock_skew(&honest, if rng.r#gen() { half } else { -half }, false, rng)
+        }
+        Class::Scale | Class::Clone | Class::Skew => {
+            return among_neighbours(class, series, &honest, rng);
+        }
+    };
+    vec![faulty]
+}
+
+fn stuck(series: &Series, honest: &[Reading], rng: &mut StdRng) -> Faulty {
+    let main = series.main();
+    let hours = if series.kind == Kind::Energy { 8 } else { 30 };
+    let moments = series.moments(Duration::from_secs(hours * 3600));
+    // Nobody can tell whether a meter that shows nothing is stuck or it is night.
+    let telling = |faulty: &Faulty| {
+        let first = faulty.touched.iter().position(|touched| *touched);
+        let value = first.map(|first| faulty.readings[first].value());
+        series.kind != Kind::Energy || value.is_some_and(|value| value > Decimal::from(250))
+    };
+    let tries = std::iter::repeat_with(|| faults::stuck(honest, &main, moments, rng));
+    tries.take(200).find(telling).unwrap_or_else(|| Faulty::honest(honest))
+}
+
+/// Counts as false only what was moved by more than the checks tolerate.
+fn moved(mut faulty: Faulty, honest: &[Reading], tolerance: Decimal) -> Faulty {
+    for ((label, reading), honest) in faulty.labels.iter_mut().zip(&faulty.readings).zip(honest) {
+        *label &= reading.value().abs_diff(honest.value()) > tolerance.abs_diff(Decimal::default());
+    }
+    faulty
+}
+
+/// Seven devices that see the same weather, or two that drive the same road at different times.
+fn among_neighbours(
+    class: Class,
+    series: &Series,
+    honest: &[Reading],
+    rng: &mut StdRng,
+) -> Vec<Faulty> {
+    let main = series.main();
+    let station = |rng: &mut StdRng| match series.kind {
+        Kind::Climate => neighbour(honest, rng),
+        _ => honest.to_vec(),
+    };
+    let strangers = if series.kind == Kind::Climate { 6 } else { 0 };
+    let mut fleet: Vec<Faulty> = (0..strangers).map(|_| Faulty::honest(&station(rng))).collect();
+    let own = match series.kind {
+        Kind::Climate => at_home(honest, rng),
+        _ => honest.to_vec(),
+    };
+    match class {
+        Class::Scale => {
+            let percent = if rng.r#gen() { 60 } else { 150 };
+            let faulty = faults::scale(&own, &main, percent, 96, rng);
+            fleet.push(moved(faulty, &own, Decimal::from(5)));
+        }
+        Class::Skew => {
+            let slot = series.every.max(Duration::from_secs(900));
+            let slots = rng.gen_range(2..=8) * i64::try_from(slot.as_millis()).unwrap();
+            fleet.push(faults::clock_skew(
+                &own,
+                if rng.r#gen() { slots } else { -slots },
+                true,
+                rng,
+            ));
+        }
+        _ => {
+            let late = Duration::from_secs(if rng.r#gen() { 600 } else { 3600 });
+            let offset = Decimal::new(if rng.r#gen() { 0 } else { 3 }, -1).unwrap();
+            fleet.push(Faulty::honest(&own));
+            fleet.push(faults::clone_stream(&own, offset, late));
+        }
+    }
+    fleet
+}

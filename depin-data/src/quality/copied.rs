@@ -1,0 +1,197 @@
+//! Two devices with one stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use depin_core::{
+    Batch, Did, Timestamp, Verified,
+    quality::{Finding, FleetCheck},
+    reading::Quantity,
+};
+
+use super::{
+    quoted,
+    rows::{Digest, Row, rows},
+};
+
+/// No device sends another one's stream. Code `copied`.
+///
+/// Compares windows of 16 changes of the quantities, taken together as [`Repeat`](super::Repeat) does: an
+/// added offset or another clock hides nothing. Only windows count that are no chance, by at least 48 bits of
+/// surprise in the device's own stream. The note of a device is a sample of at most 1,000 of its windows:
+/// those with the least digests, so that two devices with one stream sample the same ones. Three windows in
+/// common are a copy.
+///
+/// Who measured a stretch first, by the times signed, keeps the points. Where the times are the same as well,
+/// nothing that is signed says who copied whom, and all lose them: a feed split over ten identities earns
+/// nothing, and who reads along can only harm himself as long as batches are not shown to others before
+/// their epoch is over.
+///
+/// Copies that are scaled or noisy have other changes and are not seen: see
+/// [`Neighbours`](super::Neighbours).
+///
+/// ```
+/// use depin_core::quality::FleetCheck;
+/// use depin_data::quality::Copied;
+///
+/// let check = Copied::new([("temperature", "Cel")]);
+/// assert_eq!(check.name(), "copied(\"temperature\" \"Cel\", 3 windows of 16 changes and 48 bits)");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Copied {
+    quantities: Vec<Quantity>,
+}
+
+const WINDOW: usize = 16;
+const BITS: u32 = 48;
+const LEAST: usize = 3;
+const SAMPLE: usize = 1_000;
+/// Devices that a window is looked for in: the first by time, or a fleet of copies takes quadratic time.
+const MOST_HOLDERS: usize = 64;
+
+/// A window of changes: what it is and when it ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Window {
+    digest: u64,
+    at: u64,
+}
+
+impl Copied {
+    /// These quantities, given as name and unit and measured at the same moments, come from one device only.
+    pub fn new<'a>(quantities: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let quantities = quantities.into_iter().map(|(name, unit)| Quantity::new(name, unit));
+        Self { quantities: quantities.collect() }
+    }
+}
+
+/// The windows that say enough, with the position of their last row.
+fn windows(rows: &[Row<'_>]) -> Vec<(usize, Window)> {
+    // The first row has nothing to differ from.
+    let changes = rows.get(1..).unwrap_or_default();
+    let windows = (WINDOW..).zip(changes.windows(WINDOW));
+    let telling = windows.filter(|(_, window)| {
+        window.iter().map(|row| row.bits).fold(0, u32::saturating_add) >= BITS
+    });
+    let digest = |window: &[Row<'_>]| {
+        let mut digest = Digest::default();
+        window.iter().for_each(|row| digest.take(row.change));
+        digest.0
+    };
+    telling
+        .filter_map(|(last, window)| {
+            let at = window.last()?.at.millis();
+            Some((last, Window { digest: digest(window), at }))
+        })
+        .collect()
+}
+
+/// The windows with the least digests, each once, at its first time.
+fn sample(rows: &[Row<'_>]) -> Vec<Window> {
+    let mut windows: Vec<Window> = windows(rows).into_iter().map(|(_, window)| window).collect();
+    windows.sort_unstable();
+    windows.dedup_by_key(|window| window.digest);
+    windows.truncate(SAMPLE);
+    windows
+}
+
+/// What is held against a device: for each digest in common the time of who had it first.
+fn suspicions(notes: &[Vec<Window>]) -> Vec<BTreeMap<u64, u64>> {
+    let mut holders: BTreeMap<u64, Vec<(u64, usize)>> = BTreeMap::new();
+    for (device, windows) in notes.iter().enumerate() {
+        for window in windows {
+            holders.entry(window.digest).or_default().push((window.at, device));
+        }
+    }
+    // Windows in common by pair of devices, the suspicious one first.
+    let mut pairs: BTreeMap<(usize, usize), Vec<(u64, u64)>> = BTreeMap::new();
+    for (digest, mut holders) in holders {
+        holders.sort_unstable();
+        let first = holders.first().map_or(0, |(at, _)| *at);
+        let ties = holders.partition_point(|(at, _)| *at == first);
+        let originals = holders.iter().take(MOST_HOLDERS.min(ties)).map(|(_, device)| *device);
+        let originals: Vec<usize> = originals.collect();
+        for (_, device) in holders {
+            for original in originals.iter().filter(|original| **original != device) {
+                pairs.entry((device, *original)).or_default().push((digest, first));
+            }
+        }
+    }
+    let mut suspicions = vec![BTreeMap::new(); notes.len()];
+    for ((device, _), common) in pairs {
+        if common.len() >= LEAST
+            && let Some(suspicion) = suspicions.get_mut(device)
+        {
+            suspicion.extend(common);
+        }
+    }
+    suspicions
+}
+
+impl FleetCheck for Copied {
+    fn name(&self) -> String {
+        let names: Vec<String> = self.quantities.iter().map(quoted).collect();
+        format!("copied({}, {LEAST} windows of {WINDOW} changes and {BITS} bits)", names.join(", "))
+    }
+
+    fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
+        let sample = sample(&rows(&self.quantities, batches));
+        let words = sample.iter().flat_map(|window| [window.digest, window.at]);
+        words.flat_map(u64::to_be_bytes).collect()
+    }
+
+    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
+        let windows: Vec<Vec<Window>> = notes.iter().map(|(_, note)| pairs(note)).collect();
+        let suspicions = suspicions(&windows);
+        let found = notes.iter().zip(suspicions).filter(|(_, suspicion)| !suspicion.is_empty());
+        found
+            .map(|((device, _), suspicion)| {
+                let words = suspicion.into_iter().flat_map(|(digest, at)| [digest, at]);
+                (device.clone(), words.flat_map(u64::to_be_bytes).collect())
+            })
+            .collect()
+    }
+
+    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding> {
+        let rows = rows(&self.quantities, batches);
+        let common = pairs(suspicion);
+        let firsts: BTreeMap<u64, u64> =
+            common.iter().map(|window| (window.digest, window.at)).collect();
+        let sampled: BTreeSet<u64> = sample(&rows).iter().map(|window| window.digest).collect();
+        let mut copied: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut before = None::<(usize, u64)>;
+        for (last, window) in windows(&rows) {
+            let Some(first) = firsts.get(&window.digest) else {
+                // A window of the sample that nobody else has ends a copied stretch; others say nothing.
+                if sampled.contains(&window.digest) {
+                    before = None;
+                }
+                continue;
+            };
+            let start = (last - WINDOW).min(before.map_or(usize::MAX, |(last, _)| last));
+            for row in start..=last {
+                copied.entry(row).or_insert(*first);
+            }
+            before = Some((last, *first));
+        }
+        let mut findings = Vec::new();
+        for (row, first) in copied {
+            for place in rows.get(row).map(|row| row.places.as_slice()).unwrap_or_default() {
+                let detail = format!(
+                    "part of a stretch of changes that another device signed up to {} first or as well",
+                    Timestamp::from_millis(first)
+                );
+                findings.push(place.finding("copied", detail));
+            }
+        }
+        findings
+    }
+}
+
+/// Pairs of digest and time.
+fn pairs(bytes: &[u8]) -> Vec<Window> {
+    let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |word| u64::from_be_bytes(*word));
+    let window = |pair: &[u8; 16]| {
+        let (digest, at) = pair.split_at(8);
+        Window { digest: word(digest), at: word(at) }
+    };
+    bytes.as_chunks().0.iter().map(window).collect()
+}

@@ -1,0 +1,189 @@
+//! Devices that disagree with everybody around them.
+
+use std::time::Duration;
+
+use depin_core::{
+    Batch, Decimal, Did, Verified,
+    quality::{Finding, FleetCheck},
+    reading::Quantity,
+};
+
+use super::{
+    millis, quoted,
+    slots::{self, Neighbourhood, Slots},
+    stream_of,
+};
+
+/// A device agrees with its neighbours. Code `disagrees`.
+///
+/// Time is cut into slots; of each slot the median of a device's readings counts. Neighbours are devices in
+/// cells at most `rings` steps away, at most 16 of them, nearer ones first. In a slot in which at least
+/// three of them measured, the device may be away from their median by a `tolerance`, or by five times
+/// their own median deviation where they disagree more among themselves. The readings of other slots lose
+/// their points. Medians are not moved by fewer than half of the neighbours; whoever runs more than half of
+/// the devices of a neighbourhood is believed there, so limit them with [`Density`](super::Density).
+///
+/// Devices without place, or without three neighbours, are not judged. Of a device that fills more than
+/// 1,000 slots in an epoch, the first 1,000 are compared, and the readings of the others lose their points.
+///
+/// ```
+/// use std::time::Duration;
+/// use depin_core::{Decimal, quality::FleetCheck};
+/// use depin_data::quality::Neighbours;
+///
+/// let quarter = Duration::from_secs(900);
+/// let check = Neighbours::new("temperature", "Cel", Decimal::from(5), quarter, 7, 1);
+/// assert_eq!(
+///     check.name(),
+///     "neighbours(\"temperature\" \"Cel\", 5 in 900000ms, 1 rings of resolution 7)"
+/// );
+/// ```
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    quantity: Quantity,
+    tolerance: Decimal,
+    slot: Duration,
+    resolution: u8,
+    rings: u32,
+}
+
+/// Neighbours that a judgement takes.
+pub(super) const LEAST: usize = 3;
+/// Allowed distance from the neighbours' median, in their median deviations.
+const DEVIATIONS: i64 = 5;
+
+impl Neighbours {
+    /// The quantity `name` in `unit` is in each `slot` within `tolerance` of what devices measure in cells
+    /// of this H3 `resolution` at most `rings` steps away.
+    pub fn new(
+        name: &str,
+        unit: &str,
+        tolerance: Decimal,
+        slot: Duration,
+        resolution: u8,
+        rings: u32,
+    ) -> Self {
+        Self { quantity: Quantity::new(name, unit), tolerance, slot, resolution, rings }
+    }
+
+    fn slot(&self) -> u64 {
+        millis(self.slot).max(1)
+    }
+
+    /// What the neighbours measured in slots in which the device disagrees, and how far it may be away.
+    fn disagreements(
+        &self,
+        own: &Slots,
+        around: &Neighbourhood<'_>,
+        device: usize,
+    ) -> Vec<Dispute> {
+        let tolerance = self.tolerance.abs_diff(Decimal::default()) / 1_000_000;
+        let tolerance = i64::try_from(tolerance).unwrap_or(i64::MAX);
+        let mut disputes = Vec::new();
+        for (slot, values) in around.around(device, LEAST) {
+            let Some(value) = own.medians.get(&slot) else { continue };
+            let away = |value: &i64, median: i64| value.saturating_sub(median).saturating_abs();
+            let Some(median) = slots::median(values.clone()) else { continue };
+            let deviations = values.iter().map(|value| away(value, median)).collect();
+            let deviation = slots::median(deviations).unwrap_or_default();
+            let limit = tolerance.max(deviation.saturating_mul(DEVIATIONS));
+            if away(value, median) > limit {
+                disputes.push(Dispute { slot, median, limit });
+            }
+        }
+        disputes
+    }
+}
+
+/// What a suspicion says of a slot, in 10^-6 of the unit.
+struct Dispute {
+    slot: u64,
+    median: i64,
+    limit: i64,
+}
+
+impl Dispute {
+    const LENGTH: usize = 24;
+
+    fn encode(&self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        let words = [self.slot.to_be_bytes(), self.median.to_be_bytes(), self.limit.to_be_bytes()];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word);
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8; Self::LENGTH]) -> Self {
+        let word = |at: usize| {
+            let word = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>());
+            word.copied().unwrap_or_default()
+        };
+        Self {
+            slot: u64::from_be_bytes(word(0)),
+            median: i64::from_be_bytes(word(8)),
+            limit: i64::from_be_bytes(word(16)),
+        }
+    }
+}
+
+impl FleetCheck for Neighbours {
+    fn name(&self) -> String {
+        let Self { quantity, tolerance, resolution, rings, .. } = self;
+        let quantity = quoted(quantity);
+        let slot = self.slot();
+        format!(
+            "neighbours({quantity}, {tolerance} in {slot}ms, {rings} rings of resolution {resolution})"
+        )
+    }
+
+    fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
+        let slots = Slots::of(&self.quantity, self.slot(), self.resolution, batches);
+        slots.map(|slots| slots.encode()).unwrap_or_default()
+    }
+
+    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
+        let devices: Vec<Option<Slots>> =
+            notes.iter().map(|(_, note)| Slots::decode(note)).collect();
+        let around = Neighbourhood::new(&devices, self.rings);
+        let mut suspicions = Vec::new();
+        for (position, ((device, _), slots)) in notes.iter().zip(&devices).enumerate() {
+            let Some(slots) = slots else { continue };
+            let disputes = self.disagreements(slots, &around, position);
+            // The last slot that was compared, when there may be more.
+            let full = slots.medians.len() == slots::MOST;
+            let last = slots.medians.keys().next_back().filter(|_| full).copied();
+            if !disputes.is_empty() || last.is_some() {
+                let mut bytes = last.unwrap_or(u64::MAX).to_be_bytes().to_vec();
+                bytes.extend(disputes.iter().flat_map(Dispute::encode));
+                suspicions.push((device.clone(), bytes));
+            }
+        }
+        suspicions
+    }
+
+    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding> {
+        let Some((last, disputes)) = suspicion.split_first_chunk::<8>() else { return Vec::new() };
+        let last = u64::from_be_bytes(*last);
+        let disputes: Vec<Dispute> = disputes.as_chunks().0.iter().map(Dispute::decode).collect();
+        let units = |micros: i64| Decimal::new(micros, -6).unwrap_or_default();
+        let judge = |at: super::Place<'_>| {
+            let slot = at.reading.at().millis() / self.slot();
+            if slot > last {
+                let detail = format!("beyond the {} slots that are compared", slots::MOST);
+                return Some(at.finding("disagrees", detail));
+            }
+            let dispute = disputes.binary_search_by_key(&slot, |dispute| dispute.slot).ok()?;
+            let Dispute { median, limit, .. } = disputes.get(dispute)?;
+            let detail = format!(
+                "neighbours have {} {}, this device {}, more than {} away in this slot",
+                units(*median),
+                self.quantity.unit(),
+                at.reading.value(),
+                units(*limit)
+            );
+            Some(at.finding("disagrees", detail))
+        };
+        stream_of(&self.quantity, batches).filter_map(judge).collect()
+    }
+}

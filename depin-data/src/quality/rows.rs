@@ -1,0 +1,95 @@
+//! A device's readings as rows of changes, and how surprising each change is.
+//!
+//! What repeats exactly is judged by changes rather than values, so that a copy with an offset shows too.
+//! Weather and machines repeat small changes all the time; how much a repetition says is therefore counted
+//! in bits, by how rare the device's own changes are.
+
+use std::collections::HashMap;
+
+use depin_core::{Batch, Timestamp, Verified, reading::Quantity};
+
+use super::{Place, stream};
+
+/// Readings of one moment.
+pub(super) struct Row<'a> {
+    pub(super) at: Timestamp,
+    pub(super) places: Vec<Place<'a>>,
+    /// Digest of the changes against the row before, with the quantities they are of.
+    pub(super) change: u64,
+    /// How surprising the change is, in bits; none when it is that of the row before once more.
+    pub(super) bits: u32,
+}
+
+/// The readings of these quantities, those of one moment together, in chain order.
+pub(super) fn rows<'a>(quantities: &[Quantity], batches: &'a [&Verified<Batch>]) -> Vec<Row<'a>> {
+    let mut rows: Vec<Row<'a>> = Vec::new();
+    for place in stream(batches).filter(|at| quantities.contains(at.reading.quantity())) {
+        let (quantity, at) = (place.reading.quantity(), place.reading.at());
+        match rows.last_mut() {
+            Some(row) if row.at == at && !row.has(quantity) => row.places.push(place),
+            _ => rows.push(Row { at, places: vec![place], change: 0, bits: 0 }),
+        }
+    }
+    digest_changes(quantities, &mut rows);
+    count_bits(&mut rows);
+    rows
+}
+
+impl Row<'_> {
+    fn has(&self, quantity: &Quantity) -> bool {
+        self.places.iter().any(|place| place.reading.quantity() == quantity)
+    }
+}
+
+fn digest_changes(quantities: &[Quantity], rows: &mut [Row<'_>]) {
+    let mut last = vec![None::<i128>; quantities.len()];
+    for row in rows {
+        let mut digest = Digest::default();
+        for (position, (quantity, last)) in (0u64..).zip(quantities.iter().zip(&mut last)) {
+            let place = row.places.iter().find(|place| place.reading.quantity() == quantity);
+            let Some(place) = place else { continue };
+            let value = place.reading.value().scaled();
+            // Two scaled decimals differ by less than 2^125.
+            let change = value - last.unwrap_or(value);
+            digest.take(position);
+            digest.take(change as u64);
+            digest.take((change >> 64) as u64);
+            *last = Some(value);
+        }
+        row.change = digest.0;
+    }
+}
+
+fn count_bits(rows: &mut [Row<'_>]) {
+    let mut counts: HashMap<u64, usize> = HashMap::new();
+    for row in rows.iter() {
+        *counts.entry(row.change).or_default() += 1;
+    }
+    let (all, mut before) = (rows.len(), None);
+    for row in rows {
+        let often = counts.get(&row.change).copied().unwrap_or(all).max(1);
+        if before != Some(row.change) {
+            row.bits = (all / often).max(1).ilog2();
+        }
+        before = Some(row.change);
+    }
+}
+
+/// A digest that is the same on every machine. Whoever looks for collisions can only make two stretches
+/// of their own look alike.
+#[derive(Clone, Copy)]
+pub(super) struct Digest(pub(super) u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Digest {
+    pub(super) fn take(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}

@@ -1,0 +1,502 @@
+//! Checks that look at several quantities, at places, at clocks and at whole fleets.
+
+use std::time::Duration;
+
+use depin_core::{
+    Decimal, Reading, Timestamp,
+    quality::{FleetCheck, QualityCheck},
+    reading::Quantity,
+};
+use depin_data::quality::{Clock, Copied, Rate, Relation, Repeat, Spike, Stuck, Travel, presets};
+use depin_testkit::{
+    faults,
+    quality::{conforms, findings, fleet_conforms, fleet_findings},
+};
+use proptest::{collection::vec, prelude::*};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use crate::support::NOW;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn decimal(text: &str) -> Decimal {
+    Decimal::parse(text).unwrap()
+}
+
+fn at(name: &str, unit: &str, value: Decimal, minute: u32) -> Reading {
+    Reading::new(Quantity::new(name, unit), value, NOW.plus(minute * MINUTE))
+}
+
+fn temperature(value: &str, minute: u32) -> Reading {
+    at("temperature", "Cel", decimal(value), minute)
+}
+
+fn lost(check: &dyn QualityCheck, readings: &[Reading]) -> Vec<usize> {
+    let mut lost: Vec<usize> = findings(check, readings).into_iter().map(|found| found.0).collect();
+    lost.sort_unstable();
+    lost
+}
+
+/// Weather that wanders by up to half a degree a minute.
+fn weather(seed: u64, minutes: u32) -> Vec<Reading> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut level = 2_000i64;
+    let mut step = |minute| {
+        level += rng.gen_range(-50..=50);
+        at("temperature", "Cel", Decimal::new(level, -2).unwrap(), minute)
+    };
+    (0..minutes).map(&mut step).collect()
+}
+
+fn device_checks() -> Vec<Box<dyn QualityCheck>> {
+    let of = ("temperature", "Cel");
+    let ten = || Decimal::from(-10)..=Decimal::from(10);
+    vec![
+        Box::new(Stuck::new(of.0, of.1, 3, 2 * MINUTE).whole_run()),
+        Box::new(Stuck::new(of.0, of.1, 3, 2 * MINUTE).excused(ten())),
+        Box::new(Stuck::new(of.0, of.1, 3, 2 * MINUTE).excused_when("suite-stranger", "1", ten())),
+        Box::new(Rate::new(of.0, of.1, decimal("5"), 60 * MINUTE)),
+        Box::new(Spike::new(of.0, of.1, decimal("5"), 60 * MINUTE)),
+        Box::new(Clock::forward()),
+        Box::new(Clock::every(MINUTE, MINUTE / 4)),
+        Box::new(
+            Relation::new(of, ("suite-stranger", "1"), MINUTE).at_most(decimal("1"), decimal("0")),
+        ),
+        Box::new(Relation::new(of, ("suite-stranger", "1"), MINUTE).required()),
+        Box::new(Repeat::new([of]).bits(6)),
+    ]
+}
+
+#[test]
+fn every_check_conforms() {
+    for check in device_checks() {
+        conforms(&*check, &Quantity::new("temperature", "Cel"));
+    }
+    for name in ["latitude", "longitude"] {
+        let unit = &name[..3];
+        conforms(&Travel::new(decimal("70"), decimal("50")), &Quantity::new(name, unit));
+    }
+}
+
+#[test]
+fn checks_that_judge_differently_have_different_names() {
+    let (a, b, of) = (decimal("1"), decimal("2"), ("temperature", "Cel"));
+    let line = || Relation::new(of, ("humidity", "%RH"), MINUTE);
+    let stuck = || Stuck::new(of.0, of.1, 3, 2 * MINUTE);
+    let mut names: Vec<String> = device_checks().iter().map(|check| check.name()).collect();
+    names.extend([
+        stuck().excused(a..=b).name(),
+        stuck().excused(a..=a).excused(b..=b).name(),
+        stuck().excused_when(of.0, of.1, a..=b).name(),
+        Rate::new(of.0, of.1, a, MINUTE).name(),
+        Rate::new(of.0, of.1, b, MINUTE).name(),
+        Spike::new(of.0, of.1, a, MINUTE).name(),
+        Spike::new(of.0, of.1, a, 2 * MINUTE).name(),
+        Clock::every(2 * MINUTE, MINUTE / 4).name(),
+        Clock::every(MINUTE, MINUTE / 2).name(),
+        line().name(),
+        line().at_most(a, b).name(),
+        line().at_most(b, a).name(),
+        line().at_least(a, b).name(),
+        line().at_least(a, b).at_most(a, b).name(),
+        line().at_least(a, b).required().name(),
+        Repeat::new([of]).name(),
+        Repeat::new([of, ("humidity", "%RH")]).name(),
+        Repeat::new([("humidity", "%RH"), of]).name(),
+        Travel::new(a, b).name(),
+        Travel::new(b, a).name(),
+        Travel::new(a, b).all_or_nothing(5).name(),
+        Copied::new([of]).name(),
+        Copied::new([("a", "b")]).name(),
+    ]);
+    #[cfg(feature = "geo")]
+    names.extend(geo::names());
+    let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
+}
+
+#[test]
+fn a_stuck_run_that_is_not_believed_keeps_its_first_reading_only() {
+    let check = Stuck::new("temperature", "Cel", 3, 2 * MINUTE).whole_run();
+    let readings: Vec<Reading> = ["1", "7", "7", "7", "7", "8", "8"]
+        .iter()
+        .zip(0..)
+        .map(|(v, m)| temperature(v, m))
+        .collect();
+    assert_eq!(lost(&check, &readings), [2, 3, 4]);
+}
+
+#[test]
+fn fog_excuses_constancy_and_its_absence_does_not() {
+    let wet = decimal("95")..=decimal("100");
+    let check =
+        Stuck::new("temperature", "Cel", 3, 2 * MINUTE).excused_when("humidity", "%RH", wet);
+    let with = |humidity: Option<&str>| {
+        let air = |minute| humidity.map(|value| at("humidity", "%RH", decimal(value), minute));
+        (0..4)
+            .flat_map(|minute| [Some(temperature("7", minute)), air(minute)])
+            .flatten()
+            .collect::<Vec<_>>()
+    };
+    assert!(lost(&check, &with(Some("97"))).is_empty());
+    assert_eq!(lost(&check, &with(Some("60"))), [4, 6]);
+    assert_eq!(lost(&check, &with(None)), [2, 3]);
+}
+
+#[test]
+fn no_power_at_night_is_not_stuck() {
+    let check = Stuck::new("ac_power", "W", 3, 2 * MINUTE).excused(decimal("-10")..=decimal("5"));
+    let power =
+        |value: &str| (0..5).map(|m| at("ac_power", "W", decimal(value), m)).collect::<Vec<_>>();
+    assert!(lost(&check, &power("0")).is_empty());
+    assert_eq!(lost(&check, &power("731")), [2, 3, 4]);
+}
+
+#[test]
+fn a_fast_walk_of_allowed_steps_is_too_fast_in_the_end() {
+    let check = Rate::new("temperature", "Cel", decimal("5"), 10 * MINUTE);
+    let walk: Vec<Reading> = (0..10u32).map(|m| temperature(&m.to_string(), m)).collect();
+    assert_eq!(lost(&check, &walk), [6, 7, 8, 9]);
+    let slow: Vec<Reading> = (0..10u32).map(|m| temperature(&m.to_string(), 3 * m)).collect();
+    assert!(lost(&check, &slow).is_empty());
+}
+
+#[test]
+fn a_lone_value_between_two_that_agree_is_a_spike_and_a_step_is_none() {
+    let check = Spike::new("temperature", "Cel", decimal("5"), 2 * MINUTE);
+    let series = |values: &[&str]| {
+        values.iter().zip(0..).map(|(v, m)| temperature(v, m)).collect::<Vec<_>>()
+    };
+    assert_eq!(lost(&check, &series(&["1", "1", "9", "2", "2"])), [2]);
+    assert_eq!(lost(&check, &series(&["1", "1", "-9", "2", "2"])), [2]);
+    assert!(lost(&check, &series(&["1", "1", "9", "9", "9"])).is_empty());
+    assert!(lost(&check, &series(&["1", "4", "12", "2", "-6"])).len() <= 1);
+}
+
+#[test]
+fn a_clock_that_is_set_back_loses_what_it_measures_again() {
+    let readings = [0, 1, 2, 1, 2, 3].map(|minute| temperature("1", minute));
+    assert_eq!(lost(&Clock::forward(), &readings), [3]);
+}
+
+#[test]
+fn a_clock_that_is_set_by_half_an_interval_leaves_its_beat() {
+    let honest = weather(1, 200);
+    let check = Clock::every(MINUTE, MINUTE / 8);
+    assert!(lost(&check, &honest).is_empty());
+    let mut rng = StdRng::seed_from_u64(1);
+    let faulty = faults::clock_skew(&honest, 30_000, false, &mut rng);
+    let found = lost(&check, &faulty.readings);
+    // Whichever part is longer is believed.
+    let ahead = faulty.labels.iter().filter(|label| **label).count();
+    assert_eq!(found.len(), ahead.min(200 - ahead));
+}
+
+#[test]
+fn an_inverter_that_gives_more_than_it_takes_loses_and_so_does_one_that_hides_what_it_takes() {
+    let check = Relation::new(("ac_power", "W"), ("dc_power", "W"), MINUTE)
+        .at_most(decimal("1"), decimal("50"));
+    let power = |ac: &str, dc: Option<&str>| {
+        let dc = dc.map(|value| at("dc_power", "W", decimal(value), 0));
+        [Some(at("ac_power", "W", decimal(ac), 0)), dc].into_iter().flatten().collect::<Vec<_>>()
+    };
+    assert!(lost(&check, &power("1050", Some("1000"))).is_empty());
+    assert_eq!(lost(&check, &power("1050.000001", Some("1000"))), [0]);
+    assert!(lost(&check, &power("1050", None)).is_empty());
+    assert_eq!(lost(&check.required(), &power("1050", None)), [0]);
+}
+
+#[test]
+fn a_replayed_stretch_loses_all_of_its_points_and_the_original_none() {
+    let honest = weather(2, 600);
+    let check = Repeat::new([("temperature", "Cel")]);
+    assert!(lost(&check, &honest).is_empty());
+    for seed in 0..20 {
+        let faulty = faults::replay(&honest, 60, &mut StdRng::seed_from_u64(seed));
+        let found = lost(&check, &faulty.readings);
+        let missed = (0..600).filter(|at| faulty.labels[*at] && !found.contains(at)).count();
+        let extra = found.iter().filter(|at| !faulty.touched[**at]).count();
+        assert_eq!((missed, extra <= 1), (0, true), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_flat_night_repeated_every_night_is_no_replay() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let nights: Vec<Reading> = (0..600u32)
+        .map(|minute| {
+            let day = if minute % 60 < 30 { 0 } else { rng.gen_range(1..5_000) };
+            at("ac_power", "W", Decimal::from(day), minute)
+        })
+        .collect();
+    assert!(lost(&Repeat::new([("ac_power", "W")]), &nights).is_empty());
+}
+
+fn fix(north: i64, east: i64, second: u32) -> [Reading; 2] {
+    let time = NOW.plus(Duration::from_secs(second.into()));
+    let of = |name, unit, steps| {
+        Reading::new(Quantity::new(name, unit), Decimal::new(steps, -7).unwrap(), time)
+    };
+    [of("latitude", "lat", north), of("longitude", "lon", east)]
+}
+
+/// North at 22 m/s.
+fn drive(seconds: u32) -> Vec<Reading> {
+    (0..seconds)
+        .flat_map(|second| fix(470_000_000 + 2_000 * i64::from(second), 110_000_000, second))
+        .collect()
+}
+
+#[test]
+fn a_teleported_stretch_loses_all_of_its_points_however_long_it_lasts() {
+    let check = Travel::new(decimal("70"), decimal("50"));
+    let honest = drive(3_000);
+    assert!(lost(&check, &honest).is_empty());
+    for seed in 0..5 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let away = decimal("0.2");
+        let faulty = faults::teleport(&honest, away, away, 900, &mut rng);
+        let labelled: Vec<usize> = (0..6_000).filter(|at| faulty.labels[*at]).collect();
+        assert_eq!(lost(&check, &faulty.readings), labelled, "seed {seed}");
+    }
+}
+
+#[test]
+fn half_a_fix_or_one_off_the_globe_earns_nothing() {
+    let check = Travel::new(decimal("70"), decimal("50"));
+    let mut readings = drive(3);
+    readings.pop();
+    assert_eq!(lost(&check, &readings), [4]);
+    readings.extend(fix(910_000_000, 0, 10));
+    assert_eq!(lost(&check, &readings), [4, 5, 6]);
+}
+
+#[test]
+fn a_track_of_which_too_much_is_impossible_is_not_believed_at_all() {
+    let mut readings = drive(20);
+    for second in [3u32, 9, 15] {
+        let away = fix(100_000_000, 0, second);
+        readings.splice(2 * second as usize..2 * second as usize + 2, away);
+    }
+    let check = Travel::new(decimal("70"), decimal("50"));
+    assert_eq!(lost(&check, &readings).len(), 6);
+    assert_eq!(lost(&check.clone().all_or_nothing(10), &readings).len(), 40);
+    assert_eq!(lost(&check.all_or_nothing(15), &readings).len(), 6);
+}
+
+#[test]
+fn copies_lose_their_points_and_the_first_device_keeps_its_own() {
+    let check = Copied::new([("temperature", "Cel")]);
+    let honest = weather(3, 400);
+    let late = faults::clone_stream(&honest, decimal("0.5"), 10 * MINUTE).readings;
+    let found = fleet_findings(&check, &[late.clone(), honest.clone(), weather(4, 400)]);
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [400, 0, 0]);
+    let found = fleet_findings(&check, &[honest.clone(), honest.clone()]);
+    assert_eq!(
+        found.iter().map(Vec::len).collect::<Vec<_>>(),
+        [400, 400],
+        "nobody can tell who copied"
+    );
+    fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &[late, honest]);
+}
+
+#[test]
+fn a_copied_part_costs_that_part() {
+    let check = Copied::new([("temperature", "Cel")]);
+    let (honest, mut partly) = (weather(5, 400), weather(6, 400));
+    let late = faults::clone_stream(&honest, decimal("0"), MINUTE).readings;
+    partly[100..200].clone_from_slice(&late[100..200]);
+    let found = fleet_findings(&check, &[honest, partly]);
+    assert!(found[0].is_empty());
+    let positions: Vec<usize> = found[1].iter().map(|found| found.0).collect();
+    assert!(
+        positions.iter().all(|at| (99..201).contains(at)) && positions.len() >= 98,
+        "{positions:?}"
+    );
+}
+
+#[test]
+fn presets_have_distinct_names_and_survive_the_worst_of_streams() {
+    let presets = [
+        presets::climate(5 * MINUTE),
+        presets::energy(15 * MINUTE, decimal("6000")),
+        presets::drive(decimal("70")),
+    ];
+    for preset in presets {
+        let mut names: Vec<String> = preset.checks.iter().map(|check| check.name()).collect();
+        names.extend(preset.fleet.iter().map(|check| check.name()));
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
+
+fn reading() -> impl Strategy<Value = Reading> {
+    let names = prop::sample::select(vec![
+        ("temperature", "Cel"),
+        ("humidity", "%RH"),
+        ("ac_power", "W"),
+        ("dc_power", "W"),
+        ("irradiance", "W/m2"),
+        ("latitude", "lat"),
+        ("longitude", "lon"),
+        ("cell", "h3"),
+    ]);
+    let time = prop_oneof![any::<u64>(), 0u64..100, Just(u64::MAX), Just(0)];
+    let value = prop_oneof![any::<i64>(), -1_000i64..1_000, Just(i64::MIN), Just(i64::MAX)];
+    (names, value, -12i8..=6, time).prop_map(|((name, unit), mantissa, exponent, time)| {
+        let value = Decimal::new(mantissa, exponent).unwrap_or_default();
+        Reading::new(Quantity::new(name, unit), value, Timestamp::from_millis(time))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn no_value_and_no_time_makes_a_check_panic(fleet in vec(vec(reading(), 0..60), 0..5), every in 0u64..10) {
+        let every = Duration::from_millis(every);
+        for preset in [presets::climate(every), presets::energy(every, Decimal::new(i64::MAX, 6).unwrap()), presets::drive(decimal("70"))] {
+            for readings in &fleet {
+                for check in &preset.checks {
+                    findings(&**check, readings);
+                }
+            }
+            for check in &preset.fleet {
+                fleet_findings(&**check, &fleet);
+            }
+        }
+        for check in device_checks() {
+            for readings in &fleet {
+                findings(&*check, readings);
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_devices_changes_nothing(seed: u64, rotate in 0usize..5) {
+        let honest = weather(7, 120);
+        let late = |minutes| faults::clone_stream(&honest, decimal("0"), minutes * MINUTE).readings;
+        let mut fleet = vec![honest.clone(), late(1), late(2), weather(seed, 120), late(1)];
+        let check = Copied::new([("temperature", "Cel")]);
+        let mut found = fleet_findings(&check, &fleet);
+        fleet.rotate_left(rotate);
+        found.rotate_left(rotate);
+        prop_assert_eq!(fleet_findings(&check, &fleet), found);
+    }
+}
+
+#[cfg(feature = "geo")]
+mod geo {
+    use depin_data::{
+        geo::{Cell, Position},
+        quality::{Density, Neighbours, Skew},
+    };
+
+    use super::*;
+
+    const QUARTER: Duration = Duration::from_secs(900);
+
+    pub(super) fn names() -> Vec<String> {
+        let near = |tolerance, resolution, rings| {
+            Neighbours::new("temperature", "Cel", decimal(tolerance), QUARTER, resolution, rings)
+                .name()
+        };
+        let skew = |most, resolution, rings| {
+            Skew::new("temperature", "Cel", QUARTER, most, resolution, rings).name()
+        };
+        vec![
+            near("4", 7, 1),
+            near("5", 7, 1),
+            near("4", 8, 1),
+            near("4", 7, 2),
+            skew(12, 7, 1),
+            skew(11, 7, 1),
+            skew(12, 8, 1),
+            skew(12, 7, 2),
+            Density::new(7, 10).name(),
+            Density::new(8, 10).name(),
+            Density::new(7, 11).name(),
+        ]
+    }
+
+    /// The readings, with the cell of a place at each moment.
+    fn located(readings: Vec<Reading>, north: i32) -> Vec<Reading> {
+        let cell =
+            Cell::at(Position::try_new(470_000_000 + north, 110_000_000).unwrap(), 7).unwrap();
+        let place = |at: Timestamp| Reading::new(Quantity::new("cell", "h3"), cell.value(), at);
+        readings.into_iter().flat_map(|reading| [place(reading.at()), reading]).collect()
+    }
+
+    /// A day that warms and cools by ten degrees, a reading a minute.
+    fn day(seed: u64, offset: i64) -> Vec<Reading> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let value = |minute: u32| {
+            let half = i64::from(minute).min(1_440 - i64::from(minute));
+            Decimal::new(offset + half * 1_000 / 720 + rng.gen_range(-20..20), -2).unwrap()
+        };
+        let mut value = value;
+        (0..1_440).map(|minute| at("temperature", "Cel", value(minute), minute)).collect()
+    }
+
+    fn fleet() -> Vec<Vec<Reading>> {
+        (0..5).map(|seed| located(day(seed, 1_000 + 10 * seed as i64), 0)).collect()
+    }
+
+    fn lost_by(check: &dyn FleetCheck, fleet: &[Vec<Reading>]) -> Vec<usize> {
+        fleet_findings(check, fleet).iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn a_station_that_disagrees_with_its_neighbours_loses_and_they_do_not() {
+        let check = Neighbours::new("temperature", "Cel", decimal("4"), QUARTER, 7, 1);
+        let mut fleet = fleet();
+        assert_eq!(lost_by(&check, &fleet), [0; 5]);
+        fleet[2] = located(day(9, 2_000), 0);
+        assert_eq!(lost_by(&check, &fleet), [0, 0, 1_440, 0, 0]);
+        // Far away it may be warmer.
+        fleet[2] = located(day(9, 2_000), 9_000_000);
+        assert_eq!(lost_by(&check, &fleet), [0; 5]);
+        fleet[2] = located(day(9, 2_000), 0);
+        fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &fleet);
+    }
+
+    #[test]
+    fn slots_beyond_those_that_are_compared_earn_nothing() {
+        let check = Neighbours::new("temperature", "Cel", decimal("4"), MINUTE, 7, 1);
+        assert_eq!(lost_by(&check, &fleet()), [440; 5]);
+    }
+
+    #[test]
+    fn a_clock_that_is_two_hours_ahead_shows_in_the_weather() {
+        let check = Skew::new("temperature", "Cel", QUARTER, 12, 7, 1);
+        let mut fleet = fleet();
+        assert_eq!(lost_by(&check, &fleet), [0; 5]);
+        let mut rng = StdRng::seed_from_u64(1);
+        fleet[1] = faults::clock_skew(&fleet[1], 7_200_000, true, &mut rng).readings;
+        assert_eq!(lost_by(&check, &fleet), [0, 2_880, 0, 0, 0]);
+        fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &fleet);
+    }
+
+    #[test]
+    fn ten_devices_in_a_cell_for_two_earn_as_much_as_two() {
+        let check = Density::new(7, 2);
+        let crowd: Vec<Vec<Reading>> = (0..10).map(|seed| located(day(seed, 0), 0)).collect();
+        let kept: usize = lost_by(&check, &crowd).iter().map(|lost| 2_880 - lost).sum();
+        assert!(kept.abs_diff(2 * 2_880) <= 10, "{kept}");
+        assert_eq!(lost_by(&check, &crowd[..2]), [0, 0]);
+        assert_eq!(lost_by(&check, &[day(1, 0)]), [1_440], "without a place nothing is earned");
+        fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &crowd);
+    }
+
+    #[test]
+    fn signed_coordinates_count_as_a_place() {
+        let check = Density::new(7, 1);
+        let mut readings = day(1, 0);
+        readings.extend(fix(470_000_000, 110_000_000, 0));
+        let cell = located(day(2, 0), 0);
+        assert_eq!(lost_by(&check, &[readings.clone()]), [0]);
+        assert!(lost_by(&check, &[readings, cell]).iter().all(|lost| *lost > 0));
+    }
+}
