@@ -1,7 +1,7 @@
 //! Durable records of a network: batches in one order, refusals, sealed epochs.
 //!
-//! `RedbLog` keeps them in one file and acknowledges only what survives power loss; [`MemoryLog`] keeps
-//! them for the life of the process. Both answer for every past size of the tree.
+//! `RedbLog` keeps them in one folder, to be copied as a whole, and acknowledges only what survives power
+//! loss; [`MemoryLog`] keeps them for the life of the process. Both answer for every past size of the tree.
 
 use depin_core::{
     B256, Error, ErrorKind, Result, Sequence,

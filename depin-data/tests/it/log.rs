@@ -7,10 +7,11 @@ use std::{
 
 use depin_core::{
     ErrorKind, Sequence,
-    log::{Append, BatchLog, NewBatch},
+    log::{Append, BatchLog, ChainTip, NewBatch},
 };
 use depin_data::log::{MemoryLog, RedbLog};
 use depin_testkit::log::{conforms, survives_reopening};
+use sha2::{Digest, Sha256};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_memory_log_conforms() {
@@ -131,6 +132,16 @@ async fn five(path: &Path) -> (RedbLog, Vec<NewBatch>, Vec<u64>) {
     (log, all, ends)
 }
 
+/// The batch that continues the chain after `last`.
+fn after(last: &NewBatch) -> NewBatch {
+    NewBatch {
+        sequence: last.sequence.next().unwrap(),
+        previous: last.batch.hash(),
+        batch: depin_core::SignedBatch::new(b"next".as_slice()),
+        ..last.clone()
+    }
+}
+
 #[tokio::test]
 async fn whatever_a_power_cut_leaves_of_the_last_commit_the_others_stay() {
     let folder = tempfile::tempdir().unwrap();
@@ -179,6 +190,99 @@ async fn damage_before_the_last_commit_is_not_taken_for_a_power_cut() {
     }
 }
 
+/// The header of a frame without records, as whoever knows all but a log's key would make it.
+fn forged_header() -> [u8; 28] {
+    let mut header = [0; 28];
+    header[..4].copy_from_slice(b"\xffdpl");
+    header[8..16].copy_from_slice(&6_u64.to_be_bytes());
+    let mark = Sha256::new().chain_update([0; 16]).chain_update(&header[..20]).finalize();
+    header[20..].copy_from_slice(&mark[..8]);
+    header
+}
+
+/// A gap marker after the five batches that holds frames wherever its device chooses the bytes.
+async fn gap_with_frames(last: &NewBatch, folder: &Path) -> NewBatch {
+    let (log, _, ends) = five(folder).await;
+    let mut bytes = std::fs::read(&batches_in(folder)[0]).unwrap();
+    bytes.truncate(ends[4] as usize);
+    bytes.extend(forged_header());
+    drop(log);
+    let mut hash = [0; 32];
+    hash[..28].copy_from_slice(&forged_header());
+    NewBatch {
+        sequence: Sequence::new(5),
+        previous: last.batch.hash(),
+        covers: Some(ChainTip { sequence: Sequence::new(7), hash: hash.into() }),
+        batch: depin_core::SignedBatch::new(bytes),
+        ..last.clone()
+    }
+}
+
+#[tokio::test]
+async fn frames_that_a_device_puts_into_a_torn_commit_do_not_keep_the_log_from_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("log"), folder.path().join("copy"));
+    let (log, all, ends) = five(&path).await;
+    let gap = gap_with_frames(&all[4], &folder.path().join("other")).await;
+    assert_eq!(log.append(gap.clone()).await.unwrap(), Append::Stored(5));
+    let bytes = std::fs::read(&batches_in(&path)[0]).unwrap();
+    let torn_at = |at: usize| [&bytes[..at], &[0; 40]].concat();
+    let mut headless = bytes.clone();
+    headless[ends[4] as usize] ^= 1;
+    let end = bytes.len();
+    let tails = [headless, bytes[..end - 1].to_vec(), torn_at(end - 9)];
+    for tail in tails {
+        crashed(&path, &copy);
+        std::fs::write(&batches_in(&copy)[0], tail).unwrap();
+        let log = RedbLog::open(&copy).unwrap();
+        assert_eq!(log.head().await.unwrap().size, 5);
+        assert_eq!(log.append(gap.clone()).await.unwrap(), Append::Stored(5));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_deleted_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let (log, all, _) = five(&path).await;
+    let file = batches_in(&path).remove(0);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    log.forget(5).await.unwrap();
+    assert_eq!(log.append(after(&all[4])).await.unwrap(), Append::Stored(5));
+    drop(log);
+    let log = RedbLog::open(&path).unwrap();
+    assert_eq!(log.read(5, 9).await.unwrap().len(), 1);
+    drop(log);
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::write(&file, b"to be deleted again").unwrap();
+    drop(RedbLog::open(&path).unwrap());
+    assert!(!file.exists(), "the next start deletes it");
+}
+
+#[tokio::test]
+async fn a_reader_that_fails_does_not_disturb_the_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let (log, all, _) = five(&path).await;
+    let (file, aside) = (batches_in(&path).remove(0), folder.path().join("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert_eq!(log.read(0, 9).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(log.append(after(&all[4])).await.unwrap(), Append::Stored(5));
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    assert_eq!(log.read(0, 9).await.unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn a_log_may_lie_in_folders_that_are_not_there_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/down/log");
+    drop(five(&path).await);
+    assert_eq!(RedbLog::open(&path).unwrap().head().await.unwrap().size, 5);
+}
+
 #[tokio::test]
 async fn what_a_closed_log_has_lost_is_damage() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,13 +308,7 @@ async fn forgetting_returns_the_space() {
     drop(log);
     let log = RedbLog::open(&path).unwrap();
     assert_eq!((log.head().await.unwrap().size, log.oldest().await.unwrap()), (5, 5));
-    let next = NewBatch {
-        sequence: Sequence::new(5),
-        previous: all[4].batch.hash(),
-        batch: depin_core::SignedBatch::new(b"next".as_slice()),
-        ..all[4].clone()
-    };
-    assert_eq!(log.append(next).await.unwrap(), Append::Stored(5));
+    assert_eq!(log.append(after(&all[4])).await.unwrap(), Append::Stored(5));
     crashed(&path, &folder.path().join("copy"));
     let log = RedbLog::open(folder.path().join("copy")).unwrap();
     assert_eq!(log.read(5, 9).await.unwrap()[0].batch.as_bytes(), b"next");

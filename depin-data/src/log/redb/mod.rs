@@ -2,8 +2,9 @@
 //!
 //! Appends wait in a queue; one thread takes all that wait, writes them together and flushes once, so a
 //! flush is shared by everyone who waited for the one before (group commit). The bytes of batches lie in
-//! [segments](segment), which only grow. A redb database indexes them: entries and refusals by position, complete tree nodes by the leaf that completed them,
-//! chains by device and sequence, sealed epochs by number.
+//! [segments](segment), which only grow. A redb database indexes them: entries and refusals by position,
+//! complete tree nodes by the leaf that completed them, chains by device and sequence, sealed epochs by
+//! number.
 
 use std::{
     fmt,
@@ -49,6 +50,7 @@ const QUEUE: usize = 4096;
 ///
 /// Batches lie in files of about 64 MiB, and [`forget`](BatchLog::forget) returns the space of whole files.
 /// What is no batch (the tree, chains, refusals, epochs) lies in `index.redb`, about a tenth of the size.
+/// A copy of the log is a copy of the whole folder, made while nobody holds it.
 ///
 /// ```
 /// use depin_core::log::BatchLog;

@@ -2,14 +2,22 @@
 //!
 //! ```text
 //! file  = frame*
-//! frame = 0xff "dpl" | u32 length of body | u64 index of first batch | u32 crc of body | u32 crc of the 20 bytes before | body
+//! frame = 0xff "dpl" | u32 length of body | u64 index of first batch | u32 crc of body | mark | body
+//! mark  = first 8 bytes of SHA-256(key of the log | the 20 bytes before)
 //! body  = record*                                                              integers are big endian, crc is CRC-32
 //! record = [did, sequence, previous, received ms, covered sequence or null, covered hash or null, bytes]  (CBOR)
 //! ```
 //!
 //! A frame is one group commit: written and flushed before the next begins. So a bad frame with nothing
 //! behind it was torn when the process or the machine died, was never acknowledged, and is cut off. A bad
-//! frame with a good one behind it is damage.
+//! frame with a good one behind it is damage. Devices choose much of what a frame holds, so what makes one
+//! good takes a [key](Key) that they do not know: else a frame inside a torn one would look like damage.
+//!
+//! Frames share blocks of the disk: a frame that does not begin at a block makes the disk write the block
+//! again in which the one before ends. This counts on a disk that then keeps the old bytes of the block or
+//! takes the new ones, and does not lose the block, when the power goes. On one that does lose it, the end
+//! of what was acknowledged is bad with nothing good behind it: cut off unnoticed if the index has not
+//! learned of it yet, and noticed when it is read if it has.
 
 use std::{
     collections::BTreeMap,
@@ -24,10 +32,28 @@ use depin_core::{
     cbor::{self, Decoder, Encoder},
     log::{ChainTip, NewBatch},
 };
+use sha2::{Digest, Sha256};
+use tracing::warn;
 
 const MAGIC: [u8; 4] = *b"\xffdpl";
-const HEADER: usize = 24;
+const HEADER: usize = 28;
+const MARK: usize = 8;
 const EXTENSION: &str = "batches";
+
+/// Random and known to one log only: nobody else can make bytes that pass for a frame of it.
+#[derive(Clone, Copy)]
+pub(super) struct Key(pub(super) [u64; 2]);
+
+impl Key {
+    /// Of these fields of a header.
+    fn mark(self, fields: &[u8]) -> [u8; MARK] {
+        let secret = self.0.map(u64::to_be_bytes);
+        let hash = Sha256::new().chain_update(secret.as_flattened()).chain_update(fields);
+        let mut mark = [0; MARK];
+        mark.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        mark
+    }
+}
 
 /// Where the bytes of a batch are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,27 +114,27 @@ impl Frame {
         self.bytes.len() == HEADER
     }
 
-    fn seal(&mut self) -> Result<()> {
+    fn seal(&mut self, key: Key) -> Result<()> {
         let (header, body) = self.bytes.split_at_mut(HEADER);
         let length = u32::try_from(body.len())
             .map_err(|_| Error::new(ErrorKind::Limit, "a commit takes at most 4 GiB"))?;
         let crc = crc32fast::hash(body);
-        header.copy_from_slice(&header_bytes(length, self.first, crc));
+        header.copy_from_slice(&header_bytes(key, length, self.first, crc));
         Ok(())
     }
 }
 
-fn header_bytes(length: u32, first: u64, crc: u32) -> [u8; HEADER] {
+fn header_bytes(key: Key, length: u32, first: u64, crc: u32) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     let parts = [&MAGIC[..], &length.to_be_bytes(), &first.to_be_bytes(), &crc.to_be_bytes()];
     header.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
-    let (head, own) = header.split_at_mut(HEADER - 4);
-    own.copy_from_slice(&crc32fast::hash(head).to_be_bytes());
+    let (fields, mark) = header.split_at_mut(HEADER - MARK);
+    mark.copy_from_slice(&key.mark(fields));
     header
 }
 
 /// A frame at the start of `bytes`, if a good one is there: index of its first batch, and its body.
-fn frame_in(bytes: &[u8]) -> Option<(u64, &[u8])> {
+fn frame_in(key: Key, bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
     let (_, fields) = header.split_first_chunk::<4>()?;
     let (length, fields) = fields.split_first_chunk::<4>()?;
@@ -117,7 +143,7 @@ fn frame_in(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let first = u64::from_be_bytes(*first);
     let (length, crc) = (u32::from_be_bytes(*length), u32::from_be_bytes(*crc));
     let body = rest.get(..usize::try_from(length).ok()?)?;
-    let good = header_bytes(length, first, crc) == *header && crc32fast::hash(body) == crc;
+    let good = header_bytes(key, length, first, crc) == *header && crc32fast::hash(body) == crc;
     good.then_some((first, body))
 }
 
@@ -165,7 +191,9 @@ impl Bytes {
     }
 
     /// Removes the files that hold nothing from index `before` on, when the last begins at `last`.
-    pub(super) fn remove(&self, before: u64, last: u64) -> Result<()> {
+    ///
+    /// A file that stays takes space and does no harm, and the next start tries again.
+    pub(super) fn remove(&self, before: u64, last: u64) {
         match self {
             Self::Memory(files) => {
                 let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
@@ -175,18 +203,24 @@ impl Bytes {
                 }
             }
             Self::Folder(folder) => {
-                for gone in passed(list(folder)?, last, before) {
-                    fs::remove_file(name(folder, gone)).map_err(disk)?;
+                let all = list(folder).unwrap_or_else(|error| {
+                    warn!(%error, "the log's forgotten files cannot be looked for and stay");
+                    Vec::new()
+                });
+                for path in passed(all, last, before).into_iter().map(|gone| name(folder, gone)) {
+                    if let Err(error) = fs::remove_file(&path) {
+                        warn!(%error, path = %path.display(), "a forgotten file of the log stays");
+                    }
                 }
             }
         }
-        Ok(())
     }
 }
 
 /// The end of the files, for the one who writes.
 pub(super) struct Segments {
     bytes: Bytes,
+    key: Key,
     file: Option<File>,
     end: Tail,
     /// Whether something may lie behind the end that a failed write left there.
@@ -194,8 +228,8 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    pub(super) const fn new(bytes: Bytes) -> Self {
-        Self { bytes, file: None, end: Tail { segment: 0, offset: 0 }, torn: false }
+    pub(super) const fn new(bytes: Bytes, key: Key) -> Self {
+        Self { bytes, key, file: None, end: Tail { segment: 0, offset: 0 }, torn: false }
     }
 
     pub(super) const fn end(&self) -> Tail {
@@ -207,7 +241,7 @@ impl Segments {
         if frame.is_empty() {
             return Ok(());
         }
-        frame.seal()?;
+        frame.seal(self.key)?;
         match &self.bytes {
             Bytes::Memory(files) => {
                 let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
@@ -255,6 +289,7 @@ impl Segments {
     /// anybody hears of it.
     pub(super) fn recover(
         folder: &Path,
+        key: Key,
         known: Tail,
         mut next: u64,
         mut replay: impl FnMut(NewBatch, Span) -> Result<()>,
@@ -275,7 +310,7 @@ impl Segments {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(disk)?;
             let mut at = 0;
-            while let Some((first, body)) = frame_in(bytes.get(at..).unwrap_or_default()) {
+            while let Some((first, body)) = frame_in(key, bytes.get(at..).unwrap_or_default()) {
                 let here = start.saturating_add(at as u64);
                 if first != next {
                     return Err(damaged(segment, here));
@@ -287,7 +322,7 @@ impl Segments {
             let rest = bytes.get(at..).unwrap_or_default();
             if !rest.is_empty() {
                 let behind = (1..rest.len()).filter_map(|skip| rest.get(skip..));
-                let good = |rest: &[u8]| rest.starts_with(&MAGIC) && frame_in(rest).is_some();
+                let good = |rest: &[u8]| rest.starts_with(&MAGIC) && frame_in(key, rest).is_some();
                 if segment != last || behind.into_iter().any(good) {
                     return Err(damaged(end.segment, end.offset));
                 }
@@ -300,7 +335,7 @@ impl Segments {
         }
         let file = name(folder, end.segment).exists().then(|| open(folder, end.segment));
         let file = file.transpose().map_err(disk)?;
-        Ok(Self { bytes: Bytes::Folder(folder.to_owned()), file, end, torn: false })
+        Ok(Self { bytes: Bytes::Folder(folder.to_owned()), key, file, end, torn: false })
     }
 }
 
@@ -386,9 +421,17 @@ fn create(folder: &Path, segment: u64) -> io::Result<File> {
     let options = OpenOptions::new().read(true).write(true).create(true).clone();
     let file = options.open(name(folder, segment))?;
     file.set_len(0)?;
+    sync(folder)?;
+    Ok(file)
+}
+
+/// Lets the names in a folder survive power loss.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    // The folder of a relative path of one part has no name.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
-    Ok(file)
+    Ok(())
 }
 
 fn slice(file: Option<&Vec<u8>>, span: &Span) -> Result<Vec<u8>> {

@@ -13,6 +13,7 @@ use depin_core::{
     B256, Did, Error, ErrorKind, Result, Sequence, Timestamp,
     log::{Append, ChainTip, LogEntry},
 };
+use rand_core::{OsRng, RngCore};
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, StorageError, Table, TableDefinition, TableHandle, WriteTransaction,
@@ -21,7 +22,7 @@ use redb::{
 
 use super::{
     super::Stored,
-    segment::{self, Bytes, Segments, Span, Tail},
+    segment::{self, Bytes, Key, Segments, Span, Tail},
     writer::Tables,
 };
 use crate::merkle::leaf_hash;
@@ -44,7 +45,9 @@ pub(super) const EPOCHS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 const FORMAT_KEY: &str = "depin-log-format";
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
+/// Keys of the halves of the secret that marks frames.
+const SECRET_KEYS: [&str; 2] = ["frame-key-0", "frame-key-1"];
 /// Keys of the file and length up to which the index knows the batches.
 const TAIL_KEYS: [&str; 2] = ["tail-segment", "tail-offset"];
 const INDEX: &str = "index.redb";
@@ -101,7 +104,8 @@ impl Store {
         self.with(|files| work(&files.index.begin_read().map_err(failed)?))
     }
 
-    /// As [`read`](Self::read), for rows whose bytes are then read from the segments.
+    /// As [`read`](Self::read), for rows whose bytes are then read from the segments. When only that
+    /// fails, nothing is wrong with what the writer holds, so it stays open.
     pub(super) fn entries(
         &self,
         find: impl FnOnce(&ReadTransaction) -> Result<Vec<(u64, (u64, Row))>>,
@@ -115,8 +119,9 @@ impl Store {
                 received: Timestamp::from_millis(*received),
                 batch,
             };
-            Ok(rows.iter().zip(files.bytes.read(&spans)?).map(entry).collect())
-        })
+            let batches = files.bytes.read(&spans);
+            Ok(batches.map(|batches| rows.iter().zip(batches).map(entry).collect()))
+        })?
     }
 
     /// Runs `work` and makes what it wrote durable; aborts when it wrote nothing.
@@ -137,7 +142,8 @@ impl Store {
         self.with(|files| {
             let last = files.segments.lock().unwrap_or_else(PoisonError::into_inner).end().segment;
             let _naming = files.naming.write().unwrap_or_else(PoisonError::into_inner);
-            files.bytes.remove(before, last)
+            files.bytes.remove(before, last);
+            Ok(())
         })
     }
 
@@ -147,7 +153,7 @@ impl Store {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
             work(files.as_ref().ok_or_else(closed)?)
         };
-        // After a failed write redb refuses everything until the file is opened again.
+        // After any failure of its file redb refuses everything until the file is opened again.
         if result.as_ref().is_err_and(Error::is_retryable) && matches!(self.place, Place::Folder(_))
         {
             *self.files.write().unwrap_or_else(PoisonError::into_inner) = None;
@@ -200,7 +206,8 @@ fn open(place: &Place) -> Result<Files> {
         Place::Memory => builder.create_with_backend(InMemoryBackend::new()).map_err(failed)?,
     };
     let transaction = index.begin_write().map_err(failed)?;
-    if prepare(&transaction)? {
+    let (fresh, key) = prepare(&transaction)?;
+    if fresh {
         transaction.commit().map_err(failed)?;
     } else {
         transaction.abort().map_err(failed)?;
@@ -209,10 +216,10 @@ fn open(place: &Place) -> Result<Files> {
         Place::Folder(folder) => Bytes::Folder(folder.clone()),
         Place::Memory => Bytes::in_memory(),
     };
-    let segments = Mutex::new(Segments::new(bytes.clone()));
+    let segments = Mutex::new(Segments::new(bytes.clone(), key));
     let files = Files { index, segments, bytes, naming: RwLock::new(()) };
     if let Place::Folder(folder) = place {
-        recover(&files, folder)?;
+        recover(&files, folder, key)?;
     }
     Ok(files)
 }
@@ -224,7 +231,7 @@ fn open_index(builder: &Builder, folder: &Path) -> Result<Database> {
             "a log is a folder; this is a file, perhaps a log of an earlier version",
         ));
     }
-    fs::create_dir_all(folder).map_err(|e| failed(StorageError::Io(e)))?;
+    make(folder).map_err(StorageError::Io).map_err(failed)?;
     let path = folder.join(INDEX);
     if !path.exists() && segment::any(folder)? {
         return Err(Error::new(
@@ -232,15 +239,29 @@ fn open_index(builder: &Builder, folder: &Path) -> Result<Database> {
             "the log's index.redb is missing, with refusals and epochs; restore it from a copy",
         ));
     }
-    create(builder, &path).map_err(failed)
+    let index = create(builder, &path).map_err(failed)?;
+    // Whoever put the index in place may have died before its name was safe.
+    segment::sync(folder).map_err(StorageError::Io).map_err(failed)?;
+    Ok(index)
+}
+
+/// Makes the folder and those above it; their names survive power loss too.
+fn make(folder: &Path) -> io::Result<()> {
+    if folder.join(INDEX).exists() {
+        return Ok(());
+    }
+    let above = folder.ancestors().skip(1);
+    let missing = above.clone().take_while(|above| !above.exists()).count();
+    fs::create_dir_all(folder)?;
+    above.take(missing + 1).try_for_each(segment::sync)
 }
 
 /// Tells the index what the segments have beyond it.
-fn recover(files: &Files, folder: &Path) -> Result<()> {
+fn recover(files: &Files, folder: &Path, key: Key) -> Result<()> {
     let (segments, oldest) = write(files, |transaction, _| {
         let mut tables = Tables::open(transaction, None)?;
         let (size, known) = (tables.size(), tables.tail()?);
-        let segments = Segments::recover(folder, known, size, |new, span| {
+        let segments = Segments::recover(folder, key, known, size, |new, span| {
             match tables.append(&new, leaf_hash(new.batch.as_bytes()), |_| Ok(span))? {
                 Append::Stored(_) => Ok(()),
                 _ => Err(Error::new(ErrorKind::Corrupt, "the log's batches break a chain")),
@@ -252,7 +273,8 @@ fn recover(files: &Files, folder: &Path) -> Result<()> {
     })?;
     let last = segments.end().segment;
     *files.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
-    files.bytes.remove(oldest, last)
+    files.bytes.remove(oldest, last);
+    Ok(())
 }
 
 /// Opens the index. A new one is made whole under another name first and then put in place, so that a
@@ -275,8 +297,9 @@ fn create(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
     builder.create(path)
 }
 
-/// Creates the tables of an empty file, or checks those of a used one. Returns whether it wrote.
-fn prepare(transaction: &WriteTransaction) -> Result<bool> {
+/// Creates the tables of an empty file, or checks those of a used one. Returns whether it wrote,
+/// and the key of the log's frames.
+fn prepare(transaction: &WriteTransaction) -> Result<(bool, Key)> {
     let tables: Vec<_> = transaction.list_tables().map_err(failed)?.collect();
     let fresh = tables.is_empty();
     if !fresh && !tables.iter().any(|table| table.name() == META.name()) {
@@ -285,6 +308,7 @@ fn prepare(transaction: &WriteTransaction) -> Result<bool> {
     let mut meta = transaction.open_table(META).map_err(failed)?;
     if fresh {
         meta.insert(FORMAT_KEY, FORMAT).map_err(failed)?;
+        make_key(&mut meta)?;
     }
     let format = meta.get(FORMAT_KEY).map_err(failed)?.map(|format| format.value());
     if format != Some(FORMAT) {
@@ -294,6 +318,7 @@ fn prepare(transaction: &WriteTransaction) -> Result<bool> {
         )
         .with("format", format.unwrap_or_default()));
     }
+    let key = key_in(&meta)?;
     let entries = transaction.open_table(ENTRIES).map_err(failed)?;
     let nodes = transaction.open_table(NODES).map_err(failed)?;
     let chains = transaction.open_table(CHAINS).map_err(failed)?;
@@ -310,7 +335,28 @@ fn prepare(transaction: &WriteTransaction) -> Result<bool> {
     if chains != nodes || nodes.checked_sub(kept) != Some(oldest) || !last_fits {
         return Err(Error::new(ErrorKind::Corrupt, "the tables of the log disagree on its size"));
     }
-    Ok(fresh)
+    Ok((fresh, key))
+}
+
+/// Made once per log, and kept where no device sees it.
+fn make_key(meta: &mut Table<'_, &'static str, u64>) -> Result<()> {
+    for half in SECRET_KEYS {
+        let mut random = [0; 8];
+        OsRng.try_fill_bytes(&mut random).map_err(|error| {
+            Error::unavailable("the system has no random numbers; try again").with("cause", error)
+        })?;
+        meta.insert(half, u64::from_be_bytes(random)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn key_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<Key> {
+    let half = |key: &str| -> Result<u64> {
+        let half = meta.get(key).map_err(failed)?.map(|half| half.value());
+        half.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the log lacks the key of its frames"))
+    };
+    let [first, second] = SECRET_KEYS;
+    Ok(Key([half(first)?, half(second)?]))
 }
 
 /// Translates redb's errors; what a repeated call can heal is [`ErrorKind::Unavailable`].

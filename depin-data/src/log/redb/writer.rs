@@ -158,7 +158,7 @@ fn commit(
     })?;
     *edge = Some(reached);
     *unflushed = if owed == Owed::Index { 0 } else { *unflushed + group.len() };
-    // The index has let go of them for good, so a failure to delete is made up for at the next start.
+    // The index has let go of them for good; what cannot be deleted is tried again at the next start.
     let _ = gone.map(|gone| store.remove(gone));
     Ok(outcomes)
 }
