@@ -2,12 +2,17 @@
 //!
 //! Each link of a chain states hashes: a batch its own at its sequence and that of the batch before it, a
 //! gap marker those of the last batch it gives up and of the one before the gap. A chain has one hash at each
-//! place and each hash has one place; two signed links that say otherwise are a fork, and whoever holds the
-//! device's keys can see that without a log, a registry or us.
+//! place and each hash has one place; two links that say otherwise and that the same key signed are a fork, and
+//! whoever holds the device's keys can see that without a log, a registry or us.
+//!
+//! Links of different keys prove nothing. A device that changes its key signs anew what waits, in the places
+//! that it had signed with the key before, so an honest device contradicts itself across the change. It earns
+//! nothing by that: once the registry names the next key, ingest refuses what the one before signed, so of
+//! such a pair only one link is ever stored.
 //!
 //! The same content signed twice is no fork: ECDSA may sign it with other bytes each time, as a device does
-//! that lost power before it kept what it had sent. A place signed anew with other content is one, whatever
-//! the reason: a device that gives up what was refused and signs its followers anew makes evidence against
+//! that lost power before it kept what it had sent. A place that one key signed anew with other content is one,
+//! whatever the reason: a device that gives up what was refused and signs its followers anew makes evidence against
 //! itself, and whoever slashes should ask for two links that were both stored or both offered as true.
 //!
 //! # The bytes
@@ -53,6 +58,9 @@ pub enum ForkError {
     /// One of the two is no link of a chain of this network that these keys have signed.
     #[error("one of the two is not what the device has signed: {0}")]
     Link(#[from] BatchError),
+    /// The two were signed with different keys of the device, as a change of its key makes them.
+    #[error("the two were signed with different keys; show two links of one key")]
+    Keys,
     /// The two were signed by different devices.
     #[error("the two were signed by different devices")]
     Devices,
@@ -150,7 +158,7 @@ impl Fork {
     }
 }
 
-/// A fork that its device has signed. Trust it only as [`Verified<Equivocation>`](depin_core::Verified).
+/// A fork that its device has signed with one key. Trust it only as [`Verified<Equivocation>`](depin_core::Verified).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Equivocation {
@@ -183,7 +191,7 @@ impl Equivocation {
     }
 }
 
-/// Checks evidence offline, with every key that the device ever had.
+/// Checks evidence offline, with every key that the device ever had: one of them must have signed both links.
 ///
 /// That the keys belong to the device that the links name is for the caller to know; see
 /// [`DeviceRegistry::keys`](depin_core::registry::DeviceRegistry::keys).
@@ -200,15 +208,24 @@ impl ForkVerifier {
         Self { network: network.clone(), keys }
     }
 
-    fn link(&self, batch: &SignedBatch) -> Result<Link, BatchError> {
-        let mut objection = BatchError::unsigned();
+    /// Both links, if one key has signed both.
+    fn links(&self, [first, second]: &[SignedBatch; 2]) -> Result<[Link; 2], ForkError> {
+        let mut verdicts = [Err(BatchError::unsigned()), Err(BatchError::unsigned())];
         for key in self.keys.iter().rev() {
-            match key.link(batch) {
-                Err(error) => objection = error,
-                verified => return verified,
+            let now = match [key.link(first), key.link(second)] {
+                [Ok(one), Ok(other)] => return Ok([one, other]),
+                now => now,
+            };
+            for (verdict, now) in verdicts.iter_mut().zip(now) {
+                if verdict.is_err() {
+                    *verdict = now.map(drop);
+                }
             }
         }
-        Err(objection)
+        for verdict in verdicts {
+            verdict?;
+        }
+        Err(ForkError::Keys)
     }
 }
 
@@ -218,7 +235,7 @@ impl Verifier<Fork> for ForkVerifier {
 
     fn check(&self, fork: &Fork) -> Result<Equivocation, ForkError> {
         let [first, second] = &fork.0;
-        let (one, other) = (self.link(first)?, self.link(second)?);
+        let [one, other] = self.links(&fork.0)?;
         if one.device() != other.device() {
             return Err(ForkError::Devices);
         }

@@ -19,11 +19,15 @@ use super::{Collector, is_permanent};
 pub enum Next {
     /// Everything sealed is stored. Come again when there is more.
     Done,
-    /// Nobody answered, or the batch may be taken later: come again after this time.
+    /// Nobody answered, or the device's own signer or store did not: come again after this time.
     Later(Duration),
-    /// The batch will not be taken as things stand. [Discard](crate::outbox::Outbox::discard) it,
+    /// The batch will not be taken as things stand: the refusal names it.
+    /// [Discard](crate::outbox::Outbox::discard) it,
     /// [reconcile](crate::outbox::Outbox::reconcile) with the log where it says that batches are missing, or
     /// put right what the refusal names; until then nothing after it is sent.
+    ///
+    /// [`RefusalCode::ClockAhead`] passes by itself when the clock was ahead by little: set it, and forward
+    /// again later. Discard a batch whose readings lie so far ahead that its followers cannot wait for that.
     Refused(Refusal),
 }
 
@@ -87,7 +91,6 @@ impl Collector {
                 Ok(Answer::Refusal(refusal)) => match refusal.code {
                     // Only of a marker: the log holds what it gives up.
                     RefusalCode::Superseded if self.outbox.superseded(link.hash()).is_ok() => {}
-                    RefusalCode::ClockAhead => return Ok(Next::Later(self.backoff.failed())),
                     _ => return Ok(Next::Refused(refusal)),
                 },
                 Err(error) if is_permanent(&error) => return Err(error),

@@ -40,7 +40,7 @@ pub struct Options {
     /// Readings of a batch while batches cannot be sent, and most readings in memory.
     /// [`MAX_READINGS`] unless said.
     pub most: usize,
-    /// Most bytes of a batch, about: for small stores. [`batch::MAX_BYTES`] unless said.
+    /// Most bytes of a batch, about, and never more than the store takes. [`batch::MAX_BYTES`] unless said.
     pub bytes: usize,
 }
 
@@ -211,7 +211,7 @@ impl Collector {
         open.readings.is_empty()
             || (count <= self.most()
                 && open.quantities.len() + usize::from(new) <= MAX_QUANTITIES
-                && bytes <= self.options.bytes.min(batch::MAX_BYTES))
+                && bytes <= self.options.bytes.min(self.outbox.largest()))
     }
 }
 

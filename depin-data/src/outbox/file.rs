@@ -20,6 +20,11 @@ const BLOCK: u32 = 4096;
 /// All its bytes are written when it is made, so that a disk which fills up later does not stop the device.
 /// The file is locked as long as it is open.
 ///
+/// Once a write or a flush failed, everything is refused with [`ErrorKind::Unavailable`] until the file is
+/// opened again: systems report a failed flush once, and the next one succeeds without what was lost. Open it
+/// when the cause is removed; the system may answer from memory with what the disk never got until the machine
+/// starts again.
+///
 /// ```
 /// use depin_data::outbox::FileStore;
 ///
@@ -33,6 +38,8 @@ pub struct FileStore {
     file: File,
     path: PathBuf,
     sectors: u32,
+    /// A write or a flush failed.
+    broken: bool,
 }
 
 impl FileStore {
@@ -59,10 +66,24 @@ impl FileStore {
         let length = file.metadata().map_err(|error| failed(&path, error))?.len();
         let sectors = u32::try_from(length / u64::from(SECTOR)).ok();
         match sectors.filter(|_| length.is_multiple_of(SECTOR.into())) {
-            Some(sectors) => Ok(Self { file, path, sectors }),
+            Some(sectors) => Ok(Self { file, path, sectors, broken: false }),
             None => Err(Error::new(ErrorKind::Corrupt, "the file is no outbox; name another")
                 .with("path", path.display())),
         }
+    }
+
+    /// Whether all that was written may still be believed.
+    fn sound(&self) -> Result<()> {
+        if !self.broken {
+            return Ok(());
+        }
+        let why = "a write to the outbox's file failed before; repair the disk and open it again";
+        Err(Error::unavailable(why).with("path", self.path.display()))
+    }
+
+    fn wrote(&mut self, result: io::Result<()>) -> Result<()> {
+        self.broken |= result.is_err();
+        result.map_err(|error| failed(&self.path, error))
     }
 
     fn at(&mut self, sector: u32, offset: u32) -> io::Result<&mut File> {
@@ -107,13 +128,15 @@ impl Store for FileStore {
     }
 
     fn read(&mut self, sector: u32, offset: u32, into: &mut [u8]) -> Result<()> {
+        self.sound()?;
         let result = self.at(sector, offset).and_then(|file| file.read_exact(into));
         result.map_err(|error| failed(&self.path, error))
     }
 
     fn write(&mut self, sector: u32, offset: u32, bytes: &[u8]) -> Result<()> {
+        self.sound()?;
         let result = self.at(sector, offset).and_then(|file| file.write_all(bytes));
-        result.map_err(|error| failed(&self.path, error))
+        self.wrote(result)
     }
 
     fn erase(&mut self, sector: u32) -> Result<()> {
@@ -121,7 +144,9 @@ impl Store for FileStore {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.file.sync_data().map_err(|error| failed(&self.path, error))
+        self.sound()?;
+        let result = self.file.sync_data();
+        self.wrote(result)
     }
 }
 

@@ -217,7 +217,8 @@ impl Outbox {
     /// Seals what is not stored yet anew, under another key: after the device changed its key, batches of
     /// the old one are refused. `tip` is the last batch that the log stored, whoever signed it; what is kept
     /// up to it is dropped. When it is none of those kept (a thief was faster), all are signed anew, stored or
-    /// not: better twice, which earns nothing, than lost.
+    /// not: better twice, which earns nothing, than lost. What two keys signed for one place is no
+    /// [evidence](crate::evidence) against the device.
     ///
     /// # Errors
     /// Whatever the signer or the store says. What was not signed anew by then is at the next
@@ -237,8 +238,10 @@ impl Outbox {
     /// older than the log, or when ingest says that batches are missing which were receipted.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when the log holds another batch than the one kept for that place: somebody
-    /// else signs with the key, see [`rekey`](Self::rekey).
+    /// [`ErrorKind::Conflict`], and nothing changes, when the log holds another batch than the one kept for
+    /// that place, or goes on after the last that was signed here while some are kept: somebody else signs with
+    /// the key, see [`rekey`](Self::rekey). A store that is an older copy looks the same; there,
+    /// [`discard`](Self::discard) what the log has first.
     pub fn reconcile(&mut self, tip: Option<ChainTip>) -> Result<()> {
         let kept = self.kept.iter().filter(|kept| !kept.stale);
         let there = kept.map(|kept| (kept.sequence, kept.hash)).chain(of(self.known.tip));
@@ -251,6 +254,13 @@ impl Outbox {
         }
         let position = |tip: Option<ChainTip>| tip.map(|tip| tip.sequence);
         let ahead = position(tip) > position(self.known.tip);
+        if ahead && self.kept.iter().any(|kept| !kept.stale) {
+            let why = "the log goes on after the last batch signed here; the key is used elsewhere";
+            let conflict = Error::new(ErrorKind::Conflict, why);
+            return Err(tip.into_iter().fold(conflict, |e, tip| e.with("sequence", tip.sequence)));
+        }
+        // It was made for where the log stood then; made again, it says no less.
+        self.marker = None;
         let known = Checkpoint { settled: tip, tip: if ahead { tip } else { self.known.tip } };
         if known == self.known {
             return Ok(());
@@ -268,6 +278,11 @@ impl Outbox {
     pub fn pending(&mut self) -> Result<Vec<SignedBatch>> {
         let places: Vec<_> = self.kept.iter().map(|kept| kept.place).collect();
         places.into_iter().map(|place| batch_of(&self.ring.read(place)?)).collect()
+    }
+
+    /// Bytes of the largest batch that the store takes, also when it is signed anew.
+    pub(crate) fn largest(&self) -> usize {
+        self.ring.largest().saturating_sub(Record::BATCH).min(batch::MAX_BYTES)
     }
 
     /// Number of batches that are kept.

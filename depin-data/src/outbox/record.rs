@@ -57,6 +57,9 @@ pub(super) enum Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Most bytes of a record beside its batch.
+    pub(super) const BATCH: usize = 1 + 32;
+
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Batch { replaces: None, bytes } => [&[1], *bytes].concat(),

@@ -80,8 +80,7 @@ impl Ring {
     /// Writes a record at the end; the oldest sectors go where there is no room. Durable after
     /// [`sync`](Self::sync). After an error the ring goes on behind whatever was written.
     pub(super) fn append(&mut self, content: &[u8], checkpoint: &Checkpoint) -> Result<Place> {
-        let most = (self.sectors - 2) * u64::from(self.size - self.start().unwrap_or(self.size));
-        if content.len() > MAX_CONTENT || (HEAD + content.len()) as u64 > most {
+        if content.len() > self.largest() {
             let why = "the batch is too large for the store; put fewer readings into it";
             return Err(Error::new(ErrorKind::Limit, why).with("bytes", content.len()));
         }
@@ -107,6 +106,12 @@ impl Ring {
             }
             (at, rest) = (self.begin_sector(checkpoint)?, more);
         }
+    }
+
+    /// Most bytes of a record's content: all but two sectors may be its own.
+    pub(super) fn largest(&self) -> usize {
+        let most = (self.sectors - 2) * u64::from(self.size - self.start().unwrap_or(self.size));
+        usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(HEAD).min(MAX_CONTENT)
     }
 
     /// The content of a record that was found or written before.

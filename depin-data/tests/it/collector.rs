@@ -225,13 +225,16 @@ async fn lost_answers_are_asked_for_again_and_nothing_counts_twice() {
 }
 
 #[tokio::test]
-async fn refusals_that_pass_are_waited_for_and_others_are_told() {
+async fn refusals_are_told_and_what_is_taken_later_is_sent_again() {
     let (net, device) = net();
     let (mut collector, key, line) = (collector(&net, &device), &*device.key, Line::to(&net));
     let ahead = after(3600);
     collector.push(reading("1", ahead), ahead, key).unwrap();
     collector.seal(key).unwrap();
-    assert!(matches!(collector.forward(&line, key).await.unwrap(), Next::Later(_)));
+    let Next::Refused(refusal) = collector.forward(&line, key).await.unwrap() else {
+        panic!("a device whose clock is ahead is told so")
+    };
+    assert_eq!(refusal.code, RefusalCode::ClockAhead);
     net.clock.set(ahead);
     assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
 
@@ -246,6 +249,85 @@ async fn refusals_that_pass_are_waited_for_and_others_are_told() {
     net.registry.set_status(&device.did, DeviceStatus::Active).await.unwrap();
     net.ingest.forget(&device.did);
     assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
+}
+
+#[tokio::test]
+async fn a_batch_from_far_ahead_is_told_and_discarded_and_holds_nothing_up() {
+    let (net, device) = net();
+    let (mut collector, key, line) = (collector(&net, &device), &*device.key, Line::to(&net));
+    let years = after(10 * 365 * 86_400);
+    for at in [years, NOW] {
+        collector.push(reading("1", at), NOW, key).unwrap();
+        collector.seal(key).unwrap();
+    }
+    let Next::Refused(refusal) = collector.forward(&line, key).await.unwrap() else {
+        panic!("it would wait for years and nobody would know")
+    };
+    assert_eq!(refusal.code, RefusalCode::ClockAhead);
+    let lost = collector.outbox_mut().discard(refusal.batch).unwrap();
+    assert_eq!(lost, [reading("1", years)]);
+    assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
+    assert_eq!(sizes(&net, &device).await, [0, 1], "a marker, and what came after");
+}
+
+#[tokio::test]
+async fn a_batch_never_outgrows_a_small_store() {
+    let (net, device) = net();
+    let key = &*device.key;
+    let mut options = Options::default();
+    (options.hold, options.latency) = (Duration::MAX, Duration::MAX);
+    (options.target, options.most, options.bytes) = (usize::MAX, usize::MAX, usize::MAX);
+    let mut small = over(&net, &device, RamStore::new(4, 4096), options);
+    let mut largest = 0;
+    for n in 0..4000_u32 {
+        // As large as readings get, in names, numbers and times.
+        let name = format!("{:0>32}", n % 300);
+        let value = Decimal::new(i64::MAX - i64::from(n), -12).unwrap();
+        let reading = Reading::new(Quantity::new(&name, "Cel"), value, after(u64::from(n % 7)));
+        if small.push(reading, NOW, key).unwrap().is_none() {
+            continue;
+        }
+        let kept = small.outbox_mut().pending().unwrap();
+        largest = kept.iter().map(|batch| batch.as_bytes().len()).chain([largest]).max().unwrap();
+    }
+    small.seal(key).unwrap();
+    assert!(largest > 5000, "what fits is used: {largest}");
+    // Also signed anew there is room.
+    let next = Device::new("b", depin_core::Algorithm::Es256).key;
+    small.outbox_mut().rekey(&*next, None).unwrap();
+    assert!(small.seal(&*next).unwrap().is_none());
+    assert!(!small.outbox().is_empty());
+}
+
+/// A device that takes no bytes is a disk that is full, and reads as zeros all the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_failed_once_is_not_believed_until_it_is_opened_again() {
+    type Step = fn(&mut FileStore) -> Result<()>;
+    let steps: [(&str, Step); 3] = [
+        ("write", |store| store.write(0, 0, &[1; 4096])),
+        ("erase", |store| store.erase(0)),
+        ("sync", Store::sync),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, step) in steps {
+        let path = folder.path().join(name);
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let mut store = FileStore::open(&path, 0).unwrap();
+        let mut bytes = [1; 16];
+        store.read(0, 0, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 16]);
+        assert_eq!(step(&mut store).unwrap_err().kind(), ErrorKind::Unavailable, "{name}");
+        assert_eq!(store.read(0, 0, &mut bytes).unwrap_err().kind(), ErrorKind::Unavailable);
+        for (after, step) in steps {
+            let error = step(&mut store).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{after} after {name}");
+            assert!(format!("{error}").contains("open it again"), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let mut repaired = FileStore::open(&path, 0).unwrap();
+        repaired.write(0, 0, &[1; 4096]).and_then(|()| repaired.sync()).unwrap();
+    }
 }
 
 /// A transport that makes up receipts.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Algorithm, B256, NetworkId, Sequence, SignedBatch, Unverified, Verified,
+    Algorithm, B256, NetworkId, Sequence, SignedBatch, Signer, SoftwareKey, Unverified, Verified,
     cbor::{self, Encoder},
     log::ChainTip,
 };
 use depin_data::{
     batch::{BatchVerifier, seal, seal_gap},
     evidence::{Equivocation, Fork, ForkError, ForkVerifier, MAX_BYTES},
+    outbox::{Outbox, RamStore},
+    receipt::ReceiptVerifier,
 };
 use proptest::prelude::*;
 
@@ -120,13 +122,77 @@ fn nobody_else_can_make_evidence_against_a_device() {
 }
 
 #[test]
-fn a_fork_across_a_change_of_key_shows_with_both_keys() {
+fn two_truths_signed_with_two_keys_are_no_fork() {
     let old = Device::new("a", Algorithm::EdDsa);
     let new = Device { did: old.did.clone(), ..Device::new("b", Algorithm::Es256k) };
     let fork = Fork::new(batch(&old, 5, P, "1"), batch(&new, 5, P, "2"));
     assert!(matches!(verify(&old, fork.clone()), Err(ForkError::Link(_))));
     let both = ForkVerifier::new(&network(), &[old.key(), new.key()]);
-    assert!(Unverified::new(fork).verify(&both).is_ok());
+    assert_eq!(Unverified::new(fork).verify(&both), Err(ForkError::Keys));
+    // Two of either key are one, also where more keys are known.
+    for device in [&old, &new] {
+        let fork = Fork::new(batch(device, 5, P, "1"), batch(device, 5, P, "2"));
+        assert!(Unverified::new(fork).verify(&both).is_ok());
+    }
+}
+
+/// Everything that a device shows: what it sends first, markers too, and all that is kept.
+fn shown(outbox: &mut Outbox, key: &SoftwareKey) -> Vec<SignedBatch> {
+    let first = outbox.next(key).unwrap().unwrap();
+    let mut all = outbox.pending().unwrap();
+    if !all.contains(&first) {
+        all.push(first);
+    }
+    all
+}
+
+#[test]
+fn what_a_device_showed_before_and_after_a_change_of_key_is_no_evidence() {
+    for (algorithm, case) in [(Algorithm::EdDsa, 0), (Algorithm::Es256, 1), (Algorithm::EdDsa, 2)] {
+        let (old, next) = (Device::new("a", algorithm), Device::new("b", algorithm));
+        let log = SoftwareKey::from_seed(Algorithm::EdDsa, [9; 32]);
+        let receipts = ReceiptVerifier::new(&network(), log.public_key());
+        let store = RamStore::new(4, 1024);
+        let mut outbox = Outbox::open(&network(), &old.did, receipts, store).unwrap();
+        let fill = |outbox: &mut Outbox, key: &SoftwareKey, count| {
+            (0..count).for_each(|_| drop(outbox.push(key, &[reading("1", NOW)]).unwrap()));
+        };
+        fill(&mut outbox, &old.key, 6);
+        let mut before = shown(&mut outbox, &old.key);
+        fill(&mut outbox, &old.key, 20);
+        let waiting = outbox.pending().unwrap();
+        before.extend(shown(&mut outbox, &old.key));
+        // The log holds the second of those that wait, or nothing, or what a thief signed for its place.
+        let verifier = BatchVerifier::new(&network(), &old.key());
+        let sequence = verifier.link(&waiting[1]).unwrap().sequence();
+        let tips = [Some(waiting[1].hash()), None, Some(Q)];
+        let tip = tips[case].map(|hash| ChainTip { sequence, hash });
+        outbox.rekey(&*next.key, tip).unwrap();
+        let mut after = shown(&mut outbox, &next.key);
+        // So many that some of those signed anew have to go: a marker of the next key comes first.
+        fill(&mut outbox, &next.key, 20);
+        after.extend(shown(&mut outbox, &next.key));
+
+        let keys = [old.key(), next.key()];
+        let verifier = ForkVerifier::new(&network(), &keys);
+        for (links, key) in [(&before, &keys[0]), (&after, &keys[1])] {
+            let one = BatchVerifier::new(&network(), key);
+            let covers = |link| one.link(link).unwrap().covers();
+            assert!(links.iter().any(|link| covers(link).is_some()), "a marker is among them");
+        }
+        for one in &before {
+            for other in &after {
+                let fork = Fork::new(one.clone(), other.clone());
+                assert_eq!(Unverified::new(fork).verify(&verifier), Err(ForkError::Keys));
+            }
+        }
+        for links in [&before, &after] {
+            for pair in links.windows(2).filter(|pair| pair[0] != pair[1]) {
+                let fork = Fork::new(pair[0].clone(), pair[1].clone());
+                assert_eq!(Unverified::new(fork).verify(&verifier), Err(ForkError::Consistent));
+            }
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use depin_core::{
 };
 use depin_data::{
     batch::{BatchVerifier, claimed_signer},
+    evidence::{Fork, ForkError, ForkVerifier},
     log::MemoryLog,
     outbox::{Outbox, RamStore},
     transport::InProcess,
@@ -191,9 +192,11 @@ async fn a_device_takes_the_word_of_the_log_for_where_its_chain_stands() {
     fresh.push(&*device.key, &[reading("4", NOW)]).unwrap();
     assert_eq!(drain(&net, &mut fresh, &device).await, 1);
 
-    // One whose store is older than the log sends the rest again and closes the hole.
+    // One whose store is older than the log has to say that it gives up what is kept, and goes on.
     let mut older = outbox(&net, &device);
-    older.push(&*device.key, &[reading("1", NOW)]).unwrap();
+    let again = older.push(&*device.key, &[reading("1", NOW)]).unwrap();
+    assert_eq!(older.reconcile(fresh.tip()).unwrap_err().kind(), ErrorKind::Conflict);
+    older.discard(again.hash()).unwrap();
     older.reconcile(fresh.tip()).unwrap();
     older.push(&*device.key, &[reading("5", NOW)]).unwrap();
     assert_eq!(drain(&net, &mut older, &device).await, 1);
@@ -226,6 +229,66 @@ async fn a_log_that_was_put_back_gets_a_marker_for_what_it_lost() {
     outbox.reconcile(restored.ingest.log().tip(&device.did).await.unwrap()).unwrap();
     assert_eq!(drain(&restored, &mut outbox, &device).await, 2);
     assert_eq!(logged(&restored).await, ["1", "4"]);
+}
+
+#[tokio::test]
+async fn a_marker_made_for_a_log_that_was_put_back_is_made_again() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("a");
+    let mut outbox = small(&net, &device);
+    for _ in 0..10 {
+        outbox.push(&*device.key, &[reading("1", NOW)]).unwrap();
+    }
+    drain(&net, &mut outbox, &device).await;
+    for _ in 0..200 {
+        outbox.push(&*device.key, &[reading("2", NOW)]).unwrap();
+    }
+    let marker = outbox.next(&*device.key).unwrap().unwrap();
+    let restored = Net::over(Arc::new(MemoryLog::new()));
+    restored.registry.add(&device);
+    for stored in net.ingest.log().read(0, 5).await.unwrap() {
+        restored.taken(&stored.batch).await;
+    }
+    assert_eq!(restored.refused(marker.as_bytes()).await.code, RefusalCode::SequenceGap);
+    let tip = restored.ingest.log().tip(&device.did).await.unwrap();
+    outbox.reconcile(tip).unwrap();
+    let wider = outbox.next(&*device.key).unwrap().unwrap();
+    assert_ne!(wider, marker);
+    // Also where the word of the log is not new.
+    outbox.reconcile(tip).unwrap();
+    assert!(drain(&restored, &mut outbox, &device).await > 1, "and everything is taken");
+    let keys = [device.key()];
+    let verdict =
+        Unverified::new(Fork::new(marker, wider)).verify(&ForkVerifier::new(&network(), &keys));
+    assert_eq!(verdict, Err(ForkError::Consistent));
+}
+
+#[tokio::test]
+async fn what_is_kept_is_not_settled_by_what_somebody_else_wrote_with_the_key() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("a");
+    let mut mine = outbox(&net, &device);
+    let first = mine.push(&*device.key, &[reading("1", NOW)]).unwrap();
+    mine.acknowledge(&net.taken(&first).await).unwrap();
+    let tip = mine.tip();
+    let mut theirs = outbox(&net, &device);
+    theirs.reconcile(tip).unwrap();
+    for _ in 0..3 {
+        theirs.push(&*device.key, &[reading("7", NOW)]).unwrap();
+    }
+    drain(&net, &mut theirs, &device).await;
+
+    let kept = mine.push(&*device.key, &[reading("2", NOW)]).unwrap();
+    let before = (mine.tip(), mine.settled_at());
+    assert_eq!(mine.reconcile(theirs.tip()).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(kept_of(&mut mine), std::slice::from_ref(&kept));
+    assert_eq!((mine.tip(), mine.settled_at()), before);
+    // What the next key has not signed yet is not settled either, and stands in no way.
+    let next = Device::new("b", Algorithm::EdDsa).key;
+    mine.rekey(&*next, theirs.tip()).unwrap();
+    let [again] = kept_of(&mut mine).try_into().unwrap();
+    let again = Unverified::new(again).verify(&BatchVerifier::new(&network(), next.public_key()));
+    assert_eq!(again.unwrap().readings, [reading("2", NOW)]);
 }
 
 #[tokio::test]
