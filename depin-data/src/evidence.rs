@@ -87,7 +87,7 @@ impl From<ForkError> for Error {
 /// use depin_data::{batch::seal, evidence::{Fork, ForkVerifier}};
 ///
 /// let (key, network) = (SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]), NetworkId::parse("climate")?);
-/// let batch = |value: i64| {
+/// let batch = |value: i32| {
 ///     let reading = Reading::new(Quantity::new("t", "Cel"), Decimal::from(value), Timestamp::from_secs(1));
 ///     seal(&key, &"did:example:a".parse()?, &network, Sequence::new(7), B256::ZERO, &[reading])
 /// };
