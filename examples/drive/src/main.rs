@@ -1,0 +1,119 @@
+//! A network that pays drivers for the roads they map.
+//!
+//! Two receivers replay real tracks. Their owner's surroundings are silenced before anything is signed, every
+//! fresh cell of road earns once, and two cheats go away with nothing. Copy this folder to start a network of
+//! your own: `network.rs` composes it, `fresh.rs` says what is worth paying for, `tracks.rs` is where
+//! positions come from.
+
+mod fresh;
+mod network;
+mod tracks;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::{Result, ensure};
+use depin::{
+    Address, Device, Did, EpochId, ManualClock, Network, Reading,
+    data::{
+        geo::Position,
+        privacy::{PrivacyZones, Zone},
+    },
+    hw::SimulatedPebble,
+};
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::{fresh::RESOLUTION, tracks::DAY};
+
+/// Metres around home that nobody learns about.
+const SILENCE: u32 = 1_000;
+/// Readings in a batch.
+const BATCH: usize = 256;
+
+/// A receiver and what came of its day.
+struct Driver {
+    story: &'static str,
+    device: Device,
+    measured: usize,
+    silent: usize,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let clock = Arc::new(ManualClock::at(DAY));
+    let network = network::compose(clock.clone()).await?;
+    println!("1. The drivers come home, and their devices forget where that is");
+    let (car, aircraft) = (tracks::garmin()?, tracks::nmea()?);
+    let home = tracks::place(&car)?;
+    let zone = Zone::around(home, SILENCE, &mut StdRng::seed_from_u64(1))?;
+    clock.advance(std::time::Duration::from_secs(86_400));
+    let mut drivers = Vec::new();
+    for (story, track, zone) in [
+        ("drives through the Alps", car.clone(), Some(zone.clone())),
+        ("lands near Kolomna", aircraft, None),
+        ("says it was in Rome for a minute, ten times", tracks::teleporting(&car)?, None),
+        ("sends what the first one drove, later", tracks::later(&car), None),
+    ] {
+        drivers.push(join(&network, story, track, zone, drivers.len() as u64).await?);
+    }
+    for driver in &drivers {
+        let Driver { story, measured, silent, .. } = driver;
+        println!("   {story}: {measured} fixes, {silent} of them kept to itself");
+    }
+    ensure!(nobody_knows(&network, drivers[0].device.did(), &zone).await?, "the home is signed");
+    println!("   no position within the zone is in the log: there is nothing to leak\n");
+
+    println!("2. The day is over: fresh cells of resolution {RESOLUTION} earn, once");
+    let epoch = network.close_epoch(EpochId::new(0)).await?;
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.set_header(["driver", "signed", "fresh", "lost, and why", "tokens"]);
+    for Driver { story, device, .. } in &drivers {
+        let mut why: BTreeMap<&str, usize> = BTreeMap::new();
+        epoch.findings_of(device.did()).for_each(|found| *why.entry(&found.code).or_default() += 1);
+        let why: Vec<_> = why.iter().map(|(code, count)| format!("{count} {code}")).collect();
+        let worked = epoch.contributions().iter().find(|entry| entry.device == *device.did());
+        let (signed, fresh) = worked.map_or((0, 0), |entry| (entry.readings / 2, entry.score / 2));
+        let paid = network.claim(device.did()).await?;
+        table.add_row([
+            (*story).to_owned(),
+            signed.to_string(),
+            fresh.to_string(),
+            why.join(", "),
+            paid.to_string(),
+        ]);
+    }
+    println!("{table}\n");
+    println!("3. Anybody can check: {}", network.audit(epoch.id()).await?);
+    Ok(())
+}
+
+/// Enrolls a receiver and sends its track, without what lies in the owner's zone.
+async fn join(
+    network: &Network,
+    story: &'static str,
+    track: Vec<Reading>,
+    zone: Option<Zone>,
+    number: u64,
+) -> Result<Driver> {
+    let owner = Address::with_last_byte(u8::try_from(number)? + 1);
+    let device = network.enroll(SimulatedPebble::new(number), owner).await?;
+    let measured = track.len() / 2;
+    let told = PrivacyZones::new(zone).apply(track);
+    let silent = measured - told.len() / 2;
+    for batch in told.chunks(BATCH) {
+        device.send(batch).await?;
+    }
+    Ok(Driver { story, device, measured, silent })
+}
+
+/// Looks for a position inside the zone in everything that the device has signed.
+async fn nobody_knows(network: &Network, device: &Did, zone: &Zone) -> Result<bool> {
+    let told = tracks::signed_by(network, device).await?;
+    let places = told.chunks_exact(2).map(|fix| Position::of(fix[0].value(), fix[1].value()));
+    for place in places {
+        if zone.holds(place?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,25 @@
+//! The network itself: this is the part you would change first.
+
+use std::sync::Arc;
+
+use depin::{
+    ManualClock, Network, Result, data::quality::presets::drive, dec, payment::ProRata, presets,
+    tokens,
+};
+
+use crate::fresh::Fresh;
+
+/// Metres a second that a vehicle makes at most; light aircraft are welcome.
+const TOP_SPEED: i64 = 90;
+
+/// Composes the network on the embedded chain.
+pub async fn compose(clock: Arc<ManualClock>) -> Result<Network> {
+    Network::builder(presets::devnet().await?)
+        .name("drive")
+        .clock(clock)
+        .preset(drive(dec(TOP_SPEED)))
+        .fleet_check(Fresh)
+        .rewards(ProRata::per_epoch(tokens(1_000)))
+        .build()
+        .await
+}

@@ -1,0 +1,14 @@
+//! The story as a newcomer sees it.
+
+use std::process::Command;
+
+#[test]
+fn the_story_is_told_to_its_end() {
+    let output = Command::new(env!("CARGO_BIN_EXE_drive")).output().expect("it starts");
+    let story = String::from_utf8_lossy(&output.stdout);
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{story}\n{complaints}");
+    for line in ["there is nothing to leak", "not-fresh", "impossible-travel", "copied", "root recomputed"] {
+        assert!(story.contains(line), "{line:?} is missing in\n{story}");
+    }
+}
