@@ -92,6 +92,13 @@ impl Builder {
         self
     }
 
+    /// Adds the checks of a list for one kind of network, such as
+    /// [`presets::climate`](depin_data::quality::presets::climate).
+    pub fn quality(mut self, preset: depin_data::quality::presets::Preset) -> Self {
+        self.checks = self.checks.and(preset.checks, preset.fleet);
+        self
+    }
+
     /// How epochs are paid.
     pub fn rewards(mut self, policy: impl RewardPolicy + 'static) -> Self {
         self.policy = Some(Arc::new(policy));

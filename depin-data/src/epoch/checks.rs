@@ -41,6 +41,18 @@ impl Checks {
         self
     }
 
+    /// Adds checks that are shared, after those of their kind that are there.
+    #[must_use]
+    pub fn and(
+        mut self,
+        each: impl IntoIterator<Item = Arc<dyn QualityCheck>>,
+        fleet: impl IntoIterator<Item = Arc<dyn FleetCheck>>,
+    ) -> Self {
+        self.each.extend(each);
+        self.fleet.extend(fleet);
+        self
+    }
+
     /// Checks that are shared.
     pub const fn of(each: Vec<Arc<dyn QualityCheck>>, fleet: Vec<Arc<dyn FleetCheck>>) -> Self {
         Self { each, fleet }

@@ -5,9 +5,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use depin::{
-    Batch, Did, Reading, Timestamp, Verified,
+    Did, Reading, Timestamp, Verified,
+    core::{
+        Batch,
+        quality::{Finding, FleetCheck, MAX_NOTE},
+    },
     data::geo::{Cell, LATITUDE, LONGITUDE, Position},
-    quality::{Finding, FleetCheck, MAX_NOTE},
 };
 
 /// Cells of about 76 metres a side.

@@ -9,7 +9,7 @@ mod fresh;
 mod network;
 mod tracks;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::{Result, ensure};
 use depin::{
@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
     for (story, track, zone) in [
         ("drives through the Alps", car.clone(), Some(zone.clone())),
         ("lands near Kolomna", aircraft, None),
-        ("says it was in Rome for a minute, ten times", tracks::teleporting(&car)?, None),
+        ("says it was in Rome in between", tracks::teleporting(&car)?, None),
         ("sends what the first one drove, later", tracks::later(&car), None),
     ] {
         drivers.push(join(&network, story, track, zone, drivers.len() as u64).await?);
@@ -66,11 +66,11 @@ async fn main() -> Result<()> {
     let epoch = network.close_epoch(EpochId::new(0)).await?;
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
-    table.set_header(["driver", "signed", "fresh", "lost, and why", "tokens"]);
+    table.set_header(["driver", "fixes", "fresh", "lost", "why", "tokens"]);
     for Driver { story, device, .. } in &drivers {
-        let mut why: BTreeMap<&str, usize> = BTreeMap::new();
-        epoch.findings_of(device.did()).for_each(|found| *why.entry(&found.code).or_default() += 1);
-        let why: Vec<_> = why.iter().map(|(code, count)| format!("{count} {code}")).collect();
+        let why: BTreeSet<&str> =
+            epoch.findings_of(device.did()).map(|found| &*found.code).collect();
+        let why: Vec<&str> = why.into_iter().collect();
         let worked = epoch.contributions().iter().find(|entry| entry.device == *device.did());
         let (signed, fresh) = worked.map_or((0, 0), |entry| (entry.readings / 2, entry.score / 2));
         let paid = network.claim(device.did()).await?;
@@ -78,6 +78,7 @@ async fn main() -> Result<()> {
             (*story).to_owned(),
             signed.to_string(),
             fresh.to_string(),
+            (signed - fresh).to_string(),
             why.join(", "),
             paid.to_string(),
         ]);

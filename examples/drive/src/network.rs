@@ -10,14 +10,14 @@ use depin::{
 use crate::fresh::Fresh;
 
 /// Metres a second that a vehicle makes at most; light aircraft are welcome.
-const TOP_SPEED: i64 = 90;
+const TOP_SPEED: i32 = 90;
 
 /// Composes the network on the embedded chain.
 pub async fn compose(clock: Arc<ManualClock>) -> Result<Network> {
     Network::builder(presets::devnet().await?)
         .name("drive")
         .clock(clock)
-        .preset(drive(dec(TOP_SPEED)))
+        .quality(drive(dec(TOP_SPEED)))
         .fleet_check(Fresh)
         .rewards(ProRata::per_epoch(tokens(1_000)))
         .build()

@@ -8,7 +8,9 @@ fn the_story_is_told_to_its_end() {
     let story = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{story}\n{complaints}");
-    for line in ["there is nothing to leak", "not-fresh", "impossible-travel", "copied", "root recomputed"] {
+    for line in
+        ["there is nothing to leak", "not-fresh", "impossible-travel", "copied", "root recomputed"]
+    {
         assert!(story.contains(line), "{line:?} is missing in\n{story}");
     }
 }
