@@ -9,11 +9,15 @@ mod fresh;
 mod network;
 mod tracks;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use anyhow::{Result, ensure};
 use depin::{
     Address, Device, Did, EpochId, ManualClock, Network, Reading,
+    core::quality::Finding,
     data::{
         geo::Position,
         privacy::{PrivacyZones, Zone},
@@ -51,7 +55,7 @@ async fn main() -> Result<()> {
         ("drives through the Alps", car.clone(), Some(zone.clone())),
         ("lands near Kolomna", aircraft, None),
         ("says it was in Rome in between", tracks::teleporting(&car)?, None),
-        ("sends what the first one drove, later", tracks::later(&car), None),
+        ("sends what the first one drove, later", tracks::later(&car), Some(zone.clone())),
     ] {
         drivers.push(join(&network, story, track, zone, drivers.len() as u64).await?);
     }
@@ -64,13 +68,16 @@ async fn main() -> Result<()> {
 
     println!("2. The day is over: fresh cells of resolution {RESOLUTION} earn, once");
     let epoch = network.close_epoch(EpochId::new(0)).await?;
+    let mut reasons: BTreeMap<Did, BTreeSet<String>> = BTreeMap::new();
+    let mut note = |device: &Did, found: &Finding| {
+        reasons.entry(device.clone()).or_default().insert(found.code.to_string());
+    };
+    network.explain(epoch.id(), &mut note).await?;
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_header(["driver", "fixes", "fresh", "lost", "why", "tokens"]);
     for Driver { story, device, .. } in &drivers {
-        let why: BTreeSet<&str> =
-            epoch.findings_of(device.did()).map(|found| &*found.code).collect();
-        let why: Vec<&str> = why.into_iter().collect();
+        let why: Vec<_> = reasons.remove(device.did()).into_iter().flatten().collect();
         let worked = epoch.contributions().iter().find(|entry| entry.device == *device.did());
         let (signed, fresh) = worked.map_or((0, 0), |entry| (entry.readings / 2, entry.score / 2));
         let paid = network.claim(device.did()).await?;

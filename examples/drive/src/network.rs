@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use depin::{
-    ManualClock, Network, Result, data::quality::presets::drive, dec, payment::ProRata, presets,
-    tokens,
+    ManualClock, Network, Result,
+    data::quality::{Travel, presets::drive},
+    dec,
+    payment::ProRata,
+    presets, tokens,
 };
 
 use crate::fresh::Fresh;
@@ -18,6 +21,8 @@ pub async fn compose(clock: Arc<ManualClock>) -> Result<Network> {
         .name("drive")
         .clock(clock)
         .quality(drive(dec(TOP_SPEED)))
+        // Who teleports is not believed in between either.
+        .check(Travel::new(dec(TOP_SPEED), dec(50)).all_or_nothing(5))
         .fleet_check(Fresh)
         .rewards(ProRata::per_epoch(tokens(1_000)))
         .build()
