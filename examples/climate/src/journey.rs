@@ -43,11 +43,16 @@ pub struct Journey {
 
 impl Journey {
     /// Boots the chain, composes the network and enrolls its stations.
-    pub async fn start(count: usize, data: Option<&Path>, narrator: Narrator) -> Result<Self> {
+    pub async fn start(
+        count: usize,
+        data: Option<&Path>,
+        nats: Option<&str>,
+        narrator: Narrator,
+    ) -> Result<Self> {
         let started = Instant::now();
         narrator.chapter("1. A chain and a network");
         let clock = Arc::new(ManualClock::at(START));
-        let network = network::compose(clock.clone(), data).await?;
+        let network = network::compose(clock.clone(), data, nats).await?;
         if let Some(deployment) = network.deployment() {
             narrator.say(&format!("  DeviceRegistry     {}", deployment.registry));
             narrator.say(&format!("  NetworkToken       {}", deployment.token));

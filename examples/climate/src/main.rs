@@ -20,22 +20,25 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{journey::Journey, narrator::Narrator};
 
-const USAGE: &str = "usage: climate [--stations N] [--data DIR] [--json]
+const USAGE: &str = "usage: climate [--stations N] [--data DIR] [--nats URL] [--json]
 
   --stations N  how many stations take part (default 26, at least 20)
   --data DIR    keep log and chain in DIR; run again after a crash and it continues there
+  --nats URL    keep the log in the stream of a NATS server, nats://127.0.0.1:4222 for example
+                (build with --features nats); a stream goes with one chain, so give --data too
   --json        print one JSON object instead of the story";
 
 /// What the command line asks for.
 struct Options {
     stations: usize,
     data: Option<PathBuf>,
+    nats: Option<String>,
     json: bool,
 }
 
 /// `None` when help was asked for.
 fn options() -> Result<Option<Options>> {
-    let mut options = Options { stations: 26, data: None, json: false };
+    let mut options = Options { stations: 26, data: None, nats: None, json: false };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -47,6 +50,9 @@ fn options() -> Result<Option<Options>> {
                     .context("--stations takes a number")?;
             }
             lexopt::Arg::Long("data") => options.data = Some(parser.value()?.into()),
+            lexopt::Arg::Long("nats") => {
+                options.nats = Some(parser.value()?.to_string_lossy().into_owned());
+            }
             lexopt::Arg::Long("json") => options.json = true,
             lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(None),
             other => return Err(other.unexpected().into()),
@@ -76,8 +82,8 @@ async fn tell() -> Result<()> {
         return Ok(());
     };
     let narrator = Narrator::new(options.json);
-    let report =
-        Journey::start(options.stations, options.data.as_deref(), narrator).await?.run().await?;
+    let (data, nats) = (options.data.as_deref(), options.nats.as_deref());
+    let report = Journey::start(options.stations, data, nats, narrator).await?.run().await?;
     if options.json {
         println!("{}", report.to_json());
     }

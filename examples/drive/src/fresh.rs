@@ -17,6 +17,9 @@ use depin::{
 pub const RESOLUTION: u8 = 10;
 
 /// The first fix in a cell earns; all others, also those of other devices, lose their points. Code `not-fresh`.
+///
+/// A note holds what a device claims, believed or not: here who lies about a cell can still keep others from
+/// earning it. A network with money in it would note believed fixes only, as `Travel` sees them.
 #[derive(Debug)]
 pub struct Fresh;
 
