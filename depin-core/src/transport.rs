@@ -126,7 +126,7 @@ impl RefusalCode {
             ),
             Self::ClockAhead => (
                 "a reading was later than the clock of ingest by more than the rule allows",
-                "set the device's clock; if the clock of ingest was wrong, set that and replay",
+                "set the device's clock; if the clock of ingest was wrong, set that and let the device send again",
                 true,
             ),
             Self::ClockBehind => (

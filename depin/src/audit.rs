@@ -5,7 +5,9 @@
 
 use std::{collections::HashMap, fmt};
 
-use depin_core::{B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, log::BatchLog};
+use depin_core::{
+    B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, SignedBatch, log::BatchLog,
+};
 use depin_data::{
     audit::replay,
     batch::{BatchVerifier, claimed_signer},
@@ -151,17 +153,7 @@ impl Known {
             let Some(entry) = entries.first() else { continue };
             let device = claimed_signer(entry.batch.as_bytes(), record.network())?;
             let history = self.keys.get(&device).map_or(&[][..], Vec::as_slice);
-            let roster = record.member(&device).map_or(&[][..], |member| &member.keys);
-            for key in after(history, roster).unwrap_or_default() {
-                let verifier = BatchVerifier::new(record.network(), key);
-                if verifier.link(&entry.batch).is_ok() {
-                    let message = "the epoch leaves out a key that its device signed with";
-                    return Err(Error::new(ErrorKind::Corrupt, message)
-                        .with("epoch", record.epoch())
-                        .with("did", device)
-                        .with("batch", entry.batch.hash()));
-                }
-            }
+            check_left_out(record, &device, history, &entry.batch)?;
         }
         Ok(())
     }
@@ -180,6 +172,26 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// A batch that counted for nothing because of its key must not be signed with one that the device got later.
+pub(crate) fn check_left_out(
+    record: &EpochRecord,
+    device: &Did,
+    history: &[PublicKey],
+    batch: &SignedBatch,
+) -> Result<()> {
+    let roster = record.member(device).map_or(&[][..], |member| &member.keys);
+    for key in after(history, roster).unwrap_or_default() {
+        if BatchVerifier::new(record.network(), key).link(batch).is_ok() {
+            let message = "the epoch leaves out a key that its device signed with";
+            return Err(Error::new(ErrorKind::Corrupt, message)
+                .with("epoch", record.epoch())
+                .with("did", device)
+                .with("batch", batch.hash()));
+        }
+    }
+    Ok(())
 }
 
 /// The keys that a device got after those in a roster, which must be a run of its history that leaves out

@@ -8,16 +8,21 @@ use depin_core::{
     reward::{Commitment, RewardDistributor, RewardPolicy},
 };
 use depin_data::{
+    batch::claimed_signer,
     bundle::{self, Bundle},
     epoch::{Checks, EpochRecord},
 };
 use depin_payment::RewardTree;
 
-use crate::{Audit, Network, audit::after};
+use crate::{
+    Audit, Network,
+    audit::{after, check_left_out},
+};
 
 impl Network {
     /// Writes everything that decided a closed epoch into one file, which [`audit_bundle`] takes. The log must
-    /// still have its batches; afterwards it may forget them.
+    /// still have its batches. Copies of the log may forget them afterwards; the log of a running network may not
+    /// yet, since a network that starts again reads its closed epochs from there.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] while the epoch is open or when its batches were forgotten,
@@ -49,9 +54,9 @@ fn unwritable(error: std::io::Error, path: &Path) -> Error {
 /// is asked, only registry and ledger.
 ///
 /// The record must be the one on chain, its devices those of the registry, what accounts had before must lead
-/// to the root before, and signatures, checks and policy to the root after. That each device goes on where it
-/// stood before is taken from the record, which is on chain, too; [`Network::audit`] shows it from the first
-/// epoch on.
+/// to the root before, and signatures, checks and policy to the root after. That the epoch begins in the log
+/// where the one before ended, and each device where it stood, is taken from the record, which is on chain, too;
+/// [`Network::audit`] shows it from the first epoch on.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] or [`ErrorKind::Malformed`] naming the first thing that differs,
@@ -81,9 +86,11 @@ pub async fn audit_bundle(
         let message = "the epoch was sealed with another policy; audit it with that one";
         return Err(Error::new(ErrorKind::Config, message).with("policy", record.policy()));
     }
+    check_beginning(&record)?;
     check_devices(&record, registry).await?;
     let before = balances_before(&bundle, epoch, distributor).await?;
     let scored = bundle.audit(checks)?;
+    check_unverified(&mut bundle, &scored.unverified, registry).await?;
     let readings = scored.contributions.entries.iter().map(|entry| entry.readings).sum();
     let recomputed = commit(before, &record, &policy.allocate(&scored.contributions)?.payouts)?;
     if recomputed != on_chain {
@@ -117,6 +124,34 @@ async fn balances_before(
         return Ok(rows.into_iter().collect());
     }
     Err(differs("what accounts had earned before the epoch is not what is on chain", epoch))
+}
+
+/// Nothing is before the first epoch.
+fn check_beginning(record: &EpochRecord) -> Result<()> {
+    let first = record.epoch().value() == 0;
+    let begins = record.range().start == 0 && record.roster().iter().all(|m| m.past.is_none());
+    if first && !begins {
+        return Err(differs("the first epoch does not begin with an empty log", record.epoch()));
+    }
+    Ok(())
+}
+
+/// Whoever made the record could otherwise have left out a key, and with it what was signed under it.
+async fn check_unverified(
+    bundle: &mut Bundle<File>,
+    unverified: &[u64],
+    registry: &dyn DeviceRegistry,
+) -> Result<()> {
+    let record = bundle.record().clone();
+    let mut batches = Vec::new();
+    bundle
+        .look_at(&unverified.iter().copied().collect(), &mut |batch| batches.push(batch.clone()))?;
+    for batch in &batches {
+        let device = claimed_signer(batch.as_bytes(), record.network())?;
+        let history = registry.keys(&device).await?;
+        check_left_out(&record, &device, &history, batch)?;
+    }
+    Ok(())
 }
 
 /// Whoever made the record could otherwise have invented devices.

@@ -8,7 +8,8 @@ use crate::{Device, Network};
 
 impl Network {
     /// Changes the key of a device to the one it committed to when it was enrolled, for example after a
-    /// theft: identity, account, owner and rewards stay, and the old key counts for nothing from now on.
+    /// theft: identity, account, owner and rewards stay, and this network's ingest takes nothing under the old
+    /// key from now on. Other processes that take batches for the same log learn of it within 10 s.
     /// `following` is the key that it may change to next.
     ///
     /// Use the device that is returned from now on. Batches without a receipt are signed anew, so nothing

@@ -1,7 +1,7 @@
 //! From a bundle to the score.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufReader, Read, Seek, SeekFrom},
 };
 
@@ -120,6 +120,29 @@ impl<R: Read + Seek> Bundle<R> {
         self.go_to((offset, number))?;
         self.next = next;
         scorer.finish()
+    }
+
+    /// Gives the batches at these places in the log, for a second look after an [`audit`](Self::audit).
+    ///
+    /// # Errors
+    /// Names the first frame that is damaged.
+    pub fn look_at(
+        &mut self,
+        indices: &BTreeSet<u64>,
+        each: &mut dyn FnMut(&SignedBatch),
+    ) -> Result<(), BundleError> {
+        let first = (self.at, self.next.clone());
+        while self.next.0 == Kind::Batch && !indices.is_empty() {
+            let (index, batch) = self.batch()?;
+            if indices.contains(&index) {
+                each(&batch);
+            }
+            self.advance()?;
+        }
+        let ((offset, number), next) = first;
+        self.go_to((offset, number))?;
+        self.next = next;
+        Ok(())
     }
 
     /// What the next members sent, as much as is judged together; with `only`, what this one sent.

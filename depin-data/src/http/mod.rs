@@ -36,7 +36,8 @@
 //! `code` (a [`RefusalCode`](depin_core::transport::RefusalCode)), `batch` (hash of what was read) and
 //! `device`. A refusal is 401 for a bad signature, 403 for a device that may not send, 409 when the
 //! device's chain says no, 413 when too large, else 422. Encryption is the business of what stands in
-//! front; every batch and every receipt is signed anyway.
+//! front. Every batch and every receipt is signed anyway; a refusal over HTTP is not, so without TLS somebody
+//! on the way can invent one and talk a device into giving up a batch.
 
 mod client;
 mod operator;

@@ -70,6 +70,8 @@ impl Ingest {
         let link = self.verify(parsed, &known, batch.hash()).await?;
         if let Link::Batch(verified) = &link
             && let Some(objection) = self.rule.object(verified, received)
+            // Of a place that is taken the log tells more: the same bytes, or a fork.
+            && self.log.find(link.device(), link.sequence()).await?.is_none()
         {
             return Err(objection.into());
         }

@@ -65,8 +65,9 @@ const TOGETHER: usize = 64;
 ///
 /// Refused bytes are evidence, and anyone can send bytes. So per minute of the clock at most 60 refusals
 /// and 256 KiB are kept from senders that nobody vouches for (unknown, not active, or a signature that
-/// does not hold), and 20 per code from each device that signed them. Further ones are answered and
-/// announced as events all the same, and [counted](Self::unkept).
+/// does not hold), and 20 per code and 256 KiB from each device that signed them, 4 MiB from all devices
+/// together. Further ones are answered and announced as events all the same, and [counted](Self::unkept).
+/// What is kept stays: nothing forgets refusals yet.
 ///
 /// # How fresh standing is
 ///

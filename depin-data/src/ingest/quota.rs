@@ -1,12 +1,15 @@
 //! How many refusals are kept, so that nobody can fill the disk with them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use depin_core::{Did, Timestamp, transport::RefusalCode};
 
 const UNPROVEN: u32 = 60;
 const UNPROVEN_BYTES: usize = 256 * 1024;
 const PER_DEVICE_AND_CODE: u32 = 20;
+const PER_DEVICE_BYTES: usize = 256 * 1024;
+/// Of all devices together: a registered device is not a trusted one.
+const PROVEN_BYTES: usize = 4 * 1024 * 1024;
 
 /// What was kept in the present minute. A device gets here only with its signature, so the map is no
 /// larger than the registry.
@@ -15,7 +18,15 @@ pub(super) struct Quota {
     minute: u64,
     unproven: u32,
     unproven_bytes: usize,
-    devices: HashMap<(Did, RefusalCode), u32>,
+    proven_bytes: usize,
+    devices: HashMap<Did, Kept>,
+}
+
+/// Of one device.
+#[derive(Default)]
+struct Kept {
+    codes: BTreeMap<RefusalCode, u32>,
+    bytes: usize,
 }
 
 impl Quota {
@@ -40,9 +51,16 @@ impl Quota {
             }
             return fits;
         };
-        let kept = self.devices.entry((did.clone(), code)).or_default();
-        let fits = *kept < PER_DEVICE_AND_CODE;
-        *kept += u32::from(fits);
+        let kept = self.devices.entry(did.clone()).or_default();
+        let count = kept.codes.entry(code).or_default();
+        let fits = *count < PER_DEVICE_AND_CODE
+            && kept.bytes.saturating_add(bytes) <= PER_DEVICE_BYTES
+            && self.proven_bytes.saturating_add(bytes) <= PROVEN_BYTES;
+        if fits {
+            *count += 1;
+            kept.bytes += bytes;
+            self.proven_bytes += bytes;
+        }
         fits
     }
 }

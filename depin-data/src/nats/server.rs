@@ -98,10 +98,15 @@ impl Drop for NatsServer {
     }
 }
 
+/// Where clients of NATS wait for answers, and nobody else reads.
+const INBOX: &str = "_INBOX.";
+
 async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, message: Message) {
     let until = Instant::now() + patience;
     let bytes = answer(&ingest, &message.payload, until).await;
-    if let (Some(bytes), Some(reply)) = (bytes, message.reply) {
+    // Nobody makes ingest publish with its rights where the sender has none.
+    let reply = message.reply.filter(|reply| reply.starts_with(INBOX));
+    if let (Some(bytes), Some(reply)) = (bytes, reply) {
         // It fails only when the connection has ended for good.
         let _ = client.publish(reply, bytes.into()).await;
     }

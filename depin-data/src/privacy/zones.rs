@@ -72,15 +72,25 @@ impl Zone {
         }
     }
 
-    /// Whether a cell that the device itself reports may lie inside: the cell's middle does, or one of the
-    /// two cells holds the other.
+    /// Whether a cell that the device itself reports may reach inside: any of it in a circle, and one of two
+    /// cells holding the other.
     fn touches(&self, cell: Cell) -> bool {
-        let nested = |zone: &Cell| zone.holds(cell) || cell.holds(*zone);
-        let cells = matches!(self, Self::Cells(cells) if cells.iter().any(nested));
-        let centre = matches!(self, Self::Circle { centre, .. }
-            if Cell::at(*centre, cell.resolution()).is_ok_and(|at| at == cell));
-        cells || centre || self.holds(cell.centre())
+        match self {
+            Self::Cells(cells) => cells.iter().any(|zone| zone.holds(cell) || cell.holds(*zone)),
+            Self::Circle { centre, radius } => {
+                let reach = u64::from(*radius).saturating_mul(1000).saturating_add(reach(cell));
+                cell.centre().distance(*centre) <= reach
+            }
+        }
     }
+}
+
+/// No corner of a cell is further from its middle, in millimetres: the furthest middle of a neighbour is further
+/// away than any corner.
+fn reach(cell: Cell) -> u64 {
+    let middle = cell.centre();
+    let neighbours = cell.around(1);
+    neighbours.iter().map(|near| near.centre().distance(middle)).max().unwrap_or_default()
 }
 
 /// Removes what was measured inside the owner's zones, before it is signed.
@@ -88,6 +98,9 @@ impl Zone {
 /// Readings without a place belong to the last place before them, so a temperature taken at home is as
 /// silent as the coordinates. Until a first place outside is known, nothing goes through; nor does a
 /// moment with half a coordinate or one that is no place. Give readings in the order they were taken.
+///
+/// Zones come before [`Coarsen`](super::Coarsen): of a device that only knows its cell, every cell that may
+/// reach into a zone is silent.
 ///
 /// The steps are integers, but what matters is what the device then signs: nobody repeats this step.
 ///

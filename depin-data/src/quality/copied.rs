@@ -93,37 +93,42 @@ fn sample(rows: &[Row<'_>]) -> Vec<Window> {
     windows
 }
 
-/// What is held against a device: for each digest in common the time of who had it first.
+/// A digest, when its window was measured, and by which device.
+type Held = (u64, u64, usize);
+
+/// What is held against each device: for each digest in common the time of who had it first.
 fn suspicions(notes: &[Vec<Window>]) -> Vec<BTreeMap<u64, u64>> {
-    let mut holders: BTreeMap<u64, Vec<(u64, usize)>> = BTreeMap::new();
-    for (device, windows) in notes.iter().enumerate() {
-        for window in windows {
-            holders.entry(window.digest).or_default().push((window.at, device));
+    let of = |(device, windows): (usize, &Vec<Window>)| -> Vec<Held> {
+        windows.iter().map(|window| (window.digest, window.at, device)).collect()
+    };
+    let mut all: Vec<Held> = notes.iter().enumerate().flat_map(of).collect();
+    all.sort_unstable();
+    // Device by device, or a farm of copies would fill the memory with its pairs.
+    notes.iter().enumerate().map(|(device, windows)| suspicion(device, windows, &all)).collect()
+}
+
+fn suspicion(device: usize, windows: &[Window], all: &[Held]) -> BTreeMap<u64, u64> {
+    let mut common: BTreeMap<usize, usize> = BTreeMap::new();
+    for window in windows {
+        for (_, _, original) in originals(window.digest, device, all) {
+            *common.entry(*original).or_default() += 1;
         }
     }
-    // Windows in common by pair of devices, the suspicious one first.
-    let mut pairs: BTreeMap<(usize, usize), Vec<(u64, u64)>> = BTreeMap::new();
-    for (digest, mut holders) in holders {
-        holders.sort_unstable();
-        let first = holders.first().map_or(0, |(at, _)| *at);
-        let ties = holders.partition_point(|(at, _)| *at == first);
-        let originals = holders.iter().take(MOST_HOLDERS.min(ties)).map(|(_, device)| *device);
-        let originals: Vec<usize> = originals.collect();
-        for (_, device) in holders {
-            for original in originals.iter().filter(|original| **original != device) {
-                pairs.entry((device, *original)).or_default().push((digest, first));
-            }
-        }
-    }
-    let mut suspicions = vec![BTreeMap::new(); notes.len()];
-    for ((device, _), common) in pairs {
-        if common.len() >= LEAST
-            && let Some(suspicion) = suspicions.get_mut(device)
-        {
-            suspicion.extend(common);
-        }
-    }
-    suspicions
+    let shared = |original: &usize| common.get(original).is_some_and(|count| *count >= LEAST);
+    let held = windows.iter().filter_map(|window| {
+        let mut first = originals(window.digest, device, all);
+        first.find(|(_, _, original)| shared(original)).map(|(digest, at, _)| (*digest, *at))
+    });
+    held.collect()
+}
+
+/// The other devices that had a window first.
+fn originals(digest: u64, device: usize, all: &[Held]) -> impl Iterator<Item = &Held> {
+    let start = all.partition_point(|(other, _, _)| *other < digest);
+    let holders = all.get(start..).unwrap_or_default();
+    let first = holders.first().map_or(0, |(_, at, _)| *at);
+    let ties = holders.iter().take_while(move |held| (held.0, held.1) == (digest, first));
+    ties.take(MOST_HOLDERS).filter(move |held| held.2 != device)
 }
 
 impl FleetCheck for Copied {

@@ -117,7 +117,7 @@ fn every_dependency_is_chosen_in_the_one_table() {
         for line in
             dependencies.flat_map(|section| section.split("\n[").next().unwrap_or("").lines())
         {
-            let versioned = line.contains("version =")
+            let versioned = line.contains(" version =")
                 || line.split(" = ").nth(1).is_some_and(|v| v.starts_with('"'));
             assert!(
                 !versioned,
