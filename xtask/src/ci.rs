@@ -14,7 +14,8 @@ use crate::{
 const WITHOUT_DEFAULTS: [&str; 5] =
     ["depin-core", "depin-hw", "depin-identity", "depin-data", "depin-payment"];
 /// Packages that are not published.
-const PRIVATE: [&str; 5] = ["climate", "device-identity", "quickstart", "depin-stories", "xtask"];
+const PRIVATE: [&str; 6] =
+    ["climate", "device-identity", "drive", "quickstart", "depin-stories", "xtask"];
 
 /// Runs every stage.
 pub(crate) fn run() -> Result<()> {
@@ -101,6 +102,7 @@ fn nightly() -> bool {
 fn examples() -> Result<()> {
     stage("quickstart", &mut cargo("run --quiet --release -p quickstart"))?;
     stage("device-identity", &mut cargo("run --quiet --release -p device-identity"))?;
+    stage("drive", &mut cargo("run --quiet --release -p drive"))?;
     stage("climate", &mut cargo("run --quiet --release -p climate"))?;
     println!("\n== climate --json");
     let output = cargo("run --quiet --release -p climate -- --json").output()?;
