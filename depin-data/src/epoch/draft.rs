@@ -18,7 +18,7 @@ use crate::{
 /// ```
 /// use depin_core::{Address, Algorithm, B256, Decimal, EpochId, NetworkId, Reading, Sequence, Signer,
 ///     SoftwareKey, Timestamp, log::{BatchLog, NewBatch}, reading::Quantity};
-/// use depin_data::{batch, epoch::{EpochDraft, Member, score}, log::MemoryLog};
+/// use depin_data::{batch, epoch::{Checks, EpochDraft, Member, score}, log::MemoryLog};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> depin_data::Result<()> {
 /// let (log, network) = (MemoryLog::new(), NetworkId::parse("climate")?);
@@ -38,7 +38,7 @@ use crate::{
 /// };
 /// let roster = draft.devices().map(member).collect();
 /// let record = draft.close(roster, Vec::new(), "pro-rata")?;
-/// let scored = score(&log, &record, &[]).await?;
+/// let scored = score(&log, &record, &Checks::new()).await?;
 /// assert_eq!(scored.contributions.entries[0].score, 1);
 /// # Ok(()) }
 /// ```
