@@ -138,8 +138,7 @@ impl FleetCheck for Neighbours {
     }
 
     fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
-        let slots = Slots::of(&self.quantity, self.slot(), self.resolution, batches);
-        slots.map(|slots| slots.encode()).unwrap_or_default()
+        Slots::note(&self.quantity, self.slot(), self.resolution, batches)
     }
 
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {

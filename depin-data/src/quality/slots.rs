@@ -18,6 +18,17 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    /// What a check notes of a device; nothing without a place or a value.
+    pub(super) fn note(
+        quantity: &Quantity,
+        slot: u64,
+        resolution: u8,
+        batches: &[&Verified<Batch>],
+    ) -> Vec<u8> {
+        let slots = Self::of(quantity, slot, resolution, batches);
+        slots.map(|slots| slots.encode()).unwrap_or_default()
+    }
+
     /// Of what a device measured, cut into slots of `slot` milliseconds; of too many slots the first.
     pub(super) fn of(
         quantity: &Quantity,
