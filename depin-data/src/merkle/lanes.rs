@@ -64,9 +64,10 @@ impl Lanes {
     /// What the messages hash to.
     pub(super) fn hashes(&self) -> [B256; LANES] {
         let mut hashes = [B256::ZERO; LANES];
-        for (lane, hash) in hashes.iter_mut().enumerate() {
-            for (bytes, word) in hash.as_mut_slice().chunks_exact_mut(4).zip(&self.0) {
-                bytes.copy_from_slice(&word[lane].to_be_bytes());
+        for (place, word) in self.0.iter().enumerate() {
+            for (hash, word) in hashes.iter_mut().zip(word) {
+                let (words, _) = hash.0.as_chunks_mut::<4>();
+                words.get_mut(place).into_iter().for_each(|to| *to = word.to_be_bytes());
             }
         }
         hashes
@@ -78,7 +79,7 @@ fn transposed(blocks: &[Block; LANES]) -> [Word; 16] {
     for (lane, block) in blocks.iter().enumerate() {
         let (chunks, _) = block.as_chunks::<4>();
         for (word, bytes) in words.iter_mut().zip(chunks) {
-            word[lane] = u32::from_be_bytes(*bytes);
+            word.get_mut(lane).into_iter().for_each(|word| *word = u32::from_be_bytes(*bytes));
         }
     }
     words
@@ -114,6 +115,10 @@ fn compress(state: &mut [Word; 8], block: &[Word; 16]) {
 }
 
 /// The next sixteen words of the message schedule.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "of arrays, with remainders and counters below their lengths"
+)]
 #[inline(always)]
 fn schedule(w: &mut [Word; 16]) {
     for i in 0..16 {
@@ -129,6 +134,10 @@ fn schedule(w: &mut [Word; 16]) {
 }
 
 /// A round, the `N`-th of eight: word `a` of the standard is by then at place `-N`.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "of arrays, with remainders and counters below their lengths"
+)]
 #[inline(always)]
 fn round<const N: usize>(s: &mut [Word; 8], w: &Word, k: u32) {
     let [a, b, c, d, e, f, g, h] = [8, 9, 10, 11, 12, 13, 14, 15].map(|i| (i - N) % 8);
