@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     receipt::ReceiptVerifier,
-    wire::{Nonce, Reply},
+    wire::{self, Nonce, Reply},
 };
 
 /// How long a device waits.
@@ -44,10 +44,7 @@ impl Patience {
     /// # Errors
     /// Those of `exchange`, or [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when it took
     /// too long.
-    pub(crate) async fn bound(
-        self,
-        exchange: impl Future<Output = Result<Answer>>,
-    ) -> Result<Answer> {
+    async fn bound(self, exchange: impl Future<Output = Result<Answer>>) -> Result<Answer> {
         let silent = "ingest gave no answer; keep the batch and send it again";
         timeout(self.whole, exchange).await.unwrap_or_else(|_| Err(Error::unavailable(silent)))
     }
@@ -74,8 +71,36 @@ impl Waiting {
         Self { receipts, secret, count: AtomicU64::new(0), requests: Mutex::default() }
     }
 
+    /// Sends `batch` with `publish` until somebody answers it, or the patience ends.
+    ///
+    /// # Errors
+    /// Those of `publish`, [`ErrorKind::Limit`](depin_core::ErrorKind::Limit) for a batch that no request
+    /// carries, or as [`Patience::bound`].
+    pub(crate) async fn exchange<F>(
+        &self,
+        patience: Patience,
+        batch: &SignedBatch,
+        publish: impl Fn(Nonce, Vec<u8>) -> F,
+    ) -> Result<Answer>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let nonce = self.nonce();
+        let request = wire::encode_request(&nonce, batch)?;
+        let mut open = self.open(batch, nonce, patience.resend);
+        let talk = async {
+            loop {
+                publish(nonce, request.clone()).await?;
+                if let Some(answer) = open.wait().await {
+                    return Ok(answer);
+                }
+            }
+        };
+        patience.bound(talk).await
+    }
+
     /// 16 bytes that nobody else can foresee, new each time.
-    pub(crate) fn nonce(&self) -> Nonce {
+    fn nonce(&self) -> Nonce {
         let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let hash = Sha256::new_with_prefix(self.secret).chain_update(count).finalize();
         let mut nonce = [0; 16];
@@ -84,7 +109,7 @@ impl Waiting {
     }
 
     /// Begins to wait for the answer to `batch`.
-    pub(crate) fn open(&self, batch: &SignedBatch, nonce: Nonce, pause: Duration) -> Open<'_> {
+    fn open(&self, batch: &SignedBatch, nonce: Nonce, pause: Duration) -> Open<'_> {
         let (answer, answered) = oneshot::channel();
         let hash = batch.hash();
         let request = Request { nonce, batch: batch.clone(), answer };
@@ -139,7 +164,7 @@ impl Waiting {
 }
 
 /// A request that waits for its answer, until it is dropped.
-pub(crate) struct Open<'a> {
+struct Open<'a> {
     waiting: &'a Waiting,
     hash: B256,
     nonce: Nonce,
@@ -149,7 +174,7 @@ pub(crate) struct Open<'a> {
 
 impl Open<'_> {
     /// The answer, or `None` when it is time to send the request again.
-    pub(crate) async fn wait(&mut self) -> Option<Answer> {
+    async fn wait(&mut self) -> Option<Answer> {
         tokio::select! {
             // The sender is kept as long as we are.
             answer = &mut self.answered => answer.ok(),

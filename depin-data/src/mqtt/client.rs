@@ -22,7 +22,7 @@ use super::{
 use crate::{
     broker::{Patience, Waiting},
     receipt::ReceiptVerifier,
-    wire::{self, Nonce},
+    wire::Nonce,
 };
 
 /// Time for the first connection.
@@ -144,18 +144,8 @@ impl MqttTransport {
 #[async_trait]
 impl Transport for MqttTransport {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
-        let nonce = self.waiting.nonce();
-        let request = wire::encode_request(&nonce, batch)?;
-        let mut open = self.waiting.open(batch, nonce, self.patience.resend);
-        let talk = async {
-            loop {
-                self.publish(nonce, request.clone()).await?;
-                if let Some(answer) = open.wait().await {
-                    return Ok(answer);
-                }
-            }
-        };
-        self.patience.bound(talk).await
+        let publish = |nonce, request| self.publish(nonce, request);
+        self.waiting.exchange(self.patience, batch, publish).await
     }
 }
 

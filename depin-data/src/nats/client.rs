@@ -98,18 +98,8 @@ impl NatsTransport {
 #[async_trait]
 impl Transport for NatsTransport {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
-        let nonce = self.waiting.nonce();
-        let request = wire::encode_request(&nonce, batch)?;
-        let mut open = self.waiting.open(batch, nonce, self.patience.resend);
-        let talk = async {
-            loop {
-                self.publish(request.clone()).await?;
-                if let Some(answer) = open.wait().await {
-                    return Ok(answer);
-                }
-            }
-        };
-        self.patience.bound(talk).await
+        let publish = |_, request| self.publish(request);
+        self.waiting.exchange(self.patience, batch, publish).await
     }
 }
 

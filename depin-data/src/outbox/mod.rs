@@ -76,6 +76,13 @@ struct Kept {
     stale: bool,
 }
 
+impl Kept {
+    /// Whether it is still to be sent when the log holds the chain up to `settled`.
+    fn waits_after(&self, settled: Option<ChainTip>) -> bool {
+        self.stale || settled.is_none_or(|settled| self.sequence > settled.sequence)
+    }
+}
+
 impl Outbox {
     /// An empty outbox in memory, of up to 4 MiB, at the start of the chain of `did`.
     pub fn new(network: &NetworkId, did: &Did, receipts: ReceiptVerifier) -> Self {
@@ -119,7 +126,8 @@ impl Outbox {
     /// returns, the batch survives power loss. The oldest batches go where there is no room.
     ///
     /// # Errors
-    /// As [`batch::seal`], [`ErrorKind::Limit`] for a batch larger than the store, or what the store says; the
+    /// As [`batch::seal`], [`ErrorKind::Limit`] for a batch larger than the store, [`ErrorKind::Conflict`] for
+    /// another key than the one that signed before, see [`rekey`](Self::rekey), or what the store says; the
     /// batch was not shown to anybody then.
     pub fn push(&mut self, signer: &dyn Signer, readings: &[Reading]) -> Result<SignedBatch> {
         self.push_salted(signer, readings, None)
@@ -166,8 +174,10 @@ impl Outbox {
                 (None, tip) => tip.filter(|tip| tip.sequence >= expected),
             };
             let Some(end) = end else { return Ok(None) };
+            let key = self.key_of(signer)?;
             let (did, network) = (&self.did, &self.network);
             let marker = batch::seal_gap(signer, did, network, expected, previous, end)?;
+            self.known.key = key;
             self.marker = Some((marker, end));
         }
     }
@@ -201,14 +211,15 @@ impl Outbox {
     }
 
     /// Gives up a batch that ingest refuses for good and returns its readings, which the chain loses. A gap
-    /// marker takes its place; those after it stay as they are.
+    /// marker takes its place; those after it stay as they are. Where writing this down would cost another
+    /// batch, it is kept in mind only: after power loss the batch waits again, to be refused again.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when no such batch waits, or what the store says; the outbox is unchanged then.
     pub fn discard(&mut self, batch: B256) -> Result<Vec<Reading>> {
         let kept = self.find(batch)?;
         let claim = self.claim(&kept)?;
-        self.write(&Record::Gone(batch))?;
+        self.note(&Record::Gone(batch), |kept| kept.hash != batch)?;
         self.ring.sync()?;
         self.kept.retain(|kept| kept.hash != batch);
         Ok(claim.readings)
@@ -218,16 +229,26 @@ impl Outbox {
     /// the old one are refused. `tip` is the last batch that the log stored, whoever signed it; what is kept
     /// up to it is dropped. When it is none of those kept (a thief was faster), all are signed anew, stored or
     /// not: better twice, which earns nothing, than lost. What two keys signed for one place is no
-    /// [evidence](crate::evidence) against the device.
+    /// [evidence](crate::evidence) against the device. A full store loses its oldest batches over it.
+    ///
+    /// One key never signs two batches for one place. So with the key that signs already this only goes on
+    /// with what was interrupted, and takes a tip that is newer as [`reconcile`](Self::reconcile) does.
     ///
     /// # Errors
     /// Whatever the signer or the store says. What was not signed anew by then is at the next
-    /// [`push`](Self::push) or [`next`](Self::next), also after a restart.
+    /// [`push`](Self::push) or [`next`](Self::next), also after a restart. [`ErrorKind::Conflict`] when the key
+    /// signs already and the log holds another chain: change the key again.
     pub fn rekey(&mut self, signer: &dyn Signer, tip: Option<ChainTip>) -> Result<()> {
+        let key = key_hash(signer);
+        if self.known.key == Some(key) {
+            self.renew(signer)?;
+            let newer = position(tip) > position(self.known.settled);
+            return if newer { self.reconcile(tip) } else { Ok(()) };
+        }
         if let Some(stored) = tip.filter(|tip| self.find(tip.hash).is_ok()) {
             self.settled(stored)?;
         }
-        let known = Checkpoint { settled: tip, tip };
+        let known = Checkpoint { settled: tip, tip, key: Some(key) };
         self.write(&Record::Restart(known))?;
         self.ring.sync()?;
         self.restart(known);
@@ -252,7 +273,6 @@ impl Outbox {
                 return Err(Error::new(ErrorKind::Conflict, why).with("sequence", sequence));
             }
         }
-        let position = |tip: Option<ChainTip>| tip.map(|tip| tip.sequence);
         let ahead = position(tip) > position(self.known.tip);
         if ahead && self.kept.iter().any(|kept| !kept.stale) {
             let why = "the log goes on after the last batch signed here; the key is used elsewhere";
@@ -261,11 +281,17 @@ impl Outbox {
         }
         // It was made for where the log stood then; made again, it says no less.
         self.marker = None;
-        let known = Checkpoint { settled: tip, tip: if ahead { tip } else { self.known.tip } };
+        let tip_now = if ahead { tip } else { self.known.tip };
+        let known = Checkpoint { settled: tip, tip: tip_now, ..self.known };
         if known == self.known {
             return Ok(());
         }
-        self.write(&Record::Settled(known))?;
+        if ahead {
+            // Forgotten, it would be a place signed twice.
+            self.write(&Record::Settled(known))?;
+        } else {
+            self.note(&Record::Settled(known), |kept| kept.waits_after(tip))?;
+        }
         self.ring.sync()?;
         self.settle(known);
         Ok(())
@@ -333,6 +359,16 @@ impl Outbox {
         Ok(())
     }
 
+    /// The key that is asked to sign, if it is the one that signs.
+    fn key_of(&self, signer: &dyn Signer) -> Result<Option<B256>> {
+        let key = key_hash(signer);
+        if self.known.key.is_some_and(|known| known != key) {
+            let why = "the outbox signs with another key; rekey it to change the key";
+            return Err(Error::new(ErrorKind::Conflict, why));
+        }
+        Ok(Some(key))
+    }
+
     fn add(
         &mut self,
         signer: &dyn Signer,
@@ -340,6 +376,7 @@ impl Outbox {
         seed: Option<&SaltSeed>,
         replaces: Option<B256>,
     ) -> Result<SignedBatch> {
+        let key = self.key_of(signer)?;
         let (sequence, previous) = next(self.known.tip).ok_or_else(at_its_end)?;
         let (did, network) = (&self.did, &self.network);
         let batch = match seed {
@@ -349,6 +386,7 @@ impl Outbox {
             None => batch::seal(signer, did, network, sequence, previous, readings),
         }?;
         let hash = batch.hash();
+        self.known.key = key;
         let place = self.write(&Record::Batch { replaces, bytes: batch.as_bytes() })?;
         self.ring.sync()?;
         self.keep(Kept { sequence, previous, hash, place, stale: false }, replaces);
@@ -363,6 +401,16 @@ impl Outbox {
         self.kept.retain(|kept| kept.place.generation >= oldest);
         self.dropped += (before - self.kept.len()) as u64;
         written
+    }
+
+    /// Writes a record unless the ring would have to erase a batch for it that `stays`. What is not written, a
+    /// later record says or the header of the next sector.
+    fn note(&mut self, record: &Record<'_>, stays: impl Fn(&Kept) -> bool) -> Result<()> {
+        let oldest = self.ring.oldest_after(record.to_bytes().len());
+        if self.kept.iter().any(|kept| kept.place.generation < oldest && stays(kept)) {
+            return Ok(());
+        }
+        self.write(record).map(drop)
     }
 
     fn replay(&mut self, place: Place, content: &[u8]) -> Result<()> {
@@ -392,7 +440,7 @@ impl Outbox {
     fn settle(&mut self, known: Checkpoint) {
         self.known = known;
         let Some(settled) = known.settled else { return };
-        self.kept.retain(|kept| kept.stale || kept.sequence > settled.sequence);
+        self.kept.retain(|kept| kept.waits_after(known.settled));
         self.marker = self.marker.take().filter(|(_, end)| end.sequence > settled.sequence);
     }
 
@@ -408,8 +456,8 @@ impl Outbox {
 
     /// The log holds the chain up to here. Not flushed: what is lost of it is sent once more.
     fn settled(&mut self, settled: ChainTip) -> Result<()> {
-        let known = Checkpoint { settled: Some(settled), tip: self.known.tip };
-        self.write(&Record::Settled(known))?;
+        let known = Checkpoint { settled: Some(settled), ..self.known };
+        self.note(&Record::Settled(known), |kept| kept.waits_after(known.settled))?;
         self.settle(known);
         Ok(())
     }
@@ -439,6 +487,17 @@ fn batch_of(content: &[u8]) -> Result<SignedBatch> {
         Record::Batch { bytes, .. } => Ok(SignedBatch::new(bytes.to_vec())),
         _ => Err(Error::new(ErrorKind::Corrupt, "a kept batch is damaged")),
     }
+}
+
+fn position(tip: Option<ChainTip>) -> Option<Sequence> {
+    tip.map(|tip| tip.sequence)
+}
+
+/// A key's name in the store.
+fn key_hash(signer: &dyn Signer) -> B256 {
+    let key = signer.public_key();
+    let multikey = Sha256::new_with_prefix("depin-outbox-key\0").chain_update(key.to_multikey());
+    B256::new(multikey.finalize().into())
 }
 
 /// Sequence and previous hash of the batch after `tip`.

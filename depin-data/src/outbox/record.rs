@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use depin_core::{B256, Error, ErrorKind, Result, Sequence, log::ChainTip};
 
-/// Bytes of a tip, present or not.
+/// Bytes of a tip, present or not, and of a key's name.
 const TIP: usize = 1 + 8 + 32;
+const KEY: usize = 1 + 32;
 
 /// Where the chain stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,10 +15,12 @@ pub(super) struct Checkpoint {
     pub(super) settled: Option<ChainTip>,
     /// The last batch that was signed.
     pub(super) tip: Option<ChainTip>,
+    /// Hash of the key that signs, once it has.
+    pub(super) key: Option<B256>,
 }
 
 impl Checkpoint {
-    pub(super) const SIZE: usize = 2 * TIP;
+    pub(super) const SIZE: usize = 2 * TIP + KEY;
 
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::SIZE);
@@ -27,12 +30,17 @@ impl Checkpoint {
             bytes.extend_from_slice(&shown.sequence.value().to_le_bytes());
             bytes.extend_from_slice(shown.hash.as_slice());
         }
+        bytes.push(u8::from(self.key.is_some()));
+        bytes.extend_from_slice(self.key.unwrap_or_default().as_slice());
         bytes
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (settled, tip) = bytes.split_first_chunk::<TIP>()?;
-        Some(Self { settled: read_tip(settled)?, tip: read_tip(tip.try_into().ok()?)? })
+        let (settled, rest) = bytes.split_first_chunk::<TIP>()?;
+        let (tip, key) = rest.split_first_chunk::<TIP>()?;
+        let (flag, key) = key.split_first()?;
+        let key = Some(B256::try_from(key).ok()?).filter(|_| *flag == 1);
+        Some(Self { settled: read_tip(settled)?, tip: read_tip(tip)?, key })
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! sector = header, padded to a block; then records, each padded to a block, the last of which may go on
 //!          after the header of the next sector
-//! header = "depinbx1" owner(16) generation(8) checkpoint(82) crc32(4)
+//! header = "depinbx2" owner(16) generation(8) checkpoint(115) crc32(4)
 //! record = length(4) crc32(4) content(length)
 //! ```
 //!
@@ -21,7 +21,7 @@ use depin_core::{Error, ErrorKind, Result};
 use super::{Store, record::Checkpoint};
 use crate::batch;
 
-const MAGIC: &[u8; 8] = b"depinbx1";
+const MAGIC: &[u8; 8] = b"depinbx2";
 /// Magic, owner, generation, checkpoint, checksum.
 const HEADER: usize = 8 + 16 + 8 + Checkpoint::SIZE + 4;
 /// Length and checksum.
@@ -71,6 +71,16 @@ impl Ring {
     /// First generation that is still there.
     pub(super) fn oldest(&self) -> u64 {
         self.span.map_or(0, |(oldest, _)| oldest)
+    }
+
+    /// First generation that is still there after a record of `length` bytes is written.
+    pub(super) fn oldest_after(&self, length: usize) -> u64 {
+        let Some((oldest, next)) = self.span else { return 0 };
+        let record = (HEAD + length).next_multiple_of(self.block as usize);
+        let more = record.saturating_sub(self.size.saturating_sub(next.offset) as usize);
+        let room = (self.size - self.start().unwrap_or_default()).max(1) as usize;
+        let newest = next.generation + more.div_ceil(room) as u64;
+        oldest.max((newest + 1).saturating_sub(self.sectors))
     }
 
     pub(super) fn sync(&mut self) -> Result<()> {

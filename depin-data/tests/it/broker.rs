@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use depin_data::nats::NatsOptions;
 use tempfile::TempDir;
 
 /// A program on the `PATH` or among the system's servers.
@@ -33,6 +34,7 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// mosquitto with these further lines of configuration, or `None` where it is not installed.
+    #[cfg(feature = "mqtt")]
     pub(crate) fn mosquitto(configure: fn(&Path, u16) -> String) -> Option<Self> {
         Self::start("mosquitto", configure)
     }
@@ -84,6 +86,14 @@ impl Broker {
         false
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn options(&self) -> NatsOptions {
+        NatsOptions::new(self.url())
+    }
+
     /// Ends it as a loss of power would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -91,6 +101,12 @@ impl Broker {
             let _ = child.wait();
         }
     }
+}
+
+/// Configuration of a nats-server with JetStream, which keeps its streams in the folder.
+pub(crate) fn jetstream(folder: &Path, port: u16) -> String {
+    let store = folder.join("store");
+    format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n")
 }
 
 impl Drop for Broker {

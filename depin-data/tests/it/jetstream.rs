@@ -14,7 +14,7 @@ use depin_data::nats::NatsOptions;
 use depin_testkit::log::{conforms, survives_reopening};
 
 use crate::{
-    nats_server::Server,
+    broker::{Broker, jetstream},
     support::{Device, NOW, network},
 };
 
@@ -34,7 +34,7 @@ async fn stored(log: &JetStreamLog, new: NewBatch) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_jetstream_log_conforms_and_survives_reopening() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let count = Cell::new(0);
     let fresh = || {
         count.set(count.get() + 1);
@@ -59,7 +59,7 @@ async fn the_jetstream_log_conforms_and_survives_reopening() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_empty_view_is_filled_from_the_stream() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let open =
         async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (first, mut device) = (open().await, Device::new("a", Algorithm::EdDsa));
@@ -76,7 +76,7 @@ async fn an_empty_view_is_filled_from_the_stream() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn three_processes_write_one_log() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let mut logs = Vec::new();
     for _ in 0..3 {
         let view = RedbLog::open_in_memory().unwrap();
@@ -104,7 +104,7 @@ async fn three_processes_write_one_log() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_rivals_at_two_processes_one_wins_and_a_copy_is_a_duplicate() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let open =
         async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (a, b) = (open().await, open().await);
@@ -124,7 +124,7 @@ async fn of_rivals_at_two_processes_one_wins_and_a_copy_is_a_duplicate() {
 
 #[tokio::test]
 async fn a_stream_that_is_empty_under_a_full_view_is_seeded_only_when_asked() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (path, url) = (folder.path().join("view"), server.options());
     let mut device = Device::new("a", Algorithm::EdDsa);
@@ -157,7 +157,7 @@ async fn no_server_is_an_error_that_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn workers_share_the_batches_and_take_over_from_one_that_died() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let open =
         async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (log, other) = (open().await, open().await);
@@ -193,7 +193,7 @@ async fn workers_share_the_batches_and_take_over_from_one_that_died() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_more_work_is_given_out_than_may_be_pending() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let view = MemoryLog::new();
     let log = JetStreamLog::open(&server.options(), &network(), view).await.unwrap();
     let mut options = WorkOptions::default();
@@ -216,7 +216,7 @@ async fn no_more_work_is_given_out_than_may_be_pending() {
 }
 
 /// Publishes bytes where the log's messages go, as anybody might who has the right.
-async fn intrude(server: &Server, bytes: Vec<u8>) {
+async fn intrude(server: &Broker, bytes: Vec<u8>) {
     let client = async_nats::connect(server.url()).await.unwrap();
     let context = async_nats::jetstream::new(client);
     let subject = format!("depin.{}.log", network());
@@ -225,7 +225,7 @@ async fn intrude(server: &Server, bytes: Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn noise_in_the_stream_is_passed_over_by_everybody_and_counted() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let open =
         async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (log, mut device) = (open().await, Device::new("a", Algorithm::EdDsa));
@@ -240,7 +240,7 @@ async fn noise_in_the_stream_is_passed_over_by_everybody_and_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let open = async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await;
     let (log, mut device) = (open().await.unwrap(), Device::new("a", Algorithm::EdDsa));
     stored(&log, next(&mut device)).await;
@@ -255,7 +255,7 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
     assert_eq!(kinds, [ErrorKind::Corrupt; 3], "nothing more is acknowledged or signed");
     assert_eq!(open().await.unwrap_err().kind(), ErrorKind::Corrupt, "nor anywhere else");
 
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     intrude(&server, b"\x8a\x69depin-log\x02".to_vec()).await;
     assert_eq!(log.level().await.unwrap_err().kind(), ErrorKind::Unsupported);

@@ -26,7 +26,7 @@ use depin_data::{
 };
 
 use crate::{
-    nats_server::Server,
+    broker::{Broker, jetstream},
     support::{Device, NOW, Net, network, reading},
 };
 
@@ -98,7 +98,7 @@ struct Victim {
 }
 
 impl Victim {
-    fn start(server: &Server, folder: &Path, name: &str) -> Self {
+    fn start(server: &Broker, folder: &Path, name: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "jetstream_kill::victim", "--nocapture", "--test-threads=1"])
             .env(URL, server.url())
@@ -139,14 +139,14 @@ fn note(lines: Vec<String>, acknowledged: &mut Acknowledged) {
     }
 }
 
-async fn head_of(server: &Server, view: RedbLog) -> TreeHead {
+async fn head_of(server: &Broker, view: RedbLog) -> TreeHead {
     JetStreamLog::open(&server.options(), &network(), view).await.unwrap().level().await.unwrap()
 }
 
-async fn kill_and_check(mut server: Server, kills: usize, hit_server: impl Fn(usize) -> bool) {
+async fn kill_and_check(mut server: Broker, kills: usize, hit_server: impl Fn(usize) -> bool) {
     let folder = tempfile::tempdir().unwrap();
     let names: Vec<_> = (0..PROCESSES).map(|n| format!("p{n}")).collect();
-    let start = |server: &Server, name: &String| Victim::start(server, folder.path(), name);
+    let start = |server: &Broker, name: &String| Victim::start(server, folder.path(), name);
     let mut victims: Vec<_> = names.iter().map(|name| start(&server, name)).collect();
     let mut acknowledged = Acknowledged::new();
     for round in 0..kills {
@@ -188,12 +188,12 @@ async fn kill_and_check(mut server: Server, kills: usize, hit_server: impl Fn(us
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_die_while_they_write_lose_nothing() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     kill_and_check(server, kills(), |_| false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_dies_mid_stream_loses_nothing() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = Broker::nats(jetstream) else { return };
     kill_and_check(server, kills().div_ceil(2), |round| round % 2 == 0).await;
 }

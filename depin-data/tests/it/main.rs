@@ -4,7 +4,7 @@
 
 mod audit;
 mod batch;
-#[cfg(all(feature = "mqtt", feature = "nats"))]
+#[cfg(feature = "nats")]
 mod broker;
 mod bundle;
 mod collector;
@@ -31,8 +31,6 @@ mod letters;
 mod log;
 mod memory;
 mod merkle;
-#[cfg(feature = "nats")]
-mod nats_server;
 #[cfg(feature = "metrics")]
 mod observe;
 mod outbox;

@@ -342,11 +342,67 @@ async fn what_waits_is_signed_anew_with_the_next_key_and_nothing_is_lost() {
     assert_eq!((again.sequence.value(), again.previous), (1, stored.hash()));
     assert_eq!(again.readings, [reading("2", NOW)]);
 
-    // A thief with the old key was faster: what waits goes on from his batch.
+    // A thief with the old key was faster: what waits goes on from his batch, with one more key.
     let thief = ChainTip { sequence: Sequence::new(1), hash: B256::repeat_byte(7) };
-    outbox.rekey(&*next, Some(thief)).unwrap();
+    assert_eq!(outbox.rekey(&*next, Some(thief)).unwrap_err().kind(), ErrorKind::Conflict);
+    let third = Device::new("c", Algorithm::EdDsa).key;
+    outbox.rekey(&*third, Some(thief)).unwrap();
     let [again] = kept_of(&mut outbox).try_into().unwrap();
+    let verifier = BatchVerifier::new(&network(), third.public_key());
     let again = Unverified::new(again).verify(&verifier).unwrap();
     assert_eq!((again.sequence.value(), again.previous), (2, thief.hash));
     assert_eq!(again.readings, [reading("2", NOW)]);
+}
+
+#[tokio::test]
+async fn one_key_signs_one_chain_whatever_tips_it_is_told() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let (device, next) = (net.enrol("a"), Device::new("b", Algorithm::EdDsa).key);
+    let store = RamStore::new(4, 8192);
+    let open = |store| Outbox::open(&network(), &device.did, net.receipts.clone(), store).unwrap();
+    let mut outbox = open(store);
+    let batches: Vec<_> = (0..6)
+        .map(|n| outbox.push(&*device.key, &[reading(&n.to_string(), NOW)]).unwrap())
+        .collect();
+    let tip = |n: usize| ChainTip { sequence: Sequence::new(n as u64), hash: batches[n].hash() };
+    outbox.rekey(&*next, Some(tip(3))).unwrap();
+    let mut shown = kept_of(&mut outbox);
+    let forged = ChainTip { sequence: Sequence::new(9), hash: B256::repeat_byte(7) };
+    for told in [None, Some(tip(0)), Some(tip(5)), Some(tip(3)), Some(forged)] {
+        // It may object, and what it signs stays as it is.
+        let _ = outbox.rekey(&*next, told);
+        shown.push(outbox.push(&*next, &[reading("7", NOW)]).unwrap());
+        shown.extend(kept_of(&mut outbox));
+        shown.extend(outbox.next(&*next).unwrap());
+    }
+    // Nor does the key before sign again.
+    let late = outbox.push(&*device.key, &[reading("7", NOW)]);
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Conflict);
+    let verifier = ForkVerifier::new(&network(), &[next.public_key().clone()]);
+    for one in &shown {
+        for other in shown.iter().filter(|other| *other != one) {
+            let fork = Fork::new(one.clone(), other.clone());
+            let verdict = Unverified::new(fork).verify(&verifier);
+            assert_eq!(verdict, Err(ForkError::Consistent));
+        }
+    }
+}
+
+#[tokio::test]
+async fn neither_receipts_nor_refusals_cost_a_batch_that_waits_however_full_the_store_is() {
+    for fill in 100..130 {
+        let net = Net::over(Arc::new(MemoryLog::new()));
+        let device = net.enrol("a");
+        let mut outbox = small(&net, &device);
+        for value in 0..fill {
+            outbox.push(&*device.key, &[reading(&value.to_string(), NOW)]).unwrap();
+        }
+        let (kept, dropped) = (kept_of(&mut outbox), outbox.dropped());
+        assert!(dropped > 0, "the store is full");
+        outbox.discard(kept[7].hash()).unwrap();
+        outbox.discard(kept[3].hash()).unwrap();
+        drain(&net, &mut outbox, &device).await;
+        assert_eq!(outbox.dropped(), dropped, "at {fill}");
+        assert_eq!(logged(&net).await.len(), kept.len() - 2, "at {fill}");
+    }
 }

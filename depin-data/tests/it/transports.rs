@@ -103,7 +103,7 @@ impl Wire {
     }
 
     fn nats(&self) -> NatsOptions {
-        NatsOptions::new(format!("nats://127.0.0.1:{}", self.broker.port))
+        self.broker.options()
     }
 
     async fn connect(&self, net: &Net, did: &Did) -> Box<dyn Transport> {
@@ -555,7 +555,7 @@ async fn nats_lets_in_whom_it_knows() {
         let rng = &mut rand::thread_rng();
         NatsTransport::connect(options, &device.did, net.receipts.clone(), rng).await
     };
-    let options = NatsOptions::new(format!("nats://127.0.0.1:{}", broker.port));
+    let options = broker.options();
     for refused in [
         options.clone(),
         options.clone().password("station", "guess"),
