@@ -115,6 +115,8 @@ pub struct RefusedBatch {
 /// 13. A gap marker is stored when it begins at the chain's next sequence or before, ends after the tip, and
 ///     its hashes are those of the log wherever the log knows them; otherwise it is a gap, superseded or a
 ///     fork. The tip is its `covers` then. What a marker gave up is superseded when it comes after all.
+/// 14. Appends are judged in the order in which their futures are first polled, so that one caller may have many
+///     links of a chain under way.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a batch log",

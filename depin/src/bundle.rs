@@ -1,6 +1,11 @@
 //! Epochs as files: written by whoever runs the network, audited by anybody who can ask the chain.
 
-use std::{collections::BTreeMap, fs::File, io::BufWriter, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufWriter, Seek},
+    path::Path,
+};
 
 use depin_core::{
     Address, Amount, B256, EpochId, Error, ErrorKind, Result,
@@ -9,7 +14,7 @@ use depin_core::{
 };
 use depin_data::{
     batch::claimed_signer,
-    bundle::{self, Bundle},
+    bundle::{self, Bundle, claimed_epoch},
     epoch::{Checks, EpochRecord},
 };
 use depin_payment::RewardTree;
@@ -71,17 +76,13 @@ pub async fn audit_bundle(
 ) -> Result<Audit> {
     let file = File::open(path.as_ref())
         .map_err(|error| Error::new(ErrorKind::NotFound, "there is no bundle").source(error))?;
-    let mut bundle = Bundle::open(file)?;
-    let record = bundle.record().clone();
-    let epoch = record.epoch();
+    let epoch = claimed_epoch(&file)?;
     let on_chain = distributor.published(epoch).await?.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "the epoch is not on chain").with("epoch", epoch)
     })?;
-    if on_chain.manifest != record.manifest() {
-        return Err(differs("the record in the bundle is not the one on chain", epoch)
-            .with("found", record.manifest())
-            .with("on chain", on_chain.manifest));
-    }
+    (&file).rewind().map_err(|error| Error::unavailable("the bundle cannot be read").source(error))?;
+    let mut bundle = Bundle::open(file, &on_chain.manifest)?;
+    let record = bundle.record().clone();
     if policy.name() != record.policy() {
         let message = "the epoch was sealed with another policy; audit it with that one";
         return Err(Error::new(ErrorKind::Config, message).with("policy", record.policy()));

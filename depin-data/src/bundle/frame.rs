@@ -1,6 +1,6 @@
 //! Frames: length, kind, content, checksum.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use super::BundleError;
 use crate::{batch, epoch};
@@ -9,6 +9,8 @@ use crate::{batch, epoch};
 pub(super) const ROW: usize = 20 + 32;
 /// Most accounts in a frame.
 pub(super) const ROWS: usize = 4096;
+/// Bytes read at a time.
+const PIECE: usize = 8192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -62,6 +64,17 @@ impl<R: Read> Frames<R> {
     /// The next frame, of one of the kinds expected here. It is never larger than its kind may be, and memory
     /// grows with the bytes that are there, not with those announced.
     pub(super) fn next(&mut self, expected: &[Kind]) -> Result<(Kind, Vec<u8>), BundleError> {
+        let mut content = Vec::new();
+        let kind = self.pour(expected, &mut |piece| content.extend_from_slice(piece))?;
+        Ok((kind, content))
+    }
+
+    /// As [`next`](Self::next), in pieces, of which the last ones came before a checksum that may not hold.
+    pub(super) fn pour(
+        &mut self,
+        expected: &[Kind],
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<Kind, BundleError> {
         let [a, b, c, d, kind] = self.bytes()?;
         let length = u32::from_be_bytes([a, b, c, d]);
         let Some(kind) = Kind::of(kind).filter(|kind| expected.contains(kind)) else {
@@ -70,20 +83,27 @@ impl<R: Read> Frames<R> {
         if usize::try_from(length).is_ok_and(|length| length > kind.most()) {
             return Err(self.wrong("it is longer than a frame of this kind may be"));
         }
-        let mut content = Vec::new();
-        (&mut self.input).take(u64::from(length)).read_to_end(&mut content)?;
-        if content.len() as u64 != u64::from(length) {
-            return Err(self.wrong("the file ends in it"));
-        }
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(&[kind as u8]);
-        checksum.update(&content);
+        let (mut left, mut piece) = (length as usize, [0; PIECE]);
+        while left > 0 {
+            let room = piece.get_mut(..left.min(PIECE)).unwrap_or_default();
+            let read = match self.input.read(room) {
+                Ok(0) => return Err(self.wrong("the file ends in it")),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            let read = room.get(..read).unwrap_or_default();
+            checksum.update(read);
+            each(read);
+            left = left.saturating_sub(read.len());
+        }
         if self.bytes()? != checksum.finalize().to_be_bytes() {
             return Err(self.wrong("its checksum does not hold"));
         }
         self.number += 1;
         self.offset += 9 + u64::from(length);
-        Ok((kind, content))
+        Ok(kind)
     }
 
     /// That nothing follows.
@@ -98,11 +118,11 @@ impl<R: Read> Frames<R> {
         BundleError::Frame { frame: self.number, offset: self.offset, fault }
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], BundleError> {
+    pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], BundleError> {
         let mut bytes = [0; N];
         match self.input.read_exact(&mut bytes) {
             Ok(()) => Ok(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 Err(self.wrong("the file ends in it"))
             }
             Err(error) => Err(error.into()),

@@ -25,7 +25,7 @@
 //! The checksums find what a disk or a connection broke and say where; nobody trusts them. What a batch is,
 //! its hash in the record says, and what the record is, the manifest on chain.
 
-use depin_core::{Error, ErrorKind};
+use depin_core::{B256, Error, ErrorKind};
 
 use crate::epoch::EpochError;
 
@@ -33,7 +33,7 @@ mod frame;
 mod read;
 mod write;
 
-pub use read::Bundle;
+pub use read::{Bundle, claimed_epoch};
 pub use write::write;
 
 /// The first bytes of a bundle.
@@ -58,6 +58,16 @@ pub enum BundleError {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// The record in it is another than was asked for.
+    #[error(
+        "the record in the bundle is not the one on chain: its manifest is {found}, not {expected}"
+    )]
+    Manifest {
+        /// That of the record that was asked for, such as the one on chain.
+        expected: B256,
+        /// That of the record in the bundle.
+        found: B256,
+    },
     /// The record in it is none.
     #[error(transparent)]
     Record(#[from] EpochError),
@@ -71,6 +81,7 @@ impl From<BundleError> for Error {
         let kind = match error {
             BundleError::Record(error) => return error.into(),
             BundleError::Io(_) => ErrorKind::Unavailable,
+            BundleError::Manifest { .. } => ErrorKind::Corrupt,
             _ => ErrorKind::Malformed,
         };
         Self::new(kind, format!("{error}")).source(error)

@@ -5,7 +5,8 @@ use std::{
     io::{BufReader, Read, Seek, SeekFrom},
 };
 
-use depin_core::{Address, Amount, SignedBatch, U256};
+use depin_core::{Address, Amount, B256, EpochId, SignedBatch, U256};
+use sha2::{Digest, Sha256};
 
 use super::{
     BundleError, MAGIC, MAX_ACCOUNTS,
@@ -16,10 +17,7 @@ use crate::{
     epoch::{Checks, Each, EpochRecord, Scored, Scorer, Submission, WAVE},
 };
 
-/// A bundle whose record was read; the batches are still to come.
-///
-/// The record is consistent in itself. Whether it is the one on chain is for the caller to compare: its
-/// [manifest](EpochRecord::manifest) with that of the commitment.
+/// A bundle whose record is the expected one and was read; the batches are still to come.
 #[derive(Debug)]
 pub struct Bundle<R> {
     frames: Frames<BufReader<R>>,
@@ -34,19 +32,25 @@ pub struct Bundle<R> {
 }
 
 impl<R: Read + Seek> Bundle<R> {
-    /// Reads up to the first batch.
+    /// Reads up to the first batch. `manifest` is that of the epoch's
+    /// [commitment](depin_core::reward::Commitment) on chain: a record with another is hashed as it goes by, and
+    /// neither kept nor parsed.
     ///
     /// # Errors
-    /// Says where the file breaks the format.
-    pub fn open(mut input: R) -> Result<Self, BundleError> {
+    /// [`BundleError::Manifest`] for the record of another epoch or a forged one, or says where the file breaks
+    /// the format.
+    pub fn open(mut input: R, manifest: &B256) -> Result<Self, BundleError> {
         let start = input.stream_position()?;
         let mut input = BufReader::new(input);
-        let mut magic = [0; MAGIC.len()];
-        input.read_exact(&mut magic).map_err(|_| BundleError::Magic)?;
-        if magic != *MAGIC {
-            return Err(BundleError::Magic);
+        let mut hash = Sha256::new();
+        let mut frames = begin(&mut input)?;
+        frames.pour(&[Kind::Record], &mut |piece| hash.update(piece))?;
+        let found = B256::new(hash.finalize().into());
+        if found != *manifest {
+            return Err(BundleError::Manifest { expected: *manifest, found });
         }
-        let mut frames = Frames { input, number: 0, offset: MAGIC.len() as u64 };
+        input.seek(SeekFrom::Start(start))?;
+        let mut frames = begin(input)?;
         let (_, record) = frames.next(&[Kind::Record])?;
         let record = EpochRecord::parse(&record)?;
         let mut balances = Vec::new();
@@ -217,6 +221,32 @@ impl<R: Read + Seek> Bundle<R> {
         (self.frames.offset, self.frames.number) = (offset, number);
         self.advance()
     }
+}
+
+/// Which epoch a bundle says it is of, so that its manifest can be asked for; nothing of this is proven. Reads
+/// the beginning only.
+///
+/// # Errors
+/// Says where the file breaks the format.
+pub fn claimed_epoch(mut input: impl Read) -> Result<EpochId, BundleError> {
+    let mut frames = begin(&mut input)?;
+    let [.., kind] = frames.bytes::<5>()?;
+    if kind != Kind::Record as u8 {
+        return Err(frames.wrong("no frame of this kind belongs here"));
+    }
+    let mut record = Vec::new();
+    frames.input.take(EpochRecord::HEAD as u64).read_to_end(&mut record)?;
+    Ok(EpochRecord::claimed(&record)?)
+}
+
+/// Past the magic.
+fn begin<R: Read>(mut input: R) -> Result<Frames<R>, BundleError> {
+    let mut magic = [0; MAGIC.len()];
+    input.read_exact(&mut magic).map_err(|_| BundleError::Magic)?;
+    if magic != *MAGIC {
+        return Err(BundleError::Magic);
+    }
+    Ok(Frames { input, number: 0, offset: MAGIC.len() as u64 })
 }
 
 /// What was read so far.

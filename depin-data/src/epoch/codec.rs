@@ -71,18 +71,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
     }
     cbor::check(bytes)?;
     let mut d = Decoder::new(bytes);
-    if d.map().ok().flatten() != Some(FIELDS) {
-        return Err(EpochError::Format("it is a map of ten entries"));
-    }
-    key(&mut d, 0)?;
-    if d.str().ok() != Some(TAG) {
-        return Err(EpochError::Format("it is not tagged as an epoch of version 1"));
-    }
-    key(&mut d, 1)?;
-    let network = d.str().ok().and_then(|name| NetworkId::parse(name).ok());
-    let network = network.ok_or(EpochError::Format("the network has no valid name"))?;
-    key(&mut d, 2)?;
-    let epoch = number(&mut d)?;
+    let (network, epoch) = decode_head(&mut d)?;
     key(&mut d, 3)?;
     let first = number(&mut d)?;
     key(&mut d, 4)?;
@@ -98,17 +87,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
     let checks = list(&mut d, MAX_CHECKS, "checks", text)?;
     key(&mut d, 9)?;
     let policy = text(&mut d)?;
-    Ok(EpochRecord {
-        network,
-        epoch: EpochId::new(epoch),
-        first,
-        before,
-        leaves,
-        root,
-        roster,
-        checks,
-        policy,
-    })
+    Ok(EpochRecord { network, epoch, first, before, leaves, root, roster, checks, policy })
+}
+
+/// Network and epoch, with which every record begins.
+pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(NetworkId, EpochId), EpochError> {
+    if d.map().ok().flatten() != Some(FIELDS) {
+        return Err(EpochError::Format("it is a map of ten entries"));
+    }
+    key(d, 0)?;
+    if d.str().ok() != Some(TAG) {
+        return Err(EpochError::Format("it is not tagged as an epoch of version 1"));
+    }
+    key(d, 1)?;
+    let network = d.str().ok().and_then(|name| NetworkId::parse(name).ok());
+    let network = network.ok_or(EpochError::Format("the network has no valid name"))?;
+    key(d, 2)?;
+    Ok((network, EpochId::new(number(d)?)))
 }
 
 fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), EpochError> {

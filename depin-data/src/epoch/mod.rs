@@ -39,7 +39,8 @@ use std::ops::Range;
 
 use depin_core::{
     Address, B256, Did, EpochId, Error, ErrorKind, NetworkId, PublicKey, Result, Timestamp,
-    cbor::CborError, log::ChainTip,
+    cbor::{self, CborError},
+    log::ChainTip,
 };
 use sha2::{Digest, Sha256};
 
@@ -183,6 +184,14 @@ impl EpochRecord {
         } else {
             Err(EpochError::Format("a key is not compressed"))
         }
+    }
+
+    /// Bytes from which [`claimed`](Self::claimed) reads: tag, network and epoch.
+    pub(crate) const HEAD: usize = 128;
+
+    /// The epoch that the beginning of a record names.
+    pub(crate) fn claimed(head: &[u8]) -> Result<EpochId, EpochError> {
+        codec::decode_head(&mut cbor::Decoder::new(head)).map(|(_, epoch)| epoch)
     }
 
     /// The bytes, one encoding per record.

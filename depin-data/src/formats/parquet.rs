@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! device     STRING             DID of the device
-//! log_index  INT64              position of the batch in the log
+//! log_index  UINT_64            position of the batch in the log
 //! batch      32 bytes           hash of the signed bytes
-//! sequence   INT64              position of the batch in the device's chain
+//! sequence   UINT_64            position of the batch in the device's chain
 //! reading    INT32              position of the reading in the batch
 //! time       TIMESTAMP(MILLIS)  by the device's clock, UTC
 //! quantity   STRING             such as temperature
@@ -17,7 +17,7 @@
 
 use std::{fmt, io::Write, mem, sync::Arc};
 
-use depin_core::{Batch, Error, ErrorKind, Result, Verified};
+use depin_core::{Batch, Error, ErrorKind, Result, Timestamp, Verified};
 use parquet::{
     basic::Compression,
     data_type::{
@@ -37,9 +37,9 @@ pub const GROUP_ROWS: usize = 65_536;
 
 const SCHEMA: &str = "message readings {
     REQUIRED BYTE_ARRAY device (STRING);
-    REQUIRED INT64 log_index;
+    REQUIRED INT64 log_index (INTEGER(64, false));
     REQUIRED FIXED_LEN_BYTE_ARRAY(32) batch;
-    REQUIRED INT64 sequence;
+    REQUIRED INT64 sequence (INTEGER(64, false));
     REQUIRED INT32 reading;
     REQUIRED INT64 time (TIMESTAMP(MILLIS, true));
     REQUIRED BYTE_ARRAY quantity (STRING);
@@ -97,18 +97,22 @@ impl<W: Write + Send> ParquetWriter<W> {
     /// Adds the readings of a batch that stands at `index` in the log.
     ///
     /// # Errors
+    /// [`ErrorKind::Overflow`] for a time that Parquet has no number for, and nothing of the batch is added.
     /// [`ErrorKind::Unavailable`] when the writer fails; the file is then lost.
     pub fn push(&mut self, index: u64, batch: &Verified<Batch>) -> Result<()> {
+        let times = batch.readings.iter().map(|reading| moment(reading.at()));
+        let times = times.collect::<Result<Vec<_>>>()?;
         let (device, hash) = (text(batch.device.as_str()), fixed(batch.hash.as_slice()));
-        let (index, sequence) = (signed(index)?, signed(batch.sequence.value())?);
-        for (position, reading) in (0..).zip(&batch.readings) {
+        // The schema says that these are unsigned; Parquet writes them as the same bits.
+        let (index, sequence) = (index.cast_signed(), batch.sequence.value().cast_signed());
+        for ((position, reading), time) in (0..).zip(&batch.readings).zip(times) {
             let rows = &mut self.rows;
             rows.device.push(device.clone());
             rows.log_index.push(index);
             rows.batch.push(hash.clone());
             rows.sequence.push(sequence);
             rows.reading.push(position);
-            rows.time.push(signed(reading.at().millis())?);
+            rows.time.push(time);
             rows.quantity.push(text(reading.quantity().name()));
             rows.unit.push(text(reading.quantity().unit()));
             rows.value.push(fixed(&reading.value().scaled().to_be_bytes()));
@@ -187,9 +191,11 @@ fn fixed(bytes: &[u8]) -> FixedLenByteArray {
     ByteArray::from(bytes.to_vec()).into()
 }
 
-fn signed(number: u64) -> Result<i64> {
-    i64::try_from(number)
-        .map_err(|_| Error::new(ErrorKind::Overflow, "a number of the log exceeds 63 bits"))
+fn moment(at: Timestamp) -> Result<i64> {
+    i64::try_from(at.millis()).map_err(|_| {
+        let why = "a reading's time is past what parquet can write; leave its batch out";
+        Error::new(ErrorKind::Overflow, why).with("time", at.millis())
+    })
 }
 
 fn failed(error: ParquetError) -> Error {

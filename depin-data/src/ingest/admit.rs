@@ -1,22 +1,27 @@
 //! The way of one batch: from bytes to a receipt, or to what stops it.
 
 use std::{
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use depin_core::{
     Algorithm, B256, Bytes, Did, Error, NetworkEvent, Result, Sequence, SignedBatch, Timestamp,
-    log::Append, registry::DeviceStatus, transport::Receipt,
+    log::{Append, NewBatch},
+    registry::DeviceStatus,
+    transport::Receipt,
 };
 
 use super::{
     Ingest, Throttled, lock,
     objection::{self, Objection, Stop},
     records::Known,
+    turn::Turn,
 };
 use crate::{
     batch::{self, BatchError, Link, Parsed},
@@ -24,7 +29,7 @@ use crate::{
 };
 
 /// How long to wait for one of the places that everybody shares.
-const TURN: Duration = Duration::from_secs(1);
+pub(super) const TURN: Duration = Duration::from_secs(1);
 
 impl Ingest {
     /// A receipt or what stops the batch. What is in the log already has its receipt whatever is said of
@@ -33,8 +38,9 @@ impl Ingest {
         &self,
         batch: &SignedBatch,
         received: Timestamp,
+        turn: Turn<'_>,
     ) -> Result<Result<Receipt, Objection>> {
-        let stop = match self.admit(batch, received).await {
+        let stop = match self.admit(batch, received, turn).await {
             Ok((receipt, readings)) => {
                 observe::accepted(readings);
                 return Ok(Ok(receipt));
@@ -63,6 +69,7 @@ impl Ingest {
         &self,
         batch: &SignedBatch,
         received: Timestamp,
+        turn: Turn<'_>,
     ) -> Result<(Receipt, Option<u64>), Stop> {
         let parsed = Parsed::new(batch.as_bytes(), &self.network)
             .map_err(|error| Objection::unproven(error.code(), error, None))?;
@@ -84,9 +91,7 @@ impl Ingest {
         let entry = entry.map_err(Stop::Throttle)?;
         let new = link.into_new(now, batch.clone());
         let did = new.device.clone();
-        let timer = observe::Timer::start();
-        let appended = self.log.append(new).await?;
-        timer.appended();
+        let appended = self.append(new, turn).await?;
         let (index, readings) = match appended {
             Append::Stored(index) => {
                 entry.stored(tip, latest);
@@ -111,6 +116,22 @@ impl Ingest {
             Append::Gap(next) => return Err(Objection::gap(&did, sequence, next).into()),
         };
         Ok((self.receipt(hash, index).await?, readings))
+    }
+
+    /// Appends behind the batch before it. Appends take their places when they are first polled, so the next
+    /// one need not wait for the disk.
+    async fn append(&self, new: NewBatch, turn: Turn<'_>) -> Result<Append> {
+        turn.comes().await;
+        let timer = observe::Timer::start();
+        let mut append = self.log.append(new);
+        let begun = poll_fn(|context| Poll::Ready(append.as_mut().poll(context))).await;
+        drop(turn);
+        let appended = match begun {
+            Poll::Ready(appended) => appended,
+            Poll::Pending => append.await,
+        }?;
+        timer.appended();
+        Ok(appended)
     }
 
     /// Checks the signature, together with others of its algorithm where that is cheaper.
@@ -152,8 +173,9 @@ impl Ingest {
         let known = match cached {
             Some(known) => known,
             None => {
-                // Invented names wait for the registry as others do, and must leave room for those.
-                let _turn = enter(&self.lookups, self.concurrency / 2, "registry")?;
+                // Invented names wait for the registry, too, and leave those that are known their own room.
+                let known = self.has_heard_of(did).await?;
+                let _turn = self.lookups.enter(did, known, self.concurrency)?;
                 let record = objection::registered(did, self.registry.device(did).await)?;
                 lock(&self.records).keep(did, &record, now, moment)
             }
@@ -162,6 +184,12 @@ impl Ingest {
             DeviceStatus::Active => Ok(known),
             status => Err(Objection::not_active(did, status).into()),
         }
+    }
+
+    /// Whether this device was registered lately, or has ever been stored.
+    async fn has_heard_of(&self, did: &Did) -> Result<bool> {
+        let remembered = lock(&self.records).contains(did);
+        Ok(remembered || self.log.tip(did).await?.is_some())
     }
 
     /// Where these very bytes are in the log, if they are.

@@ -11,7 +11,7 @@ use depin_core::{
     registry::DeviceRegistry, transport::RefusalCode,
 };
 
-use super::{DeviceLimits, Groups, Ingest, Objection, Quota, Records};
+use super::{DeviceLimits, Groups, Ingest, Lookups, Objection, Quota, Records};
 use crate::receipt::HeadSigner;
 
 /// Hears what happens.
@@ -120,7 +120,7 @@ impl IngestBuilder {
             rule: self.rule,
             limits: self.limits,
             groups: Groups::default(),
-            lookups: AtomicUsize::new(0),
+            lookups: Lookups::default(),
             records: Mutex::new(Records::default()),
             quota: Mutex::new(Quota::default()),
             unkept: 0.into(),

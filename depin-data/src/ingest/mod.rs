@@ -6,6 +6,7 @@
 //! and is kept with the bytes, to be [explained](Ingest::explain) and [judged again](Ingest::replay).
 
 use std::{
+    collections::{BTreeSet, HashMap},
     fmt,
     future::{Future, poll_fn},
     pin::{Pin, pin},
@@ -34,9 +35,11 @@ mod diagnosis;
 mod group;
 mod lag;
 mod letter;
+mod lookups;
 mod objection;
 mod quota;
 mod records;
+mod turn;
 
 pub use account::{DeviceLimits, Rate};
 pub use builder::{IngestBuilder, Listener};
@@ -45,7 +48,13 @@ pub use lag::Lag;
 pub use letter::{DeadLetter, LetterPage, Letters, Replays};
 
 use self::{
-    builder::ClockRule, group::Groups, objection::Objection, quota::Quota, records::Records,
+    builder::ClockRule,
+    group::Groups,
+    lookups::Lookups,
+    objection::Objection,
+    quota::Quota,
+    records::Records,
+    turn::{Passed, Turn},
 };
 
 /// Batches of [`Ingest::accept_many`] that are under way together.
@@ -74,6 +83,18 @@ const TOGETHER: usize = 64;
 /// Registry records are cached for 10 s of the clock; absence is not. [`forget`](Self::forget) makes a
 /// change count at once. What counts is the standing when a batch arrives, not when it was signed. A batch
 /// that is stored has its receipt again, whatever became of its device or key.
+///
+/// So after a change of key this process takes nothing more under the old one as soon as it is told, and any
+/// other process that takes batches for the same log 10 s later at the latest: until then whoever has the old
+/// key can still extend the device's chain there, and [forget](Self::forget) on each of them closes the window.
+/// What comes in that way is signed with a key that was the device's until just now, and is scored as such; a
+/// key cannot come back: an epoch counts no batch signed with an older key than the one before it in the chain.
+///
+/// # What a flood of invented names costs
+///
+/// A name must be looked up before anything about a batch can be known. At most a quarter of the
+/// [concurrency](IngestBuilder::concurrency) waits for the registry over names that were never stored or
+/// registered lately, half of it over devices that were; so a flood delays devices that are new, and no others.
 pub struct Ingest {
     network: NetworkId,
     log: Arc<dyn BatchLog>,
@@ -87,7 +108,7 @@ pub struct Ingest {
     quota: Mutex<Quota>,
     unkept: AtomicU64,
     in_flight: AtomicUsize,
-    lookups: AtomicUsize,
+    lookups: Lookups,
     concurrency: usize,
     head: Mutex<Option<Head>>,
     listeners: RwLock<Vec<Listener>>,
@@ -126,10 +147,14 @@ impl Ingest {
     /// As [`accept`](Self::accept).
     #[tracing::instrument(level = "debug", name = "accept", skip_all, fields(batch = %batch.hash()))]
     pub async fn accept_batch(&self, batch: &SignedBatch) -> Result<Answer> {
+        self.accept_in_turn(batch, Turn::default()).await
+    }
+
+    async fn accept_in_turn(&self, batch: &SignedBatch, turn: Turn<'_>) -> Result<Answer> {
         let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;
         observe::received(batch.as_bytes().len(), self.in_flight.load(Ordering::Relaxed));
         let received = self.clock.now();
-        let answer = match self.judge(batch, received).await? {
+        let answer = match self.judge(batch, received, turn).await? {
             Ok(receipt) => Answer::Receipt(receipt),
             Err(objection) => Answer::Refusal(self.refuse(batch, received, objection).await?),
         };
@@ -144,18 +169,27 @@ impl Ingest {
     pub async fn accept_many(&self, batches: &[SignedBatch]) -> Vec<Result<Answer>> {
         let mut answers = Vec::with_capacity(batches.len());
         for together in batches.chunks(TOGETHER) {
-            self.meet(together).await;
-            answers.extend(all(together.iter().map(|batch| self.accept_batch(batch))).await);
+            let senders = self.meet(together).await;
+            let passed: Vec<Passed> = together.iter().map(|_| Passed::default()).collect();
+            let mut last = HashMap::new();
+            let turns = senders.into_iter().zip(&passed).map(|(sender, own)| {
+                Turn::new(sender.and_then(|sender| last.insert(sender, own)), own)
+            });
+            let turns: Vec<_> = turns.collect();
+            let calls = together.iter().zip(turns);
+            answers.extend(all(calls.map(|(batch, turn)| self.accept_in_turn(batch, turn))).await);
         }
         answers
     }
 
-    /// Asks the registry for the devices of `batches` first, so that none of them overtakes another.
-    async fn meet(&self, batches: &[SignedBatch]) {
-        let names =
-            batches.iter().filter_map(|b| batch::claimed_signer(b.as_bytes(), &self.network).ok());
-        let names: std::collections::BTreeSet<_> = names.collect();
-        all(names.iter().map(|did| self.known(did))).await;
+    /// Who claims to have sent each of these. Asks the registry for them first, so that none of them waits for
+    /// it while its place in the order is open.
+    async fn meet(&self, batches: &[SignedBatch]) -> Vec<Option<Did>> {
+        let sender = |b: &SignedBatch| batch::claimed_signer(b.as_bytes(), &self.network).ok();
+        let senders: Vec<_> = batches.iter().map(sender).collect();
+        let names: BTreeSet<_> = senders.iter().flatten().collect();
+        all(names.into_iter().map(|did| self.known(did))).await;
+        senders
     }
 
     /// Tells `listener` what happens from now on. It runs on the task that handles the batch, so it
@@ -241,7 +275,7 @@ impl Ingest {
     async fn judge_again(&self, refused: &RefusedBatch) -> Result<Answer> {
         let batch = SignedBatch::new(refused.bytes.clone());
         let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;
-        let answer = match self.judge(&batch, refused.received).await? {
+        let answer = match self.judge(&batch, refused.received, Turn::default()).await? {
             Ok(receipt) => Answer::Receipt(receipt),
             Err(Objection { code, detail, device, .. }) => {
                 Answer::Refusal(Refusal { code, detail, batch: batch.hash(), device })

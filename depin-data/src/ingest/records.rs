@@ -62,6 +62,11 @@ impl Records {
         Some(Arc::clone(&entry.known))
     }
 
+    /// Whether the device was registered when it was last asked about.
+    pub(super) fn contains(&self, did: &Did) -> bool {
+        self.entry(did).is_some()
+    }
+
     /// Keeps an answer to a question asked at `moment`, unless something was forgotten since: then it may be
     /// the old answer. What the device has taken so far stays on its account in any case.
     pub(super) fn keep(

@@ -9,7 +9,7 @@ use depin_core::{
 };
 use depin_data::{
     audit::{AuditError, Fault},
-    bundle::{Bundle, BundleError, MAGIC, write},
+    bundle::{Bundle, BundleError, MAGIC, claimed_epoch, write},
     epoch::{Checks, EpochDraft, EpochRecord, Member, Scored, score},
     log::MemoryLog,
 };
@@ -36,8 +36,16 @@ async fn middle() -> (Vec<u8>, EpochRecord, Scored) {
     (bundle_of(&log, &record).await, record, scored)
 }
 
+/// Opened as if its record, whatever it is, were the one on chain.
+fn open(bytes: Vec<u8>) -> Result<Bundle<Cursor<Vec<u8>>>, BundleError> {
+    match Bundle::open(Cursor::new(&bytes), &B256::ZERO).map(drop) {
+        Err(BundleError::Manifest { found, .. }) => Bundle::open(Cursor::new(bytes), &found),
+        other => Err(other.unwrap_err()),
+    }
+}
+
 fn audit(bytes: Vec<u8>) -> Result<Scored, AuditError> {
-    Bundle::open(Cursor::new(bytes))?.audit(&checks())
+    open(bytes)?.audit(&checks())
 }
 
 /// The content of each frame with its kind.
@@ -75,7 +83,7 @@ async fn doctored(doctor: impl FnOnce(&mut Vec<(u8, Vec<u8>)>)) -> AuditError {
 async fn a_bundle_scores_as_the_log_does() {
     let (bytes, record, scored) = middle().await;
     assert_eq!(joined(&frames(&bytes)), bytes);
-    let mut bundle = Bundle::open(Cursor::new(bytes)).unwrap();
+    let mut bundle = open(bytes).unwrap();
     assert_eq!((bundle.record(), bundle.balances()), (&record, &balances()[..]));
     assert_eq!(bundle.audit(&checks()).unwrap(), scored);
     assert_eq!(bundle.audit(&checks()).unwrap(), scored, "and once more");
@@ -92,10 +100,11 @@ async fn an_empty_epoch_has_a_bundle() {
 
 #[tokio::test]
 async fn the_bundle_may_stand_anywhere_in_its_input() {
-    let (bytes, _, scored) = middle().await;
+    let (bytes, record, scored) = middle().await;
     let mut input = Cursor::new([&[7; 100][..], &bytes].concat());
     input.set_position(100);
-    assert_eq!(Bundle::open(input).unwrap().audit(&checks()).unwrap(), scored);
+    let mut bundle = Bundle::open(input, &record.manifest()).unwrap();
+    assert_eq!(bundle.audit(&checks()).unwrap(), scored);
 }
 
 /// Suspects everybody, so that everything is read again.
@@ -129,7 +138,7 @@ async fn suspects_are_looked_at_again_in_a_bundle_too() {
     let scored = score(&log, &record, &checks).await.unwrap();
     assert_eq!(scored.contributions.entries.iter().map(|entry| entry.score).sum::<u64>(), 20 - 3);
     let bytes = bundle_of(&log, &record).await;
-    assert_eq!(Bundle::open(Cursor::new(bytes)).unwrap().audit(&checks).unwrap(), scored);
+    assert_eq!(open(bytes).unwrap().audit(&checks).unwrap(), scored);
 }
 
 #[tokio::test]
@@ -201,6 +210,28 @@ async fn a_forged_signature_and_a_batch_signed_instead_are_named() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_not_the_one_on_chain_is_not_even_parsed() {
+    let (bytes, record, _) = middle().await;
+    assert_eq!(claimed_epoch(&bytes[..]).unwrap(), record.epoch());
+    // What no parser would take is refused for what it is not, before any parser has seen it.
+    let mut all = frames(&bytes);
+    all[0].1 = vec![0x9f; 1 << 20];
+    let forged = joined(&all);
+    let error = Bundle::open(Cursor::new(&forged), &record.manifest()).unwrap_err();
+    let BundleError::Manifest { expected, found } = error else { panic!("{error}") };
+    assert!(expected == record.manifest() && found != expected);
+    assert!(matches!(claimed_epoch(&forged[..]), Err(BundleError::Record(_))));
+    let error = Bundle::open(Cursor::new(&bytes), &B256::ZERO).unwrap_err();
+    assert!(matches!(error, BundleError::Manifest { .. }), "{error}");
+    assert!(Bundle::open(Cursor::new(&bytes), &record.manifest()).is_ok());
+    for length in 0..200 {
+        // The name of the epoch stands in the first bytes; without them there is none.
+        let _ = claimed_epoch(&bytes[..length]);
+    }
+    assert!(claimed_epoch(&bytes[..20]).is_err());
+}
+
+#[tokio::test]
 async fn a_swapped_roster_key_gives_another_manifest_and_no_points() {
     let log = filled(4).await;
     let record = close(&log, 0, 0..12).await;
@@ -211,7 +242,7 @@ async fn a_swapped_roster_key_gives_another_manifest_and_no_points() {
     let forged = draft.close(roster, checks().names(), "policy").unwrap();
     let mut all = frames(&bundle_of(&log, &record).await);
     all[0].1 = forged.to_bytes();
-    let mut bundle = Bundle::open(Cursor::new(joined(&all))).unwrap();
+    let mut bundle = open(joined(&all)).unwrap();
     assert_ne!(bundle.record().manifest(), record.manifest());
     let scored = bundle.audit(&checks()).unwrap();
     assert_eq!((scored.contributions.entries[0].score, scored.unverified.len()), (0, 4));
@@ -220,7 +251,7 @@ async fn a_swapped_roster_key_gives_another_manifest_and_no_points() {
 #[tokio::test]
 async fn other_checks_are_refused() {
     let (bytes, ..) = middle().await;
-    let error = Bundle::open(Cursor::new(bytes)).unwrap().audit(&Checks::new()).unwrap_err();
+    let error = open(bytes).unwrap().audit(&Checks::new()).unwrap_err();
     assert!(matches!(error, AuditError::Checks { .. }), "{error}");
 }
 
@@ -273,9 +304,9 @@ async fn every_truncation_is_refused() {
 fn announced_lengths_cost_nothing() {
     for kind in 0..=255u8 {
         let bytes = [&MAGIC[..], &u32::MAX.to_be_bytes(), &[kind]].concat();
-        assert!(Bundle::open(Cursor::new(bytes)).is_err());
+        assert!(open(bytes).is_err());
         let bytes = [&MAGIC[..], &(1u32 << 29).to_be_bytes(), &[kind], &[0; 9]].concat();
-        assert!(Bundle::open(Cursor::new(bytes)).is_err());
+        assert!(open(bytes).is_err());
     }
 }
 
@@ -294,7 +325,7 @@ fn a_changed_byte_anywhere_is_found_even_with_checksums_that_hold() {
         let content = &mut changed[frame].1;
         let at = at % content.len();
         content[at] ^= flip;
-        let Ok(mut bundle) = Bundle::open(Cursor::new(joined(&changed))) else { return Ok(()) };
+        let Ok(mut bundle) = open(joined(&changed)) else { return Ok(()) };
         // The caller compares the manifest and the balances with the chain.
         let same = bundle.record() == &record && bundle.balances() == balances();
         if same {
@@ -311,9 +342,9 @@ fn a_changed_byte_anywhere_is_found_even_with_checksums_that_hold() {
 proptest! {
     #[test]
     fn random_bytes_are_no_bundle(bytes: Vec<u8>) {
-        prop_assert!(Bundle::open(Cursor::new(&bytes)).is_err());
+        prop_assert!(open(bytes.clone()).is_err());
         let bytes = [&MAGIC[..], &bytes].concat();
-        prop_assert!(Bundle::open(Cursor::new(bytes)).is_err());
+        prop_assert!(open(bytes).is_err());
     }
 }
 

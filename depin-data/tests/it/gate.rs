@@ -2,17 +2,20 @@
 //! the device, clocks that jump.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use async_trait::async_trait;
 use depin_core::{
-    Algorithm, B256, Clock, ErrorKind, NetworkId, SignedBatch, Signer, SoftwareKey, Timestamp,
+    Algorithm, B256, Clock, Did, Error, ErrorKind, ManualClock, NetworkId, Result, SignedBatch,
+    Signer, SoftwareKey, Timestamp,
     log::BatchLog,
-    registry::{DeviceRegistry, DeviceStatus},
+    registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
     transport::{Answer, RefusalCode},
 };
 use depin_data::{
@@ -252,4 +255,116 @@ async fn the_worst_sources_are_named_first() {
     let lags = net.ingest.lags(2);
     let told: Vec<_> = lags.iter().map(|lag| (lag.device.as_str(), lag.behind.as_secs())).collect();
     assert_eq!(told, [("did:example:b", 90), ("did:example:c", 60)]);
+}
+
+/// A registry that never answers for invented names, and for others as `moods` say.
+#[derive(Debug, Default)]
+struct Moody {
+    known: Registry,
+    moods: Mutex<VecDeque<Mood>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mood {
+    Down,
+    Slow,
+}
+
+#[async_trait]
+impl DeviceRegistry for Moody {
+    async fn register(&self, enrolment: &Enrolment, owner: &dyn Signer) -> Result<DeviceRecord> {
+        self.known.register(enrolment, owner).await
+    }
+
+    async fn device(&self, did: &Did) -> Result<Option<DeviceRecord>> {
+        if did.as_str().starts_with("did:example:invented") {
+            std::future::pending::<()>().await;
+        }
+        let mood = self.moods.lock().unwrap().pop_front();
+        match mood {
+            Some(Mood::Down) => return Err(Error::unavailable("not now")),
+            Some(Mood::Slow) => {
+                for _ in 0..9 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            None => {}
+        }
+        self.known.device(did).await
+    }
+
+    async fn set_status(&self, did: &Did, status: DeviceStatus) -> Result<()> {
+        self.known.set_status(did, status).await
+    }
+}
+
+fn moody(registry: &Arc<Moody>, log: &Arc<MemoryLog>, clock: &Arc<ManualClock>) -> Arc<Ingest> {
+    let (key, did) = (SoftwareKey::from_seed(Algorithm::EdDsa, [77; 32]), "did:example:log");
+    let (log, registry) = (Arc::clone(log), Arc::clone(registry));
+    let did = did.parse().unwrap();
+    let builder =
+        Ingest::builder(network(), log, registry, Arc::clone(clock) as _, Arc::new(key), did);
+    Arc::new(builder.concurrency(16).build())
+}
+
+#[tokio::test]
+async fn no_batch_overtakes_another_of_its_device_in_one_call() {
+    let (registry, log) = (Arc::new(Moody::default()), Arc::new(MemoryLog::new()));
+    let ingest = moody(&registry, &log, &Arc::new(ManualClock::at(NOW)));
+    let (mut one, mut other) =
+        (Device::new("a", Algorithm::EdDsa), Device::new("b", Algorithm::Es256));
+    registry.known.add(&one);
+    registry.known.add(&other);
+    for round in 0..4 {
+        // The question that comes first, for all, fails; then the first batch waits longest for its own.
+        registry.moods.lock().unwrap().extend([Mood::Down, Mood::Down, Mood::Slow]);
+        let mut batches = Vec::new();
+        for _ in 0..4 {
+            batches.extend([one.measure(), other.measure()]);
+        }
+        // What is refused holds up none of those behind it.
+        batches.insert(round, forged(&batches[7]));
+        let answers = ingest.accept_many(&batches).await;
+        let receipts = answers.iter().filter(|a| matches!(a, Ok(Answer::Receipt(_)))).count();
+        assert_eq!(receipts, 8, "{answers:?}");
+        ingest.forget(&one.did);
+        ingest.forget(&other.did);
+    }
+    assert_eq!(log.head().await.unwrap().size, 32);
+}
+
+#[tokio::test]
+async fn a_flood_of_invented_names_is_in_the_way_of_no_device_that_was_ever_stored() {
+    let (registry, log) = (Arc::new(Moody::default()), Arc::new(MemoryLog::new()));
+    let clock = Arc::new(ManualClock::at(NOW));
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    registry.known.add(&device);
+    let mut ingest = moody(&registry, &log, &clock);
+    let first = device.measure();
+    assert!(matches!(ingest.accept_batch(&first).await.unwrap(), Answer::Receipt(_)));
+    for restarted in [false, true] {
+        if restarted {
+            // A process that has just begun knows its devices by the log.
+            ingest = moody(&registry, &log, &clock);
+        }
+        let flood = (0..40).map(|n| {
+            let batch = Device::new(&format!("invented-{n}"), Algorithm::EdDsa).measure();
+            let ingest = Arc::clone(&ingest);
+            tokio::spawn(async move { ingest.accept_batch(&batch).await.map(drop) })
+        });
+        let flood: Vec<_> = flood.collect();
+        tokio::task::yield_now().await;
+        // Its record is no longer fresh: the registry must be asked, while strangers wait for it.
+        clock.advance(Duration::from_secs(11));
+        let batch = device.measure();
+        let answer = ingest.accept_batch(&batch).await.unwrap();
+        assert!(matches!(answer, Answer::Receipt(_)), "{answer:?}");
+        let waiting = flood.iter().filter(|call| !call.is_finished()).count();
+        assert_eq!(waiting, 4, "a quarter of the places; the others are told to come again");
+        flood.iter().for_each(tokio::task::JoinHandle::abort);
+        for call in flood {
+            let told = call.await;
+            assert!(told.is_err() || told.unwrap().unwrap_err().retry_after().is_some());
+        }
+    }
 }

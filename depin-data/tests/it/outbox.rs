@@ -390,15 +390,16 @@ async fn one_key_signs_one_chain_whatever_tips_it_is_told() {
 
 #[tokio::test]
 async fn neither_receipts_nor_refusals_cost_a_batch_that_waits_however_full_the_store_is() {
-    for fill in 100..130 {
+    for fill in 0..35 {
         let net = Net::over(Arc::new(MemoryLog::new()));
         let device = net.enrol("a");
         let mut outbox = small(&net, &device);
-        for value in 0..fill {
-            outbox.push(&*device.key, &[reading(&value.to_string(), NOW)]).unwrap();
+        let mut left = fill;
+        while outbox.dropped() == 0 || left > 0 {
+            left -= usize::from(outbox.dropped() > 0).min(left);
+            outbox.push(&*device.key, &[reading("1", NOW)]).unwrap();
         }
         let (kept, dropped) = (kept_of(&mut outbox), outbox.dropped());
-        assert!(dropped > 0, "the store is full");
         outbox.discard(kept[7].hash()).unwrap();
         outbox.discard(kept[3].hash()).unwrap();
         drain(&net, &mut outbox, &device).await;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use depin_core::{
-    Algorithm, Batch, Decimal, Reading, Signer, Timestamp, Unverified, Verified, reading::Quantity,
+    Algorithm, B256, Batch, Decimal, Reading, Signer, Timestamp, Unverified, Verified,
+    reading::Quantity,
 };
 use depin_data::{
     batch::BatchVerifier,
@@ -120,6 +121,59 @@ fn pyarrow_reads_every_value_as_it_was_signed() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let readings = written(file.path());
     assert_eq!(run(&python, PYARROW, file.path()), expected(&readings));
+}
+
+/// One batch that stands where numbers end.
+fn at_the_end(path: &Path) {
+    let device = Device::new("last", Algorithm::EdDsa);
+    let verify = |batch| {
+        let verifier = BatchVerifier::new(&network(), device.key.public_key());
+        Unverified::new(batch).verify(&verifier).unwrap()
+    };
+    let readings = |at| [Reading::new(Quantity::new("t", "Cel"), Decimal::from(1), at)];
+    let mut writer = ParquetWriter::new(File::create(path).unwrap()).unwrap();
+    for number in [0, i64::MAX as u64, u64::MAX] {
+        let batch = device.seal_at(number, B256::repeat_byte(1), &readings(NOW));
+        writer.push(number, &verify(batch)).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+const LARGEST: &str =
+    "0 0\n9223372036854775807 9223372036854775807\n18446744073709551615 18446744073709551615\n";
+
+#[test]
+fn duckdb_reads_the_largest_numbers_in_their_order() {
+    let Some(python) = python("duckdb") else { return };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    at_the_end(file.path());
+    let program = r#"
+import sys, duckdb
+for row in duckdb.execute("""select log_index, sequence, typeof(log_index), typeof(sequence)
+    from read_parquet(?) order by log_index""", [sys.argv[1]]).fetchall():
+    assert row[2:] == ("UBIGINT", "UBIGINT"), row
+    print(*row[:2])
+# Also where the statistics of a row group decide what is read.
+found = duckdb.execute("select count(*) from read_parquet(?) where sequence > 9223372036854775807", [sys.argv[1]])
+assert found.fetchall() == [(1,)]
+"#;
+    assert_eq!(run(&python, program, file.path()), LARGEST);
+}
+
+#[test]
+fn pyarrow_reads_the_largest_numbers() {
+    let Some(python) = python("pyarrow") else { return };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    at_the_end(file.path());
+    let program = r#"
+import sys, pyarrow.parquet as pq
+table = pq.read_table(sys.argv[1])
+assert str(table.schema.field("sequence").type) == "uint64", table.schema
+assert str(table.schema.field("log_index").type) == "uint64", table.schema
+for row in table.to_pylist():
+    print(row["log_index"], row["sequence"])
+"#;
+    assert_eq!(run(&python, program, file.path()), LARGEST);
 }
 
 #[test]
