@@ -406,11 +406,16 @@ impl Outbox {
     /// Writes a record unless the ring would have to erase a batch for it that `stays`. What is not written, a
     /// later record says or the header of the next sector.
     fn note(&mut self, record: &Record<'_>, stays: impl Fn(&Kept) -> bool) -> Result<()> {
-        let oldest = self.ring.oldest_after(record.to_bytes().len());
+        let bytes = record.to_bytes();
+        let oldest = self.ring.oldest_after(bytes.len());
         if self.kept.iter().any(|kept| kept.place.generation < oldest && stays(kept)) {
             return Ok(());
         }
-        self.write(record).map(drop)
+        let written = self.ring.append(&bytes, &self.known);
+        // None of these counts as dropped: it is what the record is about.
+        let oldest = self.ring.oldest();
+        self.kept.retain(|kept| kept.place.generation >= oldest);
+        written.map(drop)
     }
 
     fn replay(&mut self, place: Place, content: &[u8]) -> Result<()> {
