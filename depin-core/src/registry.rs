@@ -212,7 +212,7 @@ pub trait DeviceRegistry: Send + Sync + fmt::Debug {
     async fn device(&self, did: &Did) -> Result<Option<DeviceRecord>>;
 
     /// Every key the device ever signed with, oldest first; the last is the one in its record. Empty when it
-    /// was never registered. Of very many, a registry may return the latest.
+    /// was never registered. All of them or an error: an audit takes what an unknown key signed for forged.
     ///
     /// Batches that were signed before a key changed are verified with the key of their time. A registry
     /// without key rotation need not implement this.

@@ -3,16 +3,12 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use depin_core::{B256, Error, Result, SignedBatch, transport::Answer};
 use rand_core::CryptoRngCore;
-use sha2::{Digest, Sha256};
 use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
@@ -20,7 +16,7 @@ use tokio::{
 
 use crate::{
     receipt::ReceiptVerifier,
-    wire::{self, Nonce, Reply},
+    wire::{self, Nonce, Nonces, Reply},
 };
 
 /// How long a device waits.
@@ -53,8 +49,7 @@ impl Patience {
 /// Requests that were sent and not answered. Only what verifies is an answer.
 pub(crate) struct Waiting {
     receipts: ReceiptVerifier,
-    secret: [u8; 32],
-    count: AtomicU64,
+    nonces: Nonces,
     requests: Mutex<HashMap<B256, Vec<Request>>>,
 }
 
@@ -66,9 +61,7 @@ struct Request {
 
 impl Waiting {
     pub(crate) fn new(receipts: ReceiptVerifier, rng: &mut impl CryptoRngCore) -> Self {
-        let mut secret = [0; 32];
-        rng.fill_bytes(&mut secret);
-        Self { receipts, secret, count: AtomicU64::new(0), requests: Mutex::default() }
+        Self { receipts, nonces: Nonces::new(rng), requests: Mutex::default() }
     }
 
     /// Sends `batch` with `publish` until somebody answers it, or the patience ends.
@@ -85,7 +78,7 @@ impl Waiting {
     where
         F: Future<Output = Result<()>>,
     {
-        let nonce = self.nonce();
+        let nonce = self.nonces.next();
         let request = wire::encode_request(&nonce, batch)?;
         let mut open = self.open(batch, nonce, patience.resend);
         let talk = async {
@@ -97,15 +90,6 @@ impl Waiting {
             }
         };
         patience.bound(talk).await
-    }
-
-    /// 16 bytes that nobody else can foresee, new each time.
-    fn nonce(&self) -> Nonce {
-        let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let hash = Sha256::new_with_prefix(self.secret).chain_update(count).finalize();
-        let mut nonce = [0; 16];
-        nonce.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-        Nonce::from_bytes(nonce)
     }
 
     /// Begins to wait for the answer to `batch`.

@@ -29,10 +29,12 @@ use depin_core::{B256, Error, ErrorKind};
 
 use crate::epoch::EpochError;
 
+mod folder;
 mod frame;
 mod read;
 mod write;
 
+pub use folder::BundleFolder;
 pub use read::{Bundle, claimed_epoch};
 pub use write::write;
 

@@ -1,17 +1,23 @@
 //! Sends batches to ingest over HTTP.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use depin_core::{
-    Did, Error, ErrorKind, Result, SignedBatch,
-    transport::{Answer, Refusal, RefusalCode, Transport},
+    B256, Bytes, Error, ErrorKind, Result, SignedBatch,
+    cbor::{self, Decoder},
+    transport::{Answer, Refusal, Transport},
 };
+use rand_core::CryptoRngCore;
 use reqwest::{Client, Response, StatusCode, Url, header, redirect};
 use serde_json::Value;
 
-use super::{CBOR, COSE, PROBLEM, essence};
-use crate::receipt;
+use super::{CBOR, COSE, NONCE, PROBLEM, essence};
+use crate::{
+    batch,
+    receipt::{self, ReceiptVerifier, SignedHead},
+    wire::{Nonce, Nonces, Reply},
+};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(30);
@@ -22,34 +28,45 @@ const MAX_ANSWER: usize = 16 * 1024;
 
 /// A [`Transport`] to an ingest that serves HTTP. One connection pool; cloning shares it.
 ///
-/// Redirects and proxies are not followed, so that an answer comes from ingest. It never sends twice by
-/// itself: keep what has no answer in an [`Outbox`](crate::outbox::Outbox). `https` works where the
-/// application turns on a TLS feature of reqwest.
+/// Redirects and proxies are not followed, and what the log has not signed is no answer: a receipt for another
+/// batch, a refusal that somebody on the way made up or kept from before. It never sends twice by itself: keep
+/// what has no answer in an [`Outbox`](crate::outbox::Outbox). `https` works where the application turns on a
+/// TLS feature of reqwest.
 ///
 /// ```
-/// use depin_data::http::HttpTransport;
+/// use depin_core::{Algorithm, NetworkId, Signer, SoftwareKey};
+/// use depin_data::{http::HttpTransport, receipt::ReceiptVerifier};
 ///
-/// assert!(HttpTransport::new("http://ingest.example:8080").is_ok());
-/// assert!(HttpTransport::new("ingest.example").is_err());
+/// let (network, log) = (NetworkId::parse("climate")?, SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]));
+/// let receipts = ReceiptVerifier::new(&network, log.public_key());
+/// let rng = &mut rand::thread_rng();
+/// assert!(HttpTransport::new("http://ingest.example:8080", receipts.clone(), rng).is_ok());
+/// assert!(HttpTransport::new("ingest.example", receipts, rng).is_err());
+/// # Ok::<(), depin_data::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
     client: Client,
+    /// Of ingest, without a slash at its end.
+    url: String,
     batches: Url,
+    receipts: ReceiptVerifier,
+    nonces: Arc<Nonces>,
 }
 
 impl HttpTransport {
-    /// Sends to the ingest at `url`, to which `/v1/batches` is appended.
+    /// Sends to the ingest at `url`, to which `/v1/batches` is appended. `receipts` verifies what it says.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when `url` is no `http` or `https` URL.
-    pub fn new(url: &str) -> Result<Self> {
+    pub fn new(url: &str, receipts: ReceiptVerifier, rng: &mut impl CryptoRngCore) -> Result<Self> {
         let unfit = || {
             Error::new(ErrorKind::Config, "ingest needs a url such as http://host:port")
                 .with("url", url)
         };
-        let batches = Url::parse(&format!("{}/v1/batches", url.trim_end_matches('/')))
-            .map_err(|error| unfit().source(error))?;
+        let base = url.trim_end_matches('/');
+        let batches =
+            Url::parse(&format!("{base}/v1/batches")).map_err(|error| unfit().source(error))?;
         if !matches!(batches.scheme(), "http" | "https") {
             return Err(unfit());
         }
@@ -60,15 +77,97 @@ impl HttpTransport {
             .no_proxy()
             .build()
             .map_err(|error| unfit().source(error))?;
-        Ok(Self { client, batches })
+        let nonces = Arc::new(Nonces::new(rng));
+        Ok(Self { client, url: base.into(), batches, receipts, nonces })
     }
+
+    /// The latest tree head, signed by the log: what an auditor keeps, to hold the log to it later. A device has
+    /// one in each receipt.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when ingest does not answer, [`ErrorKind::Rejected`] or
+    /// [`ErrorKind::Malformed`] when the head is not signed by the log.
+    pub async fn head(&self) -> Result<SignedHead> {
+        Ok(self.receipts.head(&self.fetch("/v1/head", COSE).await?)?)
+    }
+
+    /// The latest tree head, proven to continue the one in `kept`, which may come from a receipt: nothing that was
+    /// in the log then was changed or taken out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`] when the log has taken something back; keep both heads as evidence, see
+    /// [`ReceiptVerifier::continued`]. [`ErrorKind::Unavailable`] for no answer or one of old.
+    pub async fn follow(&self, kept: &SignedHead) -> Result<SignedHead> {
+        let bytes = self.fetch("/v1/head", COSE).await?;
+        let shown = self.receipts.head(&bytes)?;
+        if shown.at < kept.at && shown.tree.size <= kept.tree.size && shown != *kept {
+            return Err(no_answer("a head older than the one that is kept"));
+        }
+        let (old, new) = (kept.tree.size, shown.tree.size);
+        let path = match old < new {
+            true => {
+                path_in(&self.fetch(&format!("/v1/consistency?from={old}&to={new}"), CBOR).await?)?
+            }
+            false => Vec::new(),
+        };
+        Ok(self.receipts.continued(kept, &bytes, &path)?)
+    }
+
+    async fn fetch(&self, path: &str, kind: &str) -> Result<Vec<u8>> {
+        let response = self.client.get(format!("{}{path}", self.url)).send().await;
+        let response = response.map_err(|error| no_answer("no connection").source(error))?;
+        let found = response.headers().get(header::CONTENT_TYPE).and_then(|k| k.to_str().ok());
+        if response.status() != StatusCode::OK || found.map(essence) != Some(kind) {
+            let status = response.status();
+            return Err(no_answer("not an answer of ingest").with("status", status));
+        }
+        read_bounded(response).await
+    }
+
+    /// The refusal in a problem document, if the log has signed it for this request.
+    fn refusal_in(&self, body: &[u8], batch: &SignedBatch, nonce: &Nonce) -> Result<Answer> {
+        let problem: Value =
+            serde_json::from_slice(body).map_err(|error| no_answer("no problem").source(error))?;
+        let text = |name: &str| problem.get(name).and_then(Value::as_str);
+        let signed = text("signed").and_then(|hex| hex.parse::<Bytes>().ok()).ok_or_else(|| {
+            let detail = text("detail").unwrap_or_default();
+            no_answer("a problem that is no refusal of the log").with("detail", detail)
+        })?;
+        // Of a batch that is too large, ingest reads and hashes the beginning only.
+        let read = batch.as_bytes().get(..=batch::MAX_BYTES).map_or_else(
+            || batch.clone(),
+            |beginning| SignedBatch::new(Bytes::copy_from_slice(beginning)),
+        );
+        let reply = Reply::parse(&signed, self.receipts.network());
+        match reply.and_then(|reply| reply.open(&self.receipts, &read, nonce)) {
+            Ok(Answer::Refusal(refusal)) => {
+                Ok(Answer::Refusal(Refusal { batch: batch.hash(), ..refusal }))
+            }
+            Ok(_) => Err(no_answer("a receipt in place of a refusal")),
+            Err(error) => Err(no_answer("a refusal that the log has not signed").source(error)),
+        }
+    }
+}
+
+/// A consistency path.
+fn path_in(body: &[u8]) -> Result<Vec<B256>> {
+    let unread = || no_answer("no consistency path");
+    cbor::check(body).map_err(|error| unread().source(error))?;
+    let mut d = Decoder::new(body);
+    let count = d.array().ok().flatten().ok_or_else(unread)?;
+    // Bounded by the bytes: it ends with them.
+    (0..count)
+        .map(|_| d.bytes().ok().and_then(|hash| B256::try_from(hash).ok()).ok_or_else(unread))
+        .collect()
 }
 
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
         let request = self.client.post(self.batches.clone());
+        let nonce = self.nonces.next();
         let request = request.header(header::CONTENT_TYPE, COSE);
+        let request = request.header(NONCE, Bytes::copy_from_slice(nonce.as_bytes()).to_string());
         let response = request.body(batch.as_bytes().to_vec()).send().await;
         let response = response.map_err(|error| no_answer("no connection").source(error))?;
         let status = response.status();
@@ -80,7 +179,7 @@ impl Transport for HttpTransport {
             CBOR if status == StatusCode::OK => receipt_in(&body, batch),
             PROBLEM if status == StatusCode::TOO_MANY_REQUESTS => Err(busy(again)),
             PROBLEM if status == StatusCode::SERVICE_UNAVAILABLE => Err(busy(again)),
-            PROBLEM if status.is_client_error() => refusal_in(&body, batch),
+            PROBLEM if status.is_client_error() => self.refusal_in(&body, batch, &nonce),
             _ => Err(no_answer("not an answer of ingest").with("status", status)),
         }
     }
@@ -122,24 +221,4 @@ fn receipt_in(body: &[u8], batch: &SignedBatch) -> Result<Answer> {
         return Err(no_answer("a receipt for another batch"));
     }
     Ok(Answer::Receipt(receipt))
-}
-
-fn refusal_in(body: &[u8], batch: &SignedBatch) -> Result<Answer> {
-    let problem: Value =
-        serde_json::from_slice(body).map_err(|error| no_answer("no problem").source(error))?;
-    let text = |name: &str| problem.get(name).and_then(Value::as_str);
-    let code = text("code").and_then(RefusalCode::parse).ok_or_else(|| {
-        no_answer("a problem that is no refusal").with("detail", text("detail").unwrap_or_default())
-    })?;
-    // Of a batch that is too large, ingest has read and hashed the beginning only.
-    let hash = batch.hash();
-    if text("batch") != Some(hash.to_string().as_str()) && code != RefusalCode::TooLarge {
-        return Err(no_answer("a refusal of another batch"));
-    }
-    Ok(Answer::Refusal(Refusal {
-        code,
-        detail: text("detail").unwrap_or_default().into(),
-        batch: hash,
-        device: text("device").and_then(|did| Did::parse(did).ok()),
-    }))
 }

@@ -14,6 +14,16 @@
 //! that an error with [`retry_after`](depin_core::Error::retry_after). Bodies come as they are: any content
 //! encoding but `identity` is 415, so nothing unpacks to more than was sent. [`Limits`] bound connections.
 //!
+//! # Bundles
+//!
+//! [`serve_bundles`] answers on an address of its own with what lies in a [folder](crate::bundle::BundleFolder),
+//! so that no download takes the place of a device; [`Bundles`] is its client.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/bundles?from=0&limit=1024` | `[[epoch, bytes], ..]` as `application/cbor` |
+//! | `GET /v1/bundles/{epoch}` | the [bundle](crate::bundle), `application/octet-stream`; `Range: bytes=n-` goes on there |
+//!
 //! # For operators
 //!
 //! [`serve_operator`] answers on an address of its own, which must be private: it asks nobody who they are,
@@ -33,12 +43,15 @@
 //! A `POST` with an `Origin` is refused, so that no page in an operator's browser can replay anything.
 //!
 //! Problems are RFC 9457 documents (`application/problem+json`); those of a refused batch have the members
-//! `code` (a [`RefusalCode`](depin_core::transport::RefusalCode)), `batch` (hash of what was read) and
-//! `device`. A refusal is 401 for a bad signature, 403 for a device that may not send, 409 when the
+//! `code` (a [`RefusalCode`](depin_core::transport::RefusalCode)), `batch` (hash of what was read), `device` and
+//! `signed`: the same in hex as the log has [signed](crate::wire) it for the nonce in the request's header
+//! `depin-nonce` (32 hex digits). A refusal is 401 for a bad signature, 403 for a device that may not send, 409 when the
 //! device's chain says no, 413 when too large, else 422. Encryption is the business of what stands in
-//! front. Every batch and every receipt is signed anyway; a refusal over HTTP is not, so without TLS somebody
-//! on the way can invent one and talk a device into giving up a batch.
+//! front. Whoever is on the way can delay and drop, and nothing else: batches, receipts, heads and refusals are
+//! signed, and [`HttpTransport`] takes no refusal for an answer that the log has not signed for this very
+//! request.
 
+mod bundles;
 mod client;
 mod operator;
 mod problem;
@@ -47,6 +60,7 @@ mod routes;
 mod server;
 mod stream;
 
+pub use bundles::{Bundles, serve_bundles};
 pub use client::HttpTransport;
 pub use operator::serve_operator;
 pub use server::{HttpServer, Limits, serve, serve_with};
@@ -55,6 +69,8 @@ pub use stream::StreamClient;
 const COSE: &str = "application/cose";
 const CBOR: &str = "application/cbor";
 const PROBLEM: &str = "application/problem+json";
+/// Header of a request: 32 hex digits that a refusal is signed for.
+const NONCE: &str = "depin-nonce";
 
 /// A media type without its parameters.
 fn essence(content_type: &str) -> &str {

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use depin_core::{
-    Error, ErrorKind,
+    Bytes, Error, ErrorKind,
     transport::{Refusal, RefusalCode},
 };
 use serde_json::json;
@@ -19,7 +19,8 @@ use crate::ingest::Throttled;
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
-    refusal: Option<Box<Refusal>>,
+    /// What was refused, and the words of the log for it.
+    refusal: Option<Box<(Refusal, Bytes)>>,
     retry_after: Option<Duration>,
 }
 
@@ -47,8 +48,9 @@ impl Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl Problem {
+    /// A refusal, and the same signed by the log.
+    pub(super) fn refused(refusal: Refusal, signed: Vec<u8>) -> Self {
         let status = match refusal.code {
             RefusalCode::BadSignature => StatusCode::UNAUTHORIZED,
             RefusalCode::NotRegistered | RefusalCode::NotActive => StatusCode::FORBIDDEN,
@@ -59,7 +61,7 @@ impl From<Refusal> for Problem {
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let detail = refusal.detail.clone();
-        Self { refusal: Some(Box::new(refusal)), ..Self::new(status, detail) }
+        Self { refusal: Some(Box::new((refusal, signed.into()))), ..Self::new(status, detail) }
     }
 }
 
@@ -67,12 +69,13 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("problem");
         let status = self.status.as_u16();
-        let body = match &self.refusal {
-            Some(refusal) => json!({
+        let body = match self.refusal.as_deref() {
+            Some((refusal, signed)) => json!({
                 "type": format!("urn:depin:refusal:{}", refusal.code), "title": title,
                 "status": status, "detail": self.detail, "code": refusal.code.as_str(),
                 "batch": refusal.batch.to_string(),
                 "device": refusal.device.as_ref().map(depin_core::Did::as_str),
+                "signed": signed.to_string(),
             }),
             None => json!({
                 "type": "about:blank", "title": title, "status": status, "detail": self.detail,

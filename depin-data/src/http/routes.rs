@@ -15,8 +15,13 @@ use depin_core::{
 };
 use http_body_util::BodyExt;
 
-use super::{CBOR, COSE, essence, problem::Problem, query::Query};
-use crate::{batch, ingest::Ingest, receipt};
+use super::{CBOR, COSE, NONCE, essence, problem::Problem, query::Query};
+use crate::{
+    batch,
+    ingest::Ingest,
+    receipt,
+    wire::{self, Nonce},
+};
 
 /// Most batches in one answer.
 const MOST: usize = 64;
@@ -54,6 +59,7 @@ pub(super) async fn wrong_method() -> Problem {
 async fn accept(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     check_media(&head.headers)?;
+    let nonce = nonce(&head.headers)?;
     let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long");
     let body = tokio::time::timeout(gate.patience, read_bounded(body)).await.map_err(slow)??;
     let busy = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ingest takes too long");
@@ -64,8 +70,22 @@ async fn accept(State(gate): State<Gate>, request: Request) -> Result<Response, 
             let bytes = receipt::encode(&receipt).map_err(|error| Problem::of(&error))?;
             Ok(([(header::CONTENT_TYPE, CBOR)], bytes).into_response())
         }
-        Answer::Refusal(refusal) => Err(refusal.into()),
+        Answer::Refusal(refusal) => {
+            let answer = Answer::Refusal(refusal.clone());
+            let signed = wire::encode_answer(&answer, &nonce, gate.ingest.signer());
+            let signed = signed.map_err(|error| Problem::of(&error))?;
+            Err(Problem::refused(refusal, signed))
+        }
     }
+}
+
+/// What a refusal is signed for; none is the nonce of nobody's request.
+fn nonce(headers: &HeaderMap) -> Result<Nonce, Problem> {
+    let Some(text) = headers.get(NONCE) else { return Ok(Nonce::default()) };
+    let nonce = text.to_str().ok().and_then(|text| text.parse::<Bytes>().ok());
+    let nonce = nonce.and_then(|nonce| <[u8; 16]>::try_from(&nonce[..]).ok());
+    let wrong = || Problem::new(StatusCode::BAD_REQUEST, "depin-nonce has 32 hex digits");
+    nonce.map(Nonce::from_bytes).ok_or_else(wrong)
 }
 
 fn check_media(headers: &HeaderMap) -> Result<(), Problem> {

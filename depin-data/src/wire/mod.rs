@@ -1,4 +1,4 @@
-//! What a device and ingest say to each other through a broker, which neither of them has to trust.
+//! What a device and ingest say to each other through a broker or a proxy, which neither has to trust.
 //!
 //! | message | bytes |
 //! |---|---|
@@ -9,8 +9,10 @@
 //! All are deterministic CBOR. A receipt proves itself. A refusal lets a device give up a batch, so it is
 //! signed as well, and covers the nonce of the very request that it answers: whoever sits on the broker can
 //! neither invent one nor keep an old one for later. What does not verify is no answer, and the batch
-//! stays where it is.
+//! stays where it is. [HTTP](crate::http) carries the same refusal beside its words.
 
+#[cfg(any(feature = "http", feature = "mqtt", feature = "nats"))]
+mod nonces;
 mod refusal;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
@@ -29,6 +31,8 @@ use crate::{
     receipt::{self, HeadSigner, ReceiptError, ReceiptVerifier},
 };
 
+#[cfg(any(feature = "http", feature = "mqtt", feature = "nats"))]
+pub(crate) use nonces::Nonces;
 pub use refusal::PURPOSE as REFUSAL_PURPOSE;
 
 /// Most bytes of a request: a batch that is somewhat too large still arrives, and is told so.

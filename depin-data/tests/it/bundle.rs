@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use super::epoch::{append, checks, close, filled, member, stations};
 use crate::support::{Device, NOW, network, reading};
 
-fn balances() -> Vec<(Address, Amount)> {
+pub(crate) fn balances() -> Vec<(Address, Amount)> {
     (1..=3u8).map(|i| (Address::repeat_byte(i), Amount::from(u64::from(i)))).collect()
 }
 

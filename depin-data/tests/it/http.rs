@@ -8,20 +8,23 @@ use std::{
 };
 
 use depin_core::{
-    Algorithm, B256, SignedBatch,
+    Algorithm, B256, Bytes, ErrorKind, SignedBatch, SoftwareKey,
     cbor::Decoder,
-    transport::{Answer, RefusalCode, Transport},
+    log::TreeHead,
+    transport::{Answer, Refusal, RefusalCode, Transport},
 };
 use depin_data::{
     batch::MAX_BYTES,
     http::{HttpServer, HttpTransport, Limits, serve, serve_operator, serve_with},
     ingest::{DeviceLimits, Rate},
     log::MemoryLog,
+    receipt::HeadSigner,
+    wire::{Nonce, encode_answer},
 };
 use depin_testkit::transport::{conforms, fails_without_ingest};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Device, NOW, Net, reading};
+use crate::support::{Device, NOW, Net, network, reading};
 
 const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -29,6 +32,10 @@ async fn start() -> (Net, HttpServer) {
     let net = Net::over(Arc::new(MemoryLog::new()));
     let server = serve(net.ingest.clone(), ANY.into()).await.unwrap();
     (net, server)
+}
+
+fn transport(net: &Net, url: &str) -> HttpTransport {
+    HttpTransport::new(url, net.receipts.clone(), &mut rand::thread_rng()).unwrap()
 }
 
 fn connect(url: &str) -> TcpStream {
@@ -66,7 +73,7 @@ fn status(answer: &str) -> &str {
 async fn the_http_transport_conforms() {
     let (net, server) = start().await;
     let mut device = net.enrol("a");
-    let transport = HttpTransport::new(&server.url()).unwrap();
+    let transport = transport(&net, &server.url());
     conforms(&transport, || device.measure()).await;
     server.shutdown().await;
     fails_without_ingest(&transport, &device.measure()).await;
@@ -76,7 +83,7 @@ async fn the_http_transport_conforms() {
 async fn receipts_and_refusals_are_those_of_ingest() {
     let (net, server) = start().await;
     let mut device = net.enrol("a");
-    let transport = HttpTransport::new(&server.url()).unwrap();
+    let transport = transport(&net, &server.url());
     let batch = device.measure();
     let Answer::Receipt(receipt) = transport.send(&batch).await.unwrap() else {
         panic!("a good batch is taken")
@@ -247,20 +254,109 @@ async fn a_client_that_dawdles_is_let_go_and_others_get_their_turn() {
 
 /// A server that gives the same answer to anything.
 fn impostor(answer: Vec<u8>) -> String {
+    liar(move |_| answer.clone())
+}
+
+/// A server that answers one request after another with what `lie` makes of the head of each.
+fn liar(lie: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
-            let mut request = vec![0; 4096];
-            let _ = stream.read(&mut request);
-            let _ = stream.write_all(&answer);
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or_default();
+            let _ = stream.write_all(&lie(&String::from_utf8_lossy(&request[..length])));
         }
     });
     url
 }
 
 #[tokio::test]
+async fn a_refusal_that_the_log_has_not_signed_for_this_request_is_no_answer() {
+    let (net, server) = start().await;
+    let batch = Device::new("stranger", Algorithm::Es256).measure();
+    // A refusal of the log itself, for a request with another nonce: whoever heard it keeps it for later.
+    let kept = raw(&server, &post(batch.as_bytes(), COSE)).await.into_bytes();
+    fails_without_ingest(&transport(&net, &liar(move |_| kept.clone())), &batch).await;
+    for (seed, believed) in [(77, true), (78, false)] {
+        let key = Arc::new(SoftwareKey::from_seed(Algorithm::EdDsa, [seed; 32]));
+        let signer = HeadSigner::new(&network(), key, "did:example:log".parse().unwrap());
+        let hash = batch.hash();
+        let lie = move |head: &str| {
+            let nonce = head.split("depin-nonce: 0x").nth(1).unwrap()[..32].parse::<Bytes>();
+            let nonce = Nonce::from_bytes(nonce.unwrap()[..].try_into().unwrap());
+            let (code, detail) = (RefusalCode::Superseded, "give it up".into());
+            let refusal = Refusal { code, detail, batch: hash, device: None };
+            let signed = encode_answer(&Answer::Refusal(refusal), &nonce, &signer).unwrap();
+            let body = format!(
+                r#"{{"code":"superseded","batch":"{hash}","signed":"{}"}}"#,
+                Bytes::from(signed)
+            );
+            let head = "HTTP/1.1 409 Conflict\r\nconnection: close\r\ncontent-type: application/problem+json\r\n";
+            format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        };
+        let transport = transport(&net, &liar(lie));
+        if believed {
+            let Answer::Refusal(refusal) = transport.send(&batch).await.unwrap() else { panic!() };
+            assert_eq!(refusal.code, RefusalCode::Superseded);
+        } else {
+            fails_without_ingest(&transport, &batch).await;
+        }
+    }
+    for nonce in ["", "12", "zz", &"0".repeat(34)] {
+        let headers = format!("{COSE}depin-nonce: {nonce}\r\n");
+        assert_eq!(status(&raw(&server, &post(batch.as_bytes(), &headers)).await), "400");
+    }
+}
+
+#[tokio::test]
+async fn an_auditor_follows_the_log_and_finds_out_when_it_takes_something_back() {
+    let (net, server) = start().await;
+    let line = transport(&net, &server.url());
+    let mut device = net.enrol("a");
+    let empty = line.head().await.unwrap();
+    assert_eq!((empty.tree.size, &line.follow(&empty).await.unwrap()), (0, &empty));
+    let first = device.measure();
+    let Answer::Receipt(receipt) = line.send(&first).await.unwrap() else { panic!() };
+    // What a device keeps is what the receipt of its last batch shows.
+    let kept = net.receipts.verify(&receipt, &first).unwrap();
+    for _ in 0..9 {
+        net.clock.advance(Duration::from_secs(1));
+        net.taken(&device.measure()).await;
+    }
+    let followed = line.follow(&kept).await.unwrap();
+    assert_eq!((followed.tree.size, line.follow(&empty).await.unwrap()), (10, followed.clone()));
+
+    // Another history under the same key, as long and longer.
+    for more in [9, 12] {
+        let other = Net::over(Arc::new(MemoryLog::new()));
+        other.clock.advance(Duration::from_secs(100));
+        let server = serve(other.ingest.clone(), ANY.into()).await.unwrap();
+        let mut device = other.enrol("b");
+        for _ in 0..more {
+            other.taken(&device.measure()).await;
+        }
+        let error = transport(&other, &server.url()).follow(&followed).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
+    }
+    // An old head is no evidence, only no news.
+    let old = net.ingest.log().root(4).await.unwrap();
+    let old = TreeHead { size: 4, root: old };
+    let old = net.ingest.signer().sign(&old, NOW.plus(Duration::from_secs(3))).unwrap();
+    let answer = move |_: &str| {
+        let length = old.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/cose\r\ncontent-length: {length}\r\n\r\n"
+        );
+        [head.as_bytes(), &old].concat()
+    };
+    let error = transport(&net, &liar(answer)).follow(&followed).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+}
+
+#[tokio::test]
 async fn an_answer_of_someone_else_is_no_answer() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
     let mut device = Device::new("a", Algorithm::EdDsa);
     let (batch, other) = (device.measure(), device.measure());
     let answer = |status: &str, kind: &str, body: &[u8]| {
@@ -271,6 +367,7 @@ async fn an_answer_of_someone_else_is_no_answer() {
         [head.as_bytes(), body].concat()
     };
     let refusal = format!(r#"{{"code":"fork","batch":"{}"}}"#, other.hash());
+    let bare = format!(r#"{{"code":"superseded","batch":"{}"}}"#, batch.hash());
     let huge = vec![b'x'; 20_000];
     for answer in [
         answer("200 OK", "text/html", b"<html>welcome to the hotel</html>"),
@@ -281,12 +378,13 @@ async fn an_answer_of_someone_else_is_no_answer() {
         answer("403 Forbidden", "application/problem+json", b"not json"),
         answer("409 Conflict", "application/problem+json", refusal.as_bytes()),
         answer("503 Service Unavailable", "application/problem+json", b"{\"code\":\"fork\"}"),
+        answer("409 Conflict", "application/problem+json", bare.as_bytes()),
         b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
             .to_vec(),
         b"garbage\r\n\r\n".to_vec(),
         Vec::new(),
     ] {
-        let transport = HttpTransport::new(&impostor(answer)).unwrap();
+        let transport = transport(&net, &impostor(answer));
         fails_without_ingest(&transport, &batch).await;
     }
 }
@@ -298,7 +396,7 @@ async fn a_device_over_its_rate_is_told_when_to_come_again() {
     let net = Net::with(Arc::new(MemoryLog::new()), |builder| builder.device_limits(limits));
     let server = serve(net.ingest.clone(), ANY.into()).await.unwrap();
     let mut device = net.enrol("a");
-    let transport = HttpTransport::new(&server.url()).unwrap();
+    let transport = transport(&net, &server.url());
     assert!(matches!(transport.send(&device.measure()).await, Ok(Answer::Receipt(_))));
     let batch = device.measure();
     let error = transport.send(&batch).await.unwrap_err();

@@ -7,6 +7,8 @@ mod batch;
 #[cfg(feature = "nats")]
 mod broker;
 mod bundle;
+#[cfg(feature = "http")]
+mod bundles;
 mod collector;
 #[cfg(unix)]
 mod device_kill;

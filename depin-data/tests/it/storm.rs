@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     kill::{Acknowledged, chains_are_whole, devices, lines, note, nothing_is_lost, say, spawn},
-    support::{Device, NOW, Net, reading},
+    support::{Device, NOW, Net, reading, receipts},
 };
 
 const URL: &str = "DEPIN_STORM_URL";
@@ -165,7 +165,8 @@ struct Sender(Device, Option<SignedBatch>);
 
 /// Sends until the server is gone; tells what was acknowledged.
 async fn send(url: String, mut sender: Sender) -> (Sender, Vec<(u64, SignedBatch)>) {
-    let (transport, mut taken) = (HttpTransport::new(&url).unwrap(), Vec::new());
+    let transport = HttpTransport::new(&url, receipts(), &mut rand::thread_rng()).unwrap();
+    let mut taken = Vec::new();
     loop {
         let Sender(device, pending) = &mut sender;
         let batch = pending.get_or_insert_with(|| device.seal(&[reading("4.9", NOW)])).clone();

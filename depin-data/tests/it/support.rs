@@ -130,6 +130,16 @@ impl DeviceRegistry for Registry {
     }
 }
 
+/// What every log of these tests signs with.
+fn log_key() -> SoftwareKey {
+    SoftwareKey::from_seed(Algorithm::EdDsa, [77; 32])
+}
+
+/// Checks what it signs.
+pub(crate) fn receipts() -> ReceiptVerifier {
+    ReceiptVerifier::new(&network(), log_key().public_key())
+}
+
 /// Ingest with everything around it.
 pub(crate) struct Net {
     pub(crate) registry: Arc<Registry>,
@@ -148,8 +158,7 @@ impl Net {
         options: impl FnOnce(IngestBuilder) -> IngestBuilder,
     ) -> Self {
         let (registry, clock) = (Arc::new(Registry::default()), Arc::new(ManualClock::at(NOW)));
-        let key = Arc::new(SoftwareKey::from_seed(Algorithm::EdDsa, [77; 32]));
-        let receipts = ReceiptVerifier::new(&network(), key.public_key());
+        let (key, receipts) = (Arc::new(log_key()), receipts());
         let did = "did:example:log".parse().unwrap();
         let builder = Ingest::builder(network(), log, registry.clone(), clock.clone(), key, did);
         Self { registry, clock, ingest: Arc::new(options(builder).build()), receipts }

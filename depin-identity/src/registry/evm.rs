@@ -233,8 +233,8 @@ impl DeviceRegistry for EvmRegistry {
     }
 
     /// Read from the log, back to the registration when the key ever changed. The first key is proven by
-    /// the DID and the last by the stored commitment; those between are what the node says. Of a device that
-    /// changed its key more often, the latest 128 keys.
+    /// the DID and the last by the stored commitment; those between are what the node says. A device that changed
+    /// its key more than 65,535 times has no history any more: [`ErrorKind::Limit`](depin_core::ErrorKind::Limit).
     ///
     /// After more than 64 changes of the document since a rotation, the node has to answer a query about all
     /// blocks.

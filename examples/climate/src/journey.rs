@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 use depin::{
     EpochId, ManualClock, Network, Reading,
-    data::http::{HttpServer, HttpTransport},
+    data::{
+        http::{HttpServer, HttpTransport},
+        receipt::ReceiptVerifier,
+    },
     hw::SimulatedPebble,
 };
 use tokio::task::JoinSet;
@@ -59,7 +62,8 @@ impl Journey {
             narrator.say(&format!("  RewardDistributor  {}", deployment.distributor));
         }
         let server = network.serve(([127, 0, 0, 1], 0).into()).await?;
-        let line = HttpTransport::new(&server.url())?;
+        let receipts = ReceiptVerifier::new(network.id(), network.log_key());
+        let line = HttpTransport::new(&server.url(), receipts, &mut rand::thread_rng())?;
         narrator.say(&format!("  ingest listens at  {}", server.url()));
         let report = Report { stations: count, ..Report::default() };
         let data = data.map(Path::to_owned);

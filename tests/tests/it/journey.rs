@@ -10,7 +10,7 @@ use depin::{
         quality::{Contributions, Finding, QualityCheck},
         reward::{Allocation, Payout, RewardPolicy},
     },
-    data::{http::HttpTransport, log::MemoryLog, quality::Bounds},
+    data::{http::HttpTransport, log::MemoryLog, quality::Bounds, receipt::ReceiptVerifier},
     dec,
     hw::{Policy, PsaVerifier, SimulatedPebble},
     payment::ProRata,
@@ -119,8 +119,9 @@ async fn devices_send_over_http_as_in_process() {
     let server = network.serve(([127, 0, 0, 1], 0).into()).await.unwrap();
     let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
     let near = device.send(&[celsius(20)]).await.unwrap();
-    let far =
-        device.over(HttpTransport::new(&server.url()).unwrap()).send(&[celsius(21)]).await.unwrap();
+    let receipts = ReceiptVerifier::new(network.id(), network.log_key());
+    let line = HttpTransport::new(&server.url(), receipts, &mut rand::thread_rng()).unwrap();
+    let far = device.over(line).send(&[celsius(21)]).await.unwrap();
     assert_eq!((near.index, far.index), (0, 1));
 }
 

@@ -3,7 +3,7 @@
 //! Whoever holds the live key can change the document as often as he pays for, so changes are followed back
 //! one by one for a while only; then the log is asked for registration and rotations alone.
 
-use depin_core::{Address, Error, PublicKey, Result, registry::next_key_commitment};
+use depin_core::{Address, Error, ErrorKind, PublicKey, Result, registry::next_key_commitment};
 use depin_evm::{
     alloy::{
         eips::BlockNumberOrTag,
@@ -20,7 +20,7 @@ use super::{
     read::{Logged, logged_in, missing},
 };
 
-/// The last [`MAX_KEYS`] keys of a device, oldest first.
+/// All keys of a device, oldest first.
 pub(super) async fn keys(registry: &EvmRegistry, device: Address) -> Result<Vec<PublicKey>> {
     let Some(stored) = registry.stored(device).await? else { return Ok(Vec::new()) };
     let mut keys = vec![public_key(&stored.logged.details)?];
@@ -41,7 +41,7 @@ pub(super) async fn keys(registry: &EvmRegistry, device: Address) -> Result<Vec<
         }
         let Some(block) = previous(&log) else { return first_is(device, keys) };
         if keys.len() == MAX_KEYS {
-            return Ok(oldest_first(keys));
+            return Err(too_many(device));
         }
         steps = steps.saturating_add(1);
         if steps == MAX_STEPS {
@@ -115,13 +115,20 @@ fn previous(log: &Log) -> Option<u64> {
     u64::try_from(block).ok()
 }
 
+fn too_many(device: Address) -> Error {
+    let text = "the device changed its key more than 65535 times; enrol it anew";
+    Error::new(ErrorKind::Limit, text).with("device", device)
+}
+
 fn broken(device: Address) -> Error {
     let text =
         "the node's log has keys of the device that do not follow from each other; ask another";
     Error::unavailable(text).with("device", device)
 }
 
-/// How many keys are returned, the latest ones. Each cost a rotation that a committed key signed.
-const MAX_KEYS: usize = 128;
+/// Most keys of a device. Each cost a transaction that a committed key signed, so nobody gets here by accident,
+/// and whoever does harms his own device alone: some keys and not others would let an audit take what was signed
+/// with the missing ones for forged.
+const MAX_KEYS: usize = 1 << 16;
 /// How many changes are followed back, which every node can answer, before it is asked about all blocks.
 const MAX_STEPS: usize = 64;
