@@ -39,6 +39,7 @@ pub struct Allocation {
 /// 2. The result MUST NOT depend on anything but the policy's name and the contributions.
 /// 3. Integers only; overflow is an error.
 /// 4. Payouts MUST be ordered by DID and MUST NOT be zero.
+/// 5. A reserve MUST be part of the name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a reward policy",
     note = "implement `depin_core::reward::RewardPolicy`"
@@ -52,6 +53,12 @@ pub trait RewardPolicy: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Overflow`](crate::ErrorKind::Overflow) when amounts do not fit.
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation>;
+
+    /// Basis points (1/10,000) of every payout that wait until its epoch settles, so that there is something
+    /// left to pay for work that comes late. It matters only to epochs that are windows of time.
+    fn reserve(&self) -> u16 {
+        0
+    }
 }
 
 /// What goes on chain for an epoch.

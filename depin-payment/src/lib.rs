@@ -6,6 +6,7 @@ pub mod balances;
 pub mod evm;
 pub mod memory;
 pub mod policy;
+pub mod settlement;
 pub mod shares;
 pub mod tree;
 

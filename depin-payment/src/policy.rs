@@ -14,7 +14,7 @@ use depin_core::{
     reward::{Allocation, Payout, RewardPolicy},
 };
 
-use crate::LargestRemainder;
+use crate::{LargestRemainder, settlement::ALL};
 
 /// Pays a fixed amount per epoch in proportion to the score.
 ///
@@ -28,18 +28,32 @@ use crate::LargestRemainder;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProRata {
     pool: Amount,
+    reserve: u16,
 }
 
 impl ProRata {
     /// Offers `pool` in every epoch.
     pub const fn per_epoch(pool: Amount) -> Self {
-        Self { pool }
+        Self { pool, reserve: 0 }
+    }
+
+    /// Keeps so many basis points of every payout until its epoch settles, for work that comes late; more
+    /// than 10,000 are 10,000.
+    #[must_use]
+    pub const fn reserve(mut self, basis_points: u16) -> Self {
+        self.reserve = at_most_all(basis_points);
+        self
     }
 }
 
 impl RewardPolicy for ProRata {
     fn name(&self) -> String {
-        format!("pro-rata(pool={}, rounding={})", self.pool, LargestRemainder::NAME)
+        let (reserve, rounding) = (named(self.reserve), LargestRemainder::NAME);
+        format!("pro-rata(pool={}, {reserve}rounding={rounding})", self.pool)
+    }
+
+    fn reserve(&self) -> u16 {
+        self.reserve
     }
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
@@ -68,13 +82,22 @@ pub struct Banded {
     pool: Amount,
     /// Multipliers in basis points by the score from which they hold.
     bands: BTreeMap<u64, u32>,
+    reserve: u16,
 }
 
 impl Banded {
     /// Offers `pool` in every epoch. A band `(from, basis_points)` lets scores of at least `from` weigh
     /// `basis_points` / 10,000 per point, up to the next band; of two with the same start the last holds.
     pub fn per_epoch(pool: Amount, bands: impl IntoIterator<Item = (u64, u32)>) -> Self {
-        Self { pool, bands: bands.into_iter().collect() }
+        Self { pool, bands: bands.into_iter().collect(), reserve: 0 }
+    }
+
+    /// Keeps so many basis points of every payout until its epoch settles, for work that comes late; more
+    /// than 10,000 are 10,000.
+    #[must_use]
+    pub const fn reserve(mut self, basis_points: u16) -> Self {
+        self.reserve = at_most_all(basis_points);
+        self
     }
 
     fn weight(&self, score: u64) -> U256 {
@@ -90,12 +113,26 @@ impl RewardPolicy for Banded {
             let _ = write!(text, "{from}:{basis_points}bps, ");
             text
         });
-        format!("banded(pool={}, {bands}rounding={})", self.pool, LargestRemainder::NAME)
+        let (reserve, rounding) = (named(self.reserve), LargestRemainder::NAME);
+        format!("banded(pool={}, {bands}{reserve}rounding={rounding})", self.pool)
+    }
+
+    fn reserve(&self) -> u16 {
+        self.reserve
     }
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
         allocate(self.pool, work, |contribution| self.weight(contribution.score))
     }
+}
+
+const fn at_most_all(basis_points: u16) -> u16 {
+    if basis_points < ALL { basis_points } else { ALL }
+}
+
+/// How a reserve appears in the name of a policy.
+fn named(reserve: u16) -> String {
+    if reserve == 0 { String::new() } else { format!("reserve={reserve}bps, ") }
 }
 
 /// Splits `pool` by weight in DID order.

@@ -74,10 +74,10 @@ impl Network {
             known.check_order(&record)?;
             self.check_roster(&record, &books, &mut known).await?;
             let batches = record.range().end - record.range().start;
-            let scored = replay(copy, &record, &self.0.rules.checks_of(&record)?).await?;
+            let mut scored = replay(copy, &record, &self.0.rules.checks_of(&record)?).await?;
             known.check_unverified(copy, &record, &scored.unverified).await?;
-            let readings = scored.contributions.entries.iter().map(|entry| entry.readings).sum();
-            let allocation = self.0.rules.allocate(&record, &scored)?;
+            let readings = scored.readings;
+            let allocation = self.0.rules.allocate(&record, &mut scored)?;
             let commitment = *books.add(record.clone(), scored, allocation)?.commitment();
             let published = self.0.ledgers.distributor.published(number).await?;
             if published != Some(commitment) {
@@ -106,8 +106,14 @@ impl Network {
         books: &Books,
         known: &mut Known,
     ) -> Result<()> {
+        if let Some(left_out) = books.unsettled().find(|did| record.member(did).is_none()) {
+            let message = "the epoch leaves out a device whose work is not settled";
+            return Err(Error::new(ErrorKind::Corrupt, message)
+                .with("epoch", record.epoch())
+                .with("did", left_out));
+        }
         for member in record.roster() {
-            if member.past != books.past(&member.device) {
+            if member.past.as_ref() != books.past(&member.device) {
                 let message =
                     "the epoch does not begin where its device stood when the one before ended";
                 return Err(Error::new(ErrorKind::Corrupt, message)

@@ -13,7 +13,10 @@ use depin_core::{
     registry::DeviceRegistry,
     reward::{RewardDistributor, RewardPolicy, TokenLedger},
 };
-use depin_data::{epoch::Checks, ingest::Ingest};
+use depin_data::{
+    epoch::{Checks, Windows},
+    ingest::Ingest,
+};
 use depin_hw::Nonces;
 use depin_identity::Resolver;
 use tokio::sync::broadcast;
@@ -50,6 +53,7 @@ pub struct Builder {
     policy: Option<Arc<dyn RewardPolicy>>,
     former_checks: Checks,
     former_policies: Vec<Arc<dyn RewardPolicy>>,
+    windows: Option<Windows>,
     clock_rule: Option<(Duration, Duration)>,
     registry: Option<Arc<dyn DeviceRegistry>>,
     distributor: Option<Arc<dyn RewardDistributor>>,
@@ -66,6 +70,7 @@ impl Builder {
             policy: None,
             former_checks: Checks::new(),
             former_policies: Vec::new(),
+            windows: None,
             clock_rule: None,
             registry: None,
             distributor: None,
@@ -121,6 +126,16 @@ impl Builder {
     /// [`rewards`](Self::rewards) changed.
     pub fn former_rewards(mut self, policy: impl RewardPolicy + 'static) -> Self {
         self.former_policies.push(Arc::new(policy));
+        self
+    }
+
+    /// Makes epochs windows of time: a reading counts in the epoch in whose window it was measured, also when
+    /// it comes late, until that epoch settles. Give the policy a reserve, or late work finds nothing left.
+    ///
+    /// From the first epoch with windows on they stay as they are. Without windows an epoch counts whatever
+    /// came since the one before.
+    pub fn windows(mut self, windows: Windows) -> Self {
+        self.windows = Some(windows);
         self
     }
 
@@ -182,10 +197,19 @@ impl Builder {
         let id = NetworkId::parse(&self.name)?;
         self.check_slots()?;
         let ledgers = self.ledgers().await?;
-        let Self { preset, checks, policy, former_checks, former_policies, clock_rule, .. } = self;
+        let Self {
+            preset,
+            checks,
+            policy,
+            former_checks,
+            former_policies,
+            windows,
+            clock_rule,
+            ..
+        } = self;
         let policy = policy
             .ok_or_else(|| Error::new(ErrorKind::Config, "the network has no reward policy"))?;
-        let rules = Rules { checks, policy, former_checks, former_policies };
+        let rules = Rules { checks, policy, former_checks, former_policies, windows };
         let (events, _) = broadcast::channel(events::KEPT);
         let log_key = preset.operator.public_key().clone();
         let ingest = ingest(&id, &preset, ledgers.registry.clone(), events.clone(), clock_rule);

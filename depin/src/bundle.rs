@@ -22,12 +22,13 @@ use depin_payment::RewardTree;
 use crate::{
     Audit, Network,
     audit::{after, check_left_out},
+    rules::pay,
 };
 
 impl Network {
     /// Writes everything that decided a closed epoch into one file, which [`audit_bundle`] takes. The log must
-    /// still have its batches. Copies of the log may forget them afterwards; the log of a running network may not
-    /// yet, since a network that starts again reads its closed epochs from there.
+    /// still have its batches, and may [forget](depin_core::log::BatchLog::forget) them afterwards: what came out
+    /// of the epoch it keeps.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] while the epoch is open or when its batches were forgotten,
@@ -90,10 +91,10 @@ pub async fn audit_bundle(
     check_beginning(&record)?;
     check_devices(&record, registry).await?;
     let before = balances_before(&bundle, epoch, distributor).await?;
-    let scored = bundle.audit(checks)?;
+    let mut scored = bundle.audit(checks)?;
     check_unverified(&mut bundle, &scored.unverified, registry).await?;
-    let readings = scored.contributions.entries.iter().map(|entry| entry.readings).sum();
-    let recomputed = commit(before, &record, &policy.allocate(&scored.contributions)?.payouts)?;
+    let readings = scored.readings;
+    let recomputed = commit(before, &record, &pay(policy, &record, &mut scored)?.payouts)?;
     if recomputed != on_chain {
         return Err(differs("the recomputed epoch is not the one on chain", epoch)
             .with("recomputed root", recomputed.root)

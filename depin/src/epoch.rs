@@ -1,40 +1,58 @@
 //! Closing epochs: verify, score, share, publish.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use depin_core::{
-    Address, Amount, B256, Did, EpochId, Error, ErrorKind, NetworkEvent, Result,
+    Address, Amount, B256, Did, EpochId, Error, ErrorKind, NetworkEvent, NetworkId, Result,
+    log::BatchLog,
     quality::{Contribution, Finding},
     reward::{Allocation, Commitment, Payout},
 };
 use depin_data::epoch::{
-    EpochDraft, EpochRecord, MAX_BATCHES, MAX_KEYS, Member, Past, Scored, score, score_each,
+    Correction, EpochDraft, EpochRecord, MAX_KEYS, Member, Past, Readiness, Scored, Sealed,
+    Statement, Watermarks, end_of_range, score, score_each,
 };
 use depin_payment::{Cumulative, RewardTree};
 
 use crate::Network;
 
-/// The closed epochs, in order, and what everybody has earned since the first.
+/// What everybody has earned up to the last closed epoch, and where every device stands. Earlier epochs are in
+/// the log.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    epochs: Vec<Epoch>,
+    latest: Option<Epoch>,
     balances: Cumulative,
     /// Where every device stood when the last of these epochs ended.
     pasts: BTreeMap<Did, Past>,
+    /// How far devices have come since; read when it is asked for.
+    sources: Option<Watermarks>,
 }
 
 impl Books {
     /// Where a device stands before the next epoch.
-    pub(crate) fn past(&self, device: &Did) -> Option<Past> {
-        self.pasts.get(device).copied()
+    pub(crate) fn past(&self, device: &Did) -> Option<&Past> {
+        self.pasts.get(device)
     }
 
-    pub(crate) fn epoch(&self, id: EpochId) -> Option<&Epoch> {
-        self.epochs.get(usize::try_from(id.value()).ok()?)
+    /// Devices with work that is not settled.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = &Did> {
+        let open = self.pasts.iter().filter(|(_, past)| !past.open.is_empty());
+        open.map(|(device, _)| device)
     }
 
+    /// The epoch that closes next.
     fn next(&self) -> EpochId {
-        EpochId::new(self.epochs.len() as u64)
+        let next = |latest: &Epoch| EpochId::new(latest.id().value().saturating_add(1));
+        self.latest.as_ref().map_or(EpochId::new(0), next)
+    }
+
+    /// Where the last epoch ended in the log.
+    fn end(&self) -> u64 {
+        self.latest.as_ref().map_or(0, |latest| latest.record().range().end)
     }
 
     /// Adds a scored epoch: shares it out and grows the tree.
@@ -44,33 +62,53 @@ impl Books {
         scored: Scored,
         allocation: Allocation,
     ) -> Result<Epoch> {
-        let (epoch, balances) = self.prepare(record, scored, allocation)?;
+        let sealed = Sealed { record, statement: Statement::new(scored, allocation) };
+        let (epoch, balances) = self.prepare(sealed)?;
         self.enter(epoch.clone(), balances);
         Ok(epoch)
     }
 
     /// Everything about the next epoch that can fail; nothing changes yet.
-    fn prepare(
-        &self,
-        record: EpochRecord,
-        scored: Scored,
-        allocation: Allocation,
-    ) -> Result<(Epoch, Cumulative)> {
+    fn prepare(&self, sealed: Sealed) -> Result<(Epoch, Cumulative)> {
+        let Sealed { record, statement } = sealed;
         let mut balances = self.balances.clone();
-        balances.add(&allocation)?;
+        balances.add(&statement.allocation)?;
         let tree = balances.tree()?;
         let commitment = balances.commitment(&tree, record.manifest()).ok_or_else(|| {
             Error::new(ErrorKind::Conflict, "an epoch was added and is not there")
         })?;
-        let closed = Closed { record, scored, allocation, tree, commitment };
+        let closed = Closed { record, statement, tree, commitment };
         Ok((Epoch(Arc::new(closed)), balances))
     }
 
     fn enter(&mut self, epoch: Epoch, balances: Cumulative) {
         self.balances = balances;
-        self.pasts
-            .extend(epoch.0.scored.pasts.iter().map(|(device, past)| (device.clone(), *past)));
-        self.epochs.push(epoch);
+        self.carry(&epoch.0.statement.pasts);
+        self.latest = Some(epoch);
+    }
+
+    /// Passes over an epoch that a later one follows: what was earned in it counts, nobody looks at it.
+    fn pass(&mut self, statement: &Statement) -> Result<()> {
+        self.balances.add(&statement.allocation)?;
+        self.carry(&statement.pasts);
+        Ok(())
+    }
+
+    fn carry(&mut self, pasts: &BTreeMap<Did, Past>) {
+        self.pasts.extend(pasts.iter().map(|(device, past)| (device.clone(), past.clone())));
+    }
+
+    /// How far devices have come.
+    async fn sources(&mut self, log: &dyn BatchLog, network: &NetworkId) -> Result<&Watermarks> {
+        let mut sources = match self.sources.take() {
+            Some(sources) => sources,
+            None => {
+                let latest = self.pasts.iter().map(|(did, past)| (did.clone(), past.latest));
+                Watermarks::resume(latest.collect(), self.end())?
+            }
+        };
+        sources.read(log, network).await?;
+        Ok(self.sources.insert(sources))
     }
 }
 
@@ -81,8 +119,7 @@ pub struct Epoch(Arc<Closed>);
 #[derive(Debug)]
 struct Closed {
     record: EpochRecord,
-    scored: Scored,
-    allocation: Allocation,
+    statement: Statement,
     tree: RewardTree,
     commitment: Commitment,
 }
@@ -100,12 +137,12 @@ impl Epoch {
 
     /// What every device did.
     pub fn contributions(&self) -> &[Contribution] {
-        &self.0.scored.contributions.entries
+        &self.0.statement.contributions
     }
 
     /// Why points were lost, as far as [`Scored`] lists it; [`explain`](Network::explain) tells everything.
     pub fn findings(&self) -> &[(Did, Finding)] {
-        &self.0.scored.findings
+        &self.0.statement.findings
     }
 
     /// Why a device lost points.
@@ -113,14 +150,24 @@ impl Epoch {
         self.findings().iter().filter(move |(found, _)| found == device).map(|(_, finding)| finding)
     }
 
+    /// Readings that came late, for epochs that were closed: they are paid when those settle.
+    pub fn corrections(&self) -> &[Correction] {
+        &self.0.statement.corrections
+    }
+
+    /// Devices that the epoch waited for in vain.
+    pub fn late(&self) -> &[Did] {
+        &self.0.statement.late
+    }
+
     /// What was emitted: the sum of the payouts.
     pub fn emission(&self) -> Amount {
-        self.0.allocation.emission
+        self.0.statement.allocation.emission
     }
 
     /// What each device earned, ordered by DID.
     pub fn payouts(&self) -> &[Payout] {
-        &self.0.allocation.payouts
+        &self.0.statement.allocation.payouts
     }
 
     /// What a device earned in this epoch.
@@ -154,25 +201,42 @@ impl Network {
     /// epoch after it the rest. Sealed epochs whose publication was interrupted are published first, this
     /// one or earlier ones; closing an epoch that is published changes nothing.
     ///
+    /// With [windows](crate::Builder::windows) an epoch closes when its sources have passed its window, or have
+    /// been waited for long enough; what ingest received after that is left for the next one.
+    ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when an earlier epoch is still open, or whatever log and chain object to.
+    /// [`ErrorKind::Conflict`] when an earlier epoch is still open, [`ErrorKind::Unavailable`] while its window
+    /// has not passed, with the time until it has, or whatever log and chain object to.
     pub async fn close_epoch(&self, id: EpochId) -> Result<Epoch> {
         let mut books = self.0.books.lock().await;
-        self.catch_up(&mut books, id).await?;
-        let epoch = match books.epoch(id) {
-            Some(epoch) => epoch.clone(),
-            None if books.next() == id => self.seal_next(&mut books).await?,
-            None => {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    "epochs close in order; close the next one first",
-                )
-                .with("epoch", id)
-                .with("next", books.next()));
-            }
+        self.catch_up(&mut books).await?;
+        let next = books.next();
+        if id > next {
+            let message = "epochs close in order; close the next one first";
+            let error = Error::new(ErrorKind::Conflict, message);
+            return Err(error.with("epoch", id).with("next", next));
+        }
+        let epoch = if id == next {
+            self.seal_next(&mut books).await?
+        } else {
+            self.closed(&books, id).await?.ok_or_else(|| lost(id))?
         };
         self.publish_until(&books, &epoch).await?;
         Ok(epoch)
+    }
+
+    /// Whether the next epoch may close, by its [windows](crate::Builder::windows), and which one it is. Without
+    /// windows every epoch may close at any time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when the log is damaged.
+    pub async fn readiness(&self) -> Result<(EpochId, Readiness)> {
+        let mut books = self.0.books.lock().await;
+        self.catch_up(&mut books).await?;
+        let next = books.next();
+        let Some(windows) = self.0.rules.windows else { return Ok((next, Readiness::Complete)) };
+        let sources = books.sources(&*self.0.log, &self.0.id).await?;
+        Ok((next, windows.readiness(next, sources, self.0.clock.now())))
     }
 
     /// Publishes an epoch, and before it every sealed one whose publication was interrupted: a ledger
@@ -180,38 +244,40 @@ impl Network {
     async fn publish_until(&self, books: &Books, epoch: &Epoch) -> Result<()> {
         let ledgers = &self.0.ledgers;
         let latest = ledgers.distributor.latest().await?;
-        let published = |id| latest.is_some_and(|latest| id <= latest);
-        let waiting: Vec<&Epoch> = books
-            .epochs
-            .iter()
-            .filter(|sealed| sealed.id() <= epoch.id() && !published(sealed.id()))
-            .collect();
-        if waiting.is_empty() {
+        if latest.is_some_and(|latest| epoch.id() <= latest) {
             // Also when it is there already: the ledger objects if it has other content.
             ledgers.distributor.publish(epoch.commitment()).await?;
             return ledgers.checkpoint().await;
         }
-        for sealed in waiting {
-            ledgers.distributor.publish(sealed.commitment()).await?;
-            ledgers.checkpoint().await?;
-            self.emit(NetworkEvent::EpochClosed {
-                epoch: sealed.id(),
-                root: sealed.root(),
-                emission: sealed.emission(),
-                payouts: sealed.payouts().len() as u64,
-            });
+        let first = latest.map_or(0, |latest| latest.value().saturating_add(1));
+        for id in (first..epoch.id().value()).map(EpochId::new) {
+            let waiting = self.closed(books, id).await?.ok_or_else(|| lost(id))?;
+            self.publish(&waiting).await?;
         }
+        self.publish(epoch).await
+    }
+
+    async fn publish(&self, epoch: &Epoch) -> Result<()> {
+        self.0.ledgers.distributor.publish(epoch.commitment()).await?;
+        self.0.ledgers.checkpoint().await?;
+        self.emit(NetworkEvent::EpochClosed {
+            epoch: epoch.id(),
+            root: epoch.root(),
+            emission: epoch.emission(),
+            payouts: epoch.payouts().len() as u64,
+        });
         Ok(())
     }
 
-    /// A closed epoch, or `None` while it is open.
+    /// A closed epoch, or `None` while it is open. For all but the last one the amounts of all epochs before
+    /// are summed up from the log again.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] when the log does not hold what was sealed.
+    /// [`ErrorKind::Corrupt`] when the log's records are damaged.
     pub async fn epoch(&self, id: EpochId) -> Result<Option<Epoch>> {
         let mut books = self.0.books.lock().await;
-        self.catch_up(&mut books, id).await?;
-        Ok(books.epoch(id).cloned())
+        self.catch_up(&mut books).await?;
+        self.closed(&books, id).await
     }
 
     /// Scores a closed epoch again and gives every finding to `each`, however many there are: first those
@@ -239,28 +305,57 @@ impl Network {
     /// As [`epoch`](Self::epoch).
     pub async fn latest_epoch(&self) -> Result<Option<Epoch>> {
         let mut books = self.0.books.lock().await;
-        self.catch_up(&mut books, EpochId::new(u64::MAX)).await?;
-        Ok(books.epochs.last().cloned())
+        self.catch_up(&mut books).await?;
+        Ok(books.latest.clone())
     }
 
-    /// Recomputes epochs that an earlier run sealed, up to `id`.
-    async fn catch_up(&self, books: &mut Books, id: EpochId) -> Result<()> {
-        while books.next() <= id {
-            let Some(record) = self.sealed_record(books.next()).await? else { return Ok(()) };
-            let checks = self.0.rules.checks_of(&record)?;
-            let scored = score(&*self.0.log, &record, &checks).await?;
-            let allocation = self.0.rules.allocate(&record, &scored)?;
-            books.add(record, scored, allocation)?;
+    /// Enters epochs that an earlier run, or another process, sealed.
+    async fn catch_up(&self, books: &mut Books) -> Result<()> {
+        let Some(mut sealed) = self.sealed(books.next()).await? else { return Ok(()) };
+        // Only the last one needs a tree.
+        while let Some(next) = sealed.record.epoch().next() {
+            let Some(next) = self.sealed(next).await? else { break };
+            books.pass(&sealed.statement)?;
+            sealed = next;
         }
+        let (epoch, balances) = books.prepare(sealed)?;
+        books.enter(epoch, balances);
         Ok(())
+    }
+
+    /// A closed epoch, if it is.
+    async fn closed(&self, books: &Books, id: EpochId) -> Result<Option<Epoch>> {
+        if id >= books.next() {
+            return Ok(None);
+        }
+        if let Some(latest) = books.latest.as_ref().filter(|latest| latest.id() == id) {
+            return Ok(Some(latest.clone()));
+        }
+        let mut earlier = Books::default();
+        for before in (0..id.value()).map(EpochId::new) {
+            let sealed = self.sealed(before).await?.ok_or_else(|| lost(before))?;
+            earlier.balances.add(&sealed.statement.allocation)?;
+        }
+        let sealed = self.sealed(id).await?.ok_or_else(|| lost(id))?;
+        earlier.prepare(sealed).map(|(epoch, _)| Some(epoch))
     }
 
     /// The sealed record of an epoch of this network, if there is one.
     pub(crate) async fn sealed_record(&self, id: EpochId) -> Result<Option<EpochRecord>> {
         let Some(bytes) = self.0.log.sealed(id).await? else { return Ok(None) };
-        let record = EpochRecord::parse(&bytes)?;
+        let record = Sealed::record(&bytes)?;
+        self.check_own(&record, id).map(|()| Some(record))
+    }
+
+    async fn sealed(&self, id: EpochId) -> Result<Option<Sealed>> {
+        let Some(bytes) = self.0.log.sealed(id).await? else { return Ok(None) };
+        let sealed = Sealed::parse(&bytes)?;
+        self.check_own(&sealed.record, id).map(|()| Some(sealed))
+    }
+
+    fn check_own(&self, record: &EpochRecord, id: EpochId) -> Result<()> {
         if record.network() == &self.0.id && record.epoch() == id {
-            return Ok(Some(record));
+            return Ok(());
         }
         let message =
             "the log holds the record of another network or epoch; use this network's log";
@@ -273,8 +368,12 @@ impl Network {
     /// nobody else: it has no keys, so that its batches count for nothing.
     async fn member(&self, did: &Did, past: Option<Past>) -> Result<Member> {
         let registry = &self.0.ledgers.registry;
-        let nobody =
-            || Member { device: did.clone(), keys: Vec::new(), beneficiary: Address::ZERO, past };
+        let nobody = || Member {
+            device: did.clone(),
+            keys: Vec::new(),
+            beneficiary: Address::ZERO,
+            past: past.clone(),
+        };
         let record = match registry.device(did).await {
             Ok(Some(record)) if record.did == *did => record,
             Err(error) if error.is_retryable() => return Err(error),
@@ -293,22 +392,67 @@ impl Network {
     /// Seals the rest of the log as the next epoch. From then on its content is decided, whatever
     /// happens to the process, so it is scored and shared out before: what cannot be is never sealed.
     async fn seal_next(&self, books: &mut Books) -> Result<Epoch> {
+        let (rules, log) = (&self.0.rules, &*self.0.log);
         let id = books.next();
-        let first = books.epochs.last().map_or(0, |epoch| epoch.record().range().end);
-        let end = self.0.log.head().await?.size.min(first.saturating_add(MAX_BATCHES));
-        let draft = EpochDraft::read(&*self.0.log, &self.0.id, id, first..end).await?;
-        let mut roster = Vec::with_capacity(draft.devices().len());
-        for did in draft.devices() {
-            roster.push(self.member(did, books.past(did)).await?);
+        self.check_windows(books, id).await?;
+        let deadline = rules.windows.and_then(|windows| windows.deadline(id));
+        let first = books.end();
+        let end = end_of_range(log, first, deadline).await?;
+        let mut draft = EpochDraft::read(log, &self.0.id, id, first..end).await?;
+        if let Some(windows) = rules.windows {
+            draft = draft.windows(windows);
         }
-        let rules = &self.0.rules;
+        let mut roster = Vec::with_capacity(draft.devices().len());
+        for did in self.taking_part(books, id, &draft) {
+            roster.push(self.member(&did, books.past(&did).cloned()).await?);
+        }
         let record = draft.close(roster, rules.checks.names(), rules.policy.name())?;
-        let scored = score(&*self.0.log, &record, &rules.checks).await?;
-        let allocation = rules.allocate(&record, &scored)?;
-        let bytes = record.to_bytes();
-        let (epoch, balances) = books.prepare(record, scored, allocation)?;
-        self.0.log.seal(id, bytes.into()).await?;
+        let mut scored = score(log, &record, &rules.checks).await?;
+        let allocation = rules.allocate(&record, &mut scored)?;
+        let sealed = Sealed { record, statement: Statement::new(scored, allocation) };
+        let bytes = sealed.to_bytes()?;
+        let (epoch, balances) = books.prepare(sealed)?;
+        log.seal(id, bytes.into()).await?;
         books.enter(epoch.clone(), balances);
         Ok(epoch)
     }
+
+    /// Who sent something, has work that is not settled, or was expected to send something.
+    fn taking_part(&self, books: &Books, id: EpochId, draft: &EpochDraft) -> BTreeSet<Did> {
+        let mut devices: BTreeSet<Did> = draft.devices().cloned().collect();
+        devices.extend(books.unsettled().cloned());
+        if let (Some(windows), Some(sources)) = (self.0.rules.windows, &books.sources) {
+            let expected = windows.expected(id, sources).map(|(device, _)| device);
+            devices.extend(expected.filter(|device| books.past(device).is_some()).cloned());
+        }
+        devices
+    }
+
+    /// Whether the next epoch may close by its windows, and they are those of the epochs before.
+    async fn check_windows(&self, books: &mut Books, id: EpochId) -> Result<()> {
+        let before = books.latest.as_ref().and_then(|latest| latest.record().windows());
+        if before.is_some() && before != self.0.rules.windows.as_ref() {
+            let message = "the network's epochs have other windows; compose it with those, or start a new network";
+            return Err(Error::new(ErrorKind::Config, message).with("epoch", id));
+        }
+        let Some(windows) = self.0.rules.windows else { return Ok(()) };
+        let now = self.0.clock.now();
+        let sources = books.sources(&*self.0.log, &self.0.id).await?;
+        let Readiness::Waiting(missing) = windows.readiness(id, sources, now) else {
+            return Ok(());
+        };
+        let end = windows.window(id).map(|window| window.end);
+        let until = end.filter(|end| now < *end).or(windows.deadline(id));
+        let wait = until.map_or(0, |until| until.millis().saturating_sub(now.millis()));
+        let message = "the epoch's window has not passed for all its devices; close it later";
+        Err(Error::unavailable(message)
+            .with("epoch", id)
+            .with("devices waited for", missing.len())
+            .retry_in(Duration::from_millis(wait)))
+    }
+}
+
+fn lost(id: EpochId) -> Error {
+    Error::new(ErrorKind::Corrupt, "the log has lost the record of a closed epoch")
+        .with("epoch", id)
 }

@@ -9,7 +9,8 @@ use depin_core::{
     Error, ErrorKind, Result,
     reward::{Allocation, RewardPolicy},
 };
-use depin_data::epoch::{Checks, EpochRecord, Scored};
+use depin_data::epoch::{Checks, EpochRecord, Scored, Windows};
+use depin_payment::settlement;
 
 /// Checks and policies, found by name.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Rules {
     pub(crate) policy: Arc<dyn RewardPolicy>,
     pub(crate) former_checks: Checks,
     pub(crate) former_policies: Vec<Arc<dyn RewardPolicy>>,
+    /// The windows of time that new epochs are, if they are.
+    pub(crate) windows: Option<Windows>,
 }
 
 impl Rules {
@@ -43,12 +46,34 @@ impl Rules {
     }
 
     /// Shares out a scored epoch by the policy that its record was sealed with.
-    pub(crate) fn allocate(&self, record: &EpochRecord, scored: &Scored) -> Result<Allocation> {
+    pub(crate) fn allocate(&self, record: &EpochRecord, scored: &mut Scored) -> Result<Allocation> {
         let mut all = std::iter::once(&self.policy).chain(&self.former_policies);
         let policy = all.find(|policy| policy.name() == record.policy());
         let policy = policy
             .ok_or_else(|| unknown(record, "policy", record.policy(), ".former_rewards(…)"))?;
-        policy.allocate(&scored.contributions)
+        pay(&**policy, record, scored)
+    }
+}
+
+/// What is paid when an epoch closes: its own work, and the rest for the epoch that settles with it. Notes in
+/// the pasts what is paid for its own.
+pub(crate) fn pay(
+    policy: &dyn RewardPolicy,
+    record: &EpochRecord,
+    scored: &mut Scored,
+) -> Result<Allocation> {
+    let entitled = policy.allocate(&scored.contributions)?;
+    if !record.windows().is_some_and(Windows::takes_late) {
+        return Ok(entitled);
+    }
+    let now = settlement::advance(&entitled, policy.reserve())?;
+    scored.note_paid(&now.payouts);
+    match &scored.settled {
+        Some(settled) => {
+            let entitled = policy.allocate(&settled.contributions)?;
+            settlement::together(&now, &settlement::settle(&entitled, &settled.paid)?)
+        }
+        None => Ok(now),
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Chain {
 
 /// The keys that a member may sign with: not those before the one that it signed with last.
 pub(super) fn keys(member: &Member) -> &[PublicKey] {
-    let last = member.past.and_then(|past| past.key);
+    let last = member.past.as_ref().and_then(|past| past.key);
     // A last key that the roster has no room for any more is older than all in it.
     let first = member.keys.iter().position(|key| Some(thumbprint(key)) == last);
     member.keys.get(first.unwrap_or_default()..).unwrap_or_default()
@@ -83,10 +83,11 @@ pub(super) fn follow(
     by_first: &[bool],
 ) -> Result<Chain, AuditError> {
     let member = record.roster().get(submission.member);
-    let (keys, past) = member.map_or((&[][..], None), |member| (keys(member), member.past));
+    let (keys, past) =
+        member.map_or((&[][..], None), |member| (keys(member), member.past.as_ref()));
     let mut follow = Follow { record, keys, current: 0, tip: past.map(|past| past.tip) };
     let mut batches = Vec::with_capacity(submission.batches.len());
-    let (mut unverified, mut key) = (Vec::new(), past.and_then(|past: Past| past.key));
+    let (mut unverified, mut key) = (Vec::new(), past.and_then(|past: &Past| past.key));
     for ((index, batch), by_first) in submission.batches.iter().zip(by_first) {
         let next = follow.next(*index, batch, *by_first).map_err(|fault| AuditError::Batch {
             index: *index,

@@ -1,15 +1,19 @@
 //! The bytes of a record; the format is written down in the module above.
 
 use depin_core::{
-    Address, Algorithm, B256, Did, EpochId, NetworkId, PublicKey, Sequence, Timestamp,
+    Address, Algorithm, Amount, B256, Did, EpochId, NetworkId, PublicKey, Sequence, Timestamp,
+    U256,
     cbor::{self, Decoder, Encoder, Type},
     log::ChainTip,
 };
 
-use super::{EpochError, EpochRecord, MAX_BYTES, MAX_CHECKS, MAX_DEVICES, MAX_KEYS, Member, Past};
+use super::{
+    EpochError, EpochRecord, MAX_BYTES, MAX_CHECKS, MAX_DEVICES, MAX_KEYS, MAX_OPEN, Member, Past,
+    Windows, Work,
+};
 
 const TAG: &str = "depin epoch v1";
-const FIELDS: u64 = 10;
+const FIELDS: u64 = 11;
 
 pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
     let hashes = 32 * (record.before.len() + record.leaves.len());
@@ -26,23 +30,20 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
                 write_key(&mut e, key)?;
             }
             e.bytes(member.beneficiary.as_slice())?;
-            match &member.past {
-                None => e.null()?,
-                Some(Past { tip, latest, key }) => {
-                    e.array(4)?.u64(tip.sequence.value())?.bytes(tip.hash.as_slice())?;
-                    e.u64(latest.millis())?;
-                    match key {
-                        Some(key) => e.bytes(key.as_slice())?,
-                        None => e.null()?,
-                    }
-                }
-            };
+            write_past(&mut e, member.past.as_ref())?;
         }
         e.u8(8)?.array(record.checks.len() as u64)?;
         for check in &record.checks {
             e.str(check)?;
         }
-        e.u8(9)?.str(&record.policy)?;
+        e.u8(9)?.str(&record.policy)?.u8(10)?;
+        match record.windows {
+            None => e.null()?,
+            Some(windows) => {
+                let [start, length, lateness, settling] = windows.parts();
+                e.array(4)?.u64(start)?.u64(length)?.u64(lateness)?.u64(settling)?
+            }
+        };
         Ok(())
     };
     let written = write().is_ok();
@@ -54,6 +55,25 @@ type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
 
 fn write_key(e: &mut Encoder<&mut Vec<u8>>, key: &PublicKey) -> Written {
     e.array(2)?.i64(key.algorithm().cose())?.bytes(&key.to_bytes())?;
+    Ok(())
+}
+
+/// Where a device stood.
+pub(super) fn write_past(e: &mut Encoder<&mut Vec<u8>>, past: Option<&Past>) -> Written {
+    let Some(Past { tip, latest, key, open }) = past else {
+        e.null()?;
+        return Ok(());
+    };
+    e.array(5)?.u64(tip.sequence.value())?.bytes(tip.hash.as_slice())?.u64(latest.millis())?;
+    match key {
+        Some(key) => e.bytes(key.as_slice())?,
+        None => e.null()?,
+    };
+    e.array(open.len() as u64)?;
+    for work in open {
+        e.array(4)?.u64(work.epoch.value())?.u64(work.readings)?.u64(work.score)?;
+        e.bytes(&work.paid.to_units().to_be_bytes::<32>())?;
+    }
     Ok(())
 }
 
@@ -87,13 +107,27 @@ pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
     let checks = list(&mut d, MAX_CHECKS, "checks", text)?;
     key(&mut d, 9)?;
     let policy = text(&mut d)?;
-    Ok(EpochRecord { network, epoch, first, before, leaves, root, roster, checks, policy })
+    key(&mut d, 10)?;
+    let windows = windows(&mut d)
+        .ok_or(EpochError::Format("windows are start, length, lateness and settling, or null"))?;
+    Ok(EpochRecord {
+        network,
+        epoch,
+        first,
+        before,
+        leaves,
+        root,
+        roster,
+        checks,
+        policy,
+        windows,
+    })
 }
 
 /// Network and epoch, with which every record begins.
 pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(NetworkId, EpochId), EpochError> {
     if d.map().ok().flatten() != Some(FIELDS) {
-        return Err(EpochError::Format("it is a map of ten entries"));
+        return Err(EpochError::Format("it is a map of eleven entries"));
     }
     key(d, 0)?;
     if d.str().ok() != Some(TAG) {
@@ -108,7 +142,7 @@ pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(NetworkId, EpochId), E
 
 fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), EpochError> {
     let found = d.u8().is_ok_and(|found| found == expected);
-    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 9"))
+    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 10"))
 }
 
 fn number(d: &mut Decoder<'_>) -> Result<u64, EpochError> {
@@ -162,12 +196,24 @@ fn public_key(d: &mut Decoder<'_>) -> Option<PublicKey> {
     PublicKey::from_bytes(algorithm, d.bytes().ok()?).ok()
 }
 
-/// `Some(None)` is a device without a past.
-fn past(d: &mut Decoder<'_>) -> Option<Option<Past>> {
+/// `Some(None)` is an epoch without windows.
+fn windows(d: &mut Decoder<'_>) -> Option<Option<Windows>> {
     if d.datatype().ok()? == Type::Null {
         return d.null().ok().map(|()| None);
     }
     if d.array().ok().flatten() != Some(4) {
+        return None;
+    }
+    let parts = [d.u64().ok()?, d.u64().ok()?, d.u64().ok()?, d.u64().ok()?];
+    Windows::from_parts(parts).map(Some)
+}
+
+/// `Some(None)` is a device without a past.
+pub(super) fn past(d: &mut Decoder<'_>) -> Option<Option<Past>> {
+    if d.datatype().ok()? == Type::Null {
+        return d.null().ok().map(|()| None);
+    }
+    if d.array().ok().flatten() != Some(5) {
         return None;
     }
     let sequence = Sequence::new(d.u64().ok()?);
@@ -177,5 +223,17 @@ fn past(d: &mut Decoder<'_>) -> Option<Option<Past>> {
         Type::Null => d.null().ok().map(|()| None)?,
         _ => Some(B256::try_from(d.bytes().ok()?).ok()?),
     };
-    Some(Some(Past { tip: ChainTip { sequence, hash }, latest, key }))
+    let open = list(d, MAX_OPEN, "epochs of a device", |d| {
+        work(d).ok_or(EpochError::Format("work is epoch, readings, score and what was paid"))
+    });
+    Some(Some(Past { tip: ChainTip { sequence, hash }, latest, key, open: open.ok()? }))
+}
+
+fn work(d: &mut Decoder<'_>) -> Option<Work> {
+    if d.array().ok().flatten() != Some(4) {
+        return None;
+    }
+    let (epoch, readings, score) = (EpochId::new(d.u64().ok()?), d.u64().ok()?, d.u64().ok()?);
+    let paid = d.bytes().ok().filter(|paid| paid.len() == 32).map(U256::from_be_slice)?;
+    Some(Work { epoch, readings, score, paid: Amount::units(paid) })
 }

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use depin_core::{B256, Did, EpochId, Error, ErrorKind, NetworkId, Result, log::BatchLog};
+use depin_core::{
+    B256, Did, EpochId, Error, ErrorKind, NetworkId, Result, Timestamp, log::BatchLog,
+};
 
-use super::{EpochError, EpochRecord, MAX_BATCHES, MAX_BYTES, Member, codec};
+use super::{EpochError, EpochRecord, MAX_BATCHES, MAX_BYTES, Member, Windows, codec};
 use crate::{
     audit::PAGE,
     batch::claimed_signer,
@@ -51,6 +53,7 @@ pub struct EpochDraft {
     leaves: Vec<B256>,
     root: B256,
     devices: BTreeSet<Did>,
+    windows: Option<Windows>,
 }
 
 impl EpochDraft {
@@ -91,7 +94,23 @@ impl EpochDraft {
         if tree.root() != root {
             return Err(damaged(first));
         }
-        Ok(Self { network: network.clone(), epoch, first, before, leaves, root, devices })
+        Ok(Self {
+            network: network.clone(),
+            epoch,
+            first,
+            before,
+            leaves,
+            root,
+            devices,
+            windows: None,
+        })
+    }
+
+    /// Counts readings by windows of time.
+    #[must_use]
+    pub const fn windows(mut self, windows: Windows) -> Self {
+        self.windows = Some(windows);
+        self
     }
 
     /// The devices that sent something, by DID: the roster has to name them all.
@@ -126,6 +145,7 @@ impl EpochDraft {
             roster,
             checks,
             policy: policy.into(),
+            windows: self.windows,
         };
         record.validate()?;
         if let Some(missing) = self.devices.iter().find(|device| record.member(device).is_none()) {
@@ -137,6 +157,35 @@ impl EpochDraft {
         }
         Ok(record)
     }
+}
+
+/// The end of an epoch's range that begins at `first`: the end of the log, at most [`MAX_BATCHES`] on. With a
+/// deadline, before the first batch that ingest received then or later, so that an epoch that is closed long after its time has the range that
+/// it would have had.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when the log has forgotten batches after `first`, [`ErrorKind::Corrupt`] when it is
+/// damaged.
+pub async fn end_of_range(
+    log: &dyn BatchLog,
+    first: u64,
+    deadline: Option<Timestamp>,
+) -> Result<u64> {
+    let last = log.head().await?.size.min(first.saturating_add(MAX_BATCHES));
+    let Some(deadline) = deadline else { return Ok(last) };
+    let mut index = first;
+    while index < last {
+        let limit = usize::try_from(last - index).unwrap_or(PAGE).min(PAGE);
+        let entries = log.read(index, limit).await?;
+        if entries.is_empty() {
+            return Err(damaged(index));
+        }
+        if let Some(after) = entries.iter().find(|entry| entry.received >= deadline) {
+            return Ok(after.index);
+        }
+        index = entries.last().map_or(last, |entry| entry.index.saturating_add(1));
+    }
+    Ok(last)
 }
 
 /// Roots of the complete subtrees of the log's first `size` batches, largest first. No batch is read for

@@ -7,15 +7,20 @@ use depin_core::{
     quality::{Finding, FleetCheck, MAX_NOTE},
 };
 
-use super::{COUNTED_BEFORE, Checks, EpochRecord, Past, Submission, chain};
+use super::{
+    COUNTED_BEFORE, Checks, EpochRecord, MAX_AHEAD, Past, Submission, TOO_EARLY, TOO_LATE, chain,
+    tally::{self, Place, Tally},
+};
 use crate::audit::AuditError;
 
 /// What came out for one device.
 pub(super) struct Outcome {
     /// Place in the roster.
     pub(super) member: usize,
+    /// Readings, wherever they count.
     pub(super) readings: u64,
-    pub(super) lost: u64,
+    /// What it did in each epoch.
+    pub(super) tally: Tally,
     /// In chain order; those of the same reading in the order of the checks.
     pub(super) findings: Vec<Found>,
     pub(super) past: Option<Past>,
@@ -44,10 +49,11 @@ pub(super) fn judge(
 ) -> Result<Outcome, AuditError> {
     let chain = chain::follow(record, submission, by_first)?;
     let member = record.roster().get(submission.member);
-    let past = member.and_then(|member| member.past);
+    let past = member.and_then(|member| member.past.as_ref());
     let batches: Vec<&Verified<Batch>> = chain.batches.iter().collect();
     let mut inspection = Inspection::of(&batches);
     inspection.counted_before(past);
+    inspection.misplaced(record);
     for check in checks.of_each() {
         inspection.take(check.inspect(&batches), false, || check.name())?;
     }
@@ -67,12 +73,14 @@ pub(super) fn judge(
     } else {
         Vec::new()
     };
-    let lost = findings.chunk_by(|a, b| a.place == b.place).count() as u64;
-    let tip = chain.tip.map(|tip| Past { tip, latest: latest(&batches, past), key: chain.key });
+    let tally = tally(record, &batches, &findings);
+    let open = tally::open_after(record, past, Some(&tally));
+    let latest = latest(&batches, past);
+    let tip = chain.tip.map(|tip| Past { tip, latest, key: chain.key, open });
     Ok(Outcome {
         member: submission.member,
         readings: batches.iter().map(|batch| batch.readings.len() as u64).sum(),
-        lost,
+        tally,
         findings,
         past: tip,
         unverified: chain.unverified,
@@ -80,8 +88,32 @@ pub(super) fn judge(
     })
 }
 
+/// What a device did in each epoch, given the findings in the order of their places.
+fn tally(record: &EpochRecord, batches: &[&Verified<Batch>], findings: &[Found]) -> Tally {
+    let mut tally = Tally::default();
+    let epoch_of = |reading: &Reading| match record.place_of(reading.at()) {
+        Place::Epoch(epoch) => Some(epoch),
+        Place::TooLate | Place::TooEarly => None,
+    };
+    for batch in batches {
+        for run in batch.readings.chunk_by(|a, b| epoch_of(a) == epoch_of(b)) {
+            if let Some(epoch) = run.first().and_then(epoch_of) {
+                tally.count(epoch, run.len() as u64);
+            }
+        }
+    }
+    for found in findings.chunk_by(|a, b| a.place == b.place).filter_map(<[Found]>::first) {
+        let (batch, reading) = found.place;
+        let reading = batches.get(batch).and_then(|batch| batch.readings.get(reading));
+        if let Some(epoch) = reading.and_then(epoch_of) {
+            tally.lose(epoch);
+        }
+    }
+    tally
+}
+
 /// Up to when a device's readings were counted.
-fn latest(batches: &[&Verified<Batch>], past: Option<Past>) -> Timestamp {
+fn latest(batches: &[&Verified<Batch>], past: Option<&Past>) -> Timestamp {
     let times = batches.iter().flat_map(|batch| batch.readings.iter().map(Reading::at));
     times.chain(past.map(|past| past.latest)).max().unwrap_or(Timestamp::EPOCH)
 }
@@ -121,16 +153,39 @@ impl<'a> Inspection<'a> {
     }
 
     /// Readings that are not later than what earlier epochs counted.
-    fn counted_before(&mut self, past: Option<Past>) {
+    fn counted_before(&mut self, past: Option<&Past>) {
         let Some(Past { latest, .. }) = past else { return };
+        self.each(|at| {
+            let before = at.cmp(latest) != Ordering::Greater;
+            let detail =
+                || format!("{at} is not later than {latest}, up to which an earlier epoch counted");
+            before.then(|| (COUNTED_BEFORE, detail()))
+        });
+    }
+
+    /// Readings of epochs that take none.
+    fn misplaced(&mut self, record: &EpochRecord) {
+        if record.windows().is_none() {
+            return;
+        }
+        let epoch = record.epoch();
+        self.each(|at| match record.place_of(at) {
+            Place::Epoch(_) => None,
+            Place::TooLate => {
+                Some((TOO_LATE, format!("{at} is in no epoch that is open when {epoch} closes")))
+            }
+            Place::TooEarly => {
+                Some((TOO_EARLY, format!("{at} is more than {MAX_AHEAD} epochs ahead of {epoch}")))
+            }
+        });
+    }
+
+    /// Takes what a rule says of the time of each reading.
+    fn each(&mut self, rule: impl Fn(Timestamp) -> Option<(&'static str, String)>) {
         for (batch_place, batch) in self.batches.iter().enumerate() {
             for (reading, at) in batch.readings.iter().map(Reading::at).enumerate() {
-                if at.cmp(&latest) != Ordering::Greater {
-                    let detail = format!(
-                        "{at} is not later than {latest}, up to which an earlier epoch counted"
-                    );
-                    let (batch, code) = (batch.hash, COUNTED_BEFORE.into());
-                    let finding = Finding { batch, reading, code, detail };
+                if let Some((code, detail)) = rule(at) {
+                    let finding = Finding { batch: batch.hash, reading, code: code.into(), detail };
                     let place = (batch_place, reading);
                     self.found.push(Found { place, finding, by_fleet: false });
                 }

@@ -25,15 +25,29 @@
 //!                             at most 1,000,000 devices by rising DID; alg as in COSE, keys compressed;
 //!                             past = null for a device new to the log, else
 //!                             [sequence uint, hash bstr .size 32, ms since the Unix epoch uint,
-//!                             SHA-256 of the [alg, key] that signed last, bstr .size 32, or null]
+//!                             SHA-256 of the [alg, key] that signed last, bstr .size 32, or null, open]
+//!                             open = [*321 [epoch uint, readings uint, score uint, paid bstr .size 32]] by
+//!                             rising epoch, paid as u256 big-endian; empty without windows
 //!   8: [* tstr]               names of at most 256 quality checks, in the order of their findings, those
 //!                             that judge devices against each other last
 //!   9: tstr                   name of the reward policy
+//!   10: null / [start ms since the Unix epoch uint, length ms uint, lateness ms uint, settling uint .le 256]
+//!                             the windows of time that epochs are; null when an epoch counts whatever is in
+//!                             its range of the log
 //! }
 //! ```
 //!
 //! The hashes in 4 and 5 lead to the root in 6, so a record that parses is consistent in itself, and the
 //! records of a network can be chained with [`EpochRecord::follows`] without any batch.
+//!
+//! # Windows, and work that comes late
+//!
+//! Without [`Windows`] an epoch counts what its range of the log holds. With them a reading counts in the epoch
+//! in whose window its time lies, whichever range it comes in: what comes early waits in the device's
+//! [`Past`], and what comes when its epoch is closed is a [`Correction`] of it. An epoch that
+//! [settles](Windows::settled_by) is counted once more with everything that came since, and what each device
+//! was paid for it at closing is known from the roster. Sealed records never change: a correction is part of
+//! the epoch in whose range it came, signed by its device and committed to by that epoch's manifest.
 
 use std::ops::Range;
 
@@ -52,15 +66,19 @@ mod codec;
 mod draft;
 mod judge;
 mod score;
+mod sealed;
+mod tally;
 mod windows;
 
 pub(crate) use chain::{Submission, difference};
 pub(crate) use score::{Each, Scorer, WAVE};
 
 pub use checks::Checks;
-pub use draft::EpochDraft;
+pub use draft::{EpochDraft, end_of_range};
 pub use score::{COUNTED_BEFORE, MAX_FINDINGS, MAX_FINDINGS_OF_DEVICE, Scored, score, score_each};
-pub use windows::{Readiness, Watermarks, Windows};
+pub use sealed::{Sealed, Statement};
+pub use tally::{Correction, Settled, TOO_EARLY, TOO_LATE, Work};
+pub use windows::{MAX_AHEAD, MAX_SETTLING, Readiness, Watermarks, Windows};
 
 /// Most batches in an epoch.
 pub const MAX_BATCHES: u64 = 1 << 22;
@@ -70,6 +88,8 @@ pub const MAX_DEVICES: usize = 1_000_000;
 pub const MAX_KEYS: usize = 8;
 /// Most quality checks.
 pub const MAX_CHECKS: usize = 256;
+/// Most epochs in which a device has work that is not settled.
+pub const MAX_OPEN: usize = (MAX_SETTLING + MAX_AHEAD + 1) as usize;
 /// Longest name of a check or policy in bytes.
 pub const MAX_NAME: usize = 4096;
 /// Longest record in bytes.
@@ -123,7 +143,7 @@ pub struct Member {
 ///
 /// It joins epochs: the device's chain goes on from its tip, and no reading counts that is not later than
 /// everything counted before, so that the same work is never paid in two epochs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
     /// Its last batch.
     pub tip: ChainTip,
@@ -132,6 +152,17 @@ pub struct Past {
     /// [Thumbprint](thumbprint) of the key that it signed with last: an older one counts no more, whoever
     /// has it now. `None` when nothing it sent was ever verified.
     pub key: Option<B256>,
+    /// Its work in epochs that are not settled, by rising epoch: those that still take late readings, and those
+    /// to come. Empty without [`Windows`].
+    pub open: Vec<Work>,
+}
+
+impl Past {
+    /// Its work in an epoch that is not settled.
+    pub fn work(&self, epoch: EpochId) -> Option<&Work> {
+        let place = self.open.binary_search_by_key(&epoch, |work| work.epoch).ok()?;
+        self.open.get(place)
+    }
 }
 
 /// SHA-256 of a key as a roster writes it: `[alg, key]` in CBOR.
@@ -168,6 +199,7 @@ pub struct EpochRecord {
     roster: Vec<Member>,
     checks: Vec<String>,
     policy: String,
+    windows: Option<Windows>,
 }
 
 impl EpochRecord {
@@ -270,8 +302,13 @@ impl EpochRecord {
         &self.policy
     }
 
-    /// Checks that this epoch begins where `previous` ended, in the same network and the same log: then
-    /// no batch fell between them.
+    /// The windows of time that the network's epochs are; `None` when an epoch counts what is in its range.
+    pub const fn windows(&self) -> Option<&Windows> {
+        self.windows.as_ref()
+    }
+
+    /// Checks that this epoch begins where `previous` ended, in the same network and the same log, with the
+    /// same windows unless that had none: then no batch fell between them.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when it does not.
@@ -279,7 +316,8 @@ impl EpochRecord {
         let continues = self.network == previous.network
             && self.epoch > previous.epoch
             && self.first == previous.range().end
-            && self.root_before() == previous.root;
+            && self.root_before() == previous.root
+            && previous.windows.is_none_or(|windows| self.windows == Some(windows));
         if continues {
             return Ok(());
         }
@@ -292,6 +330,12 @@ impl EpochRecord {
     /// The log before the range.
     fn accumulator(&self) -> Accumulator {
         Accumulator::resume(self.first, self.before.clone())
+    }
+
+    /// Whether a device may have this work open when the epoch begins.
+    fn takes(&self, open: &[Work]) -> bool {
+        let ordered = open.is_sorted_by(|a, b| a.epoch < b.epoch);
+        ordered && open.iter().all(|work| self.is_open(work.epoch) && work.score <= work.readings)
     }
 
     /// What must hold in every record, however it was made.
@@ -319,6 +363,12 @@ impl EpochRecord {
         }
         if !self.roster.is_sorted_by(|a, b| a.device < b.device) {
             return Err(EpochError::Format("devices are not ordered by did, or repeat"));
+        }
+        let pasts = self.roster.iter().filter_map(|member| member.past.as_ref());
+        if !pasts.into_iter().all(|past| self.takes(&past.open)) {
+            return Err(EpochError::Format(
+                "a device has work in epochs that take none, or unordered",
+            ));
         }
         let mut log = self.accumulator();
         self.leaves.iter().for_each(|leaf| log.push(*leaf));

@@ -10,14 +10,16 @@ use std::{
 };
 
 use depin_core::{
-    Did, Error, ErrorKind, Result, Unverified, Verified, Verifier,
+    Amount, Did, EpochId, Error, ErrorKind, Result, Unverified, Verified, Verifier,
     log::BatchLog,
     quality::{Contribution, Contributions, Finding},
+    reward::Payout,
 };
 
 use super::{
-    Checks, EpochRecord, Past, Submission, chain,
+    Checks, Correction, EpochRecord, Member, Past, Settled, Submission, chain,
     judge::{Outcome, Suspicions, judge},
+    tally,
 };
 use crate::audit::{self, AuditError};
 
@@ -38,18 +40,34 @@ const GROUP: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Scored {
-    /// One entry per device of the roster.
+    /// One entry per device of the roster: what counts in this epoch.
     pub contributions: Verified<Contributions>,
+    /// Readings in the epoch's range of the log, wherever they count.
+    pub readings: u64,
+    /// Late readings of earlier epochs, by device, then by epoch. Empty without [`Windows`](super::Windows).
+    pub corrections: Vec<Correction>,
+    /// The epoch that settles now, if one does.
+    pub settled: Option<Settled>,
+    /// Devices that were expected and had not passed the epoch's window when it closed.
+    pub late: Vec<Did>,
     /// Why points were lost, and whose: by device, then in chain order. At most
     /// [`MAX_FINDINGS_OF_DEVICE`] of each device and [`MAX_FINDINGS`] in all; [`score_each`] gives every one.
     pub findings: Vec<(Did, Finding)>,
     /// How many findings there are beyond those listed.
     pub unlisted: u64,
-    /// Where each device that sent something stands now: its past in the next epoch.
+    /// Where each device that sent something, or has work that is not settled, stands now: its past in the next
+    /// epoch.
     pub pasts: BTreeMap<Did, Past>,
     /// Places in the log of batches that no key in the roster verifies which the device may still use: they
     /// earned nothing, and neither did they stop the epoch, or one device could stop all others.
     pub unverified: Vec<u64>,
+}
+
+impl Scored {
+    /// Notes in the pasts what devices were paid for the epoch: they are paid the rest when it settles.
+    pub fn note_paid(&mut self, payouts: &[Payout]) {
+        tally::note_paid(&mut self.pasts, self.contributions.epoch, payouts);
+    }
 }
 
 /// Scores the batches that `record` names: every signature is verified again over the stored bytes.
@@ -149,19 +167,39 @@ impl<'a> Scorer<'a> {
     /// The end: all devices were judged.
     pub(crate) fn finish(self) -> Result<Scored, AuditError> {
         let Self { record, outcomes, listed, found, .. } = self;
-        let contributions = Unverified::new(&outcomes).verify(&Tally { record })?;
-        let (mut findings, mut pasts) = (Vec::with_capacity(listed), BTreeMap::new());
-        let mut unverified = Vec::new();
+        let count = |epoch| Unverified::new(&outcomes).verify(&Count { record, epoch });
+        let contributions = count(record.epoch())?;
+        let settled = match record.settles() {
+            Some(epoch) => {
+                Some(Settled { contributions: count(epoch)?, paid: paid(record, epoch) })
+            }
+            None => None,
+        };
+        let corrections = corrections(record, &outcomes);
+        let pasts = pasts(record, &outcomes);
+        let late = late(record, &pasts);
+        let mut findings = Vec::with_capacity(listed);
+        let (mut unverified, mut readings) = (Vec::new(), 0u64);
         for (place, outcome) in outcomes {
             let Some(member) = record.roster().get(place) else { continue };
             let listed = outcome.findings.into_iter();
             findings.extend(listed.map(|found| (member.device.clone(), found.finding)));
-            pasts.extend(outcome.past.map(|past| (member.device.clone(), past)));
             unverified.extend(outcome.unverified);
+            readings = readings.saturating_add(outcome.readings);
         }
         unverified.sort_unstable();
         let unlisted = found.saturating_sub(findings.len() as u64);
-        Ok(Scored { contributions, findings, unlisted, pasts, unverified })
+        Ok(Scored {
+            contributions,
+            readings,
+            corrections,
+            settled,
+            late,
+            findings,
+            unlisted,
+            pasts,
+            unverified,
+        })
     }
 
     /// Lists as many findings as fit and counts the others.
@@ -240,31 +278,91 @@ fn groups(wave: &[Submission]) -> Vec<&[Submission]> {
     groups
 }
 
-/// Counts what was judged.
-struct Tally<'a> {
-    record: &'a EpochRecord,
+type Outcomes = BTreeMap<usize, Outcome>;
+
+/// Late readings of earlier epochs.
+fn corrections(record: &EpochRecord, outcomes: &Outcomes) -> Vec<Correction> {
+    let of = |(place, outcome): (&usize, &Outcome)| {
+        let device = record.roster().get(*place).map(|member| member.device.clone())?;
+        let late = outcome.tally.iter().filter(|(epoch, ..)| *epoch < record.epoch());
+        let correction = |(epoch, readings, score)| Correction {
+            device: device.clone(),
+            epoch,
+            readings,
+            score,
+        };
+        Some(late.map(correction).collect::<Vec<_>>())
+    };
+    outcomes.iter().filter_map(of).flatten().collect()
 }
 
-impl Verifier<&BTreeMap<usize, Outcome>> for Tally<'_> {
+/// What was paid for an epoch when it closed.
+fn paid(record: &EpochRecord, epoch: EpochId) -> BTreeMap<Did, Amount> {
+    let of = |member: &Member| {
+        let paid = member.past.as_ref()?.work(epoch)?.paid;
+        (!paid.is_zero()).then(|| (member.device.clone(), paid))
+    };
+    record.roster().iter().filter_map(of).collect()
+}
+
+/// Where devices stand now.
+fn pasts(record: &EpochRecord, outcomes: &Outcomes) -> BTreeMap<Did, Past> {
+    let of = |(place, member): (usize, &Member)| {
+        let past = match outcomes.get(&place) {
+            Some(outcome) => outcome.past.clone()?,
+            None => {
+                let past = member.past.as_ref().filter(|past| !past.open.is_empty())?;
+                Past { open: tally::open_after(record, Some(past), None), ..past.clone() }
+            }
+        };
+        Some((member.device.clone(), past))
+    };
+    record.roster().iter().enumerate().filter_map(of).collect()
+}
+
+/// Devices that were expected and had not passed the window.
+fn late(record: &EpochRecord, pasts: &BTreeMap<Did, Past>) -> Vec<Did> {
+    let expected = record.windows().and_then(|windows| {
+        Some(windows.expected_since(record.epoch())?..windows.window(record.epoch())?.end)
+    });
+    let Some(expected) = expected else { return Vec::new() };
+    let latest = |member: &Member| {
+        let past = pasts.get(&member.device).or(member.past.as_ref());
+        past.is_some_and(|past| expected.contains(&past.latest))
+    };
+    let late = record.roster().iter().filter(|member| latest(member));
+    late.map(|member| member.device.clone()).collect()
+}
+
+/// Counts what was judged, for one epoch.
+struct Count<'a> {
+    record: &'a EpochRecord,
+    epoch: EpochId,
+}
+
+impl Verifier<&Outcomes> for Count<'_> {
     type Output = Contributions;
     type Error = Error;
 
-    fn check(&self, outcomes: &&BTreeMap<usize, Outcome>) -> Result<Contributions> {
-        let mut entries = Vec::with_capacity(self.record.roster().len());
-        for (place, member) in self.record.roster().iter().enumerate() {
-            let (readings, lost) =
-                outcomes.get(&place).map_or((0, 0), |outcome| (outcome.readings, outcome.lost));
+    fn check(&self, outcomes: &&Outcomes) -> Result<Contributions> {
+        let Self { record, epoch } = *self;
+        let mut entries = Vec::with_capacity(record.roster().len());
+        for (place, member) in record.roster().iter().enumerate() {
+            let work = member.past.as_ref().and_then(|past| past.work(epoch));
+            let before = work.map_or((0, 0), |work| (work.readings, work.score));
+            let here = outcomes.get(&place).map_or((0, 0), |outcome| outcome.tally.of(epoch));
+            let sum = |a: u64, b: u64| a.checked_add(b).ok_or_else(miscounted);
             entries.push(Contribution {
                 device: member.device.clone(),
                 beneficiary: member.beneficiary,
-                readings,
-                score: readings.checked_sub(lost).ok_or_else(miscounted)?,
+                readings: sum(before.0, here.0)?,
+                score: sum(before.1, here.1)?,
             });
         }
-        Ok(Contributions { epoch: self.record.epoch(), entries })
+        Ok(Contributions { epoch, entries })
     }
 }
 
 fn miscounted() -> Error {
-    Error::new(ErrorKind::Corrupt, "more readings lost their point than there are")
+    Error::new(ErrorKind::Corrupt, "a device has more readings than can be counted")
 }

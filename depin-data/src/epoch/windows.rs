@@ -6,9 +6,9 @@
 //! epoch is complete when the watermarks of all expected sources have passed its window, and late `lateness`
 //! after its end, whoever is missing then.
 //!
-//! The windows say when to close. What counts is what the log holds by then and earlier epochs have not
-//! counted: readings that come after their window was closed count in the epoch in which they come, if they
-//! are later than everything counted of their device.
+//! A reading counts in the epoch in whose window its time lies. One that comes when that epoch is closed is a
+//! *correction* of it, until it settles `settling` epochs later; then the rest of its pool is paid. One that
+//! comes before its epoch waits for it.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -37,11 +37,19 @@ pub struct Windows {
     start: u64,
     length: u64,
     lateness: u64,
+    settling: u64,
 }
 
+/// Epochs that late readings have, unless said otherwise.
+const SETTLING: u64 = 24;
+/// Most epochs that late readings may have.
+pub const MAX_SETTLING: u64 = 256;
+/// How many epochs ahead of the one that closes a reading may lie.
+pub const MAX_AHEAD: u64 = 64;
+
 impl Windows {
-    /// Windows of `length` from `start` on, waited for until `lateness` after their end. Parts of a
-    /// millisecond are dropped.
+    /// Windows of `length` from `start` on, waited for until `lateness` after their end, and settled 24 epochs
+    /// later. Parts of a millisecond are dropped.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when a window has no length.
@@ -51,7 +59,49 @@ impl Windows {
             let message = "a window has no length; take at least a millisecond";
             return Err(Error::new(ErrorKind::Config, message));
         }
-        Ok(Self { start: start.millis(), length: millis(length), lateness: millis(lateness) })
+        let (length, lateness) = (millis(length), millis(lateness));
+        Ok(Self { start: start.millis(), length, lateness, settling: SETTLING })
+    }
+
+    /// Takes late readings until so many epochs after their own, at most [`MAX_SETTLING`]; with 0, never.
+    #[must_use]
+    pub fn settling(mut self, epochs: u64) -> Self {
+        self.settling = epochs.min(MAX_SETTLING);
+        self
+    }
+
+    /// Whether late readings are taken.
+    pub const fn takes_late(&self) -> bool {
+        self.settling > 0
+    }
+
+    /// The epoch that settles when this one closes: the oldest that still takes readings. None for the first
+    /// epochs, and where late readings are not taken.
+    pub fn settled_by(&self, epoch: EpochId) -> Option<EpochId> {
+        let settled = epoch.value().checked_sub(self.settling).map(EpochId::new);
+        settled.filter(|_| self.takes_late())
+    }
+
+    /// When an epoch closes, whoever is missing; none past the end of time.
+    pub fn deadline(&self, epoch: EpochId) -> Option<Timestamp> {
+        let end = self.window(epoch)?.end.millis().checked_add(self.lateness)?;
+        Some(Timestamp::from_millis(end))
+    }
+
+    /// From when on a source must have been heard to be expected in an epoch: the window before.
+    pub(super) fn expected_since(&self, epoch: EpochId) -> Option<Timestamp> {
+        let start = self.window(epoch)?.start.millis();
+        Some(Timestamp::from_millis(start.saturating_sub(self.length)))
+    }
+
+    /// As a record has them: start, length, lateness and settling.
+    pub(super) const fn parts(&self) -> [u64; 4] {
+        [self.start, self.length, self.lateness, self.settling]
+    }
+
+    pub(super) fn from_parts([start, length, lateness, settling]: [u64; 4]) -> Option<Self> {
+        let valid = length > 0 && settling <= MAX_SETTLING;
+        valid.then_some(Self { start, length, lateness, settling })
     }
 
     /// The window of an epoch; none past the end of time.
@@ -69,22 +119,29 @@ impl Windows {
 
     /// Whether an epoch may close.
     pub fn readiness(&self, epoch: EpochId, sources: &Watermarks, now: Timestamp) -> Readiness {
-        let Some(Range { start, end }) = self.window(epoch) else {
+        let Some(Range { end, .. }) = self.window(epoch) else {
             return Readiness::Waiting(Vec::new());
         };
-        let expected = start.millis().saturating_sub(self.length);
-        let missing: Vec<Did> = sources
-            .latest
-            .iter()
-            .filter(|(_, at)| at.millis() >= expected && **at < end)
-            .map(|(source, _)| source.clone())
-            .collect();
-        if now.millis() >= end.millis().saturating_add(self.lateness) {
+        let expected = self.expected(epoch, sources);
+        let missing: Vec<Did> =
+            expected.filter(|(_, at)| *at < end).map(|(source, _)| source.clone()).collect();
+        if self.deadline(epoch).is_some_and(|deadline| now >= deadline) {
             return if missing.is_empty() { Readiness::Complete } else { Readiness::Late(missing) };
         }
         // Before the window has passed, silence is no completeness.
         let passed = now >= end && missing.is_empty();
         if passed { Readiness::Complete } else { Readiness::Waiting(missing) }
+    }
+
+    /// The sources that an epoch waits for, with the time of their latest reading.
+    pub fn expected<'a>(
+        &self,
+        epoch: EpochId,
+        sources: &'a Watermarks,
+    ) -> impl Iterator<Item = (&'a Did, Timestamp)> {
+        let since = self.expected_since(epoch);
+        let all = sources.latest.iter().map(|(source, at)| (source, *at));
+        all.filter(move |(_, at)| since.is_some_and(|since| *at >= since))
     }
 }
 
@@ -135,6 +192,17 @@ impl Watermarks {
         Self::default()
     }
 
+    /// What was seen when the first `next` batches of the log were read, by source.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] past [`MAX_DEVICES`] sources.
+    pub fn resume(latest: BTreeMap<Did, Timestamp>, next: u64) -> Result<Self> {
+        if latest.len() > MAX_DEVICES {
+            return Err(too_many());
+        }
+        Ok(Self { latest, next })
+    }
+
     /// A source has sent a reading of this moment.
     ///
     /// # Errors
@@ -145,8 +213,7 @@ impl Watermarks {
             return Ok(());
         }
         if self.latest.len() >= MAX_DEVICES {
-            let message = "more devices than an epoch can have; split the network";
-            return Err(Error::new(ErrorKind::Limit, message));
+            return Err(too_many());
         }
         self.latest.insert(source.clone(), at);
         Ok(())
@@ -187,4 +254,8 @@ impl Watermarks {
     pub fn is_empty(&self) -> bool {
         self.latest.is_empty()
     }
+}
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::Limit, "more devices than an epoch can have; split the network")
 }

@@ -73,7 +73,7 @@ pub(crate) async fn close(
     let taking_part =
         stations.iter().filter(|station| draft.devices().any(|did| *did == station.did));
     let since =
-        |station: &Device| Member { past: pasts.get(&station.did).copied(), ..member(station) };
+        |station: &Device| Member { past: pasts.get(&station.did).cloned(), ..member(station) };
     let roster = taking_part.map(since).collect();
     draft.close(roster, names, "policy").unwrap()
 }
@@ -128,7 +128,7 @@ async fn what_an_earlier_epoch_counted_is_not_counted_again() {
     let [mut a, ..] = stations();
     append(&log, &mut a, &["1", "2", "3"]).await;
     let first = score(&log, &close(&log, 0, 0..1).await, &checks()).await.unwrap();
-    let past = first.pasts[&a.did];
+    let past = first.pasts[&a.did].clone();
     // The same times, signed once more, and one later reading.
     let again = a.next;
     let (sequence, previous) = (depin_core::Sequence::new(again), a.previous);
@@ -156,9 +156,11 @@ async fn a_past_that_is_not_where_the_device_stood_breaks_its_chain() {
             tip: ChainTip { sequence: depin_core::Sequence::new(0), hash: B256::ZERO },
             latest: NOW,
             key: None,
+            open: Vec::new(),
         }),
     ] {
-        let roster = stations().iter().map(|station| Member { past, ..member(station) }).collect();
+        let roster = stations();
+        let roster = roster.iter().map(|it| Member { past: past.clone(), ..member(it) }).collect();
         let closed = record.clone().close(roster, Vec::new(), "policy").unwrap();
         assert!(score(&log, &closed, &Checks::new()).await.is_err(), "{past:?}");
     }

@@ -180,13 +180,13 @@ async fn an_epoch_with_a_gap_is_scored_and_audited() {
     assert_eq!(scored.contributions.entries[0].readings, 4, "two batches of two readings");
     // An epoch that ends with the marker hands on where the chain stands after it.
     let scored = score(&*log, &close(0, 0..2, None).await, &Checks::new()).await.unwrap();
-    let past = scored.pasts[&device.did];
+    let past = scored.pasts[&device.did].clone();
     assert_eq!(past.tip, end(2, sealed[2].hash()));
     let scored = score(&*log, &close(1, 2..3, Some(past)).await, &Checks::new()).await.unwrap();
     assert_eq!(scored.contributions.entries[0].readings, 2);
     // An epoch of a marker alone earns nothing.
     let first = score(&*log, &close(0, 0..1, None).await, &Checks::new()).await.unwrap();
-    let alone = close(1, 1..2, Some(first.pasts[&device.did])).await;
+    let alone = close(1, 1..2, Some(first.pasts[&device.did].clone())).await;
     let scored = score(&*log, &alone, &Checks::new()).await.unwrap();
     assert_eq!((scored.contributions.entries[0].readings, scored.unverified.len()), (0, 0));
     assert_eq!(log.head().await.unwrap().size, 3);

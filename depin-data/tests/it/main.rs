@@ -10,6 +10,7 @@ mod bundle;
 #[cfg(feature = "http")]
 mod bundles;
 mod collector;
+mod corrections;
 #[cfg(unix)]
 mod device_kill;
 mod epoch;

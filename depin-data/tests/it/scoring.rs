@@ -40,14 +40,14 @@ async fn stolen_key_in_the_next_epoch(past: impl Fn(Past) -> Past) -> Scored {
     append(&log, &mut a, &["1"]).await;
     a.key = new;
     append(&log, &mut a, &["2"]).await;
-    let roster = |past| {
+    let roster = |past: Option<Past>| {
         let (keys, member) = (keys.clone(), member(&a));
-        move |_: &Did| Member { keys: keys.clone(), past, ..member.clone() }
+        move |_: &Did| Member { keys: keys.clone(), past: past.clone(), ..member.clone() }
     };
     let nothing = Checks::new();
     let first = record(&log, 0, 0..2, &nothing, roster(None)).await;
     let scored = score(&log, &first, &nothing).await.unwrap();
-    let before = scored.pasts[&a.did];
+    let before = scored.pasts[&a.did].clone();
     assert_eq!(before.key, Some(thumbprint(&keys[1])));
     let roster = roster(Some(past(before)));
     a.key = old;

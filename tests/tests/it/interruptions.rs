@@ -20,7 +20,7 @@ use depin::{
     },
     data::{
         batch,
-        epoch::{EpochDraft, Member},
+        epoch::{Checks, EpochDraft, EpochRecord, Member, Sealed, Statement, score},
         log::RedbLog,
         transport::InProcess,
     },
@@ -145,6 +145,15 @@ async fn what_cannot_be_shared_out_is_not_sealed() {
     network.audit(FIRST).await.unwrap();
 }
 
+/// Seals a record with what comes out of it, behind the back of the network.
+async fn seal(network: &Network, record: EpochRecord) {
+    let (log, epoch) = (&**network.log(), record.epoch());
+    let scored = score(log, &record, &Checks::new()).await.unwrap();
+    let allocation = ProRata::per_epoch(tokens(100)).allocate(&scored.contributions).unwrap();
+    let sealed = Sealed { record, statement: Statement::new(scored, allocation) };
+    log.seal(epoch, sealed.to_bytes().unwrap().into()).await.unwrap();
+}
+
 /// An operator with the log in hand can write whatever it likes, but not into the registry.
 #[tokio::test]
 async fn an_audit_finds_devices_that_the_operator_invented() {
@@ -167,7 +176,7 @@ async fn an_audit_finds_devices_that_the_operator_invented() {
         Member { device, keys: vec![key.public_key().clone()], beneficiary: owner(6), past: None };
     let policy = ProRata::per_epoch(tokens(100)).name();
     let record = draft.close(vec![member], Vec::new(), policy).unwrap();
-    network.log().seal(FIRST, record.to_bytes().into()).await.unwrap();
+    seal(&network, record).await;
 
     network.close_epoch(FIRST).await.unwrap();
     let error = network.audit(FIRST).await.unwrap_err();
@@ -201,9 +210,32 @@ async fn forge(network: &Network, epochs: &[std::ops::Range<u64>]) {
         let draft = EpochDraft::read(log, network.id(), epoch, range.clone()).await.unwrap();
         let policy = ProRata::per_epoch(tokens(100)).name();
         let record = draft.close(vec![member.clone()], Vec::new(), policy).unwrap();
-        network.log().seal(epoch, record.to_bytes().into()).await.unwrap();
+        seal(network, record).await;
         network.close_epoch(epoch).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_audit_finds_a_statement_that_pays_what_nobody_earned() {
+    let network = builder().await.build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+    let log = &**network.log();
+    let draft = EpochDraft::read(log, network.id(), FIRST, 0..1).await.unwrap();
+    let known = network.device(device.did()).await.unwrap();
+    let member =
+        Member { device: known.did, keys: vec![known.key], beneficiary: known.owner, past: None };
+    let policy = ProRata::per_epoch(tokens(100));
+    let record = draft.close(vec![member], Vec::new(), policy.name()).unwrap();
+    let scored = score(log, &record, &Checks::new()).await.unwrap();
+    let mut allocation = policy.allocate(&scored.contributions).unwrap();
+    allocation.payouts[0].amount = tokens(101);
+    allocation.emission = tokens(101);
+    let sealed = Sealed { record, statement: Statement::new(scored, allocation) };
+    log.seal(FIRST, sealed.to_bytes().unwrap().into()).await.unwrap();
+    assert_eq!(network.close_epoch(FIRST).await.unwrap().emission(), tokens(101));
+    let error = network.audit(FIRST).await.unwrap_err();
+    assert!(error.to_string().contains("not the one on chain"), "{error}");
 }
 
 #[tokio::test]

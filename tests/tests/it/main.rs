@@ -9,3 +9,4 @@ mod journey;
 mod readme;
 mod rotation;
 mod support;
+mod windows;
