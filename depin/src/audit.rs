@@ -72,6 +72,7 @@ impl Network {
                 Error::new(ErrorKind::NotFound, "the epoch is not closed").with("epoch", number)
             })?;
             known.check_order(&record)?;
+            known.check_settled(&record)?;
             self.check_roster(&record, &books, &mut known).await?;
             let batches = record.range().end - record.range().start;
             let mut scored = replay(copy, &record, &self.0.rules.checks_of(&record)?).await?;
@@ -92,6 +93,7 @@ impl Network {
             if number == id {
                 return Ok(Audit { epoch: id, root: commitment.root, batches, readings });
             }
+            known.policies.insert(number, record.policy().to_owned());
             known.previous = Some(record);
             number = number
                 .next()
@@ -143,6 +145,8 @@ struct Known {
     previous: Option<EpochRecord>,
     /// Devices with the keys that the registry has of them.
     keys: HashMap<Did, Vec<PublicKey>>,
+    /// What epochs were sealed with.
+    policies: HashMap<EpochId, String>,
 }
 
 impl Known {
@@ -162,6 +166,16 @@ impl Known {
             check_left_out(record, &device, history, &entry.batch)?;
         }
         Ok(())
+    }
+
+    /// An epoch settles by the policy that it was sealed with.
+    fn check_settled(&self, record: &EpochRecord) -> Result<()> {
+        let sealed_with = record.settles().and_then(|settled| self.policies.get(&settled));
+        if sealed_with.map(String::as_str) == record.settled_policy() {
+            return Ok(());
+        }
+        let message = "the epoch settles another one by a policy that it was not sealed with";
+        Err(Error::new(ErrorKind::Corrupt, message).with("epoch", record.epoch()))
     }
 
     /// No batch is left out: none between two epochs, none before the first. That none counts twice follows

@@ -84,9 +84,12 @@ pub async fn audit_bundle(
     (&file).rewind().map_err(|error| Error::unavailable("the bundle cannot be read").source(error))?;
     let mut bundle = Bundle::open(file, &on_chain.manifest)?;
     let record = bundle.record().clone();
-    if policy.name() != record.policy() {
-        let message = "the epoch was sealed with another policy; audit it with that one";
-        return Err(Error::new(ErrorKind::Config, message).with("policy", record.policy()));
+    let policies = [Some(record.policy()), record.settled_policy()];
+    if policies.into_iter().flatten().any(|name| name != policy.name()) {
+        let message = "the epoch, or the one that settles with it, was sealed with another policy; audit it with that one, or by the network when there are two";
+        return Err(Error::new(ErrorKind::Config, message)
+            .with("policy", record.policy())
+            .with("policy of the settled epoch", record.settled_policy().unwrap_or("none")));
     }
     check_beginning(&record)?;
     check_devices(&record, registry).await?;
@@ -94,7 +97,7 @@ pub async fn audit_bundle(
     let mut scored = bundle.audit(checks)?;
     check_unverified(&mut bundle, &scored.unverified, registry).await?;
     let readings = scored.readings;
-    let recomputed = commit(before, &record, &pay(policy, &record, &mut scored)?.payouts)?;
+    let recomputed = commit(before, &record, &pay(policy, policy, &record, &mut scored)?.payouts)?;
     if recomputed != on_chain {
         return Err(differs("the recomputed epoch is not the one on chain", epoch)
             .with("recomputed root", recomputed.root)

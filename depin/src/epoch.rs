@@ -400,7 +400,11 @@ impl Network {
         let end = end_of_range(log, first, deadline).await?;
         let mut draft = EpochDraft::read(log, &self.0.id, id, first..end).await?;
         if let Some(windows) = rules.windows {
-            draft = draft.windows(windows);
+            let settled = match windows.settled_by(id) {
+                Some(settled) => self.sealed_record(settled).await?,
+                None => None,
+            };
+            draft = draft.windows(windows, settled.as_ref().map(EpochRecord::policy));
         }
         let mut roster = Vec::with_capacity(draft.devices().len());
         for did in self.taking_part(books, id, &draft) {

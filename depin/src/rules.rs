@@ -47,11 +47,15 @@ impl Rules {
 
     /// Shares out a scored epoch by the policy that its record was sealed with.
     pub(crate) fn allocate(&self, record: &EpochRecord, scored: &mut Scored) -> Result<Allocation> {
+        let policy = self.policy_of(record, record.policy())?;
+        let settled = record.settled_policy().unwrap_or(record.policy());
+        pay(policy, self.policy_of(record, settled)?, record, scored)
+    }
+
+    fn policy_of(&self, record: &EpochRecord, name: &str) -> Result<&dyn RewardPolicy> {
         let mut all = std::iter::once(&self.policy).chain(&self.former_policies);
-        let policy = all.find(|policy| policy.name() == record.policy());
-        let policy = policy
-            .ok_or_else(|| unknown(record, "policy", record.policy(), ".former_rewards(…)"))?;
-        pay(&**policy, record, scored)
+        let policy = all.find(|policy| policy.name() == name).map(|policy| &**policy);
+        policy.ok_or_else(|| unknown(record, "policy", name, ".former_rewards(…)"))
     }
 }
 
@@ -59,6 +63,7 @@ impl Rules {
 /// the pasts what is paid for its own.
 pub(crate) fn pay(
     policy: &dyn RewardPolicy,
+    policy_of_settled: &dyn RewardPolicy,
     record: &EpochRecord,
     scored: &mut Scored,
 ) -> Result<Allocation> {
@@ -70,7 +75,7 @@ pub(crate) fn pay(
     scored.note_paid(&now.payouts);
     match &scored.settled {
         Some(settled) => {
-            let entitled = policy.allocate(&settled.contributions)?;
+            let entitled = policy_of_settled.allocate(&settled.contributions)?;
             settlement::together(&now, &settlement::settle(&entitled, &settled.paid)?)
         }
         None => Ok(now),

@@ -13,7 +13,7 @@ use super::{
 };
 
 const TAG: &str = "depin epoch v1";
-const FIELDS: u64 = 11;
+const FIELDS: u64 = 12;
 
 pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
     let hashes = 32 * (record.before.len() + record.leaves.len());
@@ -43,6 +43,11 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
                 let [start, length, lateness, settling] = windows.parts();
                 e.array(4)?.u64(start)?.u64(length)?.u64(lateness)?.u64(settling)?
             }
+        };
+        e.u8(11)?;
+        match &record.settled_policy {
+            None => e.null()?,
+            Some(policy) => e.str(policy)?,
         };
         Ok(())
     };
@@ -110,6 +115,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
     key(&mut d, 10)?;
     let windows = windows(&mut d)
         .ok_or(EpochError::Format("windows are start, length, lateness and settling, or null"))?;
+    key(&mut d, 11)?;
+    let settled_policy = match d.datatype() {
+        Ok(Type::Null) => {
+            let _ = d.null();
+            None
+        }
+        _ => Some(text(&mut d)?),
+    };
     Ok(EpochRecord {
         network,
         epoch,
@@ -121,13 +134,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
         checks,
         policy,
         windows,
+        settled_policy,
     })
 }
 
 /// Network and epoch, with which every record begins.
 pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(NetworkId, EpochId), EpochError> {
     if d.map().ok().flatten() != Some(FIELDS) {
-        return Err(EpochError::Format("it is a map of eleven entries"));
+        return Err(EpochError::Format("it is a map of twelve entries"));
     }
     key(d, 0)?;
     if d.str().ok() != Some(TAG) {
@@ -142,7 +156,7 @@ pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(NetworkId, EpochId), E
 
 fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), EpochError> {
     let found = d.u8().is_ok_and(|found| found == expected);
-    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 10"))
+    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 11"))
 }
 
 fn number(d: &mut Decoder<'_>) -> Result<u64, EpochError> {

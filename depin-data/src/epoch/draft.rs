@@ -54,6 +54,7 @@ pub struct EpochDraft {
     root: B256,
     devices: BTreeSet<Did>,
     windows: Option<Windows>,
+    settled_policy: Option<String>,
 }
 
 impl EpochDraft {
@@ -103,13 +104,16 @@ impl EpochDraft {
             root,
             devices,
             windows: None,
+            settled_policy: None,
         })
     }
 
-    /// Counts readings by windows of time.
+    /// Counts readings by windows of time. When another epoch [settles](Windows::settled_by) with this one, it
+    /// is paid by the policy that it was sealed with.
     #[must_use]
-    pub const fn windows(mut self, windows: Windows) -> Self {
+    pub fn windows(mut self, windows: Windows, settled_policy: Option<&str>) -> Self {
         self.windows = Some(windows);
+        self.settled_policy = settled_policy.map(str::to_owned);
         self
     }
 
@@ -146,6 +150,7 @@ impl EpochDraft {
             checks,
             policy: policy.into(),
             windows: self.windows,
+            settled_policy: self.settled_policy,
         };
         record.validate()?;
         if let Some(missing) = self.devices.iter().find(|device| record.member(device).is_none()) {

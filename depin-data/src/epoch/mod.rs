@@ -34,6 +34,7 @@
 //!   10: null / [start ms since the Unix epoch uint, length ms uint, lateness ms uint, settling uint .le 256]
 //!                             the windows of time that epochs are; null when an epoch counts whatever is in
 //!                             its range of the log
+//!   11: tstr / null           name of the reward policy of the epoch that settles; null when none does
 //! }
 //! ```
 //!
@@ -200,6 +201,7 @@ pub struct EpochRecord {
     checks: Vec<String>,
     policy: String,
     windows: Option<Windows>,
+    settled_policy: Option<String>,
 }
 
 impl EpochRecord {
@@ -307,6 +309,11 @@ impl EpochRecord {
         self.windows.as_ref()
     }
 
+    /// Name of the reward policy that the epoch was sealed with that settles when this one closes.
+    pub fn settled_policy(&self) -> Option<&str> {
+        self.settled_policy.as_deref()
+    }
+
     /// Checks that this epoch begins where `previous` ended, in the same network and the same log, with the
     /// same windows unless that had none: then no batch fell between them.
     ///
@@ -350,7 +357,8 @@ impl EpochRecord {
         if self.checks.len() > MAX_CHECKS {
             return Err(EpochError::Limit("checks"));
         }
-        if !self.checks.iter().all(name_fits) || !name_fits(&self.policy) {
+        let policies = self.settled_policy.iter().chain([&self.policy]);
+        if !self.checks.iter().chain(policies).all(name_fits) {
             return Err(EpochError::Limit("characters in a name"));
         }
         if self.before.len() != self.first.count_ones() as usize
@@ -360,6 +368,11 @@ impl EpochRecord {
         }
         if self.roster.iter().any(|member| member.keys.len() > MAX_KEYS) {
             return Err(EpochError::Limit("keys of a device"));
+        }
+        if self.settled_policy.is_some() != self.settles().is_some() {
+            return Err(EpochError::Format(
+                "it names no policy for the epoch that settles, or needs none",
+            ));
         }
         if !self.roster.is_sorted_by(|a, b| a.device < b.device) {
             return Err(EpochError::Format("devices are not ordered by did, or repeat"));

@@ -82,7 +82,7 @@ impl EpochRecord {
     }
 
     /// The epoch that settles when this one closes.
-    pub(super) fn settles(&self) -> Option<EpochId> {
+    pub fn settles(&self) -> Option<EpochId> {
         self.windows.and_then(|windows| windows.settled_by(self.epoch))
     }
 }

@@ -66,7 +66,8 @@ impl Closer {
 
     async fn draft(&self, log: &dyn BatchLog, range: Range<u64>) -> EpochDraft {
         let draft = EpochDraft::read(log, &network(), EpochId::new(self.next), range).await;
-        draft.unwrap().windows(self.windows)
+        let settled = self.windows.settled_by(EpochId::new(self.next)).map(|_| "policy");
+        draft.unwrap().windows(self.windows, settled)
     }
 
     fn roster(&self) -> Vec<Member> {
@@ -222,11 +223,25 @@ async fn a_roster_cannot_claim_work_in_epochs_that_take_none() {
 }
 
 #[tokio::test]
+async fn a_record_names_the_policy_of_the_epoch_that_settles_and_no_other() {
+    let log = MemoryLog::new();
+    for (epoch, policy, closes) in
+        [(0, None, true), (0, Some("policy"), false), (1, None, false), (1, Some("policy"), true)]
+    {
+        let draft = EpochDraft::read(&log, &network(), EpochId::new(epoch), 0..0).await.unwrap();
+        let closed = draft.windows(hours(1), policy).close(Vec::new(), Vec::new(), "policy");
+        assert_eq!(closed.is_ok(), closes, "{epoch} {policy:?}");
+        assert!(closed.is_ok_and(|it| it.settled_policy() == policy) == closes);
+    }
+}
+
+#[tokio::test]
 async fn epochs_follow_each_other_with_the_same_windows_only() {
     let log = MemoryLog::new();
     let close = async |epoch, windows: Option<Windows>| {
         let draft = EpochDraft::read(&log, &network(), EpochId::new(epoch), 0..0).await.unwrap();
-        let draft = windows.into_iter().fold(draft, EpochDraft::windows);
+        let settled = windows.and_then(|it| it.settled_by(EpochId::new(epoch))).map(|_| "policy");
+        let draft = windows.into_iter().fold(draft, |draft, it| draft.windows(it, settled));
         draft.close(Vec::new(), Vec::new(), "policy").unwrap()
     };
     let (none, one, two) = (None, Some(hours(1)), Some(hours(2)));

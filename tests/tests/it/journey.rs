@@ -217,7 +217,7 @@ async fn rules_may_change_and_earlier_epochs_stay_what_they_were() {
     }
     {
         let forgetful = open(|it| it.rewards(ProRata::per_epoch(tokens(50)))).await;
-        let error = forgetful.close_epoch(EpochId::new(1)).await.unwrap_err();
+        let error = forgetful.audit(EpochId::new(0)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("former_check"), "{error}");
     }

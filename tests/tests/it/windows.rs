@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use depin::{
     Amount, Builder, Clock, Device, EpochId, ErrorKind, ManualClock, Network, Quantity, Reading,
     Timestamp, audit_bundle,
+    core::reward::RewardPolicy as _,
     data::{
         epoch::{Checks, EpochDraft, Readiness, Sealed, Statement, Windows},
         log::{MemoryLog, RedbLog},
@@ -28,7 +29,11 @@ fn windows() -> Windows {
 }
 
 async fn builder(clock: &Arc<ManualClock>) -> Builder {
-    Network::builder(presets::devnet().await.unwrap())
+    over(presets::devnet().await.unwrap(), clock)
+}
+
+fn over(preset: presets::Preset, clock: &Arc<ManualClock>) -> Builder {
+    Network::builder(preset)
         .name("windows")
         .clock(clock.clone())
         .windows(windows())
@@ -125,8 +130,8 @@ async fn an_epoch_waits_for_its_window_and_its_sources_and_says_how_long() {
 async fn a_network_starts_again_from_its_log_when_the_batches_are_forgotten() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at(NOW)));
     let open = async || {
-        let log = RedbLog::open(folder.path().join("log")).unwrap();
-        builder(&clock).await.log(log).build().await.unwrap()
+        let preset = presets::devnet_at(folder.path()).await.unwrap();
+        over(preset, &clock).build().await.unwrap()
     };
     let before = {
         let network = open().await;
@@ -145,6 +150,38 @@ async fn a_network_starts_again_from_its_log_when_the_batches_are_forgotten() {
     let third = network.close_epoch(EpochId::new(2)).await.unwrap();
     // Both did one reading of the second epoch and were paid 40 of 50 for it.
     assert_eq!(third.payouts().iter().map(|p| p.amount).collect::<Vec<_>>(), [tokens(10); 2]);
+}
+
+/// What a late reading earns is decided by the policy of its own epoch.
+#[tokio::test]
+async fn an_epoch_settles_by_the_policy_it_was_sealed_with() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at(NOW)));
+    let open = async |change: fn(Builder) -> Builder| {
+        let preset = presets::devnet_at(folder.path()).await.unwrap();
+        change(over(preset, &clock)).build().await.unwrap()
+    };
+    fn less() -> ProRata {
+        ProRata::per_epoch(tokens(10)).reserve(5_000)
+    }
+    {
+        let network = open(|it| it).await;
+        let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+        send(&clock, &device, &[10, 65]).await;
+        network.close_epoch(EpochId::new(0)).await.unwrap();
+    }
+    clock.set(minute(130));
+    let second = EpochId::new(1);
+    let error = open(|it| it.rewards(less())).await.close_epoch(second).await.unwrap_err();
+    assert!(error.to_string().contains("former_rewards"), "{error}");
+    let network = open(|it| it.rewards(less()).former_rewards(policy())).await;
+    let epoch = network.close_epoch(second).await.unwrap();
+    assert_eq!(epoch.emission(), tokens(20 + 5));
+    network.audit(second).await.unwrap();
+    let path = folder.path().join("bundle");
+    network.export_epoch(second, &path).await.unwrap();
+    let (registry, distributor) = (&**network.registry(), &**network.distributor());
+    let error = audit_bundle(&path, &Checks::new(), &less(), registry, distributor).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Config);
 }
 
 #[tokio::test]
@@ -171,8 +208,8 @@ async fn an_audit_finds_devices_left_out_before_their_work_settled() {
     clock.set(minute(70));
     network.close_epoch(EpochId::new(0)).await.unwrap();
     let (log, id) = (&**network.log(), EpochId::new(1));
-    let draft = EpochDraft::read(log, network.id(), id, 1..1).await.unwrap().windows(windows());
-    use depin::core::reward::RewardPolicy as _;
+    let draft = EpochDraft::read(log, network.id(), id, 1..1).await.unwrap();
+    let draft = draft.windows(windows(), Some(&policy().name()));
     let record = draft.close(Vec::new(), Vec::new(), policy().name()).unwrap();
     let scored = depin::data::epoch::score(log, &record, &Checks::new()).await.unwrap();
     let allocation = policy().allocate(&scored.contributions).unwrap();
