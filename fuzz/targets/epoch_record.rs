@@ -1,10 +1,15 @@
 #![no_main]
-//! Epoch records have one encoding.
+//! Epoch records have one encoding; sealed ones are written as they were read.
 
-use depin_data::epoch::EpochRecord;
+use depin_data::epoch::{EpochRecord, Sealed};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(record) = EpochRecord::parse(bytes) {
         assert_eq!(record.to_bytes(), bytes);
+    }
+    if let Ok(sealed) = Sealed::parse(bytes)
+        && let Ok(written) = sealed.to_bytes()
+    {
+        assert_eq!(Sealed::parse(&written).as_ref(), Ok(&sealed));
     }
 });
