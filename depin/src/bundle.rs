@@ -81,7 +81,9 @@ pub async fn audit_bundle(
     let on_chain = distributor.published(epoch).await?.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "the epoch is not on chain").with("epoch", epoch)
     })?;
-    (&file).rewind().map_err(|error| Error::unavailable("the bundle cannot be read").source(error))?;
+    (&file)
+        .rewind()
+        .map_err(|error| Error::unavailable("the bundle cannot be read").source(error))?;
     let mut bundle = Bundle::open(file, &on_chain.manifest)?;
     let record = bundle.record().clone();
     let policies = [Some(record.policy()), record.settled_policy()];
