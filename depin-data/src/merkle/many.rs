@@ -171,6 +171,13 @@ pub fn root(leaves: impl IntoIterator<Item = B256>) -> B256 {
 /// The level above; the last node moves up when it has no sibling.
 fn parents(level: &[B256]) -> Vec<B256> {
     let (pairs, single) = level.as_chunks::<2>();
+    let mut parents = joined(pairs);
+    parents.extend(single);
+    parents
+}
+
+/// The nodes over pairs.
+pub(super) fn joined(pairs: &[[B256; 2]]) -> Vec<B256> {
     let mut parents = Vec::with_capacity(pairs.len() + 1);
     for pairs in pairs.chunks(LANES) {
         if lanes::pays(pairs.len()) {
@@ -179,7 +186,6 @@ fn parents(level: &[B256]) -> Vec<B256> {
             parents.extend(pairs.iter().map(|[left, right]| node_hash(left, right)));
         }
     }
-    parents.extend(single);
     parents
 }
 

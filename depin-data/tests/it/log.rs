@@ -103,6 +103,14 @@ fn batches_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// What is in a file of batches before the zeros that await the next.
+fn frames_in(file: &Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(file).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(end);
+    bytes
+}
+
 /// A log as it is on the disk when the machine dies now: only batches are flushed one by one.
 fn crashed(folder: &Path, to: &Path) {
     let _ = std::fs::remove_dir_all(to);
@@ -123,11 +131,11 @@ async fn five(path: &Path) -> (RedbLog, Vec<NewBatch>, Vec<u64>) {
             previous: all.last().map_or(depin_core::B256::ZERO, |new| new.batch.hash()),
             covers: None,
             received: crate::support::NOW,
-            batch: depin_core::SignedBatch::new(vec![sequence as u8; 9]),
+            batch: depin_core::SignedBatch::new(vec![sequence as u8 + 1; 9]),
         };
         assert!(matches!(log.append(new.clone()).await.unwrap(), Append::Stored(_)));
         all.push(new);
-        ends.push(std::fs::metadata(&batches_in(path)[0]).unwrap().len());
+        ends.push(frames_in(&batches_in(path)[0]).len() as u64);
     }
     (log, all, ends)
 }
@@ -147,7 +155,7 @@ async fn whatever_a_power_cut_leaves_of_the_last_commit_the_others_stay() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("log"), folder.path().join("copy"));
     let (log, all, ends) = five(&path).await;
-    let bytes = std::fs::read(&batches_in(&path)[0]).unwrap();
+    let bytes = frames_in(&batches_in(&path)[0]);
     let (start, end) = (ends[3] as usize, ends[4] as usize);
     assert_eq!(end, bytes.len());
     let root = log.root(4).await.unwrap();
@@ -180,7 +188,7 @@ async fn damage_before_the_last_commit_is_not_taken_for_a_power_cut() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("log"), folder.path().join("copy"));
     let (_log, _, ends) = five(&path).await;
-    let bytes = std::fs::read(&batches_in(&path)[0]).unwrap();
+    let bytes = frames_in(&batches_in(&path)[0]);
     for at in (0..ends[3] as usize).step_by(7) {
         let mut bad = bytes.clone();
         bad[at] ^= 0x20;
@@ -225,7 +233,7 @@ async fn frames_that_a_device_puts_into_a_torn_commit_do_not_keep_the_log_from_o
     let (log, all, ends) = five(&path).await;
     let gap = gap_with_frames(&all[4], &folder.path().join("other")).await;
     assert_eq!(log.append(gap.clone()).await.unwrap(), Append::Stored(5));
-    let bytes = std::fs::read(&batches_in(&path)[0]).unwrap();
+    let bytes = frames_in(&batches_in(&path)[0]);
     let torn_at = |at: usize| [&bytes[..at], &[0; 40]].concat();
     let mut headless = bytes.clone();
     headless[ends[4] as usize] ^= 1;

@@ -32,6 +32,7 @@ mod jetstream_kill;
 mod kill;
 mod letters;
 mod log;
+mod log_index;
 mod memory;
 mod merkle;
 #[cfg(feature = "metrics")]

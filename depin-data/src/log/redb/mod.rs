@@ -1,38 +1,45 @@
 //! A log in one folder that acknowledges only what survives power loss.
 //!
-//! Appends wait in a queue; one thread takes all that wait, writes them together and flushes once, so a
-//! flush is shared by everyone who waited for the one before (group commit). The bytes of batches lie in
-//! [segments](segment), which only grow. A redb database indexes them: entries and refusals by position,
-//! complete tree nodes by the leaf that completed them, chains by device and sequence, sealed epochs by
-//! number.
+//! The bytes of batches lie in [segments](segment), which only grow and are all that an append waits for:
+//! appends wait in a queue, one [thread](writer) takes all that wait, writes them together and flushes once,
+//! so a flush is shared by everyone who waited for the one before (group commit). A redb database indexes
+//! them in [rows](index), and alone holds refusals and sealed epochs; another [thread](indexer) writes it,
+//! batches many thousands at a time. What it lacks is in [memory](overlay), and a start learns it from the
+//! segments.
 
 use std::{
     fmt,
     path::Path,
     sync::{
         Arc,
-        mpsc::{self, SyncSender, TrySendError},
+        mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     thread::JoinHandle,
 };
 
 use async_trait::async_trait;
 use depin_core::{
-    B256, Bytes, Did, EpochId, Error, ErrorKind, Result, Sequence,
+    B256, Bytes, Did, EpochId, Error, Result, Sequence,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
 use tokio::sync::oneshot;
 
 use self::{
-    store::{
-        CHAINS, ENTRIES, EPOCHS, GAPS, META, Place, REFUSALS, Store, failed, link_in, oldest_in,
-        tip_in, tree_in,
-    },
-    writer::{Job, Reply},
+    index::{EPOCHS, REFUSALS},
+    indexer::Outcome,
+    place::{Place, failed},
+    store::Store,
+    writer::Reply,
 };
-use super::{forgotten, growth::Growth, past_the_end, sealed_otherwise};
+use super::{growth::Growth, past_the_end, sealed_otherwise};
 use crate::merkle::path;
 
+mod draft;
+mod frame;
+mod index;
+mod indexer;
+mod overlay;
+mod place;
 pub(super) mod refusal;
 mod segment;
 mod store;
@@ -49,7 +56,9 @@ const QUEUE: usize = 4096;
 /// files are opened again before the next use, so that the log goes on when the disk does.
 ///
 /// Batches lie in files of about 64 MiB, and [`forget`](BatchLog::forget) returns the space of whole files.
-/// What is no batch (the tree, chains, refusals, epochs) lies in `index.redb`, about a tenth of the size.
+/// What is no batch (the tree, chains, refusals, epochs) lies in `index.redb`, about 150 bytes a batch. It
+/// learns of batches in the background; up to 65,536 of them or 256 MiB are known to memory and to the
+/// files of batches alone, and are read from there at the next start after a crash.
 /// A copy of the log is a copy of the whole folder, made while nobody holds it.
 ///
 /// ```
@@ -61,22 +70,50 @@ const QUEUE: usize = 4096;
 /// assert_eq!(log.head().await?.size, 0);
 /// # Ok(()) }
 /// ```
+///
+/// [`ErrorKind::Unavailable`]: depin_core::ErrorKind::Unavailable
 pub struct RedbLog {
     store: Arc<Store>,
     growth: Arc<Growth>,
-    jobs: Option<SyncSender<Job>>,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<Thread<writer::Job>>,
+    indexer: Option<Thread<indexer::Job>>,
+}
+
+/// A thread and the queue of what it has to do.
+struct Thread<J> {
+    jobs: SyncSender<J>,
+    handle: JoinHandle<()>,
+}
+
+impl<J: Send + 'static> Thread<J> {
+    fn start(name: &str, run: impl FnOnce(Receiver<J>) + Send + 'static) -> Result<Self> {
+        let (jobs, queue) = mpsc::sync_channel(QUEUE);
+        let handle = std::thread::Builder::new().name(name.into()).spawn(move || run(queue));
+        let refused = |e| Error::unavailable("the log's threads cannot start").source(e);
+        Ok(Self { jobs, handle: handle.map_err(refused)? })
+    }
+
+    /// Waits for what was queued.
+    fn finish(self) {
+        drop(self.jobs);
+        let _ = self.handle.join();
+    }
 }
 
 impl RedbLog {
-    /// Opens the folder, or creates it. After a crash this cuts off what was being written and indexes
-    /// what was written last. In any case the checksum of every page of the index is verified, so the time
-    /// grows with it; the bytes of a batch are verified when they are read.
+    /// Opens the folder, or creates it. After a crash this cuts off what was being written and reads what
+    /// the index had not learned of, at most some hundred MiB. In any case the checksum of every page of the
+    /// index is verified, so the time grows with it; the bytes of a batch are verified when they are read.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when another process holds the folder, [`ErrorKind::Corrupt`] when it is
     /// damaged or no log, [`ErrorKind::Unsupported`] for a log of another format,
     /// [`ErrorKind::Unavailable`] when the disk does not let us.
+    ///
+    /// [`ErrorKind::Conflict`]: depin_core::ErrorKind::Conflict
+    /// [`ErrorKind::Corrupt`]: depin_core::ErrorKind::Corrupt
+    /// [`ErrorKind::Unsupported`]: depin_core::ErrorKind::Unsupported
+    /// [`ErrorKind::Unavailable`]: depin_core::ErrorKind::Unavailable
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::start(Place::Folder(path.as_ref().to_owned()))
     }
@@ -91,45 +128,45 @@ impl RedbLog {
 
     fn start(place: Place) -> Result<Self> {
         let store = Arc::new(Store::open(place)?);
-        let (jobs, queue) = mpsc::sync_channel(QUEUE);
-        let size = store.read(|tables| Ok(tree_in(tables)?.0))?;
-        let growth = Arc::new(Growth::new(size));
-        let theirs = (Arc::clone(&store), Arc::clone(&growth));
-        let writer = std::thread::Builder::new()
-            .name("depin-log".into())
-            .spawn(move || writer::run(&theirs.0, &queue, &theirs.1))
-            .map_err(|e| Error::unavailable("the log's writer thread cannot start").source(e))?;
-        Ok(Self { store, growth, jobs: Some(jobs), writer: Some(writer) })
+        let growth = Arc::new(Growth::new(store.with(|files| Ok(files.head()))?.size));
+        let theirs = Arc::clone(&store);
+        let indexer = Thread::start("depin-index", move |jobs| indexer::run(&theirs, &jobs))?;
+        let theirs = (Arc::clone(&store), Arc::clone(&growth), indexer.jobs.clone());
+        let writer = Thread::start("depin-log", move |jobs| {
+            let (store, growth, indexer) = theirs;
+            writer::run(&store, &jobs, &growth, &indexer);
+        })?;
+        Ok(Self { store, growth, writer: Some(writer), indexer: Some(indexer) })
     }
 
     /// The link that holds a place of a chain, if the chain reaches there.
     #[cfg(feature = "nats")]
     pub(super) fn link(&self, device: &Did, sequence: Sequence) -> Result<Option<super::Stored>> {
-        self.store.read(|tables| {
-            let chains = tables.open_table(CHAINS).map_err(failed)?;
-            let gaps = tables.open_table(GAPS).map_err(failed)?;
-            link_in(&chains, &gaps, device, sequence)
-        })
+        self.store.with(|files| files.link(device, sequence))
     }
 
-    /// Hands a job to the writer and waits for the commit that holds it.
-    async fn submit(&self, job: impl FnOnce(Reply) -> Job) -> Result<writer::Outcome> {
-        let stopped = || Error::unavailable("the log's writer has stopped; open the log again");
-        let (reply, answer) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
-        jobs.try_send(job(reply)).map_err(|error| match error {
-            TrySendError::Full(_) => Error::unavailable("the log is busy; try again"),
-            TrySendError::Disconnected(_) => stopped(),
-        })?;
-        answer.await.map_err(|_| stopped())?
+    async fn index(&self, job: impl FnOnce(Reply<Outcome>) -> indexer::Job) -> Result<Outcome> {
+        submit(self.indexer.as_ref(), job).await
     }
 }
 
+/// Hands a job to a thread and waits for the commit that holds it.
+async fn submit<J, T>(thread: Option<&Thread<J>>, job: impl FnOnce(Reply<T>) -> J) -> Result<T> {
+    let stopped = || Error::unavailable("the log's threads have stopped; open the log again");
+    let (reply, answer) = oneshot::channel();
+    let thread = thread.ok_or_else(stopped)?;
+    thread.jobs.try_send(job(reply)).map_err(|error| match error {
+        TrySendError::Full(_) => Error::unavailable("the log is busy; try again"),
+        TrySendError::Disconnected(_) => stopped(),
+    })?;
+    answer.await.map_err(|_| stopped())?
+}
+
 impl Drop for RedbLog {
-    /// Waits for what was queued, so that the file is free when the log is gone.
+    /// Waits for what was queued, so that the files are free when the log is gone.
     fn drop(&mut self) {
-        self.jobs = None;
-        let _ = self.writer.take().map(JoinHandle::join);
+        self.writer.take().into_iter().for_each(Thread::finish);
+        self.indexer.take().into_iter().for_each(Thread::finish);
     }
 }
 
@@ -139,24 +176,15 @@ impl fmt::Debug for RedbLog {
     }
 }
 
-fn impossible() -> Error {
-    Error::new(ErrorKind::Corrupt, "the log's writer answered another question")
-}
-
 #[async_trait]
 impl BatchLog for RedbLog {
     async fn append(&self, batch: NewBatch) -> Result<Append> {
-        match self.submit(|reply| Job::Append { new: Box::new(batch), reply }).await? {
-            writer::Outcome::Append(append) => Ok(append),
-            _ => Err(impossible()),
-        }
+        let new = Box::new(batch);
+        submit(self.writer.as_ref(), |reply| writer::Job { new, reply }).await
     }
 
     async fn head(&self) -> Result<TreeHead> {
-        self.store.read(|tables| {
-            let (size, nodes) = tree_in(tables)?;
-            Ok(TreeHead { size, root: path::root(size, nodes)? })
-        })
+        self.store.with(|files| Ok(files.head()))
     }
 
     async fn grown(&self, size: u64) -> Result<u64> {
@@ -164,117 +192,89 @@ impl BatchLog for RedbLog {
     }
 
     async fn root(&self, size: u64) -> Result<B256> {
-        self.store.read(|tables| {
-            let (end, nodes) = tree_in(tables)?;
-            if size > end {
-                return Err(past_the_end());
-            }
-            path::root(size, nodes)
+        self.store.with(|files| {
+            files.tree(|end, nodes| match size <= end {
+                true => path::root(size, nodes),
+                false => Err(past_the_end()),
+            })
         })
     }
 
     async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
-        self.store.read(|tables| {
-            let (end, nodes) = tree_in(tables)?;
-            if index >= size || size > end {
-                return Err(past_the_end());
-            }
-            path::inclusion(index, size, nodes)
+        self.store.with(|files| {
+            files.tree(|end, nodes| match index < size && size <= end {
+                true => path::inclusion(index, size, nodes),
+                false => Err(past_the_end()),
+            })
         })
     }
 
     async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
-        self.store.read(|tables| {
-            let (end, nodes) = tree_in(tables)?;
-            if old > size || size > end {
-                return Err(past_the_end());
-            }
-            path::consistency(old, size, nodes)
+        self.store.with(|files| {
+            files.tree(|end, nodes| match old <= size && size <= end {
+                true => path::consistency(old, size, nodes),
+                false => Err(past_the_end()),
+            })
         })
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
-        self.store.entries(|tables| {
-            let oldest = oldest_in(&tables.open_table(META).map_err(failed)?)?;
-            if from < oldest {
-                return Err(forgotten(oldest));
-            }
-            let entries = tables.open_table(ENTRIES).map_err(failed)?;
-            let range = entries.range(from..).map_err(failed)?.take(limit);
-            range
-                .map(|row| row.map(|(index, row)| (index.value(), row.value())).map_err(failed))
-                .collect()
-        })
+        self.store.entries(|files| files.rows(from, limit))
     }
 
     async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
-        self.store.entries(|tables| {
-            let oldest = oldest_in(&tables.open_table(META).map_err(failed)?)?;
-            let entries = tables.open_table(ENTRIES).map_err(failed)?;
-            let chains = tables.open_table(CHAINS).map_err(failed)?;
-            let did = device.as_str();
-            let places = chains.range((did, from.value())..=(did, u64::MAX)).map_err(failed)?;
-            places
-                .take(limit)
-                .map(|row| {
-                    let (index, _) = row.map_err(failed)?.1.value();
-                    let row = entries.get(index).map_err(failed)?;
-                    Ok((index, row.ok_or_else(|| forgotten(oldest))?.value()))
-                })
-                .collect()
-        })
+        self.store.entries(|files| files.chain_rows(device, from, limit))
     }
 
     async fn forget(&self, before: u64) -> Result<()> {
-        match self.submit(|reply| Job::Forget { before, reply }).await? {
-            writer::Outcome::Done => Ok(()),
-            _ => Err(past_the_end()),
+        match self.index(|reply| indexer::Job::Forget { before, reply }).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Conflict => Err(past_the_end()),
         }
     }
 
     async fn oldest(&self) -> Result<u64> {
-        self.store.read(|tables| oldest_in(&tables.open_table(META).map_err(failed)?))
+        self.store.with(|files| Ok(files.overlay().oldest()))
     }
 
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
-        self.store.read(|tables| tip_in(&tables.open_table(CHAINS).map_err(failed)?, device))
+        self.store.with(|files| files.tip(device))
     }
 
     async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
-        self.store.read(|tables| {
-            let chains = tables.open_table(CHAINS).map_err(failed)?;
-            let gaps = tables.open_table(GAPS).map_err(failed)?;
-            let link = link_in(&chains, &gaps, device, sequence)?;
-            Ok(link.map(|link| (link.index, link.hash)))
-        })
+        let link = self.store.with(|files| files.link(device, sequence))?;
+        Ok(link.map(|link| (link.index, link.hash)))
     }
 
     async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
         let record = refusal::encode(&refused)?;
-        self.submit(|reply| Job::Refuse { record, reply }).await.map(|_| ())
+        self.index(|reply| indexer::Job::Refuse { record, reply }).await.map(|_| ())
     }
 
     async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
-        self.store.read(|tables| {
-            let refusals = tables.open_table(REFUSALS).map_err(failed)?;
-            let range = refusals.range(from..).map_err(failed)?.take(limit);
-            range.map(|row| refusal::decode(row.map_err(failed)?.1.value())).collect()
+        self.store.with(|files| {
+            files.read(|tables| {
+                let refusals = tables.open_table(REFUSALS).map_err(failed)?;
+                let range = refusals.range(from..).map_err(failed)?.take(limit);
+                range.map(|row| refusal::decode(row.map_err(failed)?.1.value())).collect()
+            })
         })
     }
 
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
-        match self.submit(|reply| Job::Seal { epoch, record, reply }).await? {
-            writer::Outcome::Done => Ok(()),
-            writer::Outcome::Conflict => Err(sealed_otherwise().with("epoch", epoch)),
-            writer::Outcome::Append(_) => Err(impossible()),
+        match self.index(|reply| indexer::Job::Seal { epoch, record, reply }).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Conflict => Err(sealed_otherwise().with("epoch", epoch)),
         }
     }
 
     async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
-        self.store.read(|tables| {
-            let epochs = tables.open_table(EPOCHS).map_err(failed)?;
-            let record = epochs.get(epoch.value()).map_err(failed)?;
-            Ok(record.map(|record| record.value().to_vec().into()))
+        self.store.with(|files| {
+            files.read(|tables| {
+                let epochs = tables.open_table(EPOCHS).map_err(failed)?;
+                let record = epochs.get(epoch.value()).map_err(failed)?;
+                Ok(record.map(|record| record.value().to_vec().into()))
+            })
         })
     }
 }

@@ -1,23 +1,18 @@
 //! Where the bytes of batches lie: files that only grow, each named by the index of its first batch.
 //!
-//! ```text
-//! file  = frame*
-//! frame = 0xff "dpl" | u32 length of body | u64 index of first batch | u32 crc of body | mark | body
-//! mark  = first 8 bytes of SHA-256(key of the log | the 20 bytes before)
-//! body  = record*                                                              integers are big endian, crc is CRC-32
-//! record = [did, sequence, previous, received ms, covered sequence or null, covered hash or null, bytes]  (CBOR)
-//! ```
+//! A [frame](super::frame) is one group commit: written and flushed before the next begins. So a bad frame
+//! with nothing behind it was torn when the process or the machine died, was never acknowledged, and is cut
+//! off. A bad frame with a good one behind it is damage.
 //!
-//! A frame is one group commit: written and flushed before the next begins. So a bad frame with nothing
-//! behind it was torn when the process or the machine died, was never acknowledged, and is cut off. A bad
-//! frame with a good one behind it is damage. Devices choose much of what a frame holds, so what makes one
-//! good takes a [key](Key) that they do not know: else a frame inside a torn one would look like damage.
+//! A flush that has to tell the file system that a file has grown takes about twice as long, so small frames
+//! are written into zeros that were flushed ahead of them, [`ROOM`] bytes at a time. Large ones make
+//! the file grow, since zeros for them would cost as much as they do.
 //!
 //! Frames share blocks of the disk: a frame that does not begin at a block makes the disk write the block
 //! again in which the one before ends. This counts on a disk that then keeps the old bytes of the block or
 //! takes the new ones, and does not lose the block, when the power goes. On one that does lose it, the end
 //! of what was acknowledged is bad with nothing good behind it: cut off unnoticed if the index has not
-//! learned of it yet, and noticed when it is read if it has.
+//! learned of it yet, and noticed at the next start if it has.
 
 use std::{
     collections::BTreeMap,
@@ -27,125 +22,20 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use depin_core::{
-    B256, Did, Error, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
-    cbor::{self, Decoder, Encoder},
-    log::{ChainTip, NewBatch},
-};
-use sha2::{Digest, Sha256};
+use depin_core::{Error, ErrorKind, Result, SignedBatch, log::NewBatch};
 use tracing::warn;
 
-const MAGIC: [u8; 4] = *b"\xffdpl";
-const HEADER: usize = 28;
-const MARK: usize = 8;
+use super::frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, Span, Tail};
+
 const EXTENSION: &str = "batches";
-
-/// Random and known to one log only: nobody else can make bytes that pass for a frame of it.
-#[derive(Clone, Copy)]
-pub(super) struct Key(pub(super) [u64; 2]);
-
-impl Key {
-    /// Of these fields of a header.
-    fn mark(self, fields: &[u8]) -> [u8; MARK] {
-        let secret = self.0.map(u64::to_be_bytes);
-        let hash = Sha256::new().chain_update(secret.as_flattened()).chain_update(fields);
-        let mut mark = [0; MARK];
-        mark.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
-        mark
-    }
-}
-
-/// Where the bytes of a batch are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    /// Index of the first batch of the file.
-    pub(super) segment: u64,
-    pub(super) offset: u64,
-    pub(super) length: u32,
-    pub(super) crc: u32,
-}
-
-/// The records of one commit on their way to the disk.
-pub(super) struct Frame {
-    bytes: Vec<u8>,
-    first: u64,
-    end: Tail,
-}
-
-/// The end of what is stored: a file and a length of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tail {
-    pub(super) segment: u64,
-    pub(super) offset: u64,
-}
-
-impl Frame {
-    /// For batches from index `first` on, at `end`.
-    pub(super) fn new(first: u64, end: Tail) -> Self {
-        Self { bytes: vec![0; HEADER], first, end }
-    }
-
-    /// Adds a batch and says where its bytes will be.
-    pub(super) fn push(&mut self, new: &NewBatch) -> Result<Span> {
-        let too_large = || Error::new(ErrorKind::Limit, "the batch cannot be encoded");
-        let signed = new.batch.as_bytes();
-        let covers = new.covers.as_ref();
-        Encoder::new(&mut self.bytes)
-            .array(7)
-            .and_then(|e| e.str(new.device.as_str())?.u64(new.sequence.value()))
-            .and_then(|e| e.bytes(new.previous.as_slice())?.u64(new.received.millis()))
-            .and_then(|e| e.encode(covers.map(|tip| tip.sequence.value())))
-            .and_then(|e| match covers {
-                Some(tip) => e.bytes(tip.hash.as_slice()),
-                None => e.null(),
-            })
-            .and_then(|e| e.bytes(signed))
-            .map_err(|_| too_large())?;
-        let start = self.bytes.len().saturating_sub(signed.len()) as u64;
-        Ok(Span {
-            segment: self.end.segment,
-            offset: self.end.offset.saturating_add(start),
-            length: u32::try_from(signed.len()).map_err(|_| too_large())?,
-            crc: crc32fast::hash(signed),
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes.len() == HEADER
-    }
-
-    fn seal(&mut self, key: Key) -> Result<()> {
-        let (header, body) = self.bytes.split_at_mut(HEADER);
-        let length = u32::try_from(body.len())
-            .map_err(|_| Error::new(ErrorKind::Limit, "a commit takes at most 4 GiB"))?;
-        let crc = crc32fast::hash(body);
-        header.copy_from_slice(&header_bytes(key, length, self.first, crc));
-        Ok(())
-    }
-}
-
-fn header_bytes(key: Key, length: u32, first: u64, crc: u32) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
-    let parts = [&MAGIC[..], &length.to_be_bytes(), &first.to_be_bytes(), &crc.to_be_bytes()];
-    header.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
-    let (fields, mark) = header.split_at_mut(HEADER - MARK);
-    mark.copy_from_slice(&key.mark(fields));
-    header
-}
-
-/// A frame at the start of `bytes`, if a good one is there: index of its first batch, and its body.
-fn frame_in(key: Key, bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
-    let (_, fields) = header.split_first_chunk::<4>()?;
-    let (length, fields) = fields.split_first_chunk::<4>()?;
-    let (first, fields) = fields.split_first_chunk::<8>()?;
-    let (crc, _) = fields.split_first_chunk::<4>()?;
-    let first = u64::from_be_bytes(*first);
-    let (length, crc) = (u32::from_be_bytes(*length), u32::from_be_bytes(*crc));
-    let body = rest.get(..usize::try_from(length).ok()?)?;
-    let good = header_bytes(key, length, first, crc) == *header && crc32fast::hash(body) == crc;
-    good.then_some((first, body))
-}
+/// Bytes after which a new file begins.
+const SEGMENT: u64 = 64 << 20;
+/// Zeros that are written ahead at once.
+const ROOM: u64 = 1 << 20;
+/// Longest frame that is worth it.
+const SMALL: usize = 128 << 10;
+/// Largest buffer that is kept for the next frame.
+const BUFFER: usize = 8 << 20;
 
 /// Where the files are, for whoever reads them.
 #[derive(Clone)]
@@ -223,120 +113,222 @@ pub(super) struct Segments {
     key: Key,
     file: Option<File>,
     end: Tail,
+    /// Index of the next batch.
+    next: u64,
+    /// Up to here the file has bytes: those of frames, then zeros.
+    length: u64,
     /// Whether something may lie behind the end that a failed write left there.
     torn: bool,
+    /// Of the last frame, to be used again.
+    buffer: Vec<u8>,
 }
 
 impl Segments {
-    pub(super) const fn new(bytes: Bytes, key: Key) -> Self {
-        Self { bytes, key, file: None, end: Tail { segment: 0, offset: 0 }, torn: false }
+    /// Those of an index that knows `next` batches up to `end`.
+    pub(super) fn new(bytes: Bytes, key: Key, next: u64, end: Tail) -> Self {
+        let (file, length, torn, buffer) = (None, end.offset, false, Vec::new());
+        Self { bytes, key, file, end, next, length, torn, buffer }
     }
 
     pub(super) const fn end(&self) -> Tail {
         self.end
     }
 
-    /// Makes the frame durable. When that fails, the files are as if it had not been tried.
-    pub(super) fn append(&mut self, mut frame: Frame) -> Result<()> {
-        if frame.is_empty() {
-            return Ok(());
-        }
-        frame.seal(self.key)?;
-        match &self.bytes {
-            Bytes::Memory(files) => {
-                let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
-                files.entry(self.end.segment).or_default().extend(&frame.bytes);
-            }
-            Bytes::Folder(folder) => {
-                let file = match self.file.take() {
-                    Some(file) => file,
-                    None => create(folder, self.end.segment).map_err(disk)?,
-                };
-                let written = self.write(&file, &frame.bytes);
-                // At best now, while the machine runs; if that fails, before the next write.
-                self.torn = written.is_err() && file.set_len(self.end.offset).is_err();
-                self.file = Some(file);
-                written.map_err(disk)?;
-            }
-        }
-        self.end.offset = self.end.offset.saturating_add(frame.bytes.len() as u64);
+    /// Index of the next batch.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether it is time for a new file.
+    pub(super) const fn is_long(&self) -> bool {
+        self.end.offset >= SEGMENT
+    }
+
+    /// A frame for the next batches.
+    pub(super) fn frame(&mut self) -> Frame {
+        Frame::new(std::mem::take(&mut self.buffer), self.key, self.next, self.end)
+    }
+
+    /// Makes a frame of so many batches durable. When that fails, the files are as if it had not been tried.
+    pub(super) fn append(&mut self, mut frame: Frame, batches: u64) -> Result<()> {
+        let end = frame.end();
+        self.put(frame.seal(self.key)?)?;
+        (self.end, self.next) = (end, self.next.saturating_add(batches));
+        self.length = self.length.max(end.offset);
+        let mut buffer = frame.into_bytes();
+        buffer.clear();
+        buffer.shrink_to(BUFFER);
+        self.buffer = buffer;
         Ok(())
     }
 
-    fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        let folder = match &self.bytes {
+            Bytes::Memory(files) => {
+                let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
+                files.entry(self.end.segment).or_default().extend(bytes);
+                return Ok(());
+            }
+            Bytes::Folder(folder) => folder,
+        };
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => create(folder, self.end.segment).map_err(disk)?,
+        };
+        let written = self.write(&file, bytes);
+        if written.is_err() {
+            // At best now, while the machine runs; if that fails, before the next write.
+            self.torn = file.set_len(self.end.offset).is_err();
+            self.length = self.end.offset;
+        }
+        self.file = Some(file);
+        written.map_err(disk)
+    }
+
+    fn write(&mut self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
         if self.torn {
             file.set_len(self.end.offset)?;
+            self.torn = false;
         }
         file.seek(SeekFrom::Start(self.end.offset))?;
         file.write_all(bytes)?;
+        let end = self.end.offset.saturating_add(bytes.len() as u64);
+        if end > self.length && bytes.len() <= SMALL {
+            // A full disk may still have room for the frame.
+            self.length = match file.write_all(&vec![0; ROOM as usize]) {
+                Ok(()) => end.saturating_add(ROOM),
+                Err(_) => end,
+            };
+        }
         file.sync_data()
     }
 
     /// Lets the next frame begin a new file, named by the index of its first batch.
-    pub(super) fn roll(&mut self, next: u64) -> Result<()> {
+    pub(super) fn roll(&mut self) -> Result<()> {
         if self.end.offset > 0 {
-            if let Some(file) = self.file.as_ref().filter(|_| self.torn) {
-                file.set_len(self.end.offset).map_err(disk)?;
-            }
-            let end = Tail { segment: next, offset: 0 };
-            (self.end, self.file, self.torn) = (end, None, false);
+            self.trim()?;
+            (self.end, self.file, self.length) = (Tail::start(self.next), None, 0);
         }
         Ok(())
     }
 
-    /// Opens the files of a log whose index knows what lies before `known`, and gives every later record to
-    /// `replay` with its place. What was torn at the end is cut off, and the rest is made durable before
+    /// Cuts off what lies behind the end.
+    pub(super) fn trim(&mut self) -> Result<()> {
+        if let Some(file) = self.file.as_ref().filter(|_| self.torn || self.length > self.end.offset)
+        {
+            file.set_len(self.end.offset).map_err(disk)?;
+        }
+        (self.torn, self.length) = (false, self.end.offset);
+        Ok(())
+    }
+
+    /// Reads what lies behind the end as the index knows it, and gives the records of every frame to `replay`
+    /// with the end after it. What was torn at the end is cut off, and the rest is made durable before
     /// anybody hears of it.
     pub(super) fn recover(
+        mut self,
         folder: &Path,
-        key: Key,
-        known: Tail,
-        mut next: u64,
-        mut replay: impl FnMut(NewBatch, Span) -> Result<()>,
+        mut replay: impl FnMut(Vec<(NewBatch, Span)>, Tail) -> Result<()>,
     ) -> Result<Self> {
+        let known = self.end;
         let all = list(folder)?;
         let last = all.last().copied().unwrap_or(known.segment).max(known.segment);
-        let mut end = known;
+        if known.offset > 0 && !all.contains(&known.segment) {
+            return Err(damaged(known.segment, 0));
+        }
         for segment in all.into_iter().filter(|segment| *segment >= known.segment) {
-            let start = if segment == known.segment { known.offset } else { 0 };
-            if segment != known.segment && segment != next {
-                return Err(damaged(segment, 0));
-            }
-            let mut file = open(folder, segment).map_err(disk)?;
-            if file.metadata().map_err(disk)?.len() < start {
-                return Err(damaged(segment, start));
-            }
-            file.seek(SeekFrom::Start(start)).map_err(disk)?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).map_err(disk)?;
-            let mut at = 0;
-            while let Some((first, body)) = frame_in(key, bytes.get(at..).unwrap_or_default()) {
-                let here = start.saturating_add(at as u64);
-                if first != next {
-                    return Err(damaged(segment, here));
+            if segment != known.segment {
+                if segment != self.next {
+                    return Err(damaged(segment, 0));
                 }
-                next = next.saturating_add(records(body, segment, here, &mut replay)?);
-                at = at.saturating_add(HEADER).saturating_add(body.len());
+                self.end = Tail::start(segment);
             }
-            end = Tail { segment, offset: start.saturating_add(at as u64) };
-            let rest = bytes.get(at..).unwrap_or_default();
-            if !rest.is_empty() {
-                let behind = (1..rest.len()).filter_map(|skip| rest.get(skip..));
-                let good = |rest: &[u8]| rest.starts_with(&MAGIC) && frame_in(key, rest).is_some();
-                if segment != last || behind.into_iter().any(good) {
-                    return Err(damaged(end.segment, end.offset));
-                }
-                file.set_len(end.offset).map_err(disk)?;
-            }
+            let file = open(folder, segment).map_err(disk)?;
+            self.recover_file(&file, segment == last, &mut replay)?;
+            file.set_len(self.end.offset).map_err(disk)?;
             file.sync_all().map_err(disk)?;
+            self.file = Some(file);
         }
-        if end.offset > 0 && !name(folder, end.segment).exists() {
-            return Err(damaged(end.segment, 0));
-        }
-        let file = name(folder, end.segment).exists().then(|| open(folder, end.segment));
-        let file = file.transpose().map_err(disk)?;
-        Ok(Self { bytes: Bytes::Folder(folder.to_owned()), key, file, end, torn: false })
+        self.length = self.end.offset;
+        Ok(self)
     }
+
+    /// Whether the file begins as one of this log; it need not when the index knows nothing of it.
+    fn is_ours(&self, mut file: &File) -> Result<bool> {
+        let (head, mut found) = (self.key.head(self.end.segment), Vec::new());
+        file.seek(SeekFrom::Start(0)).map_err(disk)?;
+        file.take(HEAD as u64).read_to_end(&mut found).map_err(disk)?;
+        let ours = found == head;
+        let foreign = found.starts_with(&FILE_MAGIC) && !is_torn(&found, &head);
+        if !ours && (foreign || self.end.offset > 0) {
+            let message = "a file of the log is damaged or another log's; restore the folder from a copy";
+            return Err(Error::new(ErrorKind::Corrupt, message)
+                .with("file", file_name(self.end.segment))
+                .with("offset", 0));
+        }
+        Ok(ours)
+    }
+
+    /// Reads one file from the end on, and leaves the end where its good frames end.
+    fn recover_file(
+        &mut self,
+        mut file: &File,
+        is_last: bool,
+        replay: &mut impl FnMut(Vec<(NewBatch, Span)>, Tail) -> Result<()>,
+    ) -> Result<()> {
+        let (segment, known) = (self.end.segment, self.end.offset);
+        let broken = |at: u64| damaged(segment, at);
+        let named = self.is_ours(file)?;
+        // The last frame that the index knows shows that these are the files it knows.
+        let start = if known > 0 { self.end.last } else { 0 };
+        file.seek(SeekFrom::Start(start)).map_err(disk)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(disk)?;
+        let mut at = if start == 0 && named { HEAD } else { 0 };
+        if known > 0 {
+            let frame = Found::at_start(self.key, bytes.get(at..).unwrap_or_default());
+            let end = frame.map(|frame| start + (at + frame.len()) as u64);
+            if end != Some(known) {
+                return Err(broken(start));
+            }
+            at = usize::try_from(known - start).map_err(|_| broken(start))?;
+        }
+        while named
+            && let Some(frame) = Found::at_start(self.key, bytes.get(at..).unwrap_or_default())
+        {
+            let here = start.saturating_add(at as u64);
+            if frame.first != self.next {
+                return Err(broken(here));
+            }
+            let records = frame.records(segment, here).ok_or_else(|| broken(here))?;
+            self.next = self.next.saturating_add(records.len() as u64);
+            at = at.saturating_add(frame.len());
+            self.end = Tail { segment, offset: start.saturating_add(at as u64), last: here };
+            replay(records, self.end)?;
+        }
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.iter().any(|byte| *byte != 0) {
+            let behind = (1..rest.len()).filter_map(|skip| rest.get(skip..));
+            let good = |rest: &[u8]| {
+                rest.starts_with(&MAGIC) && Found::at_start(self.key, rest).is_some()
+            };
+            if !is_last || behind.into_iter().any(good) {
+                return Err(broken(self.end.offset));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether power went while this head of a new file was written.
+fn is_torn(found: &[u8], head: &[u8]) -> bool {
+    let written = found.iter().zip(head).take_while(|(found, head)| found == head).count();
+    found.iter().skip(written).all(|byte| *byte == 0)
+}
+
+/// Whether the file is there that begins with this index.
+pub(super) fn exists(folder: &Path, segment: u64) -> bool {
+    name(folder, segment).exists()
 }
 
 /// Whether there is any file of batches.
@@ -354,49 +346,12 @@ fn passed(mut all: Vec<u64>, last: u64, before: u64) -> Vec<u64> {
     pairs.filter(|(_, next)| **next <= before).map(|(first, _)| *first).collect()
 }
 
-fn records(
-    body: &[u8],
-    segment: u64,
-    frame: u64,
-    replay: &mut impl FnMut(NewBatch, Span) -> Result<()>,
-) -> Result<u64> {
-    let mut decoder = Decoder::new(body);
-    let mut count = 0;
-    while decoder.position() < body.len() {
-        let new = record(&mut decoder).map_err(|_| damaged(segment, frame))?;
-        let signed = new.batch.as_bytes();
-        let start = decoder.position().saturating_sub(signed.len()).saturating_add(HEADER);
-        let span = Span {
-            segment,
-            offset: frame.saturating_add(start as u64),
-            length: u32::try_from(signed.len()).map_err(|_| damaged(segment, frame))?,
-            crc: crc32fast::hash(signed),
-        };
-        replay(new, span)?;
-        count += 1;
-    }
-    Ok(count)
-}
-
-fn record(d: &mut Decoder<'_>) -> Result<NewBatch, cbor::decode::Error> {
-    let wrong = |_| cbor::decode::Error::message("not a record");
-    d.array()?;
-    let device = Did::parse(d.str()?).map_err(|_| cbor::decode::Error::message("not a did"))?;
-    let sequence = Sequence::new(d.u64()?);
-    let previous = B256::try_from(d.bytes()?).map_err(wrong)?;
-    let received = Timestamp::from_millis(d.u64()?);
-    let (end, hash): (Option<u64>, _) = (d.decode()?, d.datatype()?);
-    let hash = match hash {
-        cbor::Type::Null => d.null().map(|()| None)?,
-        _ => Some(B256::try_from(d.bytes()?).map_err(wrong)?),
-    };
-    let covers = end.zip(hash).map(|(end, hash)| ChainTip { sequence: Sequence::new(end), hash });
-    let batch = SignedBatch::new(d.bytes()?.to_vec());
-    Ok(NewBatch { device, sequence, previous, covers, received, batch })
-}
-
 fn name(folder: &Path, segment: u64) -> PathBuf {
-    folder.join(format!("{segment:016x}.{EXTENSION}"))
+    folder.join(file_name(segment))
+}
+
+fn file_name(segment: u64) -> String {
+    format!("{segment:016x}.{EXTENSION}")
 }
 
 /// The first indices of all files, in order.
@@ -465,8 +420,8 @@ fn lost(error: io::Error) -> Error {
     }
 }
 
-fn damaged(segment: u64, offset: u64) -> Error {
+pub(super) fn damaged(segment: u64, offset: u64) -> Error {
     Error::new(ErrorKind::Corrupt, "the log's batches are damaged; restore the file from a copy")
-        .with("file", format!("{segment:016x}.{EXTENSION}"))
+        .with("file", file_name(segment))
         .with("offset", offset)
 }

@@ -1,67 +1,28 @@
-//! The tables of the index, and the files: opened, checked, and opened again after the disk failed.
+//! The files: opened, checked, read together, and opened again after the disk failed.
 //!
-//! The index is not flushed with every commit: after a crash it is as it was at its last flush, and learns
-//! the rest from the [segments](super::segment).
+//! The index is not written with every commit: after a crash it is as it was when it last learned a layer,
+//! and the rest is told by the [segments](super::segment).
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, RwLock},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use depin_core::{
     B256, Did, Error, ErrorKind, Result, Sequence, Timestamp,
-    log::{Append, ChainTip, LogEntry},
+    log::{Append, ChainTip, LogEntry, NewBatch, TreeHead},
 };
-use rand_core::{OsRng, RngCore};
-use redb::{
-    Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageError, Table, TableDefinition, TableHandle, WriteTransaction,
-    backends::InMemoryBackend,
-};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use super::{
-    super::Stored,
-    segment::{self, Bytes, Key, Segments, Span, Tail},
-    writer::Tables,
+    super::{Stored, forgotten},
+    draft::{Draft, Tips},
+    frame::{Span, Tail},
+    index::{self, CHAINS, ENTRIES, GAPS, NODES},
+    overlay::{Overlay, Row},
+    place::{self, Place, failed},
+    segment::{self, Bytes, Segments},
 };
-use crate::merkle::leaf_hash;
-
-/// Where a batch lies: file, offset, length and CRC-32 of its bytes.
-pub(super) type Row = (u64, u64, u32, u32);
-/// Index -> ms of receipt, place of the signed bytes.
-pub(super) const ENTRIES: TableDefinition<'_, u64, (u64, Row)> = TableDefinition::new("entries");
-/// Leaf -> the nodes that it completed, from the leaf upwards, 32 bytes each.
-pub(super) const NODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("nodes");
-/// Device and sequence at which a link ends -> index, hash of the batch there.
-pub(super) const CHAINS: TableDefinition<'_, (&str, u64), (u64, [u8; 32])> =
-    TableDefinition::new("chains");
-/// Device and sequence at which a gap ends -> hash of its marker.
-pub(super) const GAPS: TableDefinition<'_, (&str, u64), [u8; 32]> = TableDefinition::new("gaps");
-/// Position -> encoded refusal.
-pub(super) const REFUSALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("refusals");
-/// Epoch -> its record.
-pub(super) const EPOCHS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("epochs");
-pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-
-const FORMAT_KEY: &str = "depin-log-format";
-const FORMAT: u64 = 3;
-/// Keys of the halves of the secret that marks frames.
-const SECRET_KEYS: [&str; 2] = ["frame-key-0", "frame-key-1"];
-/// Keys of the file and length up to which the index knows the batches.
-const TAIL_KEYS: [&str; 2] = ["tail-segment", "tail-offset"];
-const INDEX: &str = "index.redb";
-/// Key of the index of the oldest entry.
-pub(super) const OLDEST_KEY: &str = "oldest";
-const CACHE_BYTES: usize = 128 << 20;
-const HASH: usize = 32;
-
-/// Where the log is.
-#[derive(Debug)]
-pub(super) enum Place {
-    Folder(PathBuf),
-    Memory,
-}
 
 /// The files, closed between a failure of the disk and the next use.
 pub(super) struct Store {
@@ -69,30 +30,24 @@ pub(super) struct Store {
     files: RwLock<Option<Files>>,
 }
 
+/// Where two locks are held, the one that stands first here was taken first.
 pub(super) struct Files {
     index: Database,
+    /// Held while a layer is frozen.
+    flushing: Mutex<()>,
     /// The writer's.
-    pub(super) segments: Mutex<Segments>,
+    segments: Mutex<Segments>,
+    pub(super) tips: Tips,
+    overlay: RwLock<Overlay>,
     /// The readers'.
     bytes: Bytes,
     /// Held by readers from when they learn a file's name until they have read it.
     naming: RwLock<()>,
 }
 
-/// What a commit owes to the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Owed {
-    /// Nothing was written.
-    Nothing,
-    /// The index may be lost; the segments have it all.
-    Segments,
-    /// The index has something that nothing else has.
-    Index,
-}
-
 impl Store {
     pub(super) fn open(place: Place) -> Result<Self> {
-        let files = RwLock::new(Some(open(&place)?));
+        let files = RwLock::new(Some(place::open(&place)?));
         Ok(Self { place, files })
     }
 
@@ -100,54 +55,8 @@ impl Store {
         &self.place
     }
 
-    pub(super) fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T>) -> Result<T> {
-        self.with(|files| work(&files.index.begin_read().map_err(failed)?))
-    }
-
-    /// As [`read`](Self::read), for rows whose bytes are then read from the segments. When only that
-    /// fails, nothing is wrong with what the writer holds, so it stays open.
-    pub(super) fn entries(
-        &self,
-        find: impl FnOnce(&ReadTransaction) -> Result<Vec<(u64, (u64, Row))>>,
-    ) -> Result<Vec<LogEntry>> {
-        self.with(|files| {
-            let _naming = files.naming.read().unwrap_or_else(PoisonError::into_inner);
-            let rows = find(&files.index.begin_read().map_err(failed)?)?;
-            let spans: Vec<_> = rows.iter().map(|(_, (_, row))| span(*row)).collect();
-            let entry = |((index, (received, _)), batch): (&(u64, (u64, Row)), _)| LogEntry {
-                index: *index,
-                received: Timestamp::from_millis(*received),
-                batch,
-            };
-            let batches = files.bytes.read(&spans);
-            Ok(batches.map(|batches| rows.iter().zip(batches).map(entry).collect()))
-        })?
-    }
-
-    /// Runs `work` and makes what it wrote durable; aborts when it wrote nothing.
-    pub(super) fn write<T>(
-        &self,
-        work: impl FnOnce(&WriteTransaction, &Files) -> Result<(T, Owed)>,
-    ) -> Result<T> {
-        self.with(|files| write(files, work))
-    }
-
-    /// Flushes the index, so that the next start has nothing to learn.
-    pub(super) fn flush(&self) -> Result<()> {
-        self.write(|_, _| Ok(((), Owed::Index)))
-    }
-
-    /// Deletes the files of batches that the index does not name any more.
-    pub(super) fn remove(&self, before: u64) -> Result<()> {
-        self.with(|files| {
-            let last = files.segments.lock().unwrap_or_else(PoisonError::into_inner).end().segment;
-            let _naming = files.naming.write().unwrap_or_else(PoisonError::into_inner);
-            files.bytes.remove(before, last);
-            Ok(())
-        })
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&Files) -> Result<T>) -> Result<T> {
+    /// Runs `work` with the files; opens them before if the disk failed, and closes them if it fails now.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Files) -> Result<T>) -> Result<T> {
         self.ensure_open()?;
         let result = {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
@@ -161,301 +70,266 @@ impl Store {
         result
     }
 
+    /// The entries that `find` names, whose bytes are read from the segments. When only that fails, nothing
+    /// is wrong with what the writer holds, so it stays open.
+    pub(super) fn entries(
+        &self,
+        find: impl FnOnce(&Files) -> Result<Vec<(u64, Row)>>,
+    ) -> Result<Vec<LogEntry>> {
+        self.with(|files| {
+            let _naming = files.naming.read().unwrap_or_else(PoisonError::into_inner);
+            let rows = find(files)?;
+            let spans: Vec<_> = rows.iter().map(|(_, row)| row.span).collect();
+            let entry = |((index, row), batch): (&(u64, Row), _)| LogEntry {
+                index: *index,
+                received: Timestamp::from_millis(row.received),
+                batch,
+            };
+            let batches = files.bytes.read(&spans);
+            Ok(batches.map(|batches| rows.iter().zip(batches).map(entry).collect()))
+        })?
+    }
+
     fn ensure_open(&self) -> Result<()> {
         if self.files.read().unwrap_or_else(PoisonError::into_inner).is_some() {
             return Ok(());
         }
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         if files.is_none() {
-            *files = Some(open(&self.place)?);
+            *files = Some(place::open(&self.place)?);
         }
         Ok(())
     }
 }
 
-fn write<T>(
-    files: &Files,
-    work: impl FnOnce(&WriteTransaction, &Files) -> Result<(T, Owed)>,
-) -> Result<T> {
-    let mut transaction = files.index.begin_write().map_err(failed)?;
-    let (value, owed) = work(&transaction, files)?;
-    match owed {
-        Owed::Nothing => transaction.abort().map_err(failed)?,
-        Owed::Segments => {
-            transaction.set_durability(Durability::None).map_err(|_| unflushable())?;
-            transaction.commit().map_err(failed)?;
+impl Files {
+    pub(super) fn new(index: Database, segments: Segments, bytes: Bytes, overlay: Overlay) -> Self {
+        Self {
+            index,
+            flushing: Mutex::default(),
+            segments: Mutex::new(segments),
+            tips: Tips::default(),
+            overlay: RwLock::new(overlay),
+            bytes,
+            naming: RwLock::default(),
         }
-        Owed::Index => transaction.commit().map_err(failed)?,
     }
-    Ok(value)
+
+    pub(super) fn segments(&self) -> MutexGuard<'_, Segments> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn overlay(&self) -> RwLockReadGuard<'_, Overlay> {
+        self.overlay.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn overlay_mut(&self) -> RwLockWriteGuard<'_, Overlay> {
+        self.overlay.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the index knows when the overlay is as it is now: whoever asks must hold it.
+    fn indexed(&self, _overlay: &Overlay) -> Result<ReadTransaction> {
+        self.index.begin_read().map_err(failed)
+    }
+
+    pub(super) fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T>) -> Result<T> {
+        work(&self.index.begin_read().map_err(failed)?)
+    }
+
+    pub(super) fn head(&self) -> TreeHead {
+        let overlay = self.overlay();
+        TreeHead { size: overlay.edge().size(), root: overlay.edge().root() }
+    }
+
+    /// Gives `work` the size of the tree and a way to its complete nodes.
+    pub(super) fn tree<T>(
+        &self,
+        work: impl FnOnce(u64, &mut dyn FnMut(u32, u64) -> Result<B256>) -> Result<T>,
+    ) -> Result<T> {
+        let overlay = self.overlay();
+        let mut nodes = None;
+        work(overlay.edge().size(), &mut |level, place| {
+            if let Some(node) = overlay.layers().find_map(|layer| layer.node(level, place)) {
+                return Ok(*node);
+            }
+            let nodes = match &nodes {
+                Some(nodes) => nodes,
+                None => {
+                    let table = self.indexed(&overlay)?.open_table(NODES).map_err(failed)?;
+                    nodes.insert(table)
+                }
+            };
+            index::node(nodes, level, place)
+        })
+    }
+
+    /// The last link of a device.
+    pub(super) fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        let overlay = self.overlay();
+        if let Some(link) = overlay.last(device) {
+            return Ok(Some(link.tip));
+        }
+        let indexed = self.indexed(&overlay)?;
+        drop(overlay);
+        index::tip(&indexed.open_table(CHAINS).map_err(failed)?, device)
+    }
+
+    /// The link that holds a place of a chain, if the chain reaches there.
+    pub(super) fn link(&self, device: &Did, sequence: Sequence) -> Result<Option<Stored>> {
+        let overlay = self.overlay();
+        let late = overlay.chain(device, sequence).next().copied();
+        let first = overlay.chain(device, Sequence::new(0)).next();
+        if first.is_some_and(|first| first.tip.sequence < sequence) {
+            return Ok(late);
+        }
+        let indexed = self.indexed(&overlay)?;
+        drop(overlay);
+        let early = links(&indexed, device, sequence, 1)?;
+        Ok(early.first().copied().or(late))
+    }
+
+    /// Where up to `limit` batches from index `from` on are.
+    pub(super) fn rows(&self, from: u64, limit: usize) -> Result<Vec<(u64, Row)>> {
+        let overlay = self.overlay();
+        if from < overlay.oldest() {
+            return Err(forgotten(overlay.oldest()));
+        }
+        let end = from.saturating_add(limit as u64).min(overlay.edge().size());
+        let base = overlay.base().clamp(from, end.max(from));
+        let late: Vec<_> = (base..end).filter_map(|i| Some((i, *overlay.row(i)?))).collect();
+        let indexed = self.indexed(&overlay)?;
+        drop(overlay);
+        let entries = indexed.open_table(ENTRIES).map_err(failed)?;
+        let mut rows = index::rows(&entries, from..base)?;
+        rows.extend(late);
+        Ok(rows)
+    }
+
+    /// Where up to `limit` batches of a device are.
+    pub(super) fn chain_rows(
+        &self,
+        device: &Did,
+        from: Sequence,
+        limit: usize,
+    ) -> Result<Vec<(u64, Row)>> {
+        let overlay = self.overlay();
+        let (oldest, base) = (overlay.oldest(), overlay.base());
+        let late = overlay.chain(device, from).take(limit);
+        let late: Vec<_> = late.filter_map(|l| Some((l.index, *overlay.row(l.index)?))).collect();
+        let indexed = self.indexed(&overlay)?;
+        drop(overlay);
+        let entries = indexed.open_table(ENTRIES).map_err(failed)?;
+        let mut rows = Vec::new();
+        // The index may have learned meanwhile what the overlay told us.
+        let early = links(&indexed, device, from, limit)?;
+        for link in early.iter().take_while(|link| link.index < base) {
+            if link.index < oldest {
+                return Err(forgotten(oldest));
+            }
+            rows.extend(index::rows(&entries, link.index..link.index + 1)?);
+        }
+        rows.extend(late);
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    /// Writes the index durably: `work`, with a layer of batches when it is time, and forgets batches before
+    /// `gone`, which are in the index by then.
+    pub(super) fn index<T>(
+        &self,
+        with_layer: bool,
+        gone: Option<u64>,
+        work: impl FnOnce(&WriteTransaction) -> Result<T>,
+    ) -> Result<T> {
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let layer = with_layer.then(|| self.overlay_mut().freeze());
+        let transaction = self.index.begin_write().map_err(failed)?;
+        let value = work(&transaction)?;
+        layer.iter().try_for_each(|layer| index::add(&transaction, layer))?;
+        gone.into_iter().try_for_each(|gone| index::forget(&transaction, gone))?;
+        transaction.commit().map_err(failed)?;
+        if layer.is_some() {
+            let mut overlay = self.overlay_mut();
+            let oldest = gone.unwrap_or(overlay.oldest());
+            let indexed = overlay.thaw(oldest);
+            drop(overlay);
+            // Not while readers wait.
+            drop(indexed);
+        }
+        Ok(value)
+    }
+
+    /// Tells the index all that it lacks.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.index(true, None, |_| Ok(()))
+    }
+
+    /// Leaves nothing to learn to the next start.
+    pub(super) fn close(&self) -> Result<()> {
+        let lacks = { self.overlay().lacks_any() };
+        let flushed = if lacks { self.flush() } else { Ok(()) };
+        self.segments().trim()?;
+        flushed
+    }
+
+    /// Takes durable batches of a frame that ends at `tail`, which only the segments knew.
+    pub(super) fn learn(
+        &self,
+        records: Vec<(NewBatch, Span)>,
+        tail: Tail,
+    ) -> Result<()> {
+        let mut draft = Draft::new(self, self.head().size);
+        for (new, span) in records {
+            if !matches!(draft.append(new, |_| Ok(span))?, Append::Stored(_)) {
+                return Err(Error::new(ErrorKind::Corrupt, "the log's batches break a chain")
+                    .with("index", self.head().size));
+            }
+        }
+        let grown = draft.grower()();
+        draft.publish(grown, tail);
+        if self.overlay().is_full() { self.flush() } else { Ok(()) }
+    }
+
+    /// Checks that the files are there which hold the first and the last batch of the index.
+    pub(super) fn rows_lie_in(&self, folder: &Path) -> Result<()> {
+        let (oldest, size) = { (self.overlay().oldest(), self.head().size) };
+        for index in [oldest, size.saturating_sub(1)].into_iter().filter(|index| *index < size) {
+            for (_, row) in self.rows(index.max(oldest), 1)? {
+                if !segment::exists(folder, row.span.segment) {
+                    return Err(segment::damaged(row.span.segment, row.span.offset));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the segments in place once they are recovered.
+    pub(super) fn recovered(&self, segments: Segments) {
+        self.overlay_mut().moved(segments.end());
+        *self.segments() = segments;
+        let oldest = { self.overlay().oldest() };
+        self.remove(oldest);
+    }
+
+    /// Deletes the files of batches that the index does not name any more.
+    pub(super) fn remove(&self, before: u64) {
+        let last = self.segments().end().segment;
+        let _naming = self.naming.write().unwrap_or_else(PoisonError::into_inner);
+        self.bytes.remove(before, last);
+    }
 }
 
-fn unflushable() -> Error {
-    Error::new(ErrorKind::Corrupt, "the index of the log has a savepoint; it is not ours")
+fn links(
+    indexed: &ReadTransaction,
+    device: &Did,
+    from: Sequence,
+    limit: usize,
+) -> Result<Vec<Stored>> {
+    let chains = indexed.open_table(CHAINS).map_err(failed)?;
+    let gaps = indexed.open_table(GAPS).map_err(failed)?;
+    index::links(&chains, &gaps, device, from, limit)
 }
 
 fn closed() -> Error {
     Error::unavailable("the log's files were closed after the disk failed; try again")
-}
-
-fn open(place: &Place) -> Result<Files> {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    let index = match place {
-        Place::Folder(folder) => open_index(&builder, folder)?,
-        Place::Memory => builder.create_with_backend(InMemoryBackend::new()).map_err(failed)?,
-    };
-    let transaction = index.begin_write().map_err(failed)?;
-    let (fresh, key) = prepare(&transaction)?;
-    if fresh {
-        transaction.commit().map_err(failed)?;
-    } else {
-        transaction.abort().map_err(failed)?;
-    }
-    let bytes = match place {
-        Place::Folder(folder) => Bytes::Folder(folder.clone()),
-        Place::Memory => Bytes::in_memory(),
-    };
-    let segments = Mutex::new(Segments::new(bytes.clone(), key));
-    let files = Files { index, segments, bytes, naming: RwLock::new(()) };
-    if let Place::Folder(folder) = place {
-        recover(&files, folder, key)?;
-    }
-    Ok(files)
-}
-
-fn open_index(builder: &Builder, folder: &Path) -> Result<Database> {
-    if folder.is_file() {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "a log is a folder; this is a file, perhaps a log of an earlier version",
-        ));
-    }
-    make(folder).map_err(StorageError::Io).map_err(failed)?;
-    let path = folder.join(INDEX);
-    if !path.exists() && segment::any(folder)? {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            "the log's index.redb is missing, with refusals and epochs; restore it from a copy",
-        ));
-    }
-    let index = create(builder, &path).map_err(failed)?;
-    // Whoever put the index in place may have died before its name was safe.
-    segment::sync(folder).map_err(StorageError::Io).map_err(failed)?;
-    Ok(index)
-}
-
-/// Makes the folder and those above it; their names survive power loss too.
-fn make(folder: &Path) -> io::Result<()> {
-    if folder.join(INDEX).exists() {
-        return Ok(());
-    }
-    let above = folder.ancestors().skip(1);
-    let missing = above.clone().take_while(|above| !above.exists()).count();
-    fs::create_dir_all(folder)?;
-    above.take(missing + 1).try_for_each(segment::sync)
-}
-
-/// Tells the index what the segments have beyond it.
-fn recover(files: &Files, folder: &Path, key: Key) -> Result<()> {
-    let (segments, oldest) = write(files, |transaction, _| {
-        let mut tables = Tables::open(transaction, None)?;
-        let (size, known) = (tables.size(), tables.tail()?);
-        let segments = Segments::recover(folder, key, known, size, |new, span| {
-            match tables.append(&new, leaf_hash(new.batch.as_bytes()), |_| Ok(span))? {
-                Append::Stored(_) => Ok(()),
-                _ => Err(Error::new(ErrorKind::Corrupt, "the log's batches break a chain")),
-            }
-        })?;
-        tables.reached(segments.end())?;
-        let owed = if segments.end() == known { Owed::Nothing } else { Owed::Index };
-        Ok(((segments, tables.oldest()?), owed))
-    })?;
-    let last = segments.end().segment;
-    *files.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
-    files.bytes.remove(oldest, last);
-    Ok(())
-}
-
-/// Opens the index. A new one is made whole under another name first and then put in place, so that a
-/// process that is killed meanwhile leaves no half of a file behind.
-fn create(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
-    if !path.exists() {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let fresh = PathBuf::from(name);
-        // Half a file that an earlier process with our id left behind.
-        let _ = fs::remove_file(&fresh);
-        drop(builder.create(&fresh)?);
-        // A link never replaces what somebody else put there in the meantime.
-        let placed = match fs::hard_link(&fresh, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&fresh, path),
-            _ => fs::remove_file(&fresh),
-        };
-        placed.map_err(StorageError::Io)?;
-    }
-    builder.create(path)
-}
-
-/// Creates the tables of an empty file, or checks those of a used one. Returns whether it wrote,
-/// and the key of the log's frames.
-fn prepare(transaction: &WriteTransaction) -> Result<(bool, Key)> {
-    let tables: Vec<_> = transaction.list_tables().map_err(failed)?.collect();
-    let fresh = tables.is_empty();
-    if !fresh && !tables.iter().any(|table| table.name() == META.name()) {
-        return Err(Error::new(ErrorKind::Corrupt, "the file is a database but no depin log"));
-    }
-    let mut meta = transaction.open_table(META).map_err(failed)?;
-    if fresh {
-        meta.insert(FORMAT_KEY, FORMAT).map_err(failed)?;
-        make_key(&mut meta)?;
-    }
-    let format = meta.get(FORMAT_KEY).map_err(failed)?.map(|format| format.value());
-    if format != Some(FORMAT) {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "the log has another format; use the version that wrote it",
-        )
-        .with("format", format.unwrap_or_default()));
-    }
-    let key = key_in(&meta)?;
-    let entries = transaction.open_table(ENTRIES).map_err(failed)?;
-    let nodes = transaction.open_table(NODES).map_err(failed)?;
-    let chains = transaction.open_table(CHAINS).map_err(failed)?;
-    transaction.open_table(GAPS).map_err(failed)?;
-    transaction.open_table(REFUSALS).map_err(failed)?;
-    transaction.open_table(EPOCHS).map_err(failed)?;
-    let oldest = oldest_in(&meta)?;
-    let sizes = [entries.len(), nodes.len(), chains.len()];
-    let [Ok(kept), Ok(nodes), Ok(chains)] = sizes else {
-        return Err(Error::new(ErrorKind::Corrupt, "a table of the log cannot be counted"));
-    };
-    let last = entries.last().map_err(failed)?.map(|(index, _)| index.value());
-    let last_fits = last.is_none_or(|last| Some(last) == nodes.checked_sub(1));
-    if chains != nodes || nodes.checked_sub(kept) != Some(oldest) || !last_fits {
-        return Err(Error::new(ErrorKind::Corrupt, "the tables of the log disagree on its size"));
-    }
-    Ok((fresh, key))
-}
-
-/// Made once per log, and kept where no device sees it.
-fn make_key(meta: &mut Table<'_, &'static str, u64>) -> Result<()> {
-    for half in SECRET_KEYS {
-        let mut random = [0; 8];
-        OsRng.try_fill_bytes(&mut random).map_err(|error| {
-            Error::unavailable("the system has no random numbers; try again").with("cause", error)
-        })?;
-        meta.insert(half, u64::from_be_bytes(random)).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn key_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<Key> {
-    let half = |key: &str| -> Result<u64> {
-        let half = meta.get(key).map_err(failed)?.map(|half| half.value());
-        half.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the log lacks the key of its frames"))
-    };
-    let [first, second] = SECRET_KEYS;
-    Ok(Key([half(first)?, half(second)?]))
-}
-
-/// Translates redb's errors; what a repeated call can heal is [`ErrorKind::Unavailable`].
-pub(super) fn failed(error: impl Into<redb::Error>) -> Error {
-    let error = error.into();
-    let (kind, message) = match &error {
-        redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed => (
-            ErrorKind::Unavailable,
-            "the log's disk failed; free space or repair it, then try again",
-        ),
-        redb::Error::DatabaseAlreadyOpen => {
-            (ErrorKind::Conflict, "another process holds the log's file")
-        }
-        redb::Error::UpgradeRequired(_) => {
-            (ErrorKind::Unsupported, "the log's file has an older database format")
-        }
-        _ => (ErrorKind::Corrupt, "the log's file is damaged; restore it from a copy"),
-    };
-    Error::new(kind, message).with("cause", &error).source(error)
-}
-
-fn span((segment, offset, length, crc): Row) -> Span {
-    Span { segment, offset, length, crc }
-}
-
-/// Up to where the index knows the segments.
-pub(super) fn tail_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<Tail> {
-    let value = |key: &str| -> Result<u64> {
-        Ok(meta.get(key).map_err(failed)?.map_or(0, |value| value.value()))
-    };
-    let [segment, offset] = TAIL_KEYS;
-    Ok(Tail { segment: value(segment)?, offset: value(offset)? })
-}
-
-/// Keeps up to where the index knows the segments.
-pub(super) fn keep_tail(meta: &mut Table<'_, &'static str, u64>, tail: Tail) -> Result<()> {
-    for (key, value) in TAIL_KEYS.into_iter().zip([tail.segment, tail.offset]) {
-        meta.insert(key, value).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// Index of the oldest entry.
-pub(super) fn oldest_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<u64> {
-    Ok(meta.get(OLDEST_KEY).map_err(failed)?.map_or(0, |oldest| oldest.value()))
-}
-
-/// The size of the tree, and a way to its complete nodes: `(level, i)` is kept with the leaf that
-/// completed it.
-pub(super) fn tree_in(
-    tables: &ReadTransaction,
-) -> Result<(u64, impl FnMut(u32, u64) -> Result<B256> + use<>)> {
-    let nodes = tables.open_table(NODES).map_err(failed)?;
-    let size = nodes.len().map_err(failed)?;
-    Ok((size, move |level, index| node(&nodes, level, index)))
-}
-
-pub(super) fn node(
-    nodes: &impl ReadableTable<u64, &'static [u8]>,
-    level: u32,
-    index: u64,
-) -> Result<B256> {
-    let damaged = || Error::new(ErrorKind::Corrupt, "the log lacks a node of its tree");
-    let leaf = ((index + 1) << level) - 1;
-    let row = nodes.get(leaf).map_err(failed)?.ok_or_else(damaged)?;
-    let start = level as usize * HASH;
-    let hash = row.value().get(start..start + HASH).ok_or_else(damaged)?;
-    Ok(B256::from_slice(hash))
-}
-
-/// The last row of a device's chain.
-pub(super) fn tip_in(
-    chains: &impl ReadableTable<(&'static str, u64), (u64, [u8; 32])>,
-    device: &Did,
-) -> Result<Option<ChainTip>> {
-    let did = device.as_str();
-    let last = chains.range((did, 0)..=(did, u64::MAX)).map_err(failed)?.next_back();
-    last.map(|row| {
-        let (key, value) = row.map_err(failed)?;
-        let (sequence, hash) = (key.value().1, value.value().1);
-        Ok(ChainTip { sequence: Sequence::new(sequence), hash: B256::new(hash) })
-    })
-    .transpose()
-}
-
-/// The link that holds a place of a chain, if the chain reaches there.
-pub(super) fn link_in(
-    chains: &impl ReadableTable<(&'static str, u64), (u64, [u8; 32])>,
-    gaps: &impl ReadableTable<(&'static str, u64), [u8; 32]>,
-    device: &Did,
-    sequence: Sequence,
-) -> Result<Option<Stored>> {
-    let did = device.as_str();
-    let mut links = chains.range((did, sequence.value())..=(did, u64::MAX)).map_err(failed)?;
-    let Some(row) = links.next() else { return Ok(None) };
-    let (key, value) = row.map_err(failed)?;
-    let (end, (index, hash)) = (key.value().1, value.value());
-    let tip = ChainTip { sequence: Sequence::new(end), hash: B256::new(hash) };
-    let marker = gaps.get((did, end)).map_err(failed)?;
-    let hash = marker.map_or(tip.hash, |marker| B256::new(marker.value()));
-    Ok(Some(Stored { index, hash, tip }))
 }

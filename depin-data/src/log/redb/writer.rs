@@ -1,293 +1,191 @@
-//! The one thread that writes: takes all jobs that wait, commits them together, then answers.
+//! The thread that appends: takes all batches that wait, makes them durable together, then answers.
 //!
-//! Batches are durable when their [frame](Frame) is; the index is flushed for what it alone has (refusals,
-//! epochs, what is forgotten) and now and then.
-//!
-//! A flush costs as much for one job as for hundreds. So while several senders are at work the writer
-//! pauses for their next jobs, a few milliseconds at most; a lone sender never waits for others.
+//! A flush costs as much for one batch as for dozens. So while several senders are at work the writer waits
+//! for their next batches, for a fraction of the time that a flush takes; a lone sender never waits for
+//! others. Batches are judged and encoded as they come in. The tree of a large group grows while the disk
+//! works.
 
 use std::{
-    sync::{PoisonError, mpsc::Receiver},
-    time::Duration,
+    sync::mpsc::{Receiver, SyncSender, TryRecvError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use depin_core::{
-    B256, Bytes, EpochId, Error, Result, Sequence,
-    log::{Append, ChainTip, NewBatch},
+    Error, ErrorKind, Result,
+    log::{Append, NewBatch},
 };
-use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::{
-    super::{chain_hole, growth::Growth, judge},
-    segment::{Frame, Span, Tail},
-    store::{
-        CHAINS, ENTRIES, EPOCHS, GAPS, META, NODES, OLDEST_KEY, Owed, REFUSALS, Row, Store, failed,
-        keep_tail, link_in, node, oldest_in, tail_in, tip_in,
-    },
+    draft::Draft,
+    frame::Frame,
+    indexer,
+    segment::Segments,
+    store::{Files, Store},
 };
-use crate::{
-    merkle::{Accumulator, leaf_hashes, path},
-    observe,
-};
+use crate::{log::growth::Growth, observe};
 
-/// Most jobs in one commit: bounds the memory of a transaction.
+/// Most batches in one commit.
 const GROUP: usize = 1024;
-/// Most batches that a start has to learn from the segments.
-const UNFLUSHED: usize = 4096;
-/// Bytes after which a new segment begins.
-const SEGMENT: u64 = 64 << 20;
+/// Bytes after which a commit takes no more batches.
+const GROUP_BYTES: usize = 8 << 20;
+/// Bytes from which on a second thread is worth its start.
+const OVERLAPPED: usize = 64 << 10;
 
-/// While jobs arrive within a pause, the next pause may bring more.
-const PAUSE: Duration = Duration::from_millis(1);
-/// Most pauses before a commit.
-const PAUSES: usize = 8;
+pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 
-pub(super) type Reply = oneshot::Sender<Result<Outcome>>;
-
-pub(super) enum Job {
-    Append { new: Box<NewBatch>, reply: Reply },
-    Refuse { record: Vec<u8>, reply: Reply },
-    Seal { epoch: EpochId, record: Bytes, reply: Reply },
-    Forget { before: u64, reply: Reply },
+pub(super) struct Job {
+    pub(super) new: Box<NewBatch>,
+    pub(super) reply: Reply<Append>,
 }
 
-impl Job {
-    /// What becomes a leaf of the tree.
-    fn leaf(&self) -> Option<&[u8]> {
-        match self {
-            Self::Append { new, .. } => Some(new.batch.as_bytes()),
-            _ => None,
-        }
-    }
-
-    fn answer(self, result: Result<Outcome>) {
-        let (Self::Append { reply, .. }
-        | Self::Refuse { reply, .. }
-        | Self::Seal { reply, .. }
-        | Self::Forget { reply, .. }) = self;
-        // Whoever asked may have stopped waiting.
-        let _ = reply.send(result);
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome {
-    Append(Append),
-    Done,
-    Conflict,
-}
-
-pub(super) fn run(store: &Store, jobs: &Receiver<Job>, growth: &Growth) {
-    let mut edge = None;
-    let mut unflushed = 0;
-    let mut group = Vec::with_capacity(GROUP);
-    let mut last = 0;
+pub(super) fn run(
+    store: &Store,
+    jobs: &Receiver<Job>,
+    growth: &Growth,
+    indexer: &SyncSender<indexer::Job>,
+) {
+    let mut pace = Pace::default();
     while let Ok(first) = jobs.recv() {
-        group.push(first);
-        gather(jobs, &mut group, last);
-        last = group.len();
-        match commit(store, &group, &mut edge, &mut unflushed) {
-            Ok(outcomes) => {
-                observe::committed(group.len());
-                growth.reached(edge.as_ref().map_or(0, Accumulator::size));
-                group.drain(..).zip(outcomes).for_each(|(job, outcome)| job.answer(Ok(outcome)));
+        let mut answers = Vec::with_capacity(pace.last);
+        let committed = store.with(|files| {
+            let mut group = Group { jobs, pace: &mut pace, answers: &mut answers };
+            group.commit(files, first)
+        });
+        match committed {
+            Ok(Committed { size, is_ripe }) => {
+                observe::committed(answers.len());
+                growth.reached(size);
+                // Whoever asked may have stopped waiting.
+                answers.into_iter().for_each(|(reply, answer)| drop(reply.send(answer)));
+                if is_ripe {
+                    // It is told again with the next commit when it is too busy to listen.
+                    let _ = indexer.try_send(indexer::Job::Ripe);
+                }
             }
             Err(error) => {
-                let again = || Error::new(error.kind(), error.message().to_owned());
-                group.drain(..).for_each(|job| job.answer(Err(again().with("cause", &error))));
+                for (reply, _) in answers {
+                    let again = Error::new(error.kind(), error.message().to_owned());
+                    let _ = reply.send(Err(again.with("cause", &error)));
+                }
             }
-        }
-    }
-    // Whatever the index lacks is in the segments.
-    let _ = store.flush();
-}
-
-/// Takes the jobs that wait and, while they are fewer than `last` time, those that follow closely: whoever
-/// was answered then is likely to come back.
-fn gather(jobs: &Receiver<Job>, group: &mut Vec<Job>, last: usize) {
-    group.extend(jobs.try_iter().take(GROUP - group.len()));
-    for _ in 0..PAUSES {
-        let before = group.len();
-        if before >= last {
-            return;
-        }
-        std::thread::sleep(PAUSE);
-        group.extend(jobs.try_iter().take(GROUP - before));
-        if group.len() == before {
-            return;
         }
     }
 }
 
-/// Applies the jobs in one durable transaction. `edge` is the tree's right edge between commits; it is
-/// read from the index again after a commit that failed.
-fn commit(
-    store: &Store,
-    group: &[Job],
-    edge: &mut Option<Accumulator>,
-    unflushed: &mut usize,
-) -> Result<Vec<Outcome>> {
-    let known = edge.take();
-    let flush = *unflushed + group.len() > UNFLUSHED;
-    let leaves: Vec<_> = group.iter().filter_map(Job::leaf).collect();
-    let mut leaves = leaf_hashes(&leaves).into_iter();
-    let (outcomes, reached, owed, gone) = store.write(|transaction, files| {
-        let mut tables = Tables::open(transaction, known)?;
-        let mut segments = files.segments.lock().unwrap_or_else(PoisonError::into_inner);
-        if segments.end().offset >= SEGMENT {
-            segments.roll(tables.size())?;
-        }
-        let mut frame = Frame::new(tables.size(), segments.end());
-        let mut gone = None;
-        let mut outcomes = Vec::with_capacity(group.len());
-        for job in group {
-            let leaf = job.leaf().and_then(|_| leaves.next()).unwrap_or_default();
-            outcomes.push(tables.apply(job, leaf, &mut frame)?);
-            if let (Job::Forget { before, .. }, Some(Outcome::Done)) = (job, outcomes.last()) {
-                gone = gone.max(Some(*before));
-            }
-        }
-        segments.append(frame)?;
-        if gone.is_some_and(|gone| gone == tables.size()) {
-            segments.roll(tables.size())?;
-        }
-        tables.reached(segments.end())?;
-        let owed = if flush { tables.owed.max(Owed::Index) } else { tables.owed };
-        Ok(((outcomes, tables.edge, owed, gone), owed))
-    })?;
-    *edge = Some(reached);
-    *unflushed = if owed == Owed::Index { 0 } else { *unflushed + group.len() };
-    // The index has let go of them for good; what cannot be deleted is tried again at the next start.
-    let _ = gone.map(|gone| store.remove(gone));
-    Ok(outcomes)
+struct Committed {
+    size: u64,
+    is_ripe: bool,
 }
 
-pub(super) struct Tables<'t> {
-    entries: Table<'t, u64, (u64, Row)>,
-    nodes: Table<'t, u64, &'static [u8]>,
-    chains: Table<'t, (&'static str, u64), (u64, [u8; 32])>,
-    gaps: Table<'t, (&'static str, u64), [u8; 32]>,
-    refusals: Table<'t, u64, &'static [u8]>,
-    epochs: Table<'t, u64, &'static [u8]>,
-    meta: Table<'t, &'static str, u64>,
-    edge: Accumulator,
-    owed: Owed,
+/// One commit.
+struct Group<'a> {
+    jobs: &'a Receiver<Job>,
+    pace: &'a mut Pace,
+    /// What everybody who is in the group is told when it is durable.
+    answers: &'a mut Vec<(Reply<Append>, Result<Append>)>,
 }
 
-impl<'t> Tables<'t> {
-    pub(super) fn open(
-        transaction: &'t WriteTransaction,
-        edge: Option<Accumulator>,
-    ) -> Result<Self> {
-        let nodes = transaction.open_table(NODES).map_err(failed)?;
-        let size = nodes.len().map_err(failed)?;
-        let edge = match edge {
-            Some(edge) => edge,
-            None => {
-                let mut find = |level, index| node(&nodes, level, index);
-                Accumulator::resume(size, path::peaks(0, size, &mut find)?)
+impl Group<'_> {
+    fn commit(&mut self, files: &Files, first: Job) -> Result<Committed> {
+        let Job { new, reply } = first;
+        self.answers.push((reply, Err(unanswered())));
+        if files.overlay().is_full() {
+            files.flush()?;
+        }
+        let mut segments = files.segments();
+        if segments.is_long() {
+            segments.roll()?;
+            files.overlay_mut().moved(segments.end());
+        }
+        let mut draft = Draft::new(files, segments.next());
+        let mut frame = segments.frame();
+        self.judge(*new, &mut draft, &mut frame)?;
+        self.gather(&mut draft, &mut frame)?;
+        if draft.len() > 0 {
+            let started = Instant::now();
+            store(&mut segments, draft, frame)?;
+            self.pace.took(self.answers.len(), started.elapsed());
+        }
+        Ok(Committed { size: segments.next(), is_ripe: files.overlay().is_ripe() })
+    }
+
+    /// Takes the batches that wait, and those that follow closely.
+    fn gather(&mut self, draft: &mut Draft<'_>, frame: &mut Frame) -> Result<()> {
+        let mut latest = Instant::now();
+        while self.answers.len() < GROUP && frame.len() < GROUP_BYTES {
+            match self.jobs.try_recv() {
+                Ok(Job { new, reply }) => {
+                    self.answers.push((reply, Err(unanswered())));
+                    self.judge(*new, draft, frame)?;
+                    latest = Instant::now();
+                }
+                Err(TryRecvError::Empty) if self.pace.expects(self.answers.len(), latest) => {
+                    thread::yield_now();
+                }
+                Err(_) => break,
             }
-        };
-        Ok(Self {
-            entries: transaction.open_table(ENTRIES).map_err(failed)?,
-            nodes,
-            chains: transaction.open_table(CHAINS).map_err(failed)?,
-            gaps: transaction.open_table(GAPS).map_err(failed)?,
-            refusals: transaction.open_table(REFUSALS).map_err(failed)?,
-            epochs: transaction.open_table(EPOCHS).map_err(failed)?,
-            meta: transaction.open_table(META).map_err(failed)?,
-            edge,
-            owed: Owed::Nothing,
-        })
-    }
-
-    /// Number of batches.
-    pub(super) const fn size(&self) -> u64 {
-        self.edge.size()
-    }
-
-    /// Up to where the segments are known here.
-    pub(super) fn tail(&self) -> Result<Tail> {
-        tail_in(&self.meta)
-    }
-
-    /// Index of the oldest batch.
-    pub(super) fn oldest(&self) -> Result<u64> {
-        oldest_in(&self.meta)
-    }
-
-    /// Everything in the segments up to `tail` is known here now.
-    pub(super) fn reached(&mut self, tail: Tail) -> Result<()> {
-        if self.owed == Owed::Nothing { Ok(()) } else { keep_tail(&mut self.meta, tail) }
-    }
-
-    fn apply(&mut self, job: &Job, leaf: B256, frame: &mut Frame) -> Result<Outcome> {
-        match job {
-            Job::Append { new, .. } => {
-                self.append(new, leaf, |new| frame.push(new)).map(Outcome::Append)
-            }
-            Job::Refuse { record, .. } => {
-                let position = self.refusals.len().map_err(failed)?;
-                self.refusals.insert(position, record.as_slice()).map_err(failed)?;
-                self.owed = Owed::Index;
-                Ok(Outcome::Done)
-            }
-            Job::Seal { epoch, record, .. } => self.seal(*epoch, record),
-            Job::Forget { before, .. } => self.forget(*before),
         }
+        Ok(())
     }
 
-    /// Takes a batch that continues its chain; `place` finds a place for its bytes.
-    pub(super) fn append(
-        &mut self,
-        new: &NewBatch,
-        leaf: B256,
-        place: impl FnOnce(&NewBatch) -> Result<Span>,
-    ) -> Result<Append> {
-        let (did, hash) = (new.device.as_str(), new.batch.hash());
-        let find = |sequence: Sequence| {
-            let link = link_in(&self.chains, &self.gaps, &new.device, sequence)?;
-            link.ok_or_else(|| chain_hole(sequence))
-        };
-        if let Some(answer) = judge(new, hash, tip_in(&self.chains, &new.device)?, find)? {
-            return Ok(answer);
+    /// Finds the answer to the last who asked. What is wrong with one batch is no error of the others.
+    fn judge(&mut self, new: NewBatch, draft: &mut Draft<'_>, frame: &mut Frame) -> Result<()> {
+        let answer = draft.append(new, |new| frame.push(new));
+        if let Err(error) = &answer
+            && !matches!(error.kind(), ErrorKind::Malformed | ErrorKind::Corrupt)
+        {
+            return answer.map(|_| ());
         }
-        let tip = new.covers.unwrap_or(ChainTip { sequence: new.sequence, hash });
-        let index = self.edge.size();
-        let mut completed = Vec::with_capacity(64);
-        self.edge.push_each(leaf, |node| completed.extend_from_slice(node.as_slice()));
-        let Span { segment, offset, length, crc } = place(new)?;
-        let row = (new.received.millis(), (segment, offset, length, crc));
-        self.entries.insert(index, row).map_err(failed)?;
-        self.nodes.insert(index, completed.as_slice()).map_err(failed)?;
-        self.chains.insert((did, tip.sequence.value()), (index, tip.hash.0)).map_err(failed)?;
-        if new.covers.is_some() {
-            self.gaps.insert((did, tip.sequence.value()), hash.0).map_err(failed)?;
+        if let Some((_, there)) = self.answers.last_mut() {
+            *there = answer;
         }
-        self.owed = self.owed.max(Owed::Segments);
-        Ok(Append::Stored(index))
+        Ok(())
+    }
+}
+
+/// Makes the group durable and shows it to readers.
+fn store(segments: &mut Segments, draft: Draft<'_>, frame: Frame) -> Result<()> {
+    let batches = draft.len() as u64;
+    let grown = if frame.len() < OVERLAPPED {
+        segments.append(frame, batches)?;
+        draft.grower()()
+    } else {
+        thread::scope(|scope| {
+            let grower = thread::Builder::new().spawn_scoped(scope, draft.grower());
+            segments.append(frame, batches)?;
+            let grown = grower.ok().and_then(|grower| grower.join().ok());
+            Ok::<_, Error>(grown.unwrap_or_else(|| draft.grower()()))
+        })?
+    };
+    draft.publish(grown, segments.end());
+    Ok(())
+}
+
+/// How long it pays to wait for more.
+#[derive(Default)]
+struct Pace {
+    /// Size of the last group.
+    last: usize,
+    patience: Duration,
+}
+
+impl Pace {
+    /// A quarter of the time that is saved when somebody need not wait for a flush of their own.
+    const SHARE: u32 = 4;
+    const MOST: Duration = Duration::from_millis(2);
+
+    fn took(&mut self, group: usize, time: Duration) {
+        (self.last, self.patience) = (group, (time / Self::SHARE).min(Self::MOST));
     }
 
-    fn forget(&mut self, before: u64) -> Result<Outcome> {
-        if before > self.edge.size() {
-            return Ok(Outcome::Conflict);
-        }
-        if before > oldest_in(&self.meta)? {
-            self.entries.retain_in(..before, |_, _| false).map_err(failed)?;
-            self.meta.insert(OLDEST_KEY, before).map_err(failed)?;
-            self.owed = Owed::Index;
-        }
-        Ok(Outcome::Done)
+    /// Whether more are likely to come: whoever was answered last time may come back.
+    fn expects(&self, group: usize, latest: Instant) -> bool {
+        group < self.last && latest.elapsed() < self.patience
     }
+}
 
-    fn seal(&mut self, epoch: EpochId, record: &Bytes) -> Result<Outcome> {
-        let stored = self.epochs.get(epoch.value()).map_err(failed)?;
-        if let Some(same) = stored.map(|stored| stored.value() == record.as_ref()) {
-            return Ok(if same { Outcome::Done } else { Outcome::Conflict });
-        }
-        self.epochs.insert(epoch.value(), record.as_ref()).map_err(failed)?;
-        self.owed = Owed::Index;
-        Ok(Outcome::Done)
-    }
+fn unanswered() -> Error {
+    Error::unavailable("the log has not come to this batch; try again")
 }

@@ -1,0 +1,116 @@
+//! The batches of one commit before they are durable: judged one after the other, each after those before.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use depin_core::{
+    B256, Did, Result,
+    log::{Append, ChainTip, NewBatch},
+};
+
+use super::{
+    super::{Stored, chain_hole, judge},
+    frame::{Span, Tail},
+    overlay::{Fresh, Row},
+    store::Files,
+};
+use crate::merkle::{Accumulator, leaf_hashes};
+
+/// Most devices whose tip is remembered.
+const TIPS: usize = 64 << 10;
+
+/// Tips of devices, kept from commit to commit. What is not here is asked of the log.
+#[derive(Default)]
+pub(super) struct Tips(Mutex<HashMap<Did, ChainTip>>);
+
+/// See the module.
+pub(super) struct Draft<'a> {
+    files: &'a Files,
+    tips: MutexGuard<'a, HashMap<Did, ChainTip>>,
+    first: u64,
+    /// Each with the batch that it is for.
+    fresh: Vec<(Fresh, NewBatch)>,
+}
+
+/// The tree's edge after some leaves, and the nodes that they completed, by level.
+pub(super) type Grown = (Accumulator, Vec<Vec<B256>>);
+
+impl<'a> Draft<'a> {
+    /// For batches from index `first` on.
+    pub(super) fn new(files: &'a Files, first: u64) -> Self {
+        let mut tips = files.tips.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tips.len() > TIPS {
+            tips.clear();
+        }
+        Self { files, tips, first, fresh: Vec::new() }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// Takes a batch that continues its chain; `place` finds a place for its bytes.
+    pub(super) fn append(
+        &mut self,
+        new: NewBatch,
+        place: impl FnOnce(&NewBatch) -> Result<Span>,
+    ) -> Result<Append> {
+        let hash = new.batch.hash();
+        let tip = match self.tips.get(&new.device) {
+            Some(tip) => Some(*tip),
+            None => self.files.tip(&new.device)?,
+        };
+        if let Some(answer) = judge(&new, hash, tip, |sequence| self.find(&new.device, sequence))? {
+            return Ok(answer);
+        }
+        let tip = new.covers.unwrap_or(ChainTip { sequence: new.sequence, hash });
+        let index = self.first.saturating_add(self.fresh.len() as u64);
+        let row = Row { received: new.received.millis(), span: place(&new)? };
+        match self.tips.get_mut(&new.device) {
+            Some(there) => *there = tip,
+            None => drop(self.tips.insert(new.device.clone(), tip)),
+        }
+        let link = Stored { index, hash, tip };
+        self.fresh.push((Fresh { device: new.device.clone(), link, row }, new));
+        Ok(Append::Stored(index))
+    }
+
+    fn find(&self, device: &Did, sequence: depin_core::Sequence) -> Result<Stored> {
+        if let Some(link) = self.files.link(device, sequence)? {
+            return Ok(link);
+        }
+        let mut ours = self.fresh.iter().map(|(fresh, _)| fresh);
+        let link = ours.find(|fresh| fresh.device == *device && fresh.link.tip.sequence >= sequence);
+        link.map(|fresh| fresh.link).ok_or_else(|| chain_hole(sequence))
+    }
+
+    /// Grows the tree by these batches, in any thread; nobody sees it yet.
+    pub(super) fn grower(&self) -> impl FnOnce() -> Grown + Send + use<'_, 'a> {
+        let (files, fresh) = (self.files, &self.fresh);
+        move || {
+            let leaves: Vec<_> = fresh.iter().map(|(_, new)| new.batch.as_bytes()).collect();
+            let mut edge = files.overlay().edge().clone();
+            let nodes = edge.extend(leaf_hashes(&leaves));
+            (edge, nodes)
+        }
+    }
+
+    /// Shows the batches to readers: they are durable up to `tail`.
+    pub(super) fn publish(mut self, grown: Grown, tail: Tail) {
+        let fresh = std::mem::take(&mut self.fresh);
+        // Batches are dropped when nobody waits for the lock.
+        let (fresh, _batches): (Vec<_>, Vec<_>) = fresh.into_iter().unzip();
+        self.files.overlay_mut().grow(fresh, grown, tail);
+    }
+}
+
+impl Drop for Draft<'_> {
+    /// Tips of batches that were not stored after all are not to be believed.
+    fn drop(&mut self) {
+        if !self.fresh.is_empty() {
+            self.tips.clear();
+        }
+    }
+}
