@@ -14,7 +14,7 @@
 //! | `depin_ingest_append_seconds` | histogram | | from handing a batch to the log to its answer |
 //! | `depin_ingest_verified_together` | histogram | | signatures in one call |
 //! | `depin_ingest_lag_seconds` | gauge | `rank`: `1` to `10` | the worst sources, see [`Ingest::lags`] |
-//! | `depin_log_commit_jobs` | histogram | | appends and refusals in one flush of the log |
+//! | `depin_log_commit_jobs` | histogram | | appends in one flush of the log |
 //!
 //! A device is never a label: names come from outside, and recorders keep every label for ever.
 //!

@@ -82,7 +82,8 @@ impl<'a> Draft<'a> {
             return Ok(link);
         }
         let mut ours = self.fresh.iter().map(|(fresh, _)| fresh);
-        let link = ours.find(|fresh| fresh.device == *device && fresh.link.tip.sequence >= sequence);
+        let link =
+            ours.find(|fresh| fresh.device == *device && fresh.link.tip.sequence >= sequence);
         link.map(|fresh| fresh.link).ok_or_else(|| chain_hole(sequence))
     }
 

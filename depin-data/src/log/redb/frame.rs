@@ -177,8 +177,7 @@ impl<'a> Found<'a> {
         let first = u64::from_be_bytes(*first);
         let (length, crc) = (u32::from_be_bytes(*length), u32::from_be_bytes(*crc));
         let body = rest.get(..usize::try_from(length).ok()?)?;
-        let good =
-            header_bytes(key, length, first, crc) == *header && crc32fast::hash(body) == crc;
+        let good = header_bytes(key, length, first, crc) == *header && crc32fast::hash(body) == crc;
         good.then_some(Self { first, body })
     }
 

@@ -77,7 +77,7 @@ fn fill(
     while at < items.end {
         let chunk = at / CHUNK;
         let mut bytes = Vec::new();
-        if at % CHUNK != 0 {
+        if !at.is_multiple_of(CHUNK) {
             let begun = table.get(chunk).map_err(failed)?;
             bytes.extend(begun.ok_or_else(hole)?.value());
         }
@@ -127,8 +127,11 @@ fn value(meta: &impl ReadableTable<&'static str, u64>, key: &str) -> Result<u64>
 /// Index of the oldest entry, number of batches, and the end of the segments, as the index knows them.
 pub(super) fn extent(meta: &impl ReadableTable<&'static str, u64>) -> Result<(u64, u64, Tail)> {
     let [segment, offset, last] = TAIL_KEYS;
-    let tail =
-        Tail { segment: value(meta, segment)?, offset: value(meta, offset)?, last: value(meta, last)? };
+    let tail = Tail {
+        segment: value(meta, segment)?,
+        offset: value(meta, offset)?,
+        last: value(meta, last)?,
+    };
     Ok((value(meta, OLDEST_KEY)?, value(meta, SIZE_KEY)?, tail))
 }
 
@@ -143,7 +146,7 @@ pub(super) fn ends_fit(
     let Some(leaf) = size.checked_sub(1) else { return Ok(entries.is_none() && nodes.is_none()) };
     let (chunk, place) = (leaf / CHUNK, leaf % CHUNK);
     let completed = nodes_before(place) + leaf.trailing_ones() as usize + 1;
-    let kept = oldest < size || size % CHUNK != 0;
+    let kept = oldest < size || !size.is_multiple_of(CHUNK);
     let expected = kept.then_some((chunk, (place as usize + 1) * ROW));
     Ok(nodes == Some((chunk, completed * HASH)) && entries == expected && oldest <= size)
 }

@@ -19,9 +19,19 @@ const GROUP: usize = 1024;
 pub(super) enum Job {
     /// There are batches worth indexing.
     Ripe,
-    Refuse { record: Vec<u8>, reply: Reply<Outcome> },
-    Seal { epoch: EpochId, record: Bytes, reply: Reply<Outcome> },
-    Forget { before: u64, reply: Reply<Outcome> },
+    Refuse {
+        record: Vec<u8>,
+        reply: Reply<Outcome>,
+    },
+    Seal {
+        epoch: EpochId,
+        record: Bytes,
+        reply: Reply<Outcome>,
+    },
+    Forget {
+        before: u64,
+        reply: Reply<Outcome>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +46,9 @@ pub(super) fn run(store: &Store, jobs: &Receiver<Job>) {
         group.push(first);
         group.extend(jobs.try_iter().take(GROUP - 1));
         match store.with(|files| commit(files, &group)) {
-            Ok(outcomes) => group.drain(..).zip(outcomes).for_each(|(job, done)| job.answer(Ok(done))),
+            Ok(outcomes) => {
+                group.drain(..).zip(outcomes).for_each(|(job, done)| job.answer(Ok(done)))
+            }
             Err(error) => {
                 let again = || Error::new(error.kind(), error.message().to_owned());
                 group.drain(..).for_each(|job| job.answer(Err(again().with("cause", &error))));

@@ -18,8 +18,8 @@ use crate::merkle::Accumulator;
 const RIPE: usize = 16 << 10;
 /// Bytes of batches after which it is, too: with `RIPE` this bounds what a start has to read.
 const RIPE_BYTES: u64 = 64 << 20;
-/// How many times as much may wait for the index before appends wait too.
-const FULL: u64 = 4;
+/// How many times as much may come while a layer is indexed before appends wait too.
+const FULL: u64 = 2;
 
 /// Where a batch lies, and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,9 +181,8 @@ impl Overlay {
     /// The layer to be indexed; [`thaw`](Self::thaw) once it is.
     pub(super) fn freeze(&mut self) -> Arc<Layer> {
         let next = Layer::new(self.live.end(), self.live.tail);
-        let frozen = self.frozen.get_or_insert_with(|| {
-            Arc::new(std::mem::replace(&mut self.live, next))
-        });
+        let frozen =
+            self.frozen.get_or_insert_with(|| Arc::new(std::mem::replace(&mut self.live, next)));
         Arc::clone(frozen)
     }
 

@@ -214,7 +214,8 @@ impl Segments {
 
     /// Cuts off what lies behind the end.
     pub(super) fn trim(&mut self) -> Result<()> {
-        if let Some(file) = self.file.as_ref().filter(|_| self.torn || self.length > self.end.offset)
+        if let Some(file) =
+            self.file.as_ref().filter(|_| self.torn || self.length > self.end.offset)
         {
             file.set_len(self.end.offset).map_err(disk)?;
         }
@@ -261,7 +262,8 @@ impl Segments {
         let ours = found == head;
         let foreign = found.starts_with(&FILE_MAGIC) && !is_torn(&found, &head);
         if !ours && (foreign || self.end.offset > 0) {
-            let message = "a file of the log is damaged or another log's; restore the folder from a copy";
+            let message =
+                "a file of the log is damaged or another log's; restore the folder from a copy";
             return Err(Error::new(ErrorKind::Corrupt, message)
                 .with("file", file_name(self.end.segment))
                 .with("offset", 0));
@@ -309,9 +311,8 @@ impl Segments {
         let rest = bytes.get(at..).unwrap_or_default();
         if rest.iter().any(|byte| *byte != 0) {
             let behind = (1..rest.len()).filter_map(|skip| rest.get(skip..));
-            let good = |rest: &[u8]| {
-                rest.starts_with(&MAGIC) && Found::at_start(self.key, rest).is_some()
-            };
+            let good =
+                |rest: &[u8]| rest.starts_with(&MAGIC) && Found::at_start(self.key, rest).is_some();
             if !is_last || behind.into_iter().any(good) {
                 return Err(broken(self.end.offset));
             }

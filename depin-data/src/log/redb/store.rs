@@ -243,6 +243,10 @@ impl Files {
     ) -> Result<T> {
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let layer = with_layer.then(|| self.overlay_mut().freeze());
+        // A layer that could not be indexed earlier is still there, and later batches are not in it.
+        if layer.as_ref().zip(gone).is_some_and(|(layer, gone)| layer.end() < gone) {
+            return Err(Error::unavailable("the index lags behind; try again"));
+        }
         let transaction = self.index.begin_write().map_err(failed)?;
         let value = work(&transaction)?;
         layer.iter().try_for_each(|layer| index::add(&transaction, layer))?;
@@ -250,7 +254,7 @@ impl Files {
         transaction.commit().map_err(failed)?;
         if layer.is_some() {
             let mut overlay = self.overlay_mut();
-            let oldest = gone.unwrap_or(overlay.oldest());
+            let oldest = gone.unwrap_or_else(|| overlay.oldest());
             let indexed = overlay.thaw(oldest);
             drop(overlay);
             // Not while readers wait.
@@ -273,11 +277,7 @@ impl Files {
     }
 
     /// Takes durable batches of a frame that ends at `tail`, which only the segments knew.
-    pub(super) fn learn(
-        &self,
-        records: Vec<(NewBatch, Span)>,
-        tail: Tail,
-    ) -> Result<()> {
+    pub(super) fn learn(&self, records: Vec<(NewBatch, Span)>, tail: Tail) -> Result<()> {
         let mut draft = Draft::new(self, self.head().size);
         for (new, span) in records {
             if !matches!(draft.append(new, |_| Ok(span))?, Append::Stored(_)) {
