@@ -146,6 +146,7 @@ pub(crate) async fn replay_each(
 /// A copy of a log whose batches are those of the record.
 pub(crate) struct Copy<'a> {
     log: &'a dyn BatchLog,
+    record: &'a EpochRecord,
     /// For each member of the roster, where its batches stand.
     places: Vec<Vec<u64>>,
 }
@@ -154,7 +155,7 @@ impl<'a> Copy<'a> {
     /// Reads it in its order.
     pub(crate) async fn read(
         log: &'a dyn BatchLog,
-        record: &EpochRecord,
+        record: &'a EpochRecord,
     ) -> Result<Self, AuditError> {
         let Range { start: first, end } = record.range();
         let mut places = vec![Vec::new(); record.roster().len()];
@@ -176,7 +177,7 @@ impl<'a> Copy<'a> {
                 index += 1;
             }
         }
-        Ok(Self { log, places })
+        Ok(Self { log, record, places })
     }
 
     /// Members that sent something, by rising place in the roster.
@@ -190,29 +191,35 @@ impl<'a> Copy<'a> {
         &self,
         members: &mut impl Iterator<Item = usize>,
     ) -> Result<Option<Vec<Submission>>, AuditError> {
-        let (mut wave, mut bytes) = (Vec::new(), 0);
+        let (mut wave, mut bytes) = (Vec::new(), 0usize);
         while bytes < WAVE {
             let Some(member) = members.next() else { break };
-            let batches = self.of(member).await?;
-            bytes += batches.iter().map(|(_, batch)| batch.as_bytes().len()).sum::<usize>();
-            wave.push(Submission { member, batches });
+            let mut submission = Submission::new(member);
+            self.each(member, |index, batch| submission.take(self.record, index, batch)).await?;
+            bytes = bytes.saturating_add(submission.bytes);
+            wave.push(submission);
         }
         Ok(Some(wave).filter(|wave| !wave.is_empty()))
     }
 
-    /// What a member sent.
-    pub(crate) async fn of(&self, member: usize) -> Result<Vec<(u64, SignedBatch)>, AuditError> {
+    /// Gives what a member sent, a page at a time.
+    pub(crate) async fn each<E: From<AuditError>>(
+        &self,
+        member: usize,
+        mut take: impl FnMut(u64, SignedBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
         let places = self.places.get(member).map_or(&[][..], Vec::as_slice);
-        let mut batches = Vec::with_capacity(places.len());
-        for run in places.chunk_by(|a, b| a + 1 == *b).flat_map(|run| run.chunks(PAGE)) {
+        let runs = places.chunk_by(|a, b| a.checked_add(1) == Some(*b));
+        for run in runs.flat_map(|run| run.chunks(PAGE)) {
             let Some(first) = run.first() else { continue };
-            let mut entries = self.log.read(*first, run.len()).await?.into_iter();
+            let entries = self.log.read(*first, run.len()).await.map_err(AuditError::from)?;
+            let mut entries = entries.into_iter();
             for index in run {
                 let entry = entries.next().filter(|entry| entry.index == *index);
-                batches.push((*index, entry.ok_or_else(|| missing(*index))?.batch));
+                take(*index, entry.ok_or_else(|| missing(*index))?.batch)?;
             }
         }
-        Ok(batches)
+        Ok(())
     }
 }
 

@@ -160,6 +160,12 @@ impl Epoch {
         &self.0.statement.late
     }
 
+    /// Devices that sent more than
+    /// [`MAX_BYTES_OF_DEVICE`](depin_data::epoch::MAX_BYTES_OF_DEVICE), with the number of batches beyond it.
+    pub fn beyond(&self) -> &[(Did, u64)] {
+        &self.0.statement.beyond
+    }
+
     /// What was emitted: the sum of the payouts.
     pub fn emission(&self) -> Amount {
         self.0.statement.allocation.emission

@@ -155,7 +155,7 @@ impl<R: Read + Seek> Bundle<R> {
         read: &mut Reading,
         only: Option<usize>,
     ) -> Result<Option<Vec<Submission>>, AuditError> {
-        let (mut wave, mut bytes) = (Vec::<Submission>::new(), 0);
+        let (mut wave, mut bytes) = (Vec::<Submission>::new(), 0usize);
         while self.next.0 == Kind::Batch {
             let (index, batch) = self.batch()?;
             let member = recorded(&self.record, index, &batch)?;
@@ -171,13 +171,14 @@ impl<R: Read + Seek> Bundle<R> {
             }
             if fresh {
                 read.places.insert(member, self.at);
-                wave.push(Submission { member, batches: Vec::new() });
+                wave.push(Submission::new(member));
             }
             read.last = Some(place);
             read.seen.push(index);
-            bytes += batch.as_bytes().len();
             if let Some(last) = wave.last_mut() {
-                last.batches.push((index, batch));
+                let before = last.bytes;
+                last.take(&self.record, index, batch)?;
+                bytes += last.bytes - before;
             }
             self.advance()?;
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use depin_core::{Address, Amount, Error, ErrorKind, Result, log::BatchLog};
+use depin_core::{Address, Amount, Error, ErrorKind, Result, SignedBatch, log::BatchLog};
 
 use super::{
     MAGIC, MAX_ACCOUNTS,
@@ -37,11 +37,12 @@ pub async fn write(
     }
     let mut count = 0u64;
     for member in copy.senders() {
-        for (index, batch) in copy.of(member).await? {
+        let write = |index: u64, batch: SignedBatch| {
             let parts = [&index.to_be_bytes()[..], batch.as_bytes()];
-            frame::write(out, Kind::Batch, &parts).map_err(failed)?;
-            count += 1;
-        }
+            count = count.saturating_add(1);
+            frame::write(out, Kind::Batch, &parts).map_err(failed)
+        };
+        copy.each(member, write).await?;
     }
     frame::write(out, Kind::End, &[&count.to_be_bytes()]).map_err(failed)?;
     out.flush().map_err(failed)

@@ -1,12 +1,12 @@
 //! What one device sent in an epoch: is it what was recorded, who signed it, does it continue the chain?
 
 use depin_core::{
-    B256, Batch, NetworkId, PublicKey, SignedBatch, Verified,
+    B256, Batch, NetworkId, PublicKey, Sequence, SignedBatch, Verified,
     key::{Check, verify_all},
     log::ChainTip,
 };
 
-use super::{EpochRecord, Member, Past, thumbprint};
+use super::{EpochRecord, MAX_BYTES_OF_DEVICE, Member, Past, thumbprint};
 use crate::{
     audit::{AuditError, Fault},
     batch::{self, BatchError, Claim, Link, Parsed, tip_after},
@@ -22,6 +22,59 @@ pub(crate) struct Submission {
     pub(crate) member: usize,
     /// Index in the log and bytes.
     pub(crate) batches: Vec<(u64, SignedBatch)>,
+    /// Signed bytes in them.
+    pub(crate) bytes: usize,
+    /// What came beyond [`MAX_BYTES_OF_DEVICE`]: it moves the chain and earns nothing.
+    beyond: Vec<Beyond>,
+}
+
+/// A batch of which no more is kept than its place in the chain.
+struct Beyond {
+    index: u64,
+    sequence: Sequence,
+    previous: B256,
+    covers: Option<ChainTip>,
+    hash: B256,
+}
+
+impl Submission {
+    pub(crate) const fn new(member: usize) -> Self {
+        Self { member, batches: Vec::new(), bytes: 0, beyond: Vec::new() }
+    }
+
+    /// Takes the next batch, which must be what the record says.
+    pub(crate) fn take(
+        &mut self,
+        record: &EpochRecord,
+        index: u64,
+        batch: SignedBatch,
+    ) -> Result<(), AuditError> {
+        self.take_within(MAX_BYTES_OF_DEVICE, record, index, batch)
+    }
+
+    fn take_within(
+        &mut self,
+        limit: usize,
+        record: &EpochRecord,
+        index: u64,
+        batch: SignedBatch,
+    ) -> Result<(), AuditError> {
+        let bytes = self.bytes.saturating_add(batch.as_bytes().len());
+        if bytes <= limit && self.beyond.is_empty() {
+            self.bytes = bytes;
+            self.batches.push((index, batch));
+            return Ok(());
+        }
+        let wrong = |fault| AuditError::Batch { index, batch: Some(batch.hash()), fault };
+        if record.leaf(index) != Some(leaf_hash(batch.as_bytes())) {
+            return Err(wrong(difference(record, &batch)));
+        }
+        let claim = batch::claim(batch.as_bytes(), record.network());
+        let Claim { sequence, previous, covers, .. } =
+            claim.map_err(|error| wrong(error.into()))?;
+        self.beyond.push(Beyond { index, sequence, previous, covers, hash: batch.hash() });
+        Ok(())
+    }
 }
 
 /// A submission that is what the record says.
@@ -32,6 +85,8 @@ pub(super) struct Chain {
     pub(super) key: Option<B256>,
     /// Where batches stand that no key verifies which the device may still use.
     pub(super) unverified: Vec<u64>,
+    /// How many batches came beyond [`MAX_BYTES_OF_DEVICE`].
+    pub(super) beyond: u64,
 }
 
 /// The keys that a member may sign with: not those before the one that it signed with last.
@@ -105,7 +160,11 @@ pub(super) fn follow(
             None => unverified.push(*index),
         }
     }
-    Ok(Chain { batches, tip: follow.tip, key, unverified })
+    for beyond in &submission.beyond {
+        follow.pass(record, submission.member, beyond)?;
+    }
+    let beyond = submission.beyond.len() as u64;
+    Ok(Chain { batches, tip: follow.tip, key, unverified, beyond })
 }
 
 struct Follow<'a> {
@@ -145,6 +204,18 @@ impl Follow<'_> {
         Ok(link)
     }
 
+    /// Moves the chain over a batch that is not looked at.
+    fn pass(&mut self, record: &EpochRecord, member: usize, it: &Beyond) -> Result<(), AuditError> {
+        self.tip = tip_after(self.tip, it.sequence, it.previous, it.hash, it.covers);
+        if self.tip.is_some() {
+            return Ok(());
+        }
+        let device = record.roster().get(member).map(|member| member.device.clone());
+        let fault =
+            device.map_or(Fault::Missing, |device| Fault::Chain { device, sequence: it.sequence });
+        Err(AuditError::Batch { index: it.index, batch: Some(it.hash), fault })
+    }
+
     /// Looks for the key that signed it: the current one or a later one.
     fn find_key(&mut self, batch: &SignedBatch, by_first: bool) -> bool {
         if by_first && self.current == 0 {
@@ -182,4 +253,84 @@ fn holds(batch: &SignedBatch, network: &NetworkId, key: &PublicKey) -> bool {
     let parsed = Parsed::new(batch.as_bytes(), network);
     let signed = parsed.and_then(|parsed| parsed.signed(key));
     signed.is_ok_and(|(message, signature)| key.verify(&message, &signature).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use depin_core::{
+        Address, Algorithm, Decimal, Did, EpochId, Reading, Signer, SoftwareKey, Timestamp,
+        log::{BatchLog, NewBatch},
+        reading::Quantity,
+    };
+
+    use super::*;
+    use crate::{batch::seal, epoch::EpochDraft, log::MemoryLog};
+
+    /// Ten batches of one device in a record, with their indices.
+    async fn ten() -> (EpochRecord, Vec<(u64, SignedBatch)>) {
+        let (log, network) = (MemoryLog::new(), NetworkId::parse("climate").unwrap());
+        let key = SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]);
+        let device: Did = "did:example:a".parse().unwrap();
+        let (mut previous, mut batches) = (B256::ZERO, Vec::new());
+        for number in 0..10 {
+            let at = Timestamp::from_secs(number);
+            let reading = Reading::new(Quantity::new("temperature", "Cel"), Decimal::from(5), at);
+            let sequence = Sequence::new(number);
+            let batch = seal(&key, &device, &network, sequence, previous, &[reading]).unwrap();
+            let (device, covers, received) = (device.clone(), None, at);
+            let bytes = batch.clone();
+            let new = NewBatch { device, sequence, previous, covers, received, batch: bytes };
+            log.append(new).await.unwrap();
+            previous = batch.hash();
+            batches.push((number, batch));
+        }
+        let draft = EpochDraft::read(&log, &network, EpochId::new(0), 0..10).await.unwrap();
+        let keys = vec![key.public_key().clone()];
+        let beneficiary = Address::repeat_byte(1);
+        let member = Member { device, keys, beneficiary, past: None };
+        (draft.close(vec![member], Vec::new(), "policy").unwrap(), batches)
+    }
+
+    fn submitted(
+        record: &EpochRecord,
+        batches: &[(u64, SignedBatch)],
+        limit: usize,
+    ) -> Result<Chain, AuditError> {
+        let mut submission = Submission::new(0);
+        for (index, batch) in batches {
+            submission.take_within(limit, record, *index, batch.clone())?;
+        }
+        let verdicts = signed_by_first(record, std::slice::from_ref(&submission));
+        follow(record, &submission, &verdicts)
+    }
+
+    #[tokio::test]
+    async fn what_a_device_sends_beyond_its_share_moves_the_chain_and_earns_nothing() {
+        let (record, batches) = ten().await;
+        let all = submitted(&record, &batches, usize::MAX).unwrap();
+        assert_eq!((all.batches.len(), all.beyond), (10, 0));
+        let four = batches.iter().take(4).map(|(_, batch)| batch.as_bytes().len()).sum();
+        let cut = submitted(&record, &batches, four).unwrap();
+        assert_eq!((cut.batches.len(), cut.beyond), (4, 6));
+        assert_eq!((cut.tip, cut.key), (all.tip, all.key));
+        assert!(cut.unverified.is_empty());
+        let nothing = submitted(&record, &batches, 0).unwrap();
+        assert_eq!((nothing.batches.len(), nothing.beyond, nothing.tip), (0, 10, all.tip));
+    }
+
+    #[tokio::test]
+    async fn what_is_beyond_must_still_be_what_was_recorded() {
+        let (record, mut batches) = ten().await;
+        let mut bytes = batches[7].1.as_bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        batches[7].1 = SignedBatch::new(bytes);
+        let error = submitted(&record, &batches, 0).err().unwrap();
+        assert!(matches!(error, AuditError::Batch { index: 7, .. }), "{error}");
+        let (record, mut batches) = ten().await;
+        batches.remove(7);
+        let error = submitted(&record, &batches, 0).err().unwrap();
+        let AuditError::Batch { index: 8, fault: Fault::Chain { .. }, .. } = error else {
+            panic!("{error}")
+        };
+    }
 }

@@ -25,6 +25,7 @@ pub(super) struct Outcome {
     pub(super) findings: Vec<Found>,
     pub(super) past: Option<Past>,
     pub(super) unverified: Vec<u64>,
+    pub(super) beyond: u64,
     /// One for each check of the fleet, when there was something to note.
     pub(super) notes: Vec<Vec<u8>>,
 }
@@ -84,6 +85,7 @@ pub(super) fn judge(
         findings,
         past: tip,
         unverified: chain.unverified,
+        beyond: chain.beyond,
         notes,
     })
 }

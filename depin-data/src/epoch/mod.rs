@@ -83,6 +83,9 @@ pub use windows::{MAX_AHEAD, MAX_SETTLING, Readiness, Watermarks, Windows};
 
 /// Most batches in an epoch.
 pub const MAX_BATCHES: u64 = 1 << 22;
+/// Signed bytes of one device that count in an epoch. What it sends beyond moves its chain and earns nothing, so
+/// that nobody makes closing and auditing hold more than that.
+pub const MAX_BYTES_OF_DEVICE: usize = 64 << 20;
 /// Most devices in an epoch.
 pub const MAX_DEVICES: usize = 1_000_000;
 /// Most keys of one device in an epoch.

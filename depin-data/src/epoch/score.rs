@@ -61,6 +61,9 @@ pub struct Scored {
     /// Places in the log of batches that no key in the roster verifies which the device may still use: they
     /// earned nothing, and neither did they stop the epoch, or one device could stop all others.
     pub unverified: Vec<u64>,
+    /// Devices that sent more than [`MAX_BYTES_OF_DEVICE`](super::MAX_BYTES_OF_DEVICE), with the number of
+    /// batches that were beyond it and earned nothing.
+    pub beyond: Vec<(Did, u64)>,
 }
 
 impl Scored {
@@ -179,12 +182,15 @@ impl<'a> Scorer<'a> {
         let pasts = pasts(record, &outcomes);
         let late = late(record, &pasts);
         let mut findings = Vec::with_capacity(listed);
-        let (mut unverified, mut readings) = (Vec::new(), 0u64);
+        let (mut unverified, mut beyond, mut readings) = (Vec::new(), Vec::new(), 0u64);
         for (place, outcome) in outcomes {
             let Some(member) = record.roster().get(place) else { continue };
             let listed = outcome.findings.into_iter();
             findings.extend(listed.map(|found| (member.device.clone(), found.finding)));
             unverified.extend(outcome.unverified);
+            if outcome.beyond > 0 {
+                beyond.push((member.device.clone(), outcome.beyond));
+            }
             readings = readings.saturating_add(outcome.readings);
         }
         unverified.sort_unstable();
@@ -199,6 +205,7 @@ impl<'a> Scorer<'a> {
             unlisted,
             pasts,
             unverified,
+            beyond,
         })
     }
 

@@ -15,6 +15,7 @@
 //!   uint                                             findings that are not listed
 //!   [* [member, past]]                               as in the record
 //!   [* uint]                                         places in the log of unverified batches
+//!   [* [member, uint]]                               batches beyond what counts of a device
 //!   unallocated bstr .size 32                        amounts as u256 big-endian
 //!   [* [member, amount bstr .size 32]]               payouts
 //! ]
@@ -57,6 +58,8 @@ pub struct Statement {
     pub pasts: BTreeMap<Did, Past>,
     /// As [`Scored::unverified`].
     pub unverified: Vec<u64>,
+    /// As [`Scored::beyond`].
+    pub beyond: Vec<(Did, u64)>,
     /// Who is paid what.
     pub allocation: Allocation,
 }
@@ -73,6 +76,7 @@ impl Statement {
             unlisted: scored.unlisted,
             pasts: scored.pasts,
             unverified: scored.unverified,
+            beyond: scored.beyond,
             allocation,
         }
     }
@@ -160,7 +164,7 @@ impl Writer<'_> {
     fn statement(&mut self, e: To<'_, '_>, it: &Statement) -> Written {
         let members = self.record.roster().iter().map(|member| &member.device);
         self.strangers |= !members.eq(it.contributions.iter().map(|entry| &entry.device));
-        e.array(10)?.array(it.contributions.len() as u64)?;
+        e.array(11)?.array(it.contributions.len() as u64)?;
         for entry in &it.contributions {
             e.array(2)?.u64(entry.readings)?.u64(entry.score)?;
         }
@@ -187,6 +191,11 @@ impl Writer<'_> {
         e.array(it.unverified.len() as u64)?;
         for index in &it.unverified {
             e.u64(*index)?;
+        }
+        e.array(it.beyond.len() as u64)?;
+        for (device, batches) in &it.beyond {
+            self.member(e.array(2)?, device)?;
+            e.u64(*batches)?;
         }
         self.allocation(e, &it.allocation)
     }
@@ -217,7 +226,7 @@ struct Reader<'a, 'b> {
 
 impl<'a> Reader<'a, '_> {
     fn statement(&mut self) -> Option<Statement> {
-        self.tuple(10)?;
+        self.tuple(11)?;
         let mut members = self.record.roster().iter();
         let contributions = self.list(MAX_DEVICES, |it| {
             it.tuple(2)?;
@@ -240,6 +249,10 @@ impl<'a> Reader<'a, '_> {
             Some((it.member()?.device.clone(), codec::past(it.d)??))
         })?;
         let unverified = self.list(usize::MAX, Reader::number)?;
+        let beyond = self.list(MAX_DEVICES, |it| {
+            it.tuple(2)?;
+            Some((it.member()?.device.clone(), it.number()?))
+        })?;
         let unallocated = self.amount()?;
         let payouts = self.list(MAX_DEVICES, Reader::payout)?;
         let emission = Amount::sum(payouts.iter().map(|payout| payout.amount)).ok()?;
@@ -253,6 +266,7 @@ impl<'a> Reader<'a, '_> {
             unlisted,
             pasts: pasts.into_iter().collect(),
             unverified,
+            beyond,
             allocation: Allocation { epoch, emission, unallocated, payouts },
         })
     }
