@@ -452,7 +452,7 @@ impl Network {
             return Ok(());
         };
         let end = windows.window(id).map(|window| window.end);
-        let until = end.filter(|end| now < *end).or(windows.deadline(id));
+        let until = end.filter(|end| now < *end).or_else(|| windows.deadline(id));
         let wait = until.map_or(0, |until| until.millis().saturating_sub(now.millis()));
         let message = "the epoch's window has not passed for all its devices; close it later";
         Err(Error::unavailable(message)

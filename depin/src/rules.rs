@@ -48,7 +48,7 @@ impl Rules {
     /// Shares out a scored epoch by the policy that its record was sealed with.
     pub(crate) fn allocate(&self, record: &EpochRecord, scored: &mut Scored) -> Result<Allocation> {
         let policy = self.policy_of(record, record.policy())?;
-        let settled = record.settled_policy().unwrap_or(record.policy());
+        let settled = record.settled_policy().unwrap_or_else(|| record.policy());
         pay(policy, self.policy_of(record, settled)?, record, scored)
     }
 

@@ -86,7 +86,10 @@ fn transposed(blocks: &[Block; LANES]) -> [Word; 16] {
 }
 
 /// Compiled once more for wider vectors, which are used where the processor has them.
-#[cfg_attr(feature = "std", multiversion::multiversion(targets("x86_64+avx2+avx512f+avx512vl", "x86_64+avx2")))]
+#[cfg_attr(
+    feature = "std",
+    multiversion::multiversion(targets("x86_64+avx2+avx512f+avx512vl", "x86_64+avx2"))
+)]
 fn compress(state: &mut [Word; 8], block: &[Word; 16]) {
     let (mut s, mut w) = (*state, *block);
     for (quarter, k) in ROUNDS.iter().enumerate() {

@@ -51,8 +51,7 @@ pub async fn serve_bundles(folder: BundleFolder, addr: SocketAddr) -> Result<Htt
         .fallback(missing)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::new(folder));
-    let mut limits = Limits::default();
-    limits.age = AGE;
+    let limits = Limits { age: AGE, ..Limits::default() };
     start(router, addr, limits).await
 }
 
