@@ -28,6 +28,31 @@ sol! {
 }
 sol! {
     #[sol(rpc, all_derives)]
+    EmissionController,
+    "artifacts/EmissionController.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    BitmapDistributor,
+    "artifacts/BitmapDistributor.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    PaymentChannel,
+    "artifacts/PaymentChannel.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    PaymentStream,
+    "artifacts/PaymentStream.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    Disperse,
+    "artifacts/Disperse.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
     DeviceAccount,
     "artifacts/DeviceAccount.json"
 }

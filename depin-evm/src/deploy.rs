@@ -4,7 +4,10 @@
 //! interrupted goes on where it stopped when the chain handle has a store.
 
 use alloy::{
-    primitives::{Address, B256, address},
+    primitives::{
+        Address, B256, address,
+        aliases::{U40, U48},
+    },
     providers::Provider,
     rpc::types::TransactionRequest,
 };
@@ -122,7 +125,14 @@ pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment
         admin,
     );
     let (token, block) = steps.create("token", token.into_transaction_request()).await?;
-    let distributor = RewardDistributor::deploy_builder(provider, token, admin);
+    // Roots serve at once, without limit: as those expect who publish and claim in one go.
+    let rules = RewardDistributor::RootRules {
+        window: U40::ZERO,
+        bond: 0,
+        limit: 0,
+        limitPeriod: U48::ZERO,
+    };
+    let distributor = RewardDistributor::deploy_builder(provider, token, token, rules, admin);
     let (distributor, _) =
         steps.create("distributor", distributor.into_transaction_request()).await?;
     let account_registry = steps.account_registry().await?;

@@ -43,6 +43,15 @@ fn explain(error: Error) -> Error {
         Refusal::InvalidProof(_) => {
             (Rejected, "the proof does not lead to the latest root; take it from the latest tree")
         }
+        Refusal::NoRootServes(_) => {
+            (Rejected, "no epoch serves claims: none is active yet, or the guardian paused them")
+        }
+        Refusal::EpochStillPending(_) => {
+            (Conflict, "an earlier epoch waits for the end of its dispute window; publish after it")
+        }
+        Refusal::RateLimitExceeded(_) | Refusal::EmissionAboveLimit(_) => {
+            (Limit, "the distributor limits the emission per period; publish less, or later")
+        }
         Refusal::UnknownEpoch(_) => (NotFound, "the epoch was not published"),
         Refusal::AccessControlUnauthorizedAccount(_) => {
             (Rejected, "this account may not publish; grant it the publisher role")

@@ -15,8 +15,18 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 /// Contracts that the Rust side deploys or calls.
-const CONTRACTS: [&str; 5] =
-    ["DeviceAccount", "DeviceRegistry", "ERC6551Registry", "NetworkToken", "RewardDistributor"];
+const CONTRACTS: [&str; 10] = [
+    "BitmapDistributor",
+    "DeviceAccount",
+    "DeviceRegistry",
+    "Disperse",
+    "ERC6551Registry",
+    "EmissionController",
+    "NetworkToken",
+    "PaymentChannel",
+    "PaymentStream",
+    "RewardDistributor",
+];
 
 /// Contracts that only tests deploy, in a folder that the published crate leaves out.
 const STAND_INS: [&str; 3] = ["DeviceNftStandIn", "IoIdStandIn", "VerifyingProxyStandIn"];

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {IERC6551Account} from "erc6551/interfaces/IERC6551Account.sol";
 import {NetworkToken} from "./NetworkToken.sol";
+import {EpochRoots, RootRules, TokenSource} from "./rewards/EpochRoots.sol";
+import {ProofPath} from "./rewards/ProofPath.sol";
 
 /// @title Rewards of a network, paid by proof
 /// @notice Each epoch publishes the root of a tree that holds, for every account, what it earned since the beginning.
 /// A claim pays the difference to what the account was paid before, so one claim serves any number of epochs.
 /// @dev The tree is OpenZeppelin's StandardMerkleTree over ["address", "uint256"]:
-/// leaf = keccak256(keccak256(abi.encode(account, cumulative))), inner nodes hash their sorted children.
-///
-/// The emission of an epoch is issued to this contract when the root is published, not when somebody claims. So a cap
-/// that is too small stops the publication and never a claim, every published reward is backed by tokens that exist,
-/// and a wrong root can never pay out more than was emitted. Nothing but a claim moves tokens out, hence at all times
-/// paid + balance == cumulativeTotal == issued (tokens that somebody sends here by mistake come on top).
-contract RewardDistributor is AccessControl {
-    /// @notice Who may publish epochs.
-    bytes32 public constant PUBLISHER_ROLE = keccak256("PUBLISHER_ROLE");
+/// leaf = keccak256(keccak256(abi.encode(account, cumulative))), inner nodes hash their sorted children. Only the root
+/// of the latest active epoch serves. A claim by signature needs no nonce: the amount is cumulative, so once it was
+/// paid the same signature pays nothing.
+contract RewardDistributor is EpochRoots, EIP712 {
+    /// @notice Type of what an account signs so that somebody else can send its claim.
+    bytes32 public constant CLAIM_TYPEHASH =
+        keccak256("Claim(address account,uint256 cumulative,address to,uint256 deadline)");
 
     /// @notice One payment of `claimMany`.
     struct Claim {
@@ -27,100 +27,92 @@ contract RewardDistributor is AccessControl {
         bytes32[] proof;
     }
 
-    /// @dev One storage word, because every publication reads and writes all of it.
-    struct Progress {
-        uint64 latestEpoch;
-        uint64 epochCount;
-        uint128 cumulativeTotal;
-    }
-
-    /// @notice The token that is paid.
-    NetworkToken public immutable token;
-
-    Progress private _progress;
-    /// @dev The root that serves claims; a copy, so that claims, which are many, read one word and not two.
-    bytes32 private _latestRoot;
-    mapping(uint64 epoch => bytes32 root) private _roots;
+    /// @dev The root that serves claims; a copy, so that claims, which are many, read one word.
+    bytes32 private _servingRoot;
     mapping(address account => uint256 amount) private _claimed;
-
-    /// @notice An epoch was published. `emission` was issued to this contract, `cumulativeTotal` is all emission so far,
-    /// `logRoot` commits to the signed batches from which anybody can recompute `root`.
-    event EpochPublished(
-        uint64 indexed epoch, bytes32 root, bytes32 logRoot, uint256 emission, uint256 cumulativeTotal
-    );
 
     /// @notice `account` was paid `amount` and has now received `cumulative` in total.
     event Claimed(address indexed account, uint256 amount, uint256 cumulative);
+    /// @notice `account` had the `amount` of the claim before this event paid to `to`.
+    event ClaimedTo(address indexed account, address indexed to, uint256 amount);
 
-    /// @notice Epochs are published in rising order and never twice.
-    error EpochNotAfterLatest(uint64 epoch, uint64 latestEpoch);
-    /// @notice A tree without leaves has no root; publish the first epoch in which somebody earned.
-    error ZeroRoot();
-    /// @notice The sum of all rewards can not fall.
-    error CumulativeTotalFell(uint256 cumulativeTotal, uint256 published);
-    /// @notice The proof does not lead from this account and amount to the latest root.
+    /// @notice The proof does not lead from this account and amount to the root that serves.
     error InvalidProof(address account, uint256 cumulative);
+    /// @notice No epoch is active yet, or claims are paused.
+    error NoRootServes();
     /// @notice The account was paid this much already.
     error NothingToClaim(address account, uint256 claimed);
-    /// @notice No root was published for this epoch.
-    error UnknownEpoch(uint64 epoch);
+    /// @notice Only the account, or who commands it as ERC-6551 says, chooses another recipient.
+    error NotCommander(address account, address caller);
+    /// @notice The signature is not the account's over this claim.
+    error InvalidSignature(address account);
+    /// @notice The signature was valid until `deadline`.
+    error SignatureExpired(uint256 deadline);
 
-    /// @notice Creates a distributor without epochs. It must be granted the token's `MINTER_ROLE` before it publishes.
+    /// @notice Creates a distributor without epochs. `source_` must let it mint before an epoch becomes active.
+    /// @dev Checks: a limit has its period and a bond its window (`InvalidRules`).
     /// @param token_ The token that is paid.
-    /// @param admin Who grants and withdraws roles. Gets no right to publish by itself.
-    constructor(NetworkToken token_, address admin) {
-        token = token_;
-        _grantRole(DEFAULT_ADMIN_ROLE, admin);
-    }
-
-    /// @notice Publishes the rewards of `epoch` and issues their emission to this contract.
-    /// @dev Checks: the caller holds `PUBLISHER_ROLE` (`AccessControlUnauthorizedAccount`); `root` is not zero
-    /// (`ZeroRoot`); `epoch` is later than every published one (`EpochNotAfterLatest`), so no root is ever replaced;
-    /// `total` does not fall (`CumulativeTotalFell`) and fits 128 bits (`SafeCastOverflowedUintDowncast`);
-    /// the token's cap admits the emission (`ERC20ExceededCap`).
-    /// @param epoch Number of the epoch; numbers may be skipped.
-    /// @param root Root of the tree of cumulative rewards.
-    /// @param total Sum of all leaves, in the smallest unit of the token.
-    /// @param logRoot Commitment to the batches the rewards were computed from; only recorded in the event.
-    function publish(uint64 epoch, bytes32 root, uint256 total, bytes32 logRoot) external onlyRole(PUBLISHER_ROLE) {
-        Progress memory progress = _progress;
-        require(root != 0, ZeroRoot());
-        require(
-            progress.epochCount == 0 || epoch > progress.latestEpoch, EpochNotAfterLatest(epoch, progress.latestEpoch)
-        );
-        require(total >= progress.cumulativeTotal, CumulativeTotalFell(total, progress.cumulativeTotal));
-
-        uint256 emission = total - progress.cumulativeTotal;
-        _roots[epoch] = root;
-        _latestRoot = root;
-        _progress = Progress({
-            latestEpoch: epoch, epochCount: progress.epochCount + 1, cumulativeTotal: SafeCast.toUint128(total)
-        });
-        emit EpochPublished(epoch, root, logRoot, emission, total);
-        if (emission != 0) token.mint(address(this), emission);
-    }
+    /// @param source_ Who issues it: the token (grant `MINTER_ROLE`) or the emission controller (grant `EMITTER_ROLE`).
+    /// @param rules Dispute window, bond and limit.
+    /// @param admin Who grants and withdraws roles and ends a pause. Gets no right to publish by itself.
+    constructor(NetworkToken token_, TokenSource source_, RootRules memory rules, address admin)
+        EpochRoots(token_, source_, rules, admin)
+        EIP712("RewardDistributor", "1")
+    {}
 
     /// @notice Pays `account` what it earned and has not received. Anybody may call; only `account` is paid.
-    /// @dev Checks: the proof leads to the latest root (`InvalidProof`); `cumulative` exceeds what was paid before
-    /// (`NothingToClaim`); this contract holds the difference (`ERC20InsufficientBalance`), which is always so when
-    /// the leaves of the tree sum up to the published total.
+    /// @dev Checks: a root serves (`NoRootServes`) and the proof leads to it (`InvalidProof`); `cumulative` exceeds
+    /// what was paid before (`NothingToClaim`); this contract holds the difference (`ERC20InsufficientBalance`), which
+    /// is always so when the leaves of the tree sum up to the published total.
     /// @return amount What was paid now.
     function claim(address account, uint256 cumulative, bytes32[] calldata proof) external returns (uint256 amount) {
-        amount = _claim(_latestRoot, account, cumulative, proof);
+        amount = _claim(_servingRoot, account, account, cumulative, proof);
         // Not a require: that would read the storage again for an error which is rarely needed.
         if (amount == 0) revert NothingToClaim(account, _claimed[account]);
     }
 
     /// @notice Pays many accounts at once. One that was paid already is skipped, so that nobody can spoil the call by
     /// claiming for one of them first.
-    /// @dev Checks: every proof leads to the latest root (`InvalidProof`, nobody is paid); this contract holds the
-    /// amounts (`ERC20InsufficientBalance`).
+    /// @dev Checks: a root serves (`NoRootServes`) and every proof leads to it (`InvalidProof`, nobody is paid); this
+    /// contract holds the amounts (`ERC20InsufficientBalance`).
     /// @return total Sum of what was paid now; zero when all were paid before.
     function claimMany(Claim[] calldata claims) external returns (uint256 total) {
-        bytes32 root = _latestRoot;
+        bytes32 root = _servingRoot;
         for (uint256 i = 0; i < claims.length; ++i) {
-            total += _claim(root, claims[i].account, claims[i].cumulative, claims[i].proof);
+            address account = claims[i].account;
+            total += _claim(root, account, account, claims[i].cumulative, claims[i].proof);
         }
+    }
+
+    /// @notice Pays what `account` earned to `to`: for the owner of a device, whose account earns.
+    /// @dev Checks: the caller is `account`, or `account` is an ERC-6551 account that he commands (`NotCommander`);
+    /// and those of `claim`.
+    /// @return amount What was paid now.
+    function claimTo(address account, uint256 cumulative, bytes32[] calldata proof, address to)
+        external
+        returns (uint256 amount)
+    {
+        require(msg.sender == account || _commands(msg.sender, account), NotCommander(account, msg.sender));
+        amount = _claimTo(account, to, cumulative, proof);
+    }
+
+    /// @notice As `claimTo`, by a signature that `account` gave; whoever sends it pays the gas.
+    /// @dev Checks: the deadline has not passed (`SignatureExpired`); `account`, a key or by ERC-1271 a contract,
+    /// signed the EIP-712 struct `Claim` with these arguments in the domain ("RewardDistributor", "1", chain, this
+    /// contract) (`InvalidSignature`); and those of `claim`, so a second use finds `NothingToClaim`.
+    /// @return amount What was paid now.
+    function claimBySignature(
+        address account,
+        uint256 cumulative,
+        bytes32[] calldata proof,
+        address to,
+        uint256 deadline,
+        bytes calldata signature
+    ) external returns (uint256 amount) {
+        require(block.timestamp <= deadline, SignatureExpired(deadline));
+        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(CLAIM_TYPEHASH, account, cumulative, to, deadline)));
+        require(SignatureChecker.isValidSignatureNowCalldata(account, digest, signature), InvalidSignature(account));
+        amount = _claimTo(account, to, cumulative, proof);
     }
 
     /// @notice What `account` has been paid since the beginning.
@@ -128,44 +120,46 @@ contract RewardDistributor is AccessControl {
         return _claimed[account];
     }
 
-    /// @notice The root that was published for `epoch`, for audits.
-    /// @dev Checks: the epoch was published (`UnknownEpoch`).
-    function epochRoot(uint64 epoch) external view returns (bytes32 root) {
-        root = _roots[epoch];
-        require(root != 0, UnknownEpoch(epoch));
+    function _serve(bytes32 root) internal override {
+        _servingRoot = root;
     }
 
-    /// @notice The epoch whose root serves claims now.
-    /// @dev Checks: an epoch was published (`UnknownEpoch(0)`).
-    function latestEpoch() external view returns (uint64) {
-        require(_progress.epochCount != 0, UnknownEpoch(0));
-        return _progress.latestEpoch;
+    function _claimTo(address account, address to, uint256 cumulative, bytes32[] calldata proof)
+        private
+        returns (uint256 amount)
+    {
+        amount = _claim(_servingRoot, account, to, cumulative, proof);
+        if (amount == 0) revert NothingToClaim(account, _claimed[account]);
+        emit ClaimedTo(account, to, amount);
     }
 
-    /// @notice How many epochs were published.
-    function epochCount() external view returns (uint64) {
-        return _progress.epochCount;
-    }
-
-    /// @notice Sum of all rewards published so far, which is also what was issued for them.
-    function cumulativeTotal() external view returns (uint256) {
-        return _progress.cumulativeTotal;
-    }
-
-    /// @dev Effects before the token's call; zero means that there was nothing to pay. Before the first publication
-    /// the root is zero, to which no proof leads. The token is our own, which reverts when it can not pay.
-    function _claim(bytes32 root, address account, uint256 cumulative, bytes32[] calldata proof)
+    /// @dev Effects before the token's call; zero means that there was nothing to pay. No proof leads to the root zero,
+    /// which serves before the first epoch and during a pause. The token is our own, which reverts when it can not pay.
+    function _claim(bytes32 root, address account, address to, uint256 cumulative, bytes32[] calldata proof)
         private
         returns (uint256 amount)
     {
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(account, cumulative))));
-        require(MerkleProof.verifyCalldata(proof, root, leaf), InvalidProof(account, cumulative));
+        if (ProofPath.root(proof, leaf) != root) {
+            require(root != 0, NoRootServes());
+            revert InvalidProof(account, cumulative);
+        }
         uint256 before = _claimed[account];
         if (cumulative <= before) return 0;
 
         amount = cumulative - before;
         _claimed[account] = cumulative;
         emit Claimed(account, amount, cumulative);
-        token.transfer(account, amount);
+        token.transfer(to, amount);
+    }
+
+    /// @dev An account without code, or one that is no ERC-6551 account, is commanded by nobody.
+    function _commands(address caller, address account) private view returns (bool) {
+        if (account.code.length == 0) return false;
+        try IERC6551Account(payable(account)).isValidSigner(caller, "") returns (bytes4 magic) {
+            return magic == IERC6551Account.isValidSigner.selector;
+        } catch {
+            return false;
+        }
     }
 }

@@ -28,6 +28,7 @@ interface Vm {
     function chainId(uint256 id) external;
     function createWallet(uint256 privateKey) external returns (Wallet memory);
     function deal(address account, uint256 balance) external;
+    function etch(address account, bytes calldata code) external;
     function expectEmit(address emitter) external;
     function expectPartialRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;

@@ -122,7 +122,8 @@ contract DelegationsTest is Fleet {
         place = bound(place, 0, 2);
         uint256 thief = keyFrom(seed);
         vm.assume(thief != KEY && thief != FLEET_OWNER_KEY && thief != OPERATOR);
-        signatures[place] = place == 1 ? abi.encode(signShort(thief, digestOf(chain[place]))) : sign(thief, digestOf(chain[place]));
+        signatures[place] =
+            place == 1 ? abi.encode(signShort(thief, digestOf(chain[place]))) : sign(thief, digestOf(chain[place]));
         expect(place, DelegationFault.Signature);
         registry.verifyDelegation(chain, signatures, 0, details);
     }

@@ -1,30 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {NetworkToken} from "../src/NetworkToken.sol";
 import {DocumentUpdate, OwnershipTransfer, Registration, Rotation} from "../src/registry/Actions.sol";
 import {Details, Signature} from "../src/registry/Details.sol";
-import {RewardDistributor} from "../src/RewardDistributor.sol";
 import {Fleet} from "./Fleet.sol";
-import {RewardTree} from "./RewardTree.sol";
 
 /// @dev What whole transactions cost, with the 21,000 and the calldata: each call below is one of its own (isolate).
 /// The figures go to snapshots/Gas.json, which is checked in and compared.
 /// forge-config: default.isolate = true
 contract GasTest is Fleet {
     address private constant ALICE = address(uint160(uint256(keccak256("alice"))));
-    address private constant BOB = address(uint160(uint256(keccak256("bob"))));
-
-    NetworkToken private token;
-    RewardDistributor private distributor;
 
     function setUp() public {
         deployRegistry();
-        token = new NetworkToken("Weather", "WTR", 1e30, address(this));
-        distributor = new RewardDistributor(token, address(this));
-        token.grantRole(token.MINTER_ROLE(), address(distributor));
-        token.grantRole(token.MINTER_ROLE(), address(this));
-        distributor.grantRole(distributor.PUBLISHER_ROLE(), address(this));
     }
 
     function test_gas_of_registration() public {
@@ -108,40 +96,6 @@ contract GasTest is Fleet {
         vm.prank(ALICE);
         registry.revoke(r.device);
         note("revoke");
-    }
-
-    function test_gas_of_the_token() public {
-        token.mint(ALICE, 1e24);
-        vm.prank(ALICE);
-        token.transfer(BOB, 1e18);
-        note("token transfer, new recipient");
-        vm.prank(ALICE);
-        token.transfer(BOB, 1e18);
-        note("token transfer, known recipient");
-    }
-
-    function test_gas_of_rewards() public {
-        (bytes32 root, bytes32[] memory proof) = deepTree(ALICE, 1e18);
-        distributor.publish(0, root, 2e18, keccak256("log 0"));
-        note("publish, first epoch");
-        distributor.claim(ALICE, 1e18, proof);
-        note("claim, first, depth 20");
-        (root, proof) = deepTree(ALICE, 3e18);
-        distributor.publish(1, root, 6e18, keccak256("log 1"));
-        note("publish, later epoch");
-        distributor.claim(ALICE, 3e18, proof);
-        note("claim, later, depth 20");
-    }
-
-    /// @dev A root and proof as in a tree of a million leaves; the siblings are any hashes.
-    function deepTree(address account, uint256 cumulative) private pure returns (bytes32 root, bytes32[] memory proof) {
-        proof = new bytes32[](20);
-        root = RewardTree.leafHash(RewardTree.Leaf(account, cumulative));
-        for (uint256 i = 0; i < proof.length; ++i) {
-            bytes32 sibling = keccak256(abi.encode(cumulative, i));
-            proof[i] = sibling;
-            root = root < sibling ? keccak256(abi.encode(root, sibling)) : keccak256(abi.encode(sibling, root));
-        }
     }
 
     function note(string memory what) private {

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {NetworkToken} from "../src/NetworkToken.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {EpochRoots, RootRules, TokenSource} from "../src/rewards/EpochRoots.sol";
 import {Test} from "./Base.sol";
 import {RewardTree} from "./RewardTree.sol";
 
@@ -27,7 +28,7 @@ contract Treasury is Test {
 
     constructor() {
         token = new NetworkToken("Weather", "WTR", CAP, address(this));
-        distributor = new RewardDistributor(token, address(this));
+        distributor = new RewardDistributor(token, TokenSource(address(token)), RootRules(0, 0, 0, 0), address(this));
         token.grantRole(token.MINTER_ROLE(), address(distributor));
         distributor.grantRole(distributor.PUBLISHER_ROLE(), address(this));
         for (uint256 i = 0; i < ACCOUNTS; ++i) {
@@ -104,7 +105,7 @@ contract Treasury is Test {
         if (epochs.length == 0) return;
         uint64 latest = epochs[epochs.length - 1];
         uint64 epoch = uint64(seed % (uint256(latest) + 1));
-        vm.expectRevert(abi.encodeWithSelector(RewardDistributor.EpochNotAfterLatest.selector, epoch, latest));
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochNotAfterLatest.selector, epoch, latest));
         distributor.publish(epoch, bytes32(uint256(1)), emitted, 0);
     }
 }

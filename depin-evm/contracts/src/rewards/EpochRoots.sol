@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {RateLimiter} from "@openzeppelin/contracts/utils/RateLimiter.sol";
+import {NetworkToken} from "../NetworkToken.sol";
+
+/// @notice Where the emission comes from: the token itself, or the emission controller that bounds it by a curve.
+interface TokenSource {
+    /// @notice Issues `amount` to `to` or reverts.
+    function mint(address to, uint256 amount) external;
+}
+
+/// @notice How roots become valid. All of it is fixed at deployment.
+/// @param window Seconds between publication and activation in which a root can be disputed. 0: roots are active at
+/// once and nobody can dispute.
+/// @param bond What who disputes puts down, in the network's token. Returned when he is right, burned when not.
+/// @param limit Largest emission of `limitPeriod` seconds, refilled evenly; a full bucket after a quiet period admits
+/// at most twice that within one. 0: no limit.
+/// @param limitPeriod Seconds in which the limit refills.
+struct RootRules {
+    uint40 window;
+    uint128 bond;
+    uint128 limit;
+    uint48 limitPeriod;
+}
+
+/// @notice The root that waits: its epoch, from when on it can be activated (0: nothing is pending), whether it is
+/// disputed, and the total with it.
+/// @dev One storage word. Never cleared, which would make the next publication dearer.
+struct PendingRoot {
+    uint64 epoch;
+    uint40 activatesAt;
+    bool disputed;
+    uint128 total;
+}
+
+/// @title Epochs of rewards: publication, dispute, activation, pause
+/// @dev One root at most is pending. It waits for its window, and during a dispute for the arbiter; the roots before
+/// it serve claims all the time. The emission is issued when the root becomes active, so a rejected root never
+/// existed for the token. Hence at all times paid + balance == cumulativeTotal == issued (bonds, and tokens that
+/// somebody sends here by mistake, come on top), and a wrong root can never pay more than was emitted.
+abstract contract EpochRoots is AccessControl {
+    using RateLimiter for RateLimiter.RefillingBucket;
+
+    /// @notice Who may publish epochs.
+    bytes32 public constant PUBLISHER_ROLE = keccak256("PUBLISHER_ROLE");
+    /// @notice Who may stop claims and activations.
+    bytes32 public constant GUARDIAN_ROLE = keccak256("GUARDIAN_ROLE");
+    /// @notice Who decides disputes.
+    bytes32 public constant ARBITER_ROLE = keccak256("ARBITER_ROLE");
+
+    /// @dev One storage word, about active epochs only.
+    struct Progress {
+        uint64 latestEpoch;
+        uint56 epochCount;
+        bool paused;
+        uint128 total;
+    }
+
+    /// @notice The token that is paid.
+    NetworkToken public immutable token;
+    /// @notice Who issues it for an epoch that becomes active.
+    TokenSource public immutable source;
+    /// @notice Seconds in which a root can be disputed.
+    uint40 public immutable window;
+    /// @notice What a dispute costs who loses it.
+    uint128 public immutable bond;
+    /// @notice Largest emission per refill period, zero for none.
+    uint128 public immutable limit;
+
+    PendingRoot private _pending;
+    Progress private _progress;
+    address private _disputer;
+    RateLimiter.RefillingBucket private _emissions;
+    mapping(uint64 epoch => bytes32 root) private _roots;
+
+    /// @notice An epoch was published and becomes active after the window. `emission` is what it adds,
+    /// `cumulativeTotal` all emission with it, `logRoot` commits to the signed batches from which anybody can
+    /// recompute `root`.
+    event EpochPublished(
+        uint64 indexed epoch, bytes32 root, bytes32 logRoot, uint256 emission, uint256 cumulativeTotal
+    );
+    /// @notice The root of `epoch` serves claims; `emission` was issued to this contract.
+    event EpochActivated(uint64 indexed epoch, uint256 emission);
+    /// @notice `disputer` put down the bond against the pending root.
+    event EpochDisputed(uint64 indexed epoch, bytes32 root, address indexed disputer);
+    /// @notice The arbiter decided. A rejected epoch is gone and can be published again.
+    event DisputeResolved(uint64 indexed epoch, bool rejected);
+    /// @notice Claims and activations stopped.
+    event Paused(address indexed guardian);
+    /// @notice Claims and activations go on.
+    event Unpaused(address indexed admin);
+
+    /// @notice Epochs are published in rising order and never twice.
+    error EpochNotAfterLatest(uint64 epoch, uint64 latestEpoch);
+    /// @notice A tree without leaves has no root; publish the first epoch in which somebody earned.
+    error ZeroRoot();
+    /// @notice The sum of all rewards can not fall.
+    error CumulativeTotalFell(uint256 cumulativeTotal, uint256 published);
+    /// @notice The emission would never fit the limit.
+    error EmissionAboveLimit(uint256 emission, uint256 limit);
+    /// @notice No root was published for this epoch, or it was rejected.
+    error UnknownEpoch(uint64 epoch);
+    /// @notice The root of this epoch is in its window or disputed; wait.
+    error EpochStillPending(uint64 epoch, uint256 activatesAt);
+    /// @notice No root waits to become active.
+    error NothingPending();
+    /// @notice Another root is pending than the one that was named, or none is.
+    error NotPending(uint64 epoch, bytes32 root);
+    /// @notice The window is over, or somebody disputed already.
+    error NotDisputable(uint64 epoch);
+    /// @notice The root of this epoch is not disputed.
+    error NotDisputed(uint64 epoch);
+    /// @notice The guardian stopped claims and activations.
+    error IsPaused();
+    /// @notice Nothing is paused.
+    error NotPaused();
+    /// @notice A limit needs a period in which it refills, and a bond a window.
+    error InvalidRules();
+
+    constructor(NetworkToken token_, TokenSource source_, RootRules memory rules, address admin) {
+        require(rules.limit == 0 || rules.limitPeriod != 0, InvalidRules());
+        require(rules.bond == 0 || rules.window != 0, InvalidRules());
+        (token, source, window, bond, limit) = (token_, source_, rules.window, rules.bond, rules.limit);
+        if (rules.limit != 0) _emissions.updateSettings(rules.limitPeriod, rules.limit);
+        _grantRole(DEFAULT_ADMIN_ROLE, admin);
+    }
+
+    /// @notice Publishes the rewards of `epoch`. They become active after the window, at once when there is none.
+    /// Activates the epoch before it, should nobody have done that.
+    /// @dev Checks: the caller holds `PUBLISHER_ROLE` (`AccessControlUnauthorizedAccount`); `root` is not zero
+    /// (`ZeroRoot`); no other root is in its window or disputed (`EpochStillPending`), so none is ever replaced;
+    /// `epoch` is later than every active one (`EpochNotAfterLatest`); `total` does not fall (`CumulativeTotalFell`)
+    /// and fits 128 bits (`SafeCastOverflowedUintDowncast`); the emission fits the limit (`EmissionAboveLimit`).
+    /// Where it activates an epoch, the checks of `activate` too.
+    /// @param epoch Number of the epoch; numbers may be skipped.
+    /// @param root Root of the tree of rewards.
+    /// @param total Sum of all rewards since the beginning, in the smallest unit of the token.
+    /// @param logRoot Commitment to the batches the rewards were computed from; only recorded in the event.
+    function publish(uint64 epoch, bytes32 root, uint256 total, bytes32 logRoot) external onlyRole(PUBLISHER_ROLE) {
+        require(root != 0, ZeroRoot());
+        if (window != 0) _activateEarlier();
+        Progress memory progress = _progress;
+        require(
+            progress.epochCount == 0 || epoch > progress.latestEpoch, EpochNotAfterLatest(epoch, progress.latestEpoch)
+        );
+        require(total >= progress.total, CumulativeTotalFell(total, progress.total));
+        uint256 emission = total - progress.total;
+        require(limit == 0 || emission <= limit, EmissionAboveLimit(emission, limit));
+
+        _roots[epoch] = root;
+        emit EpochPublished(epoch, root, logRoot, emission, total);
+        PendingRoot memory pending =
+            PendingRoot(epoch, uint40(block.timestamp) + window, false, SafeCast.toUint128(total));
+        if (window == 0) _activate(pending, root);
+        else _pending = pending;
+    }
+
+    /// @notice Makes the pending root serve claims and issues its emission. Anybody may call.
+    /// @dev Checks: a root is pending (`NothingPending`), its window is over and it is not disputed
+    /// (`EpochStillPending`); nothing is paused (`IsPaused`); the emissions of late leave room (`RateLimitExceeded`;
+    /// try again later); the source issues the emission (`ERC20ExceededCap` and the errors of the source).
+    function activate() external {
+        PendingRoot memory pending = _pending;
+        require(pending.activatesAt != 0, NothingPending());
+        _activateDue(pending);
+    }
+
+    /// @notice Stops the pending root until the arbiter decides. Takes the bond from the caller's allowance.
+    /// @dev Checks: `epoch` with `root` is pending, so that nobody bonds against a root that he did not see
+    /// (`NotPending`); its window is not over and nobody disputed before (`NotDisputable`); the caller allowed and has
+    /// the bond (`ERC20InsufficientAllowance`, `ERC20InsufficientBalance`).
+    function dispute(uint64 epoch, bytes32 root) external {
+        PendingRoot memory pending = _pending;
+        require(pending.activatesAt != 0 && pending.epoch == epoch && _roots[epoch] == root, NotPending(epoch, root));
+        require(!pending.disputed && block.timestamp < pending.activatesAt, NotDisputable(epoch));
+        _pending.disputed = true;
+        _disputer = msg.sender;
+        emit EpochDisputed(epoch, root, msg.sender);
+        if (bond != 0) token.transferFrom(msg.sender, address(this), bond);
+    }
+
+    /// @notice Decides the dispute about `epoch`: rejected, the root is gone and the bond goes back; otherwise the bond
+    /// is burned and the root can be activated now.
+    /// @dev Checks: the caller holds `ARBITER_ROLE` (`AccessControlUnauthorizedAccount`); the pending root is of
+    /// `epoch` and disputed (`NotDisputed`).
+    function resolve(uint64 epoch, bool rejected) external onlyRole(ARBITER_ROLE) {
+        PendingRoot memory pending = _pending;
+        require(pending.disputed && pending.epoch == epoch, NotDisputed(epoch));
+        if (rejected) delete _roots[epoch];
+        (pending.disputed, pending.activatesAt) = (false, rejected ? 0 : uint40(block.timestamp));
+        _pending = pending;
+        emit DisputeResolved(epoch, rejected);
+        if (bond == 0) return;
+        if (rejected) token.transfer(_disputer, bond);
+        else token.burn(bond);
+    }
+
+    /// @notice Stops claims and activations.
+    /// @dev Checks: the caller holds `GUARDIAN_ROLE` (`AccessControlUnauthorizedAccount`); not paused (`IsPaused`).
+    function pause() external onlyRole(GUARDIAN_ROLE) {
+        require(!_progress.paused, IsPaused());
+        _progress.paused = true;
+        emit Paused(msg.sender);
+        _serve(0);
+    }
+
+    /// @notice Lets claims and activations go on.
+    /// @dev Checks: the caller holds `DEFAULT_ADMIN_ROLE` (`AccessControlUnauthorizedAccount`): a guardian whose key
+    /// was stolen can stop but not start; it is paused (`NotPaused`).
+    function unpause() external onlyRole(DEFAULT_ADMIN_ROLE) {
+        require(_progress.paused, NotPaused());
+        _progress.paused = false;
+        emit Unpaused(msg.sender);
+        if (_progress.epochCount != 0) _serve(_roots[_progress.latestEpoch]);
+    }
+
+    /// @notice The root that was published for `epoch`, pending or active, for audits.
+    /// @dev Checks: the epoch was published and not rejected (`UnknownEpoch`).
+    function epochRoot(uint64 epoch) external view returns (bytes32 root) {
+        root = _roots[epoch];
+        require(root != 0, UnknownEpoch(epoch));
+    }
+
+    /// @notice The latest active epoch.
+    /// @dev Checks: there is one (`UnknownEpoch(0)`).
+    function latestEpoch() external view returns (uint64) {
+        require(_progress.epochCount != 0, UnknownEpoch(0));
+        return _progress.latestEpoch;
+    }
+
+    /// @notice How many epochs became active.
+    function epochCount() external view returns (uint64) {
+        return _progress.epochCount;
+    }
+
+    /// @notice Sum of all rewards of active epochs, which is also what was issued for them.
+    function cumulativeTotal() external view returns (uint256) {
+        return _progress.total;
+    }
+
+    /// @notice Whether the guardian stopped claims and activations.
+    function paused() external view returns (bool) {
+        return _progress.paused;
+    }
+
+    /// @notice The root that waits.
+    function pendingEpoch() external view returns (PendingRoot memory) {
+        return _pending;
+    }
+
+    /// @dev The root that serves claims changed; zero while paused.
+    function _serve(bytes32 root) internal virtual;
+
+    /// @dev The root of an active epoch, for contracts that serve all of them.
+    function _activeRoot(uint64 epoch) internal view returns (bytes32 root) {
+        Progress memory progress = _progress;
+        require(!progress.paused, IsPaused());
+        root = _roots[epoch];
+        require(root != 0 && progress.epochCount != 0 && epoch <= progress.latestEpoch, UnknownEpoch(epoch));
+    }
+
+    function _activateEarlier() private {
+        PendingRoot memory pending = _pending;
+        if (pending.activatesAt != 0) _activateDue(pending);
+    }
+
+    function _activateDue(PendingRoot memory pending) private {
+        require(
+            !pending.disputed && block.timestamp >= pending.activatesAt,
+            EpochStillPending(pending.epoch, pending.activatesAt)
+        );
+        _pending.activatesAt = 0;
+        _activate(pending, _roots[pending.epoch]);
+    }
+
+    function _activate(PendingRoot memory pending, bytes32 root) private {
+        Progress memory progress = _progress;
+        require(!progress.paused, IsPaused());
+        uint256 emission = pending.total - progress.total;
+        _progress = Progress(pending.epoch, progress.epochCount + 1, false, pending.total);
+        _serve(root);
+        emit EpochActivated(pending.epoch, emission);
+        if (limit != 0) _emissions.consume(0, emission);
+        if (emission != 0) source.mint(address(this), emission);
+    }
+}

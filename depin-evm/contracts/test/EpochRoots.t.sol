@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
+import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+import {RateLimiter} from "@openzeppelin/contracts/utils/RateLimiter.sol";
+import {NetworkToken} from "../src/NetworkToken.sol";
+import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {EpochRoots, RootRules, TokenSource} from "../src/rewards/EpochRoots.sol";
+import {Test} from "./Base.sol";
+import {RewardTree} from "./RewardTree.sol";
+
+/// @dev Window, dispute, bond, pause and limit.
+contract EpochRootsTest is Test {
+    uint128 private constant BOND = 50;
+    uint128 private constant LIMIT = 1_000;
+    uint40 private constant WINDOW = 1 days;
+    address private constant ALICE = address(0xA11CE);
+    address private constant WATCHER = address(0x3A7C);
+    address private constant STRANGER = address(0x5EED);
+    bytes32 private constant LOG = keccak256("log");
+
+    NetworkToken private token;
+    RewardDistributor private distributor;
+
+    function setUp() public {
+        vm.warp(1_800_000_000);
+        token = new NetworkToken("Weather", "WTR", 1e24, address(this));
+        distributor = deploy(RootRules(WINDOW, BOND, LIMIT, 1 days));
+        token.grantRole(token.MINTER_ROLE(), address(this));
+        token.mint(WATCHER, BOND);
+        vm.prank(WATCHER);
+        token.approve(address(distributor), BOND);
+    }
+
+    function test_a_root_pays_nothing_before_its_window_is_over() public {
+        publish(0, 100);
+        vm.assertEq(token.balanceOf(address(distributor)), 0, "nothing is issued before");
+        vm.assertEq(distributor.epochCount(), 0, "nothing is active");
+        vm.expectRevert(RewardDistributor.NoRootServes.selector);
+        distributor.claim(ALICE, 100, new bytes32[](0));
+        vm.warp(block.timestamp + WINDOW - 1);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochStillPending.selector, 0, block.timestamp + 1));
+        distributor.activate();
+
+        vm.warp(block.timestamp + 1);
+        vm.prank(STRANGER);
+        distributor.activate();
+        vm.assertEq(distributor.claim(ALICE, 100, new bytes32[](0)), 100, "paid");
+        vm.expectRevert(EpochRoots.NothingPending.selector);
+        distributor.activate();
+    }
+
+    function test_the_earlier_root_serves_during_the_window() public {
+        publish(0, 100);
+        pass();
+        distributor.activate();
+        publish(1, 200);
+        vm.assertEq(distributor.claim(ALICE, 100, new bytes32[](0)), 100, "by the earlier root");
+        vm.expectRevert(abi.encodeWithSelector(RewardDistributor.InvalidProof.selector, ALICE, 200));
+        distributor.claim(ALICE, 200, new bytes32[](0));
+    }
+
+    function testFuzz_a_pending_root_is_never_replaced(uint64 epoch, bytes32 root, uint256 wait) public {
+        vm.assume(root != 0);
+        publish(3, 100);
+        uint256 activatesAt = block.timestamp + WINDOW;
+        vm.warp(block.timestamp + bound(wait, 0, WINDOW - 1));
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochStillPending.selector, 3, activatesAt));
+        distributor.publish(epoch, root, 200, LOG);
+        dispute(3, 100);
+        vm.warp(activatesAt + 30 days);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochStillPending.selector, 3, activatesAt));
+        distributor.publish(epoch, root, 200, LOG);
+        vm.assertEq(distributor.epochRoot(3), rootOf(100), "the root stayed");
+    }
+
+    function test_publishing_activates_the_epoch_before() public {
+        publish(0, 100);
+        pass();
+        publish(1, 150);
+        vm.assertEq(distributor.latestEpoch(), 0, "latest");
+        vm.assertEq(distributor.cumulativeTotal(), 100, "total");
+        vm.assertEq(distributor.pendingEpoch().epoch, 1, "pending");
+    }
+
+    function test_a_rejected_root_never_existed_for_the_token() public {
+        publish(0, 100);
+        dispute(0, 100);
+        vm.assertEq(token.balanceOf(WATCHER), 0, "the bond is down");
+        vm.warp(block.timestamp + 30 days);
+        vm.expectPartialRevert(EpochRoots.EpochStillPending.selector);
+        distributor.activate();
+        distributor.resolve(0, true);
+
+        vm.assertEq(token.balanceOf(WATCHER), BOND, "the bond came back");
+        vm.assertEq(token.totalSupply(), BOND, "nothing was issued");
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.UnknownEpoch.selector, 0));
+        distributor.epochRoot(0);
+        publish(0, 70);
+        pass();
+        distributor.activate();
+        vm.assertEq(distributor.claim(ALICE, 70, new bytes32[](0)), 70, "the corrected root pays");
+    }
+
+    function test_a_wrong_dispute_costs_the_bond_and_no_second_one_follows() public {
+        publish(0, 100);
+        dispute(0, 100);
+        distributor.resolve(0, false);
+        vm.assertEq(token.totalSupply(), 0, "the bond is burned");
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputable.selector, 0));
+        vm.prank(WATCHER);
+        distributor.dispute(0, rootOf(100));
+        distributor.activate();
+        vm.assertEq(distributor.claim(ALICE, 100, new bytes32[](0)), 100, "paid");
+    }
+
+    function test_a_dispute_names_what_is_pending() public {
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, bytes32(0)));
+        distributor.dispute(0, 0);
+        publish(0, 100);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, LOG));
+        distributor.dispute(0, LOG);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 1, rootOf(100)));
+        distributor.dispute(1, rootOf(100));
+    }
+
+    function test_a_dispute_needs_the_bond_and_comes_in_time_and_once() public {
+        publish(0, 100);
+        vm.expectPartialRevert(IERC20Errors.ERC20InsufficientAllowance.selector);
+        vm.prank(STRANGER);
+        distributor.dispute(0, rootOf(100));
+        uint256 state = vm.snapshotState();
+        dispute(0, 100);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputable.selector, 0));
+        distributor.dispute(0, rootOf(100));
+        vm.revertToState(state);
+        pass();
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputable.selector, 0));
+        distributor.dispute(0, rootOf(100));
+    }
+
+    function testFuzz_only_the_arbiter_decides_what_is_disputed(address caller, bool rejected) public {
+        vm.assume(caller != address(this));
+        publish(0, 100);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 0));
+        distributor.resolve(0, rejected);
+        dispute(0, 100);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 1));
+        distributor.resolve(1, rejected);
+        refused(caller, distributor.ARBITER_ROLE());
+        distributor.resolve(0, rejected);
+    }
+
+    function test_a_pause_stops_claims_and_activations() public {
+        publish(0, 100);
+        pass();
+        distributor.activate();
+        publish(1, 200);
+        pass();
+        distributor.pause();
+        vm.assertTrue(distributor.paused(), "paused");
+        vm.expectRevert(RewardDistributor.NoRootServes.selector);
+        distributor.claim(ALICE, 100, new bytes32[](0));
+        vm.expectRevert(EpochRoots.IsPaused.selector);
+        distributor.activate();
+        vm.expectRevert(EpochRoots.IsPaused.selector);
+        distributor.pause();
+
+        distributor.unpause();
+        vm.assertEq(distributor.claim(ALICE, 100, new bytes32[](0)), 100, "the same root serves again");
+        distributor.activate();
+        vm.assertEq(distributor.claim(ALICE, 200, new bytes32[](0)), 100, "the next one too");
+        vm.expectRevert(EpochRoots.NotPaused.selector);
+        distributor.unpause();
+    }
+
+    function test_a_pause_before_the_first_epoch_ends() public {
+        distributor.pause();
+        distributor.unpause();
+        vm.expectRevert(RewardDistributor.NoRootServes.selector);
+        distributor.claim(ALICE, 0, new bytes32[](0));
+    }
+
+    function testFuzz_guardians_stop_and_only_the_admin_starts(address caller) public {
+        vm.assume(caller != address(this));
+        refused(caller, distributor.GUARDIAN_ROLE());
+        distributor.pause();
+        distributor.grantRole(distributor.GUARDIAN_ROLE(), caller);
+        vm.prank(caller);
+        distributor.pause();
+        refused(caller, bytes32(0));
+        distributor.unpause();
+    }
+
+    function testFuzz_an_emission_above_the_limit_is_not_published(uint256 total) public {
+        total = bound(total, uint256(LIMIT) + 1, type(uint128).max);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.EmissionAboveLimit.selector, total, LIMIT));
+        distributor.publish(0, LOG, total, LOG);
+    }
+
+    function test_a_stolen_publisher_key_emits_at_most_the_limit() public {
+        distributor = deploy(RootRules(0, 0, LIMIT, 1 days));
+        publish(0, LIMIT);
+        vm.expectRevert(RateLimiter.RateLimitExceeded.selector);
+        distributor.publish(1, LOG, LIMIT + 1, LOG);
+        vm.warp(block.timestamp + 12 hours);
+        publish(1, LIMIT + LIMIT / 2);
+        vm.expectRevert(RateLimiter.RateLimitExceeded.selector);
+        distributor.publish(2, LOG, LIMIT + LIMIT / 2 + 1, LOG);
+    }
+
+    function test_rules_that_can_not_work_are_refused() public {
+        vm.expectRevert(EpochRoots.InvalidRules.selector);
+        new RewardDistributor(token, TokenSource(address(token)), RootRules(0, 0, 1, 0), address(this));
+        vm.expectRevert(EpochRoots.InvalidRules.selector);
+        new RewardDistributor(token, TokenSource(address(token)), RootRules(0, 1, 0, 0), address(this));
+    }
+
+    function deploy(RootRules memory rules) private returns (RewardDistributor made) {
+        made = new RewardDistributor(token, TokenSource(address(token)), rules, address(this));
+        token.grantRole(token.MINTER_ROLE(), address(made));
+        made.grantRole(made.PUBLISHER_ROLE(), address(this));
+        made.grantRole(made.ARBITER_ROLE(), address(this));
+        made.grantRole(made.GUARDIAN_ROLE(), address(this));
+    }
+
+    function publish(uint64 epoch, uint256 cumulative) private {
+        distributor.publish(epoch, rootOf(cumulative), cumulative, LOG);
+    }
+
+    function dispute(uint64 epoch, uint256 cumulative) private {
+        vm.expectEmit(address(distributor));
+        emit EpochRoots.EpochDisputed(epoch, rootOf(cumulative), WATCHER);
+        vm.prank(WATCHER);
+        distributor.dispute(epoch, rootOf(cumulative));
+    }
+
+    function pass() private {
+        vm.warp(block.timestamp + WINDOW);
+    }
+
+    /// @dev The next call, of `caller`, lacks the role.
+    function refused(address caller, bytes32 role) private {
+        vm.expectRevert(abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, role));
+        vm.prank(caller);
+    }
+
+    function rootOf(uint256 cumulative) private pure returns (bytes32) {
+        return RewardTree.leafHash(RewardTree.Leaf(ALICE, cumulative));
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Disperse} from "../src/Disperse.sol";
+import {NetworkToken} from "../src/NetworkToken.sol";
+import {PaymentChannel} from "../src/PaymentChannel.sol";
+import {PaymentStream} from "../src/PaymentStream.sol";
+import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {RootRules, TokenSource} from "../src/rewards/EpochRoots.sol";
+import {Test} from "./Base.sol";
+import {RewardTree} from "./RewardTree.sol";
+
+/// @dev What whole transactions of payments cost, as `GasTest`, in snapshots/PaymentGas.json.
+/// forge-config: default.isolate = true
+contract PaymentGasTest is Test {
+    address private constant ALICE = address(uint160(uint256(keccak256("alice"))));
+    address private constant BOB = address(uint160(uint256(keccak256("bob"))));
+
+    NetworkToken private token;
+    RewardDistributor private distributor;
+
+    function setUp() public {
+        vm.warp(1_800_000_000);
+        token = new NetworkToken("Weather", "WTR", 1e30, address(this));
+        distributor = new RewardDistributor(token, TokenSource(address(token)), RootRules(0, 0, 0, 0), address(this));
+        token.grantRole(token.MINTER_ROLE(), address(distributor));
+        token.grantRole(token.MINTER_ROLE(), address(this));
+        distributor.grantRole(distributor.PUBLISHER_ROLE(), address(this));
+    }
+
+    function test_gas_of_the_token() public {
+        token.mint(ALICE, 1e24);
+        vm.prank(ALICE);
+        token.transfer(BOB, 1e18);
+        note("token transfer, new recipient");
+        vm.prank(ALICE);
+        token.transfer(BOB, 1e18);
+        note("token transfer, known recipient");
+    }
+
+    function test_gas_of_a_disputable_root() public {
+        RewardDistributor slow = new RewardDistributor(
+            token, TokenSource(address(token)), RootRules(1 days, 1e18, 1e24, 1 days), address(this)
+        );
+        token.grantRole(token.MINTER_ROLE(), address(slow));
+        slow.grantRole(slow.PUBLISHER_ROLE(), address(this));
+        slow.publish(0, keccak256("root 0"), 2e18, keccak256("log 0"));
+        note("publish with a window, first epoch");
+        vm.warp(block.timestamp + 1 days);
+        slow.activate();
+        note("activate, first epoch");
+        slow.publish(1, keccak256("root 1"), 6e18, keccak256("log 1"));
+        note("publish with a window, later epoch");
+        vm.warp(block.timestamp + 1 days);
+        slow.activate();
+        note("activate, later epoch");
+    }
+
+    function test_gas_of_a_channel() public {
+        PaymentChannel channel = new PaymentChannel();
+        address payer = vm.addr(7);
+        PaymentChannel.Terms memory terms =
+            PaymentChannel.Terms(payer, BOB, address(token), payer, 12 hours, keccak256("salt"));
+        token.mint(payer, 1e24);
+        vm.prank(payer);
+        token.approve(address(channel), type(uint256).max);
+        vm.prank(payer);
+        bytes32 id = channel.deposit(terms, 1e21);
+        note("channel, open");
+        channel.settle(terms, 0, 1e18, signed(7, channel.digestOf(id, 0, 1e18)));
+        note("channel, settle to a new payee");
+        channel.settle(terms, 0, 3e18, signed(7, channel.digestOf(id, 0, 3e18)));
+        note("channel, settle");
+        channel.settle(terms, 1, 3e18, signed(7, channel.digestOf(id, 1, 3e18)));
+        channel.settle(terms, 1, 5e18, signed(7, channel.digestOf(id, 1, 5e18)));
+        note("channel, settle another lane");
+        vm.prank(BOB);
+        channel.close(terms);
+        note("channel, close");
+    }
+
+    function test_gas_of_a_stream() public {
+        PaymentStream streams = new PaymentStream();
+        token.mint(address(this), 1e24);
+        token.approve(address(streams), type(uint256).max);
+        streams.deposit(address(this), address(token), 1e22);
+        note("stream, fill the purse");
+        streams.start(BOB, address(token), 1e15);
+        note("stream, start");
+        vm.warp(block.timestamp + 1 days);
+        streams.settle(address(this), BOB, address(token));
+        vm.warp(block.timestamp + 1 days);
+        streams.settle(address(this), BOB, address(token));
+        note("stream, settle");
+    }
+
+    function test_gas_of_batched_transfers() public {
+        Disperse disperse = new Disperse();
+        token.mint(address(this), 1e24);
+        token.approve(address(disperse), type(uint256).max);
+        address[] memory to = new address[](100);
+        uint256[] memory amounts = new uint256[](100);
+        for (uint256 i = 0; i < to.length; ++i) {
+            (to[i], amounts[i]) = (address(uint160(uint256(keccak256(abi.encode(i))))), 1e18 + i);
+        }
+        disperse.disperse(keccak256("run 1"), token, to, amounts);
+        vm.snapshotValue("PaymentGas", "batched transfer, each of 100 new", vm.lastCallGas().gasTotalUsed / 100);
+        disperse.disperse(keccak256("run 2"), token, to, amounts);
+        vm.snapshotValue("PaymentGas", "batched transfer, each of 100 known", vm.lastCallGas().gasTotalUsed / 100);
+    }
+
+    function test_gas_of_rewards() public {
+        (bytes32 root, bytes32[] memory proof) = deepTree(ALICE, 1e18);
+        distributor.publish(0, root, 2e18, keccak256("log 0"));
+        note("publish, first epoch");
+        distributor.claim(ALICE, 1e18, proof);
+        note("claim, first, depth 20");
+        (root, proof) = deepTree(ALICE, 3e18);
+        distributor.publish(1, root, 6e18, keccak256("log 1"));
+        note("publish, later epoch");
+        distributor.claim(ALICE, 3e18, proof);
+        note("claim, later, depth 20");
+    }
+
+    /// @dev A root and proof as in a tree of a million leaves; the siblings are any hashes.
+    function deepTree(address account, uint256 cumulative) private pure returns (bytes32 root, bytes32[] memory proof) {
+        proof = new bytes32[](20);
+        root = RewardTree.leafHash(RewardTree.Leaf(account, cumulative));
+        for (uint256 i = 0; i < proof.length; ++i) {
+            bytes32 sibling = keccak256(abi.encode(cumulative, i));
+            proof[i] = sibling;
+            root = root < sibling ? keccak256(abi.encode(root, sibling)) : keccak256(abi.encode(sibling, root));
+        }
+    }
+
+    function signed(uint256 key, bytes32 digest) private pure returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        return packed(v, r, s);
+    }
+
+    function note(string memory what) private {
+        vm.snapshotValue("PaymentGas", what, vm.lastCallGas().gasTotalUsed);
+    }
+}
