@@ -1,10 +1,11 @@
 //! The log of many machines, over a real nats-server.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{cell::Cell, path::Path, sync::Arc, time::Duration};
 
 use depin_core::{
-    Algorithm, EpochId, ErrorKind, NetworkId, Sequence,
-    log::{Append, BatchLog, NewBatch},
+    Algorithm, B256, EpochId, ErrorKind, NetworkId, Sequence,
+    log::{Append, BatchLog, NewBatch, RefusedBatch},
+    transport::{Refusal, RefusalCode},
 };
 use depin_data::log::{
     JetStreamLog, MemoryLog, RedbLog,
@@ -262,4 +263,47 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
     let error =
         JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+fn refused(detail: &str) -> RefusedBatch {
+    let code = RefusalCode::Malformed;
+    let refusal =
+        Refusal { code, detail: detail.into(), batch: B256::repeat_byte(1), device: None };
+    RefusedBatch { refusal, received: NOW, bytes: b"noise".as_slice().into(), against: None }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn another_refusal_in_the_place_of_one_that_was_lost_is_noticed() {
+    let Some(server) = Broker::nats(jetstream) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // What a view has that the server lost, before another process wrote.
+    for (name, detail) in [("same", "theirs"), ("other", "mine")] {
+        let view = RedbLog::open(folder.path().join(name)).unwrap();
+        view.refuse(refused(detail)).await.unwrap();
+    }
+    let first = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    first.refuse(refused("theirs")).await.unwrap();
+    first.refuse(refused("and one more")).await.unwrap();
+    let open = async |name: &str| {
+        let view = RedbLog::open(folder.path().join(name)).unwrap();
+        JetStreamLog::open(&server.options(), &network(), view).await
+    };
+    let same = open("same").await.unwrap();
+    let expected = [refused("theirs"), refused("and one more")];
+    assert_eq!(same.refusals(0, 9).await.unwrap(), expected);
+    assert_eq!(open("other").await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_larger_than_a_message_is_refused_with_what_helps_and_harms_nothing() {
+    let small = |folder: &Path, port: u16| jetstream(folder, port) + "max_payload: 8192\n";
+    let Some(server) = Broker::nats(small) else { return };
+    let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let error = log.seal(EpochId::new(0), vec![7; 8192].into()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    for remedy in ["max_payload", "shorter epochs"] {
+        assert!(error.to_string().contains(remedy), "{error}");
+    }
+    log.seal(EpochId::new(0), vec![7; 7000].into()).await.unwrap();
+    stored(&log, next(&mut Device::new("a", Algorithm::EdDsa))).await;
 }

@@ -21,6 +21,9 @@ use super::{
     view::AnyView,
 };
 
+/// Refusals read from the view at a time; each may have 64 KiB.
+const STEP: usize = 16;
+
 pub(super) struct Replica {
     network: NetworkId,
     view: Arc<AnyView>,
@@ -151,6 +154,7 @@ impl Replica {
     async fn add_refusals(&mut self, group: &Group) -> Result<()> {
         let held = self.refusals().await?;
         let fresh = usize::try_from(held - group.refusals_before).unwrap_or(usize::MAX);
+        self.compare_refusals(group, fresh.min(group.refusals.len())).await?;
         let refusals = group.refusals.iter().skip(fresh).map(|record| refusal::decode(record));
         let refusals = refusals.collect::<Result<Vec<_>>>()?;
         if refusals.is_empty() {
@@ -165,6 +169,22 @@ impl Replica {
             written?;
         }
         self.refusals = Some(held + added);
+        Ok(())
+    }
+
+    /// The first `count` refusals of the group are those that the view holds there: refusals are in no tree, so
+    /// a server that lost some, and a writer that did not know, would part the replicas unnoticed.
+    async fn compare_refusals(&self, group: &Group, count: usize) -> Result<()> {
+        let mut there = group.refusals_before;
+        for told in group.refusals.iter().take(count).collect::<Vec<_>>().chunks(STEP) {
+            let held = self.view.log().refusals(there, told.len()).await?;
+            for (held, told) in held.iter().zip(told) {
+                if refusal::encode(held)? != **told {
+                    return Err(parted().with("refusal", there));
+                }
+                there += 1;
+            }
+        }
         Ok(())
     }
 
