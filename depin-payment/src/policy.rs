@@ -14,7 +14,14 @@ use depin_core::{
     reward::{Allocation, Payout, RewardPolicy},
 };
 
-use crate::{LargestRemainder, settlement::ALL};
+use crate::{
+    LargestRemainder,
+    settlement::ALL,
+    shares::{
+        Split,
+        bounded::{self, Recipient},
+    },
+};
 
 /// Pays a fixed amount per epoch in proportion to the score.
 ///
@@ -28,13 +35,33 @@ use crate::{LargestRemainder, settlement::ALL};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProRata {
     pool: Amount,
+    bounds: Option<(Amount, Amount)>,
     reserve: u16,
 }
 
 impl ProRata {
     /// Offers `pool` in every epoch.
     pub const fn per_epoch(pool: Amount) -> Self {
-        Self { pool, reserve: 0 }
+        Self { pool, bounds: None, reserve: 0 }
+    }
+
+    /// Pays each device that scored at least `floor` and at most `cap`, as [`bounded::share`] defines it.
+    /// What the caps leave over is unallocated.
+    ///
+    /// ```
+    /// use depin_core::{Amount, reward::RewardPolicy};
+    /// use depin_payment::ProRata;
+    ///
+    /// let policy = ProRata::per_epoch(Amount::tokens(1_000)).within(Amount::ZERO, Amount::tokens(50));
+    /// assert_eq!(
+    ///     policy.name(),
+    ///     "pro-rata(pool=1000, each=0..50, rounding=water-level, largest-remainder)"
+    /// );
+    /// ```
+    #[must_use]
+    pub const fn within(mut self, floor: Amount, cap: Amount) -> Self {
+        self.bounds = Some((floor, cap));
+        self
     }
 
     /// Keeps so many basis points of every payout until its epoch settles, for work that comes late; more
@@ -48,8 +75,12 @@ impl ProRata {
 
 impl RewardPolicy for ProRata {
     fn name(&self) -> String {
-        let (reserve, rounding) = (named(self.reserve), LargestRemainder::NAME);
-        format!("pro-rata(pool={}, {reserve}rounding={rounding})", self.pool)
+        let reserve = named(self.reserve);
+        let (each, rounding) = match self.bounds {
+            None => (String::new(), LargestRemainder::NAME),
+            Some((floor, cap)) => (format!("each={floor}..{cap}, "), bounded::NAME),
+        };
+        format!("pro-rata(pool={}, {each}{reserve}rounding={rounding})", self.pool)
     }
 
     fn reserve(&self) -> u16 {
@@ -57,7 +88,17 @@ impl RewardPolicy for ProRata {
     }
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
-        allocate(self.pool, work, |contribution| U256::from(contribution.score))
+        let score = |contribution: &Contribution| U256::from(contribution.score);
+        let Some((floor, cap)) = self.bounds else { return allocate(self.pool, work, score) };
+        allocate_with(self.pool, work, score, |weights| {
+            let bound = |(index, weight): (usize, &U256)| {
+                let recipient = Recipient::new(index, *weight).at_most(cap);
+                if weight.is_zero() { recipient } else { recipient.at_least(floor) }
+            };
+            let split = bounded::share(self.pool, weights.iter().enumerate().map(bound).collect())?;
+            let shares = split.shares.into_iter().map(|(_, share)| share).collect();
+            Ok(Split { shares, unallocated: split.unallocated })
+        })
     }
 }
 
@@ -141,6 +182,16 @@ fn allocate(
     work: &Contributions,
     weight: impl Fn(&Contribution) -> U256,
 ) -> Result<Allocation> {
+    allocate_with(pool, work, weight, |weights| LargestRemainder::split(pool, weights))
+}
+
+/// As [`allocate`], with another rule.
+fn allocate_with(
+    pool: Amount,
+    work: &Contributions,
+    weight: impl Fn(&Contribution) -> U256,
+    rule: impl Fn(&[U256]) -> Result<Split>,
+) -> Result<Allocation> {
     let mut entries: Vec<&Contribution> = work.entries.iter().collect();
     entries.sort_unstable_by(|a, b| a.device.cmp(&b.device));
     if let Some([first, _]) = entries.array_windows().find(|[a, b]| a.device == b.device) {
@@ -154,7 +205,7 @@ fn allocate(
         .iter()
         .map(|entry| if entry.beneficiary == Address::ZERO { U256::ZERO } else { weight(entry) })
         .collect();
-    let split = LargestRemainder::split(pool, &weights)?;
+    let split = rule(&weights)?;
     let payouts = entries.iter().zip(&split.shares).filter(|(_, share)| !share.is_zero()).map(
         |(entry, share)| Payout {
             device: entry.device.clone(),

@@ -1,8 +1,14 @@
 //! Splits an amount by weights, to the last unit.
 //!
 //! Rounding every share down loses dust, and dust that nobody owns is what treasurers ask about. The rule
-//! here is named, exact and documented, so that anybody with integers can recompute it.
+//! here is named, exact and documented, so that anybody with integers can recompute it. [`bounded`] adds
+//! floors and caps per recipient, [`classes`] splits what a device earned among those who share in it, and
+//! [`carry`] says what becomes of what nobody earned.
 #![warn(clippy::arithmetic_side_effects)]
+
+pub mod bounded;
+pub mod carry;
+pub mod classes;
 
 use std::cmp::Reverse;
 
@@ -13,7 +19,8 @@ use depin_core::{Amount, Error, ErrorKind, Result, U256};
 pub struct Split {
     /// One share per weight, in the order of the weights.
     pub shares: Vec<Amount>,
-    /// The whole pool when all weights are zero, otherwise nothing.
+    /// What nobody gets: the whole pool when all weights are zero; otherwise nothing, or with
+    /// [`RoundDown`] the dust.
     pub unallocated: Amount,
 }
 
@@ -46,10 +53,7 @@ impl LargestRemainder {
     /// # Errors
     /// [`ErrorKind::Overflow`] when the weights sum to 2^256 or more.
     pub fn split(pool: Amount, weights: &[U256]) -> Result<Split> {
-        let total = weights.iter().try_fold(U256::ZERO, |sum, weight| sum.checked_add(*weight));
-        let total = total.ok_or_else(|| {
-            Error::new(ErrorKind::Overflow, "the weights sum to 2^256 or more; scale them down")
-        })?;
+        let total = sum(weights)?;
         if total.is_zero() {
             return Ok(Split { shares: vec![Amount::ZERO; weights.len()], unallocated: pool });
         }
@@ -76,6 +80,50 @@ impl LargestRemainder {
         }
         Ok(Split { shares, unallocated: Amount::ZERO })
     }
+}
+
+/// Every share rounded down; the dust is reported as unallocated.
+///
+/// For networks that must agree with others who round so. With `n` weights that are not zero, fewer than
+/// `n` units stay unallocated.
+///
+/// ```
+/// use depin_core::{Amount, U256};
+/// use depin_payment::shares::RoundDown;
+///
+/// let split = RoundDown::split(Amount::from(10), &[3, 3, 1].map(U256::from))?;
+/// assert_eq!(split.shares, [4, 4, 1].map(Amount::from));
+/// assert_eq!(split.unallocated, Amount::from(1));
+/// # Ok::<(), depin_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoundDown;
+
+impl RoundDown {
+    /// The name of the rule, for manifests.
+    pub const NAME: &'static str = "round-down";
+
+    /// Splits `pool` by `weights`: the shares and what is unallocated sum to `pool`, always.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overflow`] when the weights sum to 2^256 or more.
+    pub fn split(pool: Amount, weights: &[U256]) -> Result<Split> {
+        let total = Amount::units(sum(weights)?);
+        if total.is_zero() {
+            return Ok(Split { shares: vec![Amount::ZERO; weights.len()], unallocated: pool });
+        }
+        let share = |weight: &U256| pool.mul_div(Amount::units(*weight), total);
+        let shares = weights.iter().map(share).collect::<Result<Vec<_>>>()?;
+        let unallocated = pool.checked_sub(Amount::sum(shares.iter().copied())?)?;
+        Ok(Split { shares, unallocated })
+    }
+}
+
+fn sum(weights: &[U256]) -> Result<U256> {
+    let total = weights.iter().try_fold(U256::ZERO, |sum, weight| sum.checked_add(*weight));
+    total.ok_or_else(|| {
+        Error::new(ErrorKind::Overflow, "the weights sum to 2^256 or more; scale them down")
+    })
 }
 
 fn miscounted() -> Error {
