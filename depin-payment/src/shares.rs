@@ -24,6 +24,15 @@ pub struct Split {
     pub unallocated: Amount,
 }
 
+/// What became of a pool among recipients with keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares<K> {
+    /// Every recipient with its share, by key.
+    pub shares: Vec<(K, Amount)>,
+    /// What nobody gets: what caps leave over, or the whole pool when nobody has a claim to it.
+    pub unallocated: Amount,
+}
+
 /// The rule of the largest remainder (Hamilton's method).
 ///
 /// Each share is `floor(pool * weight / total)`, computed exactly through 512 bits. The units that
@@ -82,6 +91,32 @@ impl LargestRemainder {
     }
 }
 
+/// Splits `pool` by weight among recipients that a key tells apart, with [`LargestRemainder`] in the order
+/// of the keys; the order of `recipients` does not matter. Floors and caps: [`bounded::share`].
+///
+/// ```
+/// use depin_core::{Amount, U256};
+/// use depin_payment::shares;
+///
+/// let split = shares::by_key(Amount::from(3), vec![("b", U256::from(1)), ("a", U256::from(1))])?;
+/// assert_eq!(split.shares, [("a", Amount::from(2)), ("b", Amount::from(1))]);
+/// # Ok::<(), depin_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] when a key is listed twice, [`ErrorKind::Overflow`] when the weights sum to
+/// 2^256 or more.
+pub fn by_key<K: Ord>(pool: Amount, mut recipients: Vec<(K, U256)>) -> Result<Shares<K>> {
+    recipients.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    if recipients.array_windows().any(|[a, b]| a.0 == b.0) {
+        return Err(listed_twice());
+    }
+    let weights: Vec<U256> = recipients.iter().map(|(_, weight)| *weight).collect();
+    let split = LargestRemainder::split(pool, &weights)?;
+    let keys = recipients.into_iter().map(|(key, _)| key);
+    Ok(Shares { shares: keys.zip(split.shares).collect(), unallocated: split.unallocated })
+}
+
 /// Every share rounded down; the dust is reported as unallocated.
 ///
 /// For networks that must agree with others who round so. With `n` weights that are not zero, fewer than
@@ -117,6 +152,10 @@ impl RoundDown {
         let unallocated = pool.checked_sub(Amount::sum(shares.iter().copied())?)?;
         Ok(Split { shares, unallocated })
     }
+}
+
+fn listed_twice() -> Error {
+    Error::new(ErrorKind::Conflict, "a recipient is listed twice; add up its weights first")
 }
 
 fn sum(weights: &[U256]) -> Result<U256> {

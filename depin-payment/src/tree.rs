@@ -4,10 +4,18 @@
 //! can pass for a leaf. Leaves are sorted by hash and laid out backwards at the end of a complete binary
 //! tree in one array, where node `i` has the children `2i + 1` and `2i + 2` and hashes them in sorted
 //! order. Contracts check proofs with OpenZeppelin's `MerkleProof`; JavaScript builds the same root with
-//! `@openzeppelin/merkle-tree`. A tree of n accounts costs 3n - 1 hashes and 124 bytes per account.
+//! `@openzeppelin/merkle-tree`. A tree of n accounts costs 3n - 1 hashes, on as many threads as the
+//! machine runs at once, and 124 bytes per account. [`file`](mod@file) keeps it on disk and proves from there;
+//! [`indexed`] is the variant for distributors that count claims in a bitmap.
+
+pub mod file;
+pub mod indexed;
+mod nodes;
 
 use alloy_primitives::{KECCAK256_EMPTY, keccak256_uncached};
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result};
+
+use self::nodes::{Nodes, pair};
 
 /// Longest proof that [`verify`] looks at: twice what a tree over [`RewardTree::MAX_LEN`] accounts needs.
 const MAX_PROOF: usize = 64;
@@ -42,9 +50,7 @@ pub struct Claim {
 pub struct RewardTree {
     /// By account, without repetition.
     rows: Vec<(Address, Amount)>,
-    /// Where the leaf of each row lies in `nodes`.
-    positions: Vec<u32>,
-    nodes: Vec<B256>,
+    nodes: Nodes,
 }
 
 impl RewardTree {
@@ -61,7 +67,7 @@ impl RewardTree {
             return Err(Error::new(ErrorKind::Limit, "more accounts than a reward tree holds")
                 .with("accounts", rows.len()));
         }
-        rows.sort_unstable_by_key(|(account, _)| *account);
+        nodes::sort(&mut rows, |a, b| a.0.cmp(&b.0));
         if let Some([(account, _), _]) = rows.array_windows().find(|[a, b]| a.0 == b.0) {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -69,16 +75,14 @@ impl RewardTree {
             )
             .with("account", account));
         }
-        let leaves: Vec<B256> =
-            rows.iter().map(|(account, amount)| leaf(*account, *amount)).collect();
-        let (nodes, positions) = layout(&leaves);
-        Ok(Self { rows, positions, nodes })
+        let nodes = Nodes::build(&rows, |(account, amount)| leaf(*account, *amount));
+        Ok(Self { rows, nodes })
     }
 
     /// The root. An empty tree has the hash of no bytes, which no leaf or node can have, so that an epoch
     /// in which nobody has earned anything yet can be published like any other.
     pub fn root(&self) -> B256 {
-        self.nodes.first().copied().unwrap_or(KECCAK256_EMPTY)
+        self.nodes.root().unwrap_or(KECCAK256_EMPTY)
     }
 
     /// Number of accounts.
@@ -103,7 +107,7 @@ impl RewardTree {
 
     /// The proof of an account, if it is in the tree.
     pub fn proof(&self, account: Address) -> Option<Vec<B256>> {
-        self.path(self.row(account)?)
+        self.nodes.path(self.row(account)?)
     }
 
     /// What an account presents to be paid, if it is in the tree.
@@ -118,7 +122,7 @@ impl RewardTree {
 
     /// The nodes in the order of the JavaScript library's dump: the root first, the leaves last.
     pub fn nodes(&self) -> &[B256] {
-        &self.nodes
+        self.nodes.as_slice()
     }
 
     fn row(&self, account: Address) -> Option<usize> {
@@ -127,19 +131,7 @@ impl RewardTree {
 
     fn claim_of(&self, row: usize) -> Option<Claim> {
         let (account, cumulative) = *self.rows.get(row)?;
-        Some(Claim { account, cumulative, proof: self.path(row)? })
-    }
-
-    /// Siblings from the leaf of a row up to the root.
-    fn path(&self, row: usize) -> Option<Vec<B256>> {
-        let mut at = usize::try_from(*self.positions.get(row)?).ok()?;
-        let mut path = Vec::with_capacity(32);
-        while at > 0 {
-            let sibling = if at % 2 == 1 { at + 1 } else { at - 1 };
-            path.push(*self.nodes.get(sibling)?);
-            at = (at - 1) / 2;
-        }
-        Some(path)
+        Some(Claim { account, cumulative, proof: self.nodes.path(row)? })
     }
 }
 
@@ -156,51 +148,13 @@ pub fn leaf(account: Address, cumulative: Amount) -> B256 {
 ///
 /// The root of an empty tree admits nothing, and neither does a proof of more than 64 nodes.
 pub fn verify(root: B256, claim: &Claim) -> bool {
-    let leaf = leaf(claim.account, claim.cumulative);
-    let reached = claim.proof.iter().fold(leaf, |node, sibling| pair(&node, sibling));
-    claim.proof.len() <= MAX_PROOF && root != B256::ZERO && reached == root
+    leads_to(root, leaf(claim.account, claim.cumulative), &claim.proof)
 }
 
-/// The parent of two nodes, which does not know left from right.
-fn pair(a: &B256, b: &B256) -> B256 {
-    let (low, high) = if a <= b { (a, b) } else { (b, a) };
-    let mut both = [0; 64];
-    both[..32].copy_from_slice(low.as_slice());
-    both[32..].copy_from_slice(high.as_slice());
-    keccak256_uncached(both)
-}
-
-/// The node array over `leaves`, and where each leaf went.
-fn layout(leaves: &[B256]) -> (Vec<B256>, Vec<u32>) {
-    let mut order: Vec<(u64, u32)> =
-        leaves.iter().zip(0..).map(|(leaf, index)| (prefix(leaf), index)).collect();
-    // Eight bytes decide almost always, and sorting pairs of words moves a third of the memory.
-    let full = |index: u32| usize::try_from(index).ok().and_then(|index| leaves.get(index));
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| full(a.1).cmp(&full(b.1))));
-
-    let size = (2 * leaves.len()).saturating_sub(1);
-    let mut nodes = vec![B256::ZERO; size];
-    let mut positions = vec![0; leaves.len()];
-    // The smallest leaf lies last.
-    for ((_, index), at) in order.iter().zip((0..size).rev()) {
-        let index = usize::try_from(*index).unwrap_or(usize::MAX);
-        if let (Some(leaf), Some(position), Ok(place)) =
-            (leaves.get(index), positions.get_mut(index), u32::try_from(at))
-        {
-            nodes[at] = *leaf;
-            *position = place;
-        }
-    }
-    // Both children of one of the first n - 1 nodes lie among the 2n - 1.
-    for at in (0..leaves.len().saturating_sub(1)).rev() {
-        nodes[at] = pair(&nodes[2 * at + 1], &nodes[2 * at + 2]);
-    }
-    (nodes, positions)
-}
-
-/// The first eight bytes as a number, which orders as the bytes do.
-fn prefix(leaf: &B256) -> u64 {
-    leaf.iter().take(8).fold(0, |word, byte| word << 8 | u64::from(*byte))
+fn leads_to(root: B256, leaf: B256, proof: &[B256]) -> bool {
+    proof.len() <= MAX_PROOF
+        && root != B256::ZERO
+        && proof.iter().fold(leaf, |node, sibling| pair(&node, sibling)) == root
 }
 
 #[cfg(test)]
@@ -229,9 +183,8 @@ mod tests {
     fn bare_leaves_give_the_root_and_proof_of_the_javascript_simple_tree() {
         let Some(vectors) = vectors() else { return };
         let simple = &vectors["simple"];
-        let (nodes, positions) = layout(&hashes(&simple["leaves"]));
-        assert_eq!(nodes[0].to_string(), simple["root"].as_str().unwrap());
-        let tree = RewardTree { rows: Vec::new(), positions, nodes };
-        assert_eq!(tree.path(3).unwrap(), hashes(&simple["proof3"]));
+        let nodes = Nodes::build(&hashes(&simple["leaves"]), |leaf| *leaf);
+        assert_eq!(nodes.root().unwrap().to_string(), simple["root"].as_str().unwrap());
+        assert_eq!(nodes.path(3).unwrap(), hashes(&simple["proof3"]));
     }
 }

@@ -48,7 +48,7 @@ const BENCHES: [Bench; 10] = [
     Bench::new("depin-core", "verify", &["fast_es256k", "fast_es256"]).features("fast"),
     Bench::new("depin-devnet", "devnet_transfers", &[]),
     Bench::new("depin-identity", "status_lookup", &[]).features("credentials"),
-    Bench::new("depin-payment", "reward_tree", &[]),
+    Bench::new("depin-payment", "rewards_1m", &[]),
     Bench::new("depin-data", "ingest", &["decode"]),
     Bench::new("depin-data", "append", &[]),
     Bench::new("depin-data", "quality", &[]).features("geo"),

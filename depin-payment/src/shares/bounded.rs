@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use alloy_primitives::{U256, U512};
 use depin_core::{Amount, Error, ErrorKind, Result};
 
-use super::LargestRemainder;
+use super::{LargestRemainder, Shares};
 
 /// Who takes part, with which weight and within which bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,15 +38,6 @@ impl<K> Recipient<K> {
     pub fn at_most(self, cap: Amount) -> Self {
         Self { cap, ..self }
     }
-}
-
-/// What became of a pool among recipients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shares<K> {
-    /// Every recipient with its share, by key.
-    pub shares: Vec<(K, Amount)>,
-    /// What the caps leave over, or the whole pool when nobody has weight or floor.
-    pub unallocated: Amount,
 }
 
 /// The name of the rule, for manifests.
@@ -85,8 +76,7 @@ pub const NAME: &str = "water-level, largest-remainder";
 pub fn share<K: Ord>(pool: Amount, mut recipients: Vec<Recipient<K>>) -> Result<Shares<K>> {
     recipients.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     if recipients.array_windows().any(|[a, b]| a.key == b.key) {
-        let text = "a recipient is listed twice; add up its weights first";
-        return Err(Error::new(ErrorKind::Conflict, text));
+        return Err(super::listed_twice());
     }
     if let Some(wrong) = recipients.iter().find(|recipient| recipient.floor > recipient.cap) {
         let text = "a recipient's floor is above its cap; lower the one or lift the other";
@@ -94,17 +84,14 @@ pub fn share<K: Ord>(pool: Amount, mut recipients: Vec<Recipient<K>>) -> Result<
             .with("floor", wrong.floor)
             .with("cap", wrong.cap));
     }
-    let floors: Vec<U256> = recipients.iter().map(|recipient| recipient.floor.to_units()).collect();
-    let covered =
-        Amount::sum(floors.iter().copied().map(Amount::units)).is_ok_and(|sum| sum <= pool);
-    let weights = recipients.iter().map(|recipient| recipient.weight).collect::<Vec<_>>();
-    // One sum decides for both, so that whether weights are too large does not depend on bounds.
+    let weights: Vec<U256> = recipients.iter().map(|recipient| recipient.weight).collect();
+    // Checked here, so that whether weights are too large does not depend on bounds.
     super::sum(&weights)?;
-    let free = recipients.iter().all(|r| r.floor.is_zero() && r.cap == Amount::MAX);
-    let split = match (covered, free) {
-        (false, _) => LargestRemainder::split(pool, &floors)?,
-        (true, true) => LargestRemainder::split(pool, &weights)?,
-        (true, false) => level(pool, &recipients)?,
+    let floors = || recipients.iter().map(|recipient| recipient.floor);
+    let split = if Amount::sum(floors()).is_ok_and(|sum| sum <= pool) {
+        level(pool, &recipients)?
+    } else {
+        LargestRemainder::split(pool, &floors().map(Amount::to_units).collect::<Vec<_>>())?
     };
     let keys = recipients.into_iter().map(|recipient| recipient.key);
     Ok(Shares { shares: keys.zip(split.shares).collect(), unallocated: split.unallocated })

@@ -7,6 +7,7 @@ mod conformance;
 #[cfg(feature = "evm")]
 mod evm;
 mod policy;
+mod proof_file;
 mod shares;
 mod tree;
 

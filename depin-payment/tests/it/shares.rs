@@ -4,8 +4,8 @@ use depin_core::{Address, Amount, ErrorKind, U256};
 use depin_payment::{
     LargestRemainder,
     shares::{
-        RoundDown,
-        bounded::{Recipient, Shares, share},
+        self, RoundDown, Shares,
+        bounded::{Recipient, share},
         carry::{Carry, Pot},
         classes::{Class, Classes, Parties, basis_points},
     },
@@ -98,6 +98,8 @@ fn a_recipient_alone_takes_the_pool_and_nobody_takes_nothing() {
 #[test]
 fn a_recipient_listed_twice_or_with_crossed_bounds_is_refused() {
     let twice = vec![Recipient::new(0, U256::from(1)), Recipient::new(0, U256::from(1))];
+    let plain = vec![(0, U256::from(1)); 2];
+    assert_eq!(shares::by_key(Amount::from(9), plain).unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(share(Amount::from(9), twice).unwrap_err().kind(), ErrorKind::Conflict);
     let crossed = Recipient::new(0, U256::from(1)).at_least(2.into()).at_most(1.into());
     assert_eq!(share(Amount::from(9), vec![crossed]).unwrap_err().kind(), ErrorKind::Config);
@@ -244,6 +246,16 @@ proptest! {
         let split = share(pool, recipients).unwrap();
         prop_assert_eq!(&share(pool, turned).unwrap(), &split);
         check_bounds(pool, &wanted, &split)?;
+    }
+
+    #[test]
+    fn without_bounds_the_level_is_the_plain_split(pool in pools(), weights in weights()) {
+        let keyed: Vec<_> = weights.iter().copied().enumerate().rev().collect();
+        let free = keyed.iter().map(|(key, weight)| Recipient::new(*key, *weight)).collect();
+        let plain = LargestRemainder::split(pool, &weights).unwrap();
+        let split = shares::by_key(pool, keyed).unwrap();
+        prop_assert_eq!(&split.shares, &plain.shares.into_iter().enumerate().collect::<Vec<_>>());
+        prop_assert_eq!(share(pool, free).unwrap(), split);
     }
 
     #[test]

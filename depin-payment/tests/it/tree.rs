@@ -3,7 +3,10 @@
 use depin_core::{Address, Amount, B256, ErrorKind, U256};
 use depin_payment::{
     RewardTree,
-    tree::{self, Claim},
+    tree::{
+        self, Claim,
+        indexed::{Encoding, IndexedTree},
+    },
 };
 use proptest::{collection::btree_map, prelude::*};
 
@@ -52,6 +55,50 @@ fn the_root_over_100_000_rows_is_known() {
     let tree = build(100_000);
     assert_eq!(tree.root().to_string(), known);
     assert_eq!(tree.proof(account(77_777)).unwrap().len(), 17);
+}
+
+#[test]
+fn numbered_rows_give_the_root_and_proof_of_the_javascript_library() {
+    let Some(vectors) = super::vectors("oz_standard_tree.json") else { return };
+    let known = &vectors["indexed"];
+    let rows = (0..known["n"].as_u64().unwrap()).map(row).collect();
+    let tree = IndexedTree::build(rows, Encoding::Standard).unwrap();
+    assert_eq!(tree.root().to_string(), known["root"].as_str().unwrap());
+    assert_eq!(tree.claim(7).unwrap().proof, hashes(&known["proof7"]));
+    assert!(tree.claim(64).is_none());
+}
+
+#[test]
+fn a_packed_row_is_hashed_once_over_its_84_bytes() {
+    let (account, amount) = row(3);
+    let units = amount.to_units().to_be_bytes::<32>();
+    let packed = [&U256::from(9).to_be_bytes::<32>()[..], account.as_slice(), &units].concat();
+    assert_eq!(packed.len(), 84);
+    assert_eq!(Encoding::Packed.leaf(9, account, amount), depin_core::keccak256(packed));
+}
+
+#[test]
+fn a_claim_for_another_row_or_encoding_does_not_hold() {
+    for encoding in [Encoding::Standard, Encoding::Packed] {
+        // The same account and amount twice: only the index differs.
+        let tree = IndexedTree::build(vec![row(1), row(1), row(2)], encoding).unwrap();
+        let claim = tree.claim(0).unwrap();
+        assert!(tree::indexed::verify(tree.root(), encoding, &claim));
+        let other = tree::indexed::IndexedClaim { index: 1, ..claim.clone() };
+        assert!(!tree::indexed::verify(tree.root(), encoding, &other));
+        let [standard, packed] = [Encoding::Standard, Encoding::Packed]
+            .map(|encoding| tree::indexed::verify(tree.root(), encoding, &claim));
+        assert_ne!(standard, packed);
+    }
+}
+
+#[test]
+fn the_order_of_many_rows_does_not_matter() {
+    // Enough for several threads, and an odd last piece.
+    let rows: Vec<_> = (0..30_011).map(row).collect();
+    let mut sorted = rows.clone();
+    sorted.sort_unstable();
+    assert_eq!(RewardTree::build(rows).unwrap(), RewardTree::build(sorted).unwrap());
 }
 
 #[test]
