@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balances;
+pub mod emission;
 #[cfg(feature = "evm")]
 pub mod evm;
 pub mod memory;

@@ -252,7 +252,7 @@ impl ProofFile {
             let many = (self.len() - rows.len()).min(BLOCK);
             let block = block.get_mut(..many).unwrap_or_default();
             self.source.read_into(row_at(rows.len()), block.as_flattened_mut())?;
-            let row = block.iter().map(|row| Row::parse(row));
+            let row = block.iter().map(Row::parse);
             rows.extend(row.map(|row| (row.account, row.cumulative)));
         }
         let tree = RewardTree::build(rows)

@@ -4,6 +4,7 @@
 
 mod balances;
 mod conformance;
+mod emission;
 #[cfg(feature = "evm")]
 mod evm;
 mod policy;
