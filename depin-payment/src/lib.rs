@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balances;
+pub mod books;
+pub mod credits;
 pub mod emission;
 #[cfg(feature = "evm")]
 pub mod evm;

@@ -159,7 +159,7 @@ proptest! {
         visits in vec((0..CENTURY, 0u8..=100), 1..12),
     ) {
         let cap = Amount::units(U256::from(cap));
-        let schedule = Schedule::new(week(0), WEEK, cap, curve.clone()).unwrap();
+        let schedule = Schedule::new(week(0), WEEK, cap, curve).unwrap();
         let (mut minted, mut allowed_before) = (Amount::ZERO, Amount::ZERO);
         let mut visits = visits;
         visits.sort_unstable();

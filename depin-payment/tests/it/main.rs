@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod balances;
+mod books;
 mod conformance;
+mod credits;
 mod emission;
 #[cfg(feature = "evm")]
 mod evm;
