@@ -28,7 +28,7 @@ pub use targeted::{Direction, Targeted};
 /// let start = Timestamp::from_secs(1_700_000_000);
 /// let schedule = Schedule::new(start, 86_400, Amount::tokens(500_000), curve)?;
 ///
-/// let day = |n| Timestamp::from_secs(1_700_000_000 + n * 86_400);
+/// let day = |n: u64| Timestamp::from_secs(1_700_000_000 + n * 86_400);
 /// assert_eq!(schedule.allowed(start)?, Amount::ZERO);
 /// assert_eq!(schedule.allowed(day(366))?, Amount::tokens(365_500));
 /// assert_eq!(schedule.allowed(day(5_000))?, Amount::tokens(500_000));

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod policy;
 pub mod settlement;
 pub mod shares;
+pub mod tokenomics;
 pub mod tree;
 
 pub use balances::Cumulative;

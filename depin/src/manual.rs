@@ -5,3 +5,6 @@ pub mod data {}
 
 #[doc = include_str!("manual/identity.md")]
 pub mod identity {}
+
+#[doc = include_str!("manual/payment.md")]
+pub mod payment {}

@@ -156,12 +156,9 @@ fn run(program: &str, arguments: &[&str], name: &str, text: &str) -> Option<(boo
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
-    let output = match Command::new(program).args(arguments).arg(&path).output() {
-        Ok(output) => output,
-        Err(_) => {
-            eprintln!("skipped: {program} is not installed");
-            return None;
-        }
+    let Ok(output) = Command::new(program).args(arguments).arg(&path).output() else {
+        eprintln!("skipped: {program} is not installed");
+        return None;
     };
     let said = [output.stdout, output.stderr].concat();
     Some((output.status.success(), String::from_utf8_lossy(&said).into_owned()))

@@ -12,6 +12,7 @@ mod evm;
 mod policy;
 mod proof_file;
 mod shares;
+mod tokenomics;
 mod tree;
 
 use depin_core::{

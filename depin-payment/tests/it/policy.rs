@@ -26,6 +26,13 @@ fn bands_multiply_the_score() {
 }
 
 #[test]
+fn bounds_hold_for_each_device_that_scored() {
+    let policy = ProRata::per_epoch(Amount::from(83)).within(Amount::from(5), Amount::from(40));
+    assert_eq!(amounts(&policy, &[0, 1, 900, 99]), [5, 40, 38]);
+    assert_eq!(amounts(&policy, &[1, 1]), [40, 40], "the rest is unallocated");
+}
+
+#[test]
 fn an_epoch_in_which_nobody_scored_emits_nothing() {
     let pool = Amount::tokens(5);
     for scores in [vec![], vec![0, 0]] {

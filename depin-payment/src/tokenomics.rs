@@ -1,0 +1,209 @@
+//! What a policy would do: supply, burn, income per device and payback over years of a scenario.
+//!
+//! A simulation is a loop over periods in whole numbers: the same scenario gives the same table on every
+//! machine, and every unit of the token is accounted for, which [`Period::supply`] shows. Money in fiat is
+//! counted in millionths. Any emission can be tried, since it is a function of what happened before; burn
+//! and backstop are those of [`credits`](crate::credits). The feature `charts` draws the table.
+#![warn(clippy::arithmetic_side_effects)]
+
+#[cfg(feature = "charts")]
+#[cfg_attr(docsrs, doc(cfg(feature = "charts")))]
+pub mod charts;
+mod series;
+
+use std::time::Duration;
+
+use alloy_primitives::U256;
+use depin_core::{Amount, Error, ErrorKind, Result, Timestamp};
+
+use crate::{
+    credits::{Backstop, Credits, Price, SmoothedBurn, Usage},
+    shares::classes::basis_points,
+};
+
+pub use series::Series;
+
+/// Most periods of a simulation: a century of weeks, or 27 years of days.
+pub const MAX_PERIODS: usize = 10_000;
+/// Millionths of the fiat unit.
+const MICRO: i32 = 6;
+/// Credits of a hundred-thousandth of the fiat unit.
+const CREDIT_PLACES: u8 = 5;
+
+/// The world outside: how many devices there are, what customers pay, what the token is worth.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a scenario says everything")]
+pub struct Scenario {
+    /// Devices in service.
+    pub devices: Series,
+    /// What all customers together pay per period, in millionths of the fiat unit.
+    pub revenue: Series,
+    /// What a whole token costs, in millionths of the fiat unit. Never zero.
+    pub price: Series,
+    /// What a device costs, in millionths of the fiat unit.
+    pub device_cost: u64,
+    /// What a device costs per period in energy and network, in millionths of the fiat unit.
+    pub running_cost: u64,
+}
+
+/// The rules that a network chooses, besides its emission.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a policy says everything")]
+pub struct Policy {
+    /// What exists before the first period.
+    pub supply: Amount,
+    /// Basis points of what is minted that go to devices, the same to each.
+    pub devices: u16,
+    /// Basis points of the revenue that buy tokens at the price and burn them for credits.
+    pub burned: u16,
+    /// Over how many periods burns are smoothed, and the band within which they are given back.
+    pub backstop: Option<(u64, Backstop)>,
+}
+
+/// What happened in a period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Period {
+    /// The number of the period, from 0.
+    pub number: u64,
+    /// What exists at its end: what existed before, plus minted and reissued, less burned.
+    pub supply: Amount,
+    /// What the emission minted.
+    pub minted: Amount,
+    /// What of earlier burns was minted again.
+    pub reissued: Amount,
+    /// What customers burned.
+    pub burned: Amount,
+    /// Devices in service.
+    pub devices: u64,
+    /// What each device earned, rounded down.
+    pub income: Amount,
+    /// The same in millionths of the fiat unit, rounded down.
+    pub income_fiat: u64,
+    /// After how many periods a device bought at the start of this one has earned its cost, running cost
+    /// deducted; `None` when it does not until the end of the simulation.
+    pub payback: Option<u64>,
+}
+
+/// Runs a scenario under a policy. `emission` decides what is minted from the number of the period and all
+/// periods before; what it says is minted.
+///
+/// ```
+/// use depin_core::Amount;
+/// use depin_payment::{emission::Curve, tokenomics::{Policy, Scenario, Series, simulate}};
+///
+/// let scenario = Scenario {
+///     devices: Series::growing(1_000, 50_000, 10_000), // 5 % a week, up to 10,000
+///     revenue: Series::steps([(0, 0), (26, 5_000_000_000)]), // 5,000 dollars a week after half a year
+///     price: Series::constant(100_000), // 10 cents
+///     device_cost: 150_000_000,
+///     running_cost: 200_000,
+/// };
+/// let policy = Policy { supply: Amount::ZERO, devices: 8_000, burned: 10_000, backstop: None };
+/// let curve = Curve::exponential(Amount::tokens(1_000_000), 104)?;
+/// let table = simulate(&scenario, &policy, 156, |period, _| curve.at(period))?;
+/// assert_eq!(table[0].income, Amount::tokens(800));
+/// assert_eq!(table[0].payback, Some(2)); // 80 dollars a week and falling
+/// assert_eq!(table[26].burned, Amount::tokens(50_000));
+/// # Ok::<(), depin_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Limit`] past [`MAX_PERIODS`], [`ErrorKind::Rejected`] when the price is zero or more is
+/// burned than exists, what `emission` returns, and [`ErrorKind::Overflow`] past 2^256 - 1.
+pub fn simulate(
+    scenario: &Scenario,
+    policy: &Policy,
+    periods: usize,
+    mut emission: impl FnMut(u64, &[Period]) -> Result<Amount>,
+) -> Result<Vec<Period>> {
+    if periods > MAX_PERIODS {
+        let text = "a simulation has at most 10,000 periods; make them longer";
+        return Err(Error::new(ErrorKind::Limit, text).with("periods", periods));
+    }
+    let outside = |series: &Series| series.values().take(periods).collect::<Vec<_>>();
+    let [devices, revenue, prices] =
+        [&scenario.devices, &scenario.revenue, &scenario.price].map(outside);
+    let mut smoothed = policy.backstop.map(|(over, _)| SmoothedBurn::over(over)).transpose()?;
+    let mut supply = policy.supply;
+    let mut table: Vec<Period> = Vec::with_capacity(periods);
+    for (((number, devices), revenue), price) in (0..).zip(devices).zip(revenue).zip(prices) {
+        let minted = emission(number, &table)?;
+        let spent = basis_points(revenue.into(), u32::from(policy.burned))?;
+        let burned = burn(spent, price)?;
+        let reissued = match (&mut smoothed, policy.backstop) {
+            (Some(smoothed), Some((_, band))) => {
+                let smoothed_burn = smoothed.period(burned)?;
+                reissue(&band, smoothed_burn, (spent, price), minted)?
+            }
+            _ => Amount::ZERO,
+        };
+        let issued = minted.checked_add(reissued)?;
+        supply = supply.checked_add(issued)?.checked_sub(burned).map_err(|error| {
+            let text = "customers burn more than exists; start with more supply or emission";
+            Error::new(ErrorKind::Rejected, text).with("period", number).source(error)
+        })?;
+        let income = match devices {
+            0 => Amount::ZERO,
+            _ => basis_points(issued, u32::from(policy.devices))?
+                .mul_div(1.into(), devices.into())?,
+        };
+        let fiat = income.mul_div(price.into(), Amount::tokens(1))?;
+        let income_fiat = u64::try_from(fiat.to_units()).unwrap_or(u64::MAX);
+        let period = Period {
+            number,
+            supply,
+            minted,
+            reissued,
+            burned,
+            devices,
+            income,
+            income_fiat,
+            payback: None,
+        };
+        table.push(period);
+    }
+    pay_back(scenario, &mut table);
+    Ok(table)
+}
+
+/// Tokens that so many millionths buy, rounded down.
+fn burn(spent: Amount, price: u64) -> Result<Amount> {
+    if price == 0 {
+        return Err(Error::new(ErrorKind::Rejected, "a scenario's price of the token is zero"));
+    }
+    spent.mul_div(Amount::tokens(1), price.into())
+}
+
+fn reissue(
+    band: &Backstop,
+    smoothed_burn: Amount,
+    (spent, price): (Amount, u64),
+    emission: Amount,
+) -> Result<Amount> {
+    // The simulation knows the price exactly and at once.
+    let now = Timestamp::default();
+    let price =
+        Price::new(i64::try_from(price).unwrap_or(i64::MAX), 0, MICRO.saturating_neg(), now);
+    let credits = spent.to_units().checked_div(U256::from(10)).unwrap_or_default();
+    let usage = Usage { credits, smoothed_burn, emission };
+    let rules = Credits::new(Amount::DECIMALS, CREDIT_PLACES, Duration::ZERO);
+    let reissue = band.reissue(&rules, &usage, &price, now)?;
+    reissue.re_emission.checked_add(reissue.top_up)
+}
+
+/// Fills in after how many periods a device has paid for itself.
+fn pay_back(scenario: &Scenario, table: &mut [Period]) {
+    let gain = |period: &Period| {
+        i128::from(period.income_fiat).saturating_sub(i128::from(scenario.running_cost))
+    };
+    let gains: Vec<i128> = table.iter().map(gain).collect();
+    for (start, period) in table.iter_mut().enumerate() {
+        let mut left = i128::from(scenario.device_cost);
+        let mut earned = gains.iter().skip(start).zip(1..);
+        period.payback = earned.find_map(|(gain, periods)| {
+            left = left.saturating_sub(*gain);
+            (left <= 0).then_some(periods)
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! Simulations: every unit is accounted for, and the same table comes out every time.
+
+use depin_core::{Amount, ErrorKind};
+use depin_payment::{
+    credits::Backstop,
+    emission::Curve,
+    tokenomics::{MAX_PERIODS, Period, Policy, Scenario, Series, simulate},
+};
+use proptest::prelude::*;
+
+fn scenario() -> Scenario {
+    Scenario {
+        devices: Series::growing(500, 30_000, 20_000).noisy(1, 200),
+        revenue: Series::growing(1_000_000_000, 20_000, 50_000_000_000).noisy(2, 2_000),
+        price: Series::constant(150_000).noisy(3, 3_000),
+        device_cost: 200_000_000,
+        running_cost: 300_000,
+    }
+}
+
+fn policy() -> Policy {
+    let backstop = Backstop::new(30_000, 5_000, (7, 10)).unwrap();
+    Policy {
+        supply: Amount::tokens(10_000_000),
+        devices: 7_000,
+        burned: 9_000,
+        backstop: Some((13, backstop)),
+    }
+}
+
+fn years(years: usize) -> Vec<Period> {
+    let curve = Curve::halving(Amount::tokens(50_000), 104).unwrap();
+    simulate(&scenario(), &policy(), years * 52, |period, _| curve.at(period)).unwrap()
+}
+
+#[test]
+fn supply_is_what_was_minted_and_reissued_less_what_was_burned() {
+    let mut supply = policy().supply;
+    let table = years(10);
+    assert_eq!(table.len(), 520);
+    for (period, number) in table.iter().zip(0..) {
+        assert_eq!(period.number, number);
+        let issued = period.minted.checked_add(period.reissued).unwrap();
+        supply = supply.checked_add(issued).unwrap().checked_sub(period.burned).unwrap();
+        assert_eq!(period.supply, supply);
+    }
+    let sum = |part: fn(&Period) -> Amount| Amount::sum(table.iter().map(part)).unwrap();
+    assert!(sum(|period| period.reissued) <= sum(|period| period.burned));
+}
+
+#[test]
+fn the_same_scenario_gives_the_same_table() {
+    assert_eq!(years(3), years(3));
+}
+
+#[test]
+fn a_device_pays_for_itself_when_it_has_earned_its_cost() {
+    let scenario = Scenario {
+        devices: Series::constant(10),
+        revenue: Series::constant(0),
+        price: Series::constant(1_000_000),
+        device_cost: 25_000_000,
+        running_cost: 2_000_000,
+    };
+    let policy = Policy { supply: Amount::ZERO, devices: 10_000, burned: 0, backstop: None };
+    // Ten tokens per device, of which eight are left: paid back in the fourth period.
+    let table = simulate(&scenario, &policy, 6, |_, _| Ok(Amount::tokens(100))).unwrap();
+    assert_eq!(table[0].income_fiat, 10_000_000);
+    let paybacks: Vec<_> = table.iter().map(|period| period.payback).collect();
+    assert_eq!(paybacks, [Some(4), Some(4), Some(4), None, None, None]);
+}
+
+#[test]
+fn an_emission_may_follow_what_happened_before() {
+    let follow = |_, before: &[Period]| {
+        Ok(before.last().map_or_else(|| Amount::tokens(1), |period| period.burned))
+    };
+    let table = simulate(&scenario(), &policy(), 50, follow).unwrap();
+    assert!(table.array_windows().all(|[a, b]| b.minted == a.burned));
+}
+
+#[test]
+fn impossible_scenarios_are_refused() {
+    let none = |_, _: &[Period]| Ok(Amount::ZERO);
+    let (free, poor) = (Scenario { price: Series::constant(0), ..scenario() }, scenario());
+    let broke = Policy { supply: Amount::ZERO, ..policy() };
+    assert_eq!(simulate(&free, &policy(), 1, none).unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!(simulate(&poor, &broke, 1, none).unwrap_err().kind(), ErrorKind::Rejected);
+    let long = simulate(&poor, &policy(), MAX_PERIODS + 1, none).unwrap_err();
+    assert_eq!(long.kind(), ErrorKind::Limit);
+    let nobody = Scenario { devices: Series::constant(0), ..poor };
+    assert!(simulate(&nobody, &policy(), 1, none).unwrap()[0].income.is_zero());
+}
+
+#[cfg(feature = "charts")]
+#[test]
+fn charts_are_well_formed_and_leave_gaps_where_nothing_is_paid_back() {
+    use depin_payment::tokenomics::charts;
+
+    let table = years(4);
+    for table in [&table[..], &table[..1], &[]] {
+        for svg in [
+            charts::supply(table),
+            charts::flows(table),
+            charts::income(table),
+            charts::payback(table),
+        ] {
+            assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+            assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+    assert!(charts::flows(&table).contains(">burned</text>"));
+}
+
+proptest! {
+    #[test]
+    fn series_never_leave_their_limits(from: u64, per_million: i32, limit: u64, seed: u64, noise in 0u16..=10_000) {
+        let smooth = Series::growing(from, per_million, limit);
+        let (low, high) = (from.min(limit), from.max(limit));
+        prop_assert!(smooth.values().take(200).all(|value| (low..=high).contains(&value)));
+        let noisy = smooth.clone().noisy(seed, noise);
+        for (exact, value) in smooth.values().zip(noisy.values()).take(200) {
+            let most = u128::from(exact) * u128::from(noise) / 10_000 + 1;
+            prop_assert!(u128::from(exact.abs_diff(value)) <= most || value == u64::MAX);
+        }
+    }
+}
