@@ -11,6 +11,7 @@ mod emission;
 mod evm;
 mod policy;
 mod proof_file;
+mod settlement;
 mod shares;
 mod tokenomics;
 mod tree;
