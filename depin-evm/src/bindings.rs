@@ -53,6 +53,21 @@ sol! {
 }
 sol! {
     #[sol(rpc, all_derives)]
+    ServiceEscrow,
+    "artifacts/ServiceEscrow.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    StakeManager,
+    "artifacts/StakeManager.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
+    CreditMinter,
+    "artifacts/CreditMinter.json"
+}
+sol! {
+    #[sol(rpc, all_derives)]
     DeviceAccount,
     "artifacts/DeviceAccount.json"
 }

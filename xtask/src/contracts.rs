@@ -15,8 +15,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 /// Contracts that the Rust side deploys or calls.
-const CONTRACTS: [&str; 10] = [
+const CONTRACTS: [&str; 13] = [
     "BitmapDistributor",
+    "CreditMinter",
     "DeviceAccount",
     "DeviceRegistry",
     "Disperse",
@@ -26,6 +27,8 @@ const CONTRACTS: [&str; 10] = [
     "PaymentChannel",
     "PaymentStream",
     "RewardDistributor",
+    "ServiceEscrow",
+    "StakeManager",
 ];
 
 /// Contracts that only tests deploy, in a folder that the published crate leaves out.

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {RateLimiter} from "@openzeppelin/contracts/utils/RateLimiter.sol";
+import {StakeManager, StakeRules} from "../src/StakeManager.sol";
+import {Test} from "./Base.sol";
+import {FeeToken, HookToken, PlainToken} from "./Tokens.sol";
+
+contract StakeManagerTest is Test {
+    address private constant DEVICE = address(0xDE71CE);
+    address private constant TREASURY = address(0x7EA);
+    uint48 private constant UNBONDING = 21 days;
+    uint48 private constant APPEAL = 3 days;
+    uint128 private constant CAP = 1_000;
+    bytes32 private constant FORK = keccak256("two histories of one device");
+
+    StakeManager private stakes;
+    PlainToken private token;
+
+    function setUp() public {
+        vm.warp(1_800_000_000);
+        token = new PlainToken();
+        stakes = deploy(IERC20(address(token)));
+        token.mint(address(this), 1e30);
+        token.approve(address(stakes), type(uint256).max);
+    }
+
+    function testFuzz_a_stake_leaves_after_unbonding_and_not_before(uint128 amount, uint256 early) public {
+        amount = uint128(bound(amount, 1, 1e30));
+        stakes.bond(DEVICE, amount);
+        stakes.unbond(DEVICE, amount);
+        uint256 readyAt = block.timestamp + UNBONDING;
+        vm.warp(bound(early, block.timestamp, readyAt - 1));
+        vm.expectRevert(StakeManager.NothingReady.selector);
+        stakes.withdraw(DEVICE);
+        vm.warp(readyAt);
+        vm.assertEq(stakes.withdraw(DEVICE), amount, "all");
+        vm.assertEq(token.balanceOf(address(this)), 1e30, "back");
+        vm.expectRevert(StakeManager.NothingReady.selector);
+        stakes.withdraw(DEVICE);
+    }
+
+    function testFuzz_nobody_unbonds_more_than_is_bonded_and_free(uint128 held, uint128 wanted) public {
+        stakes.bond(DEVICE, 1_000);
+        held = uint128(bound(held, 1, CAP));
+        stakes.slash(address(this), DEVICE, held, FORK);
+        wanted = uint128(bound(wanted, 1_000 - held + 1, type(uint128).max));
+        vm.expectRevert(abi.encodeWithSelector(StakeManager.StakeTooSmall.selector, wanted, 1_000 - held));
+        stakes.unbond(DEVICE, wanted);
+    }
+
+    function testFuzz_a_slash_reaches_what_is_leaving(uint128 left, uint128 amount, uint256 parts) public {
+        stakes.bond(DEVICE, 1_000);
+        parts = bound(parts, 1, 16);
+        left = uint128(bound(left, 1, 1_000 / parts));
+        for (uint256 i = 0; i < parts; ++i) {
+            stakes.unbond(DEVICE, left);
+        }
+        amount = uint128(bound(amount, 1, CAP));
+        vm.warp(block.timestamp + UNBONDING - 1);
+        stakes.slash(address(this), DEVICE, amount, FORK);
+        vm.warp(block.timestamp + APPEAL);
+        stakes.executeSlash(FORK);
+        vm.assertEq(token.balanceOf(TREASURY), amount, "slashed");
+        StakeManager.Stake memory s = stakes.stakeOf(address(this), DEVICE);
+        vm.assertEq(uint256(s.bonded) + s.leaving, 1_000 - amount, "the rest stays");
+        if (s.leaving != 0) vm.assertEq(stakes.withdraw(DEVICE), s.leaving, "and leaves");
+        vm.assertEq(token.balanceOf(address(stakes)), s.bonded, "books");
+    }
+
+    function test_what_is_held_does_not_leave() public {
+        stakes.bond(DEVICE, 1_000);
+        stakes.unbond(DEVICE, 400);
+        stakes.unbond(DEVICE, 600);
+        vm.warp(block.timestamp + UNBONDING - 1);
+        stakes.slash(address(this), DEVICE, 500, FORK);
+        vm.warp(block.timestamp + 1);
+        vm.assertEq(stakes.withdraw(DEVICE), 400, "only the part that is free");
+        vm.expectRevert(StakeManager.NothingReady.selector);
+        stakes.withdraw(DEVICE);
+        stakes.withdrawSlash(FORK);
+        vm.assertEq(stakes.withdraw(DEVICE), 600, "after the appeal");
+    }
+
+    function test_an_appeal_has_its_time_and_the_evidence_serves_once() public {
+        stakes.bond(DEVICE, 1_000);
+        stakes.slash(address(this), DEVICE, 500, FORK);
+        uint256 executableAt = block.timestamp + APPEAL;
+        vm.warp(executableAt - 1);
+        vm.expectRevert(abi.encodeWithSelector(StakeManager.AppealLasts.selector, FORK, executableAt));
+        stakes.executeSlash(FORK);
+        stakes.withdrawSlash(FORK);
+        vm.warp(executableAt);
+        vm.expectRevert(abi.encodeWithSelector(StakeManager.UnknownSlash.selector, FORK));
+        stakes.executeSlash(FORK);
+        vm.expectRevert(abi.encodeWithSelector(StakeManager.EvidenceUsed.selector, FORK));
+        stakes.slash(address(this), DEVICE, 500, FORK);
+        vm.expectRevert(StakeManager.NoEvidence.selector);
+        stakes.slash(address(this), DEVICE, 500, 0);
+    }
+
+    function testFuzz_slashes_keep_within_the_cap_of_the_window(uint128 amount) public {
+        stakes.bond(DEVICE, 1e20);
+        amount = uint128(bound(amount, 1, CAP));
+        stakes.slash(address(this), DEVICE, amount, FORK);
+        vm.expectRevert(RateLimiter.RateLimitExceeded.selector);
+        stakes.slash(address(this), DEVICE, CAP - amount + 1, keccak256("other"));
+        vm.warp(block.timestamp + 30 days);
+        stakes.slash(address(this), DEVICE, CAP, keccak256("later"));
+    }
+
+    function testFuzz_more_than_the_stake_is_not_slashed(uint128 amount) public {
+        stakes.bond(DEVICE, 100);
+        amount = uint128(bound(amount, 101, type(uint128).max));
+        vm.expectRevert(abi.encodeWithSelector(StakeManager.StakeTooSmall.selector, amount, 100));
+        stakes.slash(address(this), DEVICE, amount, FORK);
+        vm.expectRevert(abi.encodeWithSelector(StakeManager.StakeTooSmall.selector, 1, 0));
+        stakes.slash(address(this), address(this), 1, FORK);
+    }
+
+    function testFuzz_only_slashers_slash_and_only_judges_withdraw(address caller) public {
+        vm.assume(caller != address(this));
+        stakes.bond(DEVICE, 100);
+        stakes.slash(address(this), DEVICE, 1, FORK);
+        bytes32 role = stakes.JUDGE_ROLE();
+        vm.expectRevert(abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, role));
+        vm.prank(caller);
+        stakes.withdrawSlash(FORK);
+        role = stakes.SLASHER_ROLE();
+        vm.expectRevert(abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, role));
+        vm.prank(caller);
+        stakes.slash(address(this), DEVICE, 1, keccak256("other"));
+    }
+
+    function test_the_queue_is_bounded() public {
+        stakes.bond(DEVICE, 100);
+        for (uint256 i = 0; i < 16; ++i) {
+            stakes.unbond(DEVICE, 1);
+        }
+        vm.expectRevert(StakeManager.QueueFull.selector);
+        stakes.unbond(DEVICE, 1);
+        vm.warp(block.timestamp + UNBONDING);
+        vm.assertEq(stakes.withdraw(DEVICE), 16, "ready");
+        stakes.unbond(DEVICE, 1);
+    }
+
+    function test_odd_tokens_count_as_what_arrived_and_do_not_enter_again() public {
+        FeeToken fee = new FeeToken();
+        StakeManager other = deploy(IERC20(address(fee)));
+        fee.mint(address(this), 100);
+        fee.approve(address(other), 100);
+        other.bond(DEVICE, 100);
+        vm.assertEq(other.stakeOf(address(this), DEVICE).bonded, 90, "arrived");
+        vm.expectRevert(StakeManager.NothingBonded.selector);
+        other.bond(DEVICE, 0);
+
+        HookToken hook = new HookToken();
+        other = deploy(IERC20(address(hook)));
+        hook.mint(address(this), 100);
+        hook.approve(address(other), 100);
+        hook.arm(address(other), abi.encodeCall(other.bond, (DEVICE, 10)));
+        other.bond(DEVICE, 50);
+        vm.assertTrue(!hook.reentered(), "refused");
+    }
+
+    function test_rules_that_can_not_work_are_refused() public {
+        vm.expectRevert(StakeManager.InvalidRules.selector);
+        new StakeManager(token, StakeRules(APPEAL, APPEAL, CAP, 1, TREASURY), address(this));
+        vm.expectRevert(StakeManager.InvalidRules.selector);
+        new StakeManager(token, StakeRules(UNBONDING, APPEAL, CAP, 0, TREASURY), address(this));
+        vm.expectRevert(StakeManager.InvalidRules.selector);
+        new StakeManager(token, StakeRules(UNBONDING, APPEAL, CAP, 1, address(0)), address(this));
+    }
+
+    function deploy(IERC20 staked) private returns (StakeManager made) {
+        made = new StakeManager(staked, StakeRules(UNBONDING, APPEAL, CAP, 30 days, TREASURY), address(this));
+        made.grantRole(made.SLASHER_ROLE(), address(this));
+        made.grantRole(made.JUDGE_ROLE(), address(this));
+    }
+}
