@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 11] = [
     Bench::new(
         "depin-core",
         "verify",
@@ -49,7 +49,12 @@ const BENCHES: [Bench; 10] = [
     Bench::new("depin-devnet", "devnet_transfers", &[]),
     Bench::new("depin-identity", "status_lookup", &[]).features("credentials"),
     Bench::new("depin-payment", "rewards_1m", &[]),
-    Bench::new("depin-data", "ingest", &["decode"]),
+    Bench::new(
+        "depin-data",
+        "ingest",
+        &["ingest_256", "ingest_256_2core", "ingest_1", "decode", "decode_checked"],
+    ),
+    Bench::new("depin-data", "ingest", &["fast_ingest_256", "fast_ingest_1"]).features("fast"),
     Bench::new("depin-data", "append", &[]),
     Bench::new("depin-data", "quality", &[]).features("geo"),
     Bench::new("depin", "epoch", &["epoch_1m", "epoch_1m_audit", "epoch_1m_memory"]),
