@@ -2,7 +2,7 @@
 //!
 //! A batch is a tree over hundreds of readings, each hash independent of its neighbours. Written lane by
 //! lane, the compiler turns the rounds into vector instructions, which take less than half the time of
-//! one message after the other. Processors with SHA-256 instructions are faster still, so there, and
+//! one message after the other, or a sixth where vectors are wide enough. Processors with SHA-256 instructions are faster still, so there, and
 //! where nothing is vectorised, `sha2` does the work; [`pays`] decides. Hashed data is public:
 //! nothing here needs to run in constant time, though it does.
 
@@ -11,7 +11,7 @@ use depin_core::B256;
 /// Messages hashed together.
 pub(super) const LANES: usize = 16;
 /// Fewer messages than this are faster one by one.
-const WORTH_IT: usize = 7;
+const WORTH_IT: usize = 4;
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 64;
 /// Longest message that fits a block with its end mark and length.
@@ -85,10 +85,10 @@ fn transposed(blocks: &[Block; LANES]) -> [Word; 16] {
     words
 }
 
-/// Compiled once more for wider vectors, which are used where the processor has them.
+/// Compiled again for wider vectors, which are used where the processor has them.
 #[cfg_attr(
     feature = "std",
-    multiversion::multiversion(targets("x86_64+avx2+avx512f+avx512vl", "x86_64+avx2"))
+    multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512bw", "x86_64+avx2"))
 )]
 fn compress(state: &mut [Word; 8], block: &[Word; 16]) {
     let (mut s, mut w) = (*state, *block);
@@ -96,51 +96,78 @@ fn compress(state: &mut [Word; 8], block: &[Word; 16]) {
         if quarter > 0 {
             schedule(&mut w);
         }
-        let (w, _) = w.as_chunks::<8>();
-        let (k, _) = k.as_chunks::<8>();
-        for (w, k) in w.iter().zip(k) {
-            // Instead of moving eight words along after each round, their names move.
-            round::<0>(&mut s, &w[0], k[0]);
-            round::<1>(&mut s, &w[1], k[1]);
-            round::<2>(&mut s, &w[2], k[2]);
-            round::<3>(&mut s, &w[3], k[3]);
-            round::<4>(&mut s, &w[4], k[4]);
-            round::<5>(&mut s, &w[5], k[5]);
-            round::<6>(&mut s, &w[6], k[6]);
-            round::<7>(&mut s, &w[7], k[7]);
-        }
+        rounds::<0>(&mut s, &w, k);
+        rounds::<8>(&mut s, &w, k);
     }
-    for (state, s) in state.iter_mut().zip(&s) {
-        for (state, s) in state.iter_mut().zip(s) {
-            *state = state.wrapping_add(*s);
-        }
+    // One by one: of a loop over words and lanes the compiler makes vectors across the words.
+    let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (state, &s);
+    add(a, i);
+    add(b, j);
+    add(c, k);
+    add(d, l);
+    add(e, m);
+    add(f, n);
+    add(g, o);
+    add(h, p);
+}
+
+#[inline(always)]
+fn add(to: &mut Word, word: &Word) {
+    for (to, word) in to.iter_mut().zip(word) {
+        *to = to.wrapping_add(*word);
     }
 }
 
 /// The next sixteen words of the message schedule.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "of arrays, with remainders and counters below their lengths"
-)]
 #[inline(always)]
 fn schedule(w: &mut [Word; 16]) {
-    for i in 0..16 {
-        let (w1, w9, w14) = (w[(i + 1) % 16], w[(i + 9) % 16], w[(i + 14) % 16]);
-        for lane in 0..LANES {
-            let (x, y) = (w1[lane], w14[lane]);
-            let s0 = x.rotate_right(7) ^ x.rotate_right(18) ^ (x >> 3);
-            let s1 = y.rotate_right(17) ^ y.rotate_right(19) ^ (y >> 10);
-            let sum = w[i][lane].wrapping_add(s0).wrapping_add(w9[lane]);
-            w[i][lane] = sum.wrapping_add(s1);
-        }
+    next::<0>(w);
+    next::<1>(w);
+    next::<2>(w);
+    next::<3>(w);
+    next::<4>(w);
+    next::<5>(w);
+    next::<6>(w);
+    next::<7>(w);
+    next::<8>(w);
+    next::<9>(w);
+    next::<10>(w);
+    next::<11>(w);
+    next::<12>(w);
+    next::<13>(w);
+    next::<14>(w);
+    next::<15>(w);
+}
+
+#[expect(clippy::indexing_slicing, reason = "of arrays, with numbers below their lengths")]
+#[inline(always)]
+fn next<const I: usize>(w: &mut [Word; 16]) {
+    let (w1, w9, w14) = (w[(I + 1) % 16], w[(I + 9) % 16], w[(I + 14) % 16]);
+    for lane in 0..LANES {
+        let (x, y) = (w1[lane], w14[lane]);
+        let s0 = x.rotate_right(7) ^ x.rotate_right(18) ^ (x >> 3);
+        let s1 = y.rotate_right(17) ^ y.rotate_right(19) ^ (y >> 10);
+        let sum = w[I][lane].wrapping_add(s0).wrapping_add(w9[lane]);
+        w[I][lane] = sum.wrapping_add(s1);
     }
 }
 
+/// Eight rounds. Instead of moving eight words along after each, their names move.
+#[expect(clippy::indexing_slicing, reason = "of arrays, with numbers below their lengths")]
+#[inline(always)]
+fn rounds<const FROM: usize>(s: &mut [Word; 8], w: &[Word; 16], k: &[u32; 16]) {
+    round::<0>(s, &w[FROM], k[FROM]);
+    round::<1>(s, &w[FROM + 1], k[FROM + 1]);
+    round::<2>(s, &w[FROM + 2], k[FROM + 2]);
+    round::<3>(s, &w[FROM + 3], k[FROM + 3]);
+    round::<4>(s, &w[FROM + 4], k[FROM + 4]);
+    round::<5>(s, &w[FROM + 5], k[FROM + 5]);
+    round::<6>(s, &w[FROM + 6], k[FROM + 6]);
+    round::<7>(s, &w[FROM + 7], k[FROM + 7]);
+}
+
 /// A round, the `N`-th of eight: word `a` of the standard is by then at place `-N`.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "of arrays, with remainders and counters below their lengths"
-)]
+#[expect(clippy::indexing_slicing, reason = "of arrays, with numbers below their lengths")]
 #[inline(always)]
 fn round<const N: usize>(s: &mut [Word; 8], w: &Word, k: u32) {
     let [a, b, c, d, e, f, g, h] = [8, 9, 10, 11, 12, 13, 14, 15].map(|i| (i - N) % 8);
