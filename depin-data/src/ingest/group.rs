@@ -3,6 +3,10 @@
 //! Whoever has a signature to check queues it and gives way once, so that others who are ready queue
 //! theirs; then the first to come back verifies a whole group and tells the others. Nobody waits for a
 //! clock, and nobody who is alone waits at all.
+//!
+//! Those who come next are often those whom the log's thread answers now, one after the other. On a
+//! processor that it shares with us it would be stopped after the first, so whoever opens a group lets
+//! other threads run before.
 
 use std::{
     collections::VecDeque,
@@ -52,15 +56,21 @@ impl Groups {
     ) -> Verdict {
         let ticket = Arc::new(Mutex::new(Place::Queued));
         let job = Job { ticket: Arc::clone(&ticket), known: Arc::clone(known), message, signature };
-        {
-            let queue = &mut *lock(&self.0);
-            if queue.len() >= SWEEP {
-                queue.retain(Job::is_awaited);
-            }
-            queue.push_back(job);
+        if self.queue(job) {
+            std::thread::yield_now();
         }
         give_way().await;
         poll_fn(|context| self.poll(&ticket, context)).await
+    }
+
+    /// Whether it is the first.
+    fn queue(&self, job: Job) -> bool {
+        let queue = &mut *lock(&self.0);
+        if queue.len() >= SWEEP {
+            queue.retain(Job::is_awaited);
+        }
+        queue.push_back(job);
+        queue.len() == 1
     }
 
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Verdict> {
@@ -107,7 +117,15 @@ impl Job {
     }
 }
 
-/// Lets everybody else who is ready run first.
+/// Lets everybody else who is ready run first. Tokio takes a task that wakes itself for a ready one, and runs
+/// it before those that other threads have woken; so it is asked in its own way, which works in other
+/// executors too.
+#[cfg(any(feature = "redb", feature = "http", feature = "mqtt"))]
+async fn give_way() {
+    tokio::task::yield_now().await;
+}
+
+#[cfg(not(any(feature = "redb", feature = "http", feature = "mqtt")))]
 async fn give_way() {
     let mut gave = false;
     poll_fn(|context| {
