@@ -1,6 +1,6 @@
 //! What is measured: one class of faults in one series at a time, judged by the whole preset of its network.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use depin_core::{Decimal, Reading};
 use depin_data::quality::presets::Preset;
@@ -66,10 +66,17 @@ impl Class {
     /// Whether the series has what the class is about.
     fn applies(self, series: &Series) -> bool {
         match self {
-            Self::Clean | Self::Replay => series.labels.is_none(),
-            Self::Clone => true,
+            Self::Clean => series.labels.is_none(),
+            // A switch has two values: nobody can tell what it does again from what it did before.
+            Self::Replay | Self::Clone => {
+                series.labels.is_none() && !series.name.starts_with("switch")
+            }
             Self::Labelled => series.labels.is_some(),
-            Self::Stuck => series.kind != Kind::Drive && series.labels.is_none(),
+            Self::Stuck => {
+                let constant = ["switch", "meter_15min"];
+                let constant = constant.iter().any(|name| series.name.starts_with(name));
+                series.kind != Kind::Drive && series.labels.is_none() && !constant
+            }
             Self::Scale => series.kind == Kind::Climate || series.has("dc_power"),
             Self::Teleport => series.kind == Kind::Drive,
             Self::Skew => series.kind == Kind::Climate,
@@ -79,7 +86,7 @@ impl Class {
 }
 
 /// How often a class was found in a series, counted in readings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Counts {
     pub(crate) class: Class,
     pub(crate) series: &'static str,
@@ -88,9 +95,22 @@ pub(crate) struct Counts {
     pub(crate) found: usize,
     pub(crate) negatives: usize,
     pub(crate) false_positives: usize,
+    /// What the false positives were lost for.
+    pub(crate) blamed: BTreeMap<String, usize>,
 }
 
 impl Counts {
+    fn count(&mut self, label: bool, touched: bool, code: Option<String>) {
+        let honest = !label && !touched;
+        self.positives += usize::from(label);
+        self.found += usize::from(label && code.is_some());
+        self.negatives += usize::from(honest);
+        if let Some(code) = code.filter(|_| honest) {
+            self.false_positives += 1;
+            *self.blamed.entry(code).or_default() += 1;
+        }
+    }
+
     pub(crate) fn recall(&self) -> f64 {
         self.found as f64 / self.positives.max(1) as f64
     }
@@ -101,8 +121,8 @@ impl Counts {
 }
 
 /// What honest readings lose their points for: how many by code.
-pub(crate) fn codes(series: &Series) -> std::collections::BTreeMap<String, usize> {
-    let mut codes = std::collections::BTreeMap::new();
+pub(crate) fn codes(series: &Series) -> BTreeMap<String, usize> {
+    let mut codes = BTreeMap::new();
     for check in &series.preset.checks {
         for (_, code, _) in findings(&**check, &series.readings) {
             *codes.entry(code).or_default() += 1;
@@ -125,6 +145,7 @@ pub(crate) fn measure(class: Class, series: &Series, rounds: u64) -> Option<Coun
         found: 0,
         negatives: 0,
         false_positives: 0,
+        blamed: BTreeMap::new(),
     };
     for round in 0..if class == Class::Labelled { 1 } else { rounds } {
         let mut rng = StdRng::seed_from_u64(1_000 * round + class as u64);
@@ -132,33 +153,32 @@ pub(crate) fn measure(class: Class, series: &Series, rounds: u64) -> Option<Coun
         let streams: Vec<Vec<Reading>> =
             fleet.iter().map(|device| device.readings.clone()).collect();
         for (device, flagged) in fleet.iter().zip(judge(&series.preset, &streams)) {
-            for ((label, touched), flagged) in
-                device.labels.iter().zip(&device.touched).zip(flagged)
-            {
-                counts.positives += usize::from(*label);
-                counts.found += usize::from(*label && flagged);
-                counts.negatives += usize::from(!*label && !*touched);
-                counts.false_positives += usize::from(!*label && !*touched && flagged);
+            for ((label, touched), code) in device.labels.iter().zip(&device.touched).zip(flagged) {
+                counts.count(*label, *touched, code);
             }
         }
     }
     Some(counts)
 }
 
-/// Which readings of each device lose their points. Silence is not judged: it is in the files.
-fn judge(preset: &Preset, fleet: &[Vec<Reading>]) -> Vec<Vec<bool>> {
-    let mut flagged: Vec<Vec<bool>> =
-        fleet.iter().map(|readings| vec![false; readings.len()]).collect();
+/// What each reading of each device loses its point for. Silence is not judged: it is in the files.
+fn judge(preset: &Preset, fleet: &[Vec<Reading>]) -> Vec<Vec<Option<String>>> {
+    let mut flagged: Vec<Vec<Option<String>>> =
+        fleet.iter().map(|readings| vec![None; readings.len()]).collect();
+    let mut note = |device: usize, found: Vec<(usize, String, String)>| {
+        for (at, code, _) in found {
+            flagged[device][at].get_or_insert(code);
+        }
+    };
     for check in preset.checks.iter().filter(|check| !check.name().starts_with("gap")) {
-        for (flags, readings) in flagged.iter_mut().zip(fleet) {
-            findings(&**check, readings).iter().for_each(|found| flags[found.0] = true);
+        for (device, readings) in fleet.iter().enumerate() {
+            note(device, findings(&**check, readings));
         }
     }
-    for check in
-        preset.fleet.iter().filter(|check| fleet.len() > 1 || !check.name().starts_with("density"))
-    {
-        for (flags, found) in flagged.iter_mut().zip(fleet_findings(&**check, fleet)) {
-            found.iter().for_each(|found| flags[found.0] = true);
+    let crowds = |name: String| fleet.len() > 1 || !name.starts_with("density");
+    for check in preset.fleet.iter().filter(|check| crowds(check.name())) {
+        for (device, found) in fleet_findings(&**check, fleet).into_iter().enumerate() {
+            note(device, found);
         }
     }
     flagged
@@ -175,7 +195,7 @@ fn fleet(class: Class, series: &Series, rng: &mut StdRng) -> Vec<Faulty> {
             faulty.labels = series.labels.clone().unwrap_or_default();
             faulty
         }
-        Class::Replay => faults::replay(&honest, 96.min(series.moments(Duration::MAX)), rng),
+        Class::Replay => replay(series, &honest, rng),
         Class::Stuck => stuck(series, &honest, rng),
         Class::Scale if series.kind == Kind::Energy => {
             let percent = if rng.r#gen() { 60 } else { 150 };
@@ -200,15 +220,42 @@ fn fleet(class: Class, series: &Series, rng: &mut StdRng) -> Vec<Faulty> {
 fn stuck(series: &Series, honest: &[Reading], rng: &mut StdRng) -> Faulty {
     let main = series.main();
     let hours = if series.kind == Kind::Energy { 8 } else { 30 };
-    let moments = series.moments(Duration::from_secs(hours * 3600));
-    // Nobody can tell whether a meter that shows nothing is stuck or it is night.
-    let telling = |faulty: &Faulty| {
-        let first = faulty.touched.iter().position(|touched| *touched);
-        let value = first.map(|first| faulty.readings[first].value());
-        series.kind != Kind::Energy || value.is_some_and(|value| value > Decimal::from(250))
+    // No more than half of an epoch.
+    let moments = series.moments(Duration::from_secs(hours * 3600)).min(480);
+    telling(series, honest, || faults::stuck(honest, &main, moments, rng), 0)
+}
+
+fn replay(series: &Series, honest: &[Reading], rng: &mut StdRng) -> Faulty {
+    let moments = 96.min(series.moments(Duration::MAX));
+    telling(series, honest, || faults::replay(honest, moments, rng), 24)
+}
+
+/// Nobody can tell whether a meter that shows nothing, or the most that it can, is stuck or replays a night: of
+/// such faults the first that takes some other value and makes so many changes.
+fn telling(
+    series: &Series,
+    honest: &[Reading],
+    fault: impl FnMut() -> Faulty,
+    changes: usize,
+) -> Faulty {
+    let main = series.main();
+    let of_main = |readings: &[Reading]| -> Vec<Decimal> {
+        let readings = readings.iter().filter(|reading| *reading.quantity() == main);
+        readings.map(Reading::value).collect()
     };
-    let tries = std::iter::repeat_with(|| faults::stuck(honest, &main, moments, rng));
-    tries.take(200).find(telling).unwrap_or_else(|| Faulty::honest(honest))
+    let (least, most) = (of_main(honest).into_iter().min(), of_main(honest).into_iter().max());
+    let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+    let margin = if series.kind == Kind::Energy { most.abs_diff(least) / 20 } else { 0 };
+    let inside = |value: &Decimal| value.abs_diff(least) > margin && value.abs_diff(most) > margin;
+    let tells = |faulty: &Faulty| {
+        let touched = faulty.readings.iter().zip(&faulty.touched).filter(|(_, touched)| **touched);
+        let touched: Vec<Reading> = touched.map(|(reading, _)| reading.clone()).collect();
+        let values = of_main(&touched);
+        let made = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        made >= changes && values.iter().any(inside)
+    };
+    let honest = Faulty::honest(honest);
+    std::iter::repeat_with(fault).take(200).find(tells).unwrap_or(honest)
 }
 
 /// Counts as false only what was moved by more than the checks tolerate.

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Climate,
     Energy,
     Drive,
+    /// A sensor of one quantity.
+    Other,
 }
 
 impl Series {
@@ -36,6 +38,7 @@ impl Series {
             Kind::Climate => Quantity::new("temperature", "Cel"),
             Kind::Energy => Quantity::new("ac_power", "W"),
             Kind::Drive => Quantity::new("latitude", "lat"),
+            Kind::Other => self.readings[0].quantity().clone(),
         }
     }
 

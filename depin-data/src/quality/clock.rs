@@ -1,6 +1,6 @@
 //! Clocks that were set, or that nobody keeps.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use depin_core::{
     Batch, Verified,
@@ -8,20 +8,24 @@ use depin_core::{
     reading::Quantity,
 };
 
-use super::{Place, millis, stream};
+use super::{Place, interval, millis, stream};
 
 /// A device's clock runs forward and keeps the declared cadence. Code `clock`.
 ///
 /// A chain is signed in the order of measuring. So a reading that is earlier than one of its quantity
 /// before it shows a clock that was set back; it loses its point, and so do those after it until the clock
-/// has caught up. With a [`cadence`](Self::every) readings moreover keep their place in the interval: a
-/// clock that is set forward or back by half an interval moves all later readings off the beat. The beat is
-/// the device's own, whichever most of its readings keep.
+/// has caught up. With a [`cadence`](Self::every) readings moreover keep their beat: the time from one
+/// reading of a quantity to the next is a whole number of intervals. Where it is not, the clock was set, and
+/// what follows loses its points until the device is back on its beat. The beat is the one that the epoch
+/// begins with, so a clock that is set in the evening costs the evening and not the day.
+///
+/// The beat may drift, for no timer is perfect: only steps count. A device that was silent for more than two
+/// intervals may have been restarted and may begin a new beat. One of whose intervals more than a tenth are
+/// off has no beat, and is not judged by it.
 ///
 /// What no check over signed bytes can see: whether a whole chain is early or late. When a batch arrived is
 /// known to who received it and signed by nobody, so ingest refuses by it and epochs do not judge by it. A
-/// clock that is off by whole intervals, or drifts with its own beat, shows against neighbours only: see
-/// [`Skew`](super::Skew).
+/// clock that is off by whole intervals shows against neighbours only: see `Skew`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,25 +34,43 @@ use super::{Place, millis, stream};
 ///
 /// let minute = Duration::from_secs(60);
 /// assert_eq!(Clock::forward().name(), "clock(forward)");
-/// assert_eq!(Clock::every(5 * minute, minute).name(), "clock(every 300000ms within 60000ms)");
+/// let five = Clock::every(5 * minute, minute);
+/// assert_eq!(five.name(), "clock(every 300000ms within 60000ms)");
+/// assert_eq!(five.or_slower().name(), "clock(every 300000ms or slower within 60000ms)");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Clock {
     /// The interval and how far readings may be off their beat.
     beat: Option<(Duration, Duration)>,
+    slower: bool,
 }
 
 impl Clock {
     /// Time does not run backwards.
     pub const fn forward() -> Self {
-        Self { beat: None }
+        Self { beat: None, slower: false }
     }
 
-    /// Time does not run backwards, and readings come at one place of the interval `every`, or at most
-    /// `tolerance` away from it. A tolerance of a quarter or more hides a clock that is set by half an
-    /// interval.
+    /// Time does not run backwards, and readings come a whole number of intervals `every` after each other,
+    /// or at most `tolerance` away from that. A tolerance of half an interval or more hides every step.
     pub const fn every(every: Duration, tolerance: Duration) -> Self {
-        Self { beat: Some((every, tolerance)) }
+        Self { beat: Some((every, tolerance)), slower: false }
+    }
+
+    /// A device may measure more seldom: where the median of its intervals is longer, that is its interval,
+    /// and the tolerance grows with it.
+    pub const fn or_slower(self) -> Self {
+        Self { slower: true, ..self }
+    }
+
+    /// The interval of readings at these times, and the tolerance.
+    fn beat(&self, places: &[Place<'_>]) -> Option<Beat> {
+        let (every, tolerance) = self.beat?;
+        let (every, tolerance) = (millis(every).max(1), millis(tolerance));
+        let times = places.iter().map(|at| at.reading.at().millis());
+        let own = if self.slower { interval(times, every) } else { every };
+        let tolerance = u128::from(tolerance) * u128::from(own) / u128::from(every);
+        Some(Beat { every: own, tolerance: u64::try_from(tolerance).unwrap_or(u64::MAX) })
     }
 }
 
@@ -57,68 +79,134 @@ impl QualityCheck for Clock {
         match self.beat {
             None => "clock(forward)".into(),
             Some((every, tolerance)) => {
-                format!("clock(every {}ms within {}ms)", millis(every), millis(tolerance))
+                let slower = if self.slower { " or slower" } else { "" };
+                format!("clock(every {}ms{slower} within {}ms)", millis(every), millis(tolerance))
             }
         }
     }
 
     fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding> {
-        let mut latest: HashMap<&Quantity, u64> = HashMap::new();
+        let mut forward: BTreeMap<&Quantity, Vec<Place<'_>>> = BTreeMap::new();
         let mut findings = Vec::new();
-        let mut forward: Vec<Place<'_>> = Vec::new();
         for at in stream(batches) {
-            let time = at.reading.at().millis();
-            let latest = latest.entry(at.reading.quantity()).or_insert(time);
-            let back = latest.saturating_sub(time);
+            let places = forward.entry(at.reading.quantity()).or_default();
+            let latest = places.last().map_or(0, |latest| latest.reading.at().millis());
+            let back = latest.saturating_sub(at.reading.at().millis());
             if back > 0 {
                 let detail = format!("{back} ms earlier than what was measured before it");
                 findings.push(at.finding("clock", detail));
             } else {
-                forward.push(at);
+                places.push(at);
             }
-            *latest = time.max(*latest);
         }
-        if let Some((every, tolerance)) = self.beat {
-            off_beat(&forward, millis(every).max(1), millis(tolerance), &mut findings);
+        for places in forward.values() {
+            if let Some(beat) = self.beat(places) {
+                beat.inspect(places, &mut findings);
+            }
         }
         findings
     }
 }
 
-/// Readings away from the place in the interval that most of them keep.
-fn off_beat(places: &[Place<'_>], every: u64, tolerance: u64, findings: &mut Vec<Finding>) {
-    let mut phases: Vec<u64> = places.iter().map(|at| at.reading.at().millis() % every).collect();
-    phases.sort_unstable();
-    let Some(beat) = crowded(&phases, every, tolerance) else { return };
-    for at in places {
-        let phase = at.reading.at().millis() % every;
-        let away = phase.abs_diff(beat);
-        let away = away.min(every - away);
-        if away > tolerance {
-            let detail =
-                format!("{away} ms off the device's own beat of {every} ms, more than {tolerance}");
-            findings.push(at.finding("clock", detail));
-        }
-    }
+/// The cadence of one quantity.
+struct Beat {
+    every: u64,
+    tolerance: u64,
 }
 
-/// The middle of the arc of `2 * tolerance` that holds most phases, of equal ones the first.
-fn crowded(phases: &[u64], every: u64, tolerance: u64) -> Option<u64> {
-    let arc = tolerance.saturating_mul(2);
-    let around =
-        phases.iter().copied().chain(phases.iter().map(|phase| phase.saturating_add(every)));
-    let around: Vec<u64> = around.collect();
-    let (mut best, mut end) = (None::<(usize, u64)>, 0);
-    for (start, first) in around.iter().enumerate().take(phases.len()) {
-        while around.get(end).is_some_and(|phase| phase.saturating_sub(*first) <= arc) {
-            end += 1;
+/// Readings with nothing but whole intervals between them.
+struct Segment {
+    /// The first reading and the one after the last.
+    start: usize,
+    end: usize,
+    /// Whether the device was silent before it.
+    restarted: bool,
+}
+
+/// Readings that the place of a segment on the beat is taken from, at either end; what is shorter than both
+/// together has one place.
+const ENDS: usize = 8;
+/// Readings that a first segment has to have before it is a beat.
+const ESTABLISHED: usize = 2;
+
+impl Beat {
+    /// Names readings of segments that are off the beat that was kept first.
+    fn inspect(&self, places: &[Place<'_>], findings: &mut Vec<Finding>) {
+        let times: Vec<u64> = places.iter().map(|at| at.reading.at().millis()).collect();
+        let segments = self.segments(&times);
+        if segments.len().saturating_sub(1) * 10 > times.len() {
+            return;
         }
-        let held = (end - start).min(phases.len());
-        if best.is_none_or(|(most, _)| held > most) {
-            // The middle of what is held, so that the tolerance reaches both ends.
-            let last = around.get(end.saturating_sub(1)).copied().unwrap_or(*first);
-            best = Some((held, first.saturating_add((last - first) / 2) % every));
+        for era in segments.chunk_by(|_, next| !next.restarted) {
+            let offsets = self.offsets(era, &times);
+            let established = era.iter().position(|part| part.end - part.start >= ESTABLISHED);
+            let beat = offsets.get(established.unwrap_or(0)).copied().unwrap_or_default();
+            for (part, offset) in era.iter().zip(&offsets) {
+                let away = self.away(offset.abs_diff(beat));
+                for at in places.get(part.start..part.end).unwrap_or_default() {
+                    if away > self.tolerance {
+                        let (every, most) = (self.every, self.tolerance);
+                        let detail = format!(
+                            "the clock was set: {away} ms off the beat of {every} ms, more than {most}"
+                        );
+                        findings.push(at.finding("clock", detail));
+                    }
+                }
+            }
         }
     }
-    best.map(|(_, beat)| beat)
+
+    fn segments(&self, times: &[u64]) -> Vec<Segment> {
+        let (mut segments, mut start, mut restarted) = (Vec::new(), 0, false);
+        for (end, pair) in (1..).zip(times.windows(2)) {
+            let passed = pair.last().zip(pair.first()).map_or(0, |(b, a)| b.saturating_sub(*a));
+            if self.away(passed) > self.tolerance {
+                segments.push(Segment { start, end, restarted });
+                (start, restarted) = (end, passed / 2 > self.every);
+            }
+        }
+        segments.push(Segment { start, end: times.len(), restarted });
+        segments
+    }
+
+    /// How far from a whole number of intervals.
+    fn away(&self, time: u64) -> u64 {
+        let rest = time % self.every;
+        rest.min(self.every - rest)
+    }
+
+    /// How far each segment is moved on the beat against the first, drift within segments left out.
+    fn offsets(&self, era: &[Segment], times: &[u64]) -> Vec<u64> {
+        let (mut offset, mut offsets) = (0u128, vec![0]);
+        for pair in era.windows(2) {
+            let [before, after] = pair else { continue };
+            let (from, to) = (self.phase(before, times, true), self.phase(after, times, false));
+            // Both are less than an interval.
+            offset += u128::from(to) + u128::from(self.every - from);
+            offset %= u128::from(self.every);
+            offsets.push(u64::try_from(offset).unwrap_or_default());
+        }
+        offsets
+    }
+
+    /// The median place on the beat at the end or the start of a segment.
+    fn phase(&self, part: &Segment, times: &[u64], late: bool) -> u64 {
+        let times = times.get(part.start..part.end).unwrap_or_default();
+        let few = times.len() < 2 * ENDS;
+        let times = match late {
+            _ if few => times,
+            true => times.get(times.len() - ENDS..).unwrap_or_default(),
+            false => times.get(..ENDS).unwrap_or_default(),
+        };
+        // Against the first of them, so that no median falls between the end and the start of an interval.
+        let first = times.first().copied().unwrap_or_default();
+        let half = self.every / 2;
+        let turned = |time: &u64| ((time - first) % self.every).saturating_add(half) % self.every;
+        let mut places: Vec<u64> = times.iter().map(turned).collect();
+        places.sort_unstable();
+        let median = places.get(places.len() / 2).copied().unwrap_or(half);
+        let place =
+            u128::from(first % self.every) + u128::from(median) + u128::from(self.every - half);
+        u64::try_from(place % u128::from(self.every)).unwrap_or_default()
+    }
 }

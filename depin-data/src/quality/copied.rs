@@ -1,6 +1,9 @@
 //! Two devices with one stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use depin_core::{
     Batch, Did, Timestamp, Verified,
@@ -9,17 +12,20 @@ use depin_core::{
 };
 
 use super::{
-    quoted,
+    Place, quoted,
     rows::{Digest, Row, rows},
+    stream,
 };
 
 /// No device sends another one's stream. Code `copied`.
 ///
-/// Compares windows of 16 changes of the quantities, taken together as [`Repeat`](super::Repeat) does: an
+/// Compares windows of 16 or, where these say too little, 64 changes of the quantities, taken together as [`Repeat`](super::Repeat) does: an
 /// added offset or another clock hides nothing. Only windows count that are no chance, by at least 48 bits of
 /// surprise in the device's own stream. The note of a device is a sample of at most 1,000 of its windows:
 /// those with the least digests, so that two devices with one stream sample the same ones. Three windows in
 /// common are a copy.
+///
+/// What says nothing, such as a night, belongs to the stretch beside it.
 ///
 /// Who measured a stretch first, by the times signed, keeps the points. Where the times are the same as well,
 /// nothing that is signed says who copied whom, and all lose them: a feed split over ten identities earns
@@ -34,15 +40,17 @@ use super::{
 /// use depin_data::quality::Copied;
 ///
 /// let check = Copied::new([("temperature", "Cel")]);
-/// assert_eq!(check.name(), "copied(\"temperature\" \"Cel\", 3 windows of 16 changes and 48 bits)");
+/// assert_eq!(check.name(), "copied(\"temperature\" \"Cel\", 3 windows of 16 or 64 changes and 48 bits)");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Copied {
     quantities: Vec<Quantity>,
+    whole_moments: bool,
 }
 
-const WINDOW: usize = 16;
-const BITS: u32 = 48;
+/// Changes of a window: fewer where they say enough.
+const WINDOWS: [usize; 2] = [16, 64];
+const BITS: u64 = 48;
 const LEAST: usize = 3;
 const SAMPLE: usize = 1_000;
 /// Devices that a window is looked for in: the first by time, or a fleet of copies takes quadratic time.
@@ -59,29 +67,32 @@ impl Copied {
     /// These quantities, given as name and unit and measured at the same moments, come from one device only.
     pub fn new<'a>(quantities: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let quantities = quantities.into_iter().map(|(name, unit)| Quantity::new(name, unit));
-        Self { quantities: quantities.collect() }
+        Self { quantities: quantities.collect(), whole_moments: false }
+    }
+
+    /// All readings of a copied moment lose their points, also those of other quantities: who copies all that is
+    /// measured has not measured where it was either.
+    pub fn whole_moments(self) -> Self {
+        Self { whole_moments: true, ..self }
     }
 }
 
-/// The windows that say enough, with the position of their last row.
-fn windows(rows: &[Row<'_>]) -> Vec<(usize, Window)> {
-    // The first row has nothing to differ from.
-    let changes = rows.get(1..).unwrap_or_default();
-    let windows = (WINDOW..).zip(changes.windows(WINDOW));
-    let telling = windows.filter(|(_, window)| {
-        window.iter().map(|row| row.bits).fold(0, u32::saturating_add) >= BITS
-    });
-    let digest = |window: &[Row<'_>]| {
+/// The windows that say enough, with the rows that they take, the one before the first change included.
+fn windows(rows: &[Row<'_>]) -> Vec<(RangeInclusive<usize>, Window)> {
+    let window = |(last, row): (usize, &Row<'_>)| {
+        let telling = |length: usize| {
+            // The first row has nothing to differ from.
+            let first = (last + 1).checked_sub(length).filter(|first| *first > 0)?;
+            let changes = rows.get(first..=last)?;
+            let says = changes.iter().map(|row| row.surprise).sum::<u64>();
+            (says >= 16 * BITS).then_some((first, changes))
+        };
+        let (first, changes) = WINDOWS.into_iter().find_map(telling)?;
         let mut digest = Digest::default();
-        window.iter().for_each(|row| digest.take(row.change));
-        digest.0
+        changes.iter().for_each(|row| digest.take(row.change));
+        Some((first - 1..=last, Window { digest: digest.0, at: row.at.millis() }))
     };
-    telling
-        .filter_map(|(last, window)| {
-            let at = window.last()?.at.millis();
-            Some((last, Window { digest: digest(window), at }))
-        })
-        .collect()
+    rows.iter().enumerate().filter_map(window).collect()
 }
 
 /// The windows with the least digests, each once, at its first time.
@@ -134,7 +145,9 @@ fn originals(digest: u64, device: usize, all: &[Held]) -> impl Iterator<Item = &
 impl FleetCheck for Copied {
     fn name(&self) -> String {
         let names: Vec<String> = self.quantities.iter().map(quoted).collect();
-        format!("copied({}, {LEAST} windows of {WINDOW} changes and {BITS} bits)", names.join(", "))
+        let whole = if self.whole_moments { ", whole moments" } else { "" };
+        let names = names.join(", ");
+        format!("copied({names}, {LEAST} windows of 16 or 64 changes and {BITS} bits{whole})")
     }
 
     fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
@@ -162,33 +175,40 @@ impl FleetCheck for Copied {
             common.iter().map(|window| (window.digest, window.at)).collect();
         let sampled: BTreeSet<u64> = sample(&rows).iter().map(|window| window.digest).collect();
         let mut copied: BTreeMap<usize, u64> = BTreeMap::new();
-        let mut before = None::<(usize, u64)>;
-        for (last, window) in windows(&rows) {
-            let Some(first) = firsts.get(&window.digest) else {
+        // Up to here the stretch is nobody else's, or known to be copied.
+        let (mut own, mut last_first) = (0, None);
+        for (taken, window) in windows(&rows) {
+            if let Some(first) = firsts.get(&window.digest) {
+                let start = own.min(*taken.start());
+                copied.extend((start..=*taken.end()).map(|row| (row, *first)));
+                (own, last_first) = (*taken.end(), Some(*first));
+            } else if sampled.contains(&window.digest) {
                 // A window of the sample that nobody else has ends a copied stretch; others say nothing.
-                if sampled.contains(&window.digest) {
-                    before = None;
-                }
-                continue;
-            };
-            let start = (last - WINDOW).min(before.map_or(usize::MAX, |(last, _)| last));
-            for row in start..=last {
-                copied.entry(row).or_insert(*first);
-            }
-            before = Some((last, *first));
-        }
-        let mut findings = Vec::new();
-        for (row, first) in copied {
-            for place in rows.get(row).map(|row| row.places.as_slice()).unwrap_or_default() {
-                let detail = format!(
-                    "part of a stretch of changes that another device signed up to {} first or as well",
-                    Timestamp::from_millis(first)
-                );
-                findings.push(place.finding("copied", detail));
+                (own, last_first) = (usize::MAX, None);
             }
         }
-        findings
+        if let Some(first) = last_first {
+            copied.extend((own..rows.len()).map(|row| (row, first)));
+        }
+        let copied = copied.into_iter().filter_map(|(row, first)| Some((rows.get(row)?, first)));
+        if self.whole_moments {
+            let moments: BTreeMap<Timestamp, u64> =
+                copied.map(|(row, first)| (row.at, first)).collect();
+            let judge = |at: Place<'_>| Some(finding((at, *moments.get(&at.reading.at())?)));
+            return stream(batches).filter_map(judge).collect();
+        }
+        copied
+            .flat_map(|(row, first)| row.places.iter().map(move |at| finding((*at, first))))
+            .collect()
     }
+}
+
+fn finding((place, first): (Place<'_>, u64)) -> Finding {
+    let first = Timestamp::from_millis(first);
+    let detail = format!(
+        "part of a stretch of changes that another device signed up to {first} first or as well"
+    );
+    place.finding("copied", detail)
 }
 
 /// Pairs of digest and time.

@@ -8,7 +8,7 @@ use depin_core::{
     reading::Quantity,
 };
 
-use super::{millis, quoted, stream_of};
+use super::{interval, millis, quoted, stream_of};
 
 /// Readings come at the expected interval. Code `gap`.
 ///
@@ -31,24 +31,37 @@ pub struct Gap {
     quantity: Quantity,
     every: Duration,
     tolerated: u32,
+    slower: bool,
 }
 
 impl Gap {
     /// The quantity `name` in `unit` is read once in every interval `every`, of which `tolerated` in a
     /// row may pass without a reading.
     pub fn new(name: &str, unit: &str, every: Duration, tolerated: u32) -> Self {
-        Self { quantity: Quantity::new(name, unit), every, tolerated }
+        Self { quantity: Quantity::new(name, unit), every, tolerated, slower: false }
+    }
+
+    /// A device may measure more seldom: where the median of its intervals is longer, that is its interval.
+    /// What it does not measure it does not earn.
+    pub fn or_slower(self) -> Self {
+        Self { slower: true, ..self }
     }
 }
 
 impl QualityCheck for Gap {
     fn name(&self) -> String {
         let (quantity, every) = (quoted(&self.quantity), millis(self.every));
-        format!("gap({quantity}, every {every}ms, {} may miss)", self.tolerated)
+        let slower = if self.slower { " or slower" } else { "" };
+        format!("gap({quantity}, every {every}ms{slower}, {} may miss)", self.tolerated)
     }
 
     fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding> {
-        let most = millis(self.every).saturating_mul(u64::from(self.tolerated).saturating_add(1));
+        let mut every = millis(self.every);
+        if self.slower {
+            let times = stream_of(&self.quantity, batches).map(|at| at.reading.at().millis());
+            every = interval(times, every);
+        }
+        let most = every.saturating_mul(u64::from(self.tolerated).saturating_add(1));
         let (mut latest, mut findings) = (None::<u64>, Vec::new());
         for at in stream_of(&self.quantity, batches) {
             let time = at.reading.at().millis();

@@ -14,7 +14,7 @@
 //! | [`Gap`] | `gap` | the first one after too long a silence |
 //! | [`Duplicate`] | `duplicate` | all but the first of one quantity at one time |
 //! | [`Only`] | `unexpected` | those of quantities that nobody asked for |
-//! | [`Clock`] | `clock` | those earlier than one before them, or off the device's beat |
+//! | [`Clock`] | `clock` | those earlier than one before them, and those since a clock was set off its beat |
 //! | [`Relation`] | `implausible` | those that contradict another quantity of the same moment |
 //! | [`Repeat`] | `repeat` | those of a stretch that repeats an earlier one |
 //! | [`Travel`] | `impossible-travel` | fixes that cannot be reached from the rest of the track |
@@ -130,6 +130,15 @@ fn stream_of<'a>(
 /// How a quantity stands in the name of a check: quoted, so that no two read the same.
 fn quoted(quantity: &Quantity) -> String {
     format!("{:?} {:?}", quantity.name(), quantity.unit())
+}
+
+/// The median of the intervals between these times, in rising order, but at least `least`.
+fn interval(times: impl Iterator<Item = u64>, least: u64) -> u64 {
+    let times: Vec<u64> = times.collect();
+    let mut intervals: Vec<u64> =
+        times.windows(2).filter_map(|pair| pair.last()?.checked_sub(*pair.first()?)).collect();
+    intervals.sort_unstable();
+    intervals.get(intervals.len() / 2).copied().unwrap_or_default().max(least)
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -10,7 +10,7 @@ use depin_core::{
 
 use super::{
     quoted,
-    rows::{Row, rows},
+    rows::{Digest, Row, rows, sixteenths},
 };
 
 /// A device does not send an earlier stretch of its readings again with new times. Code `repeat`.
@@ -18,11 +18,12 @@ use super::{
 /// Looks for stretches in which every change of the quantities, taken together, is that of an earlier
 /// stretch, so an added offset does not help. The earlier stretch keeps its points, the later one loses
 /// them. How long a stretch has to be follows from what it says: each change counts as many bits as it is
-/// rare in this device's stream, and a change that comes twice in a row counts once, so nights without
-/// power and calm weather say nothing. From [`BITS`](Self::BITS) on, chance is no explanation.
+/// rare in this device's stream, and one that comes twice in a row as many as it rarely lasts, so nights
+/// without power and calm weather say nothing. From [`BITS`](Self::BITS) on, chance is no explanation.
 ///
-/// A machine that does exactly the same every day does repeat itself: this check is for what is measured, not
-/// for what is switched.
+/// Days resemble each other, and a machine that is switched does the same every day. So a stretch moreover
+/// has to agree with the earlier one more than the rest of the stream agrees with itself at the same
+/// distance: where half of all changes are those of the day before, each of them says one bit and no more.
 ///
 /// An epoch has no memory: what was sent in an earlier epoch is not seen. Readings that are scaled or
 /// changed by noise do not repeat exactly; judge those by [`Neighbours`](super::Neighbours) and
@@ -41,12 +42,15 @@ pub struct Repeat {
     bits: u32,
 }
 
-/// Rows that a repetition is first noticed by.
-const SEED: usize = 4;
+/// Sixteenths of a bit by which a repetition is first noticed, and most rows that they may take.
+const SEED: u64 = 16 * 16;
+const SEED_ROWS: usize = 256;
 /// How many earlier places are remembered for each seed, and how many repetitions are followed at once:
 /// what bounds time and memory whatever a device sends.
 const REMEMBERED: usize = 16;
 const FOLLOWED: usize = 128;
+/// Rows by which the rest of the stream is judged.
+const SAMPLE: usize = 512;
 
 impl Repeat {
     /// Bits from which on a repetition is none by chance: among a million rows there are 2^39 pairs of
@@ -67,22 +71,24 @@ impl Repeat {
     /// For each row the earlier one that it repeats.
     fn origins(&self, rows: &[Row<'_>]) -> Vec<Option<usize>> {
         let mut origins = vec![None; rows.len()];
-        let mut seeds: HashMap<[u64; SEED], Vec<usize>> = HashMap::new();
+        let mut seeds: HashMap<u64, Vec<usize>> = HashMap::new();
         let mut followed: Vec<Run> = Vec::new();
+        let least = SEED.min(16 * u64::from(self.bits));
         for (now, row) in rows.iter().enumerate() {
-            followed.retain_mut(|run| run.goes_on(rows, now));
-            for run in &followed {
-                run.mark(now, self.bits, &mut origins);
-            }
-            let Some(seed) = seed(rows, now).filter(|_| row.bits > 0) else { continue };
+            followed.retain_mut(|run| {
+                let goes_on = run.goes_on(rows, now);
+                if !goes_on {
+                    run.mark(rows, self.bits, &mut origins);
+                }
+                goes_on
+            });
+            let Some(seed) = seed(rows, now, least).filter(|_| row.surprise > 0) else { continue };
             let earlier = seeds.entry(seed).or_default();
             for then in earlier.iter().rev() {
                 let offset = now - then;
                 let known = followed.iter().any(|run| run.offset == offset);
                 if !known && followed.len() < FOLLOWED {
-                    let run = Run::found(rows, now, offset);
-                    run.mark(now, self.bits, &mut origins);
-                    followed.push(run);
+                    followed.push(Run::found(rows, now, offset));
                 }
             }
             if earlier.len() >= REMEMBERED {
@@ -90,27 +96,32 @@ impl Repeat {
             }
             earlier.push(now);
         }
+        followed.iter().for_each(|run| run.mark(rows, self.bits, &mut origins));
         origins
     }
 }
 
-/// The changes of the last rows.
-fn seed(rows: &[Row<'_>], now: usize) -> Option<[u64; SEED]> {
+/// The changes of the last rows, as many as say enough.
+fn seed(rows: &[Row<'_>], now: usize, least: u64) -> Option<u64> {
+    let (mut digest, mut surprise) = (Digest::default(), 0);
     // The first row has nothing to differ from.
-    let first = now.checked_sub(SEED).map(|before| before + 1)?;
-    let mut seed = [0; SEED];
-    for (change, row) in seed.iter_mut().zip(rows.get(first..=now)?) {
-        *change = row.change;
+    for row in rows.get(1..=now)?.iter().rev().take(SEED_ROWS) {
+        digest.take(row.change);
+        surprise += row.surprise;
+        if surprise >= least {
+            return Some(digest.0);
+        }
     }
-    Some(seed)
+    None
 }
 
 /// A stretch of rows whose changes are those of the stretch `offset` rows before.
 struct Run {
     offset: usize,
     start: usize,
-    bits: u32,
     length: usize,
+    /// In sixteenths of a bit.
+    surprise: u64,
 }
 
 impl Run {
@@ -122,16 +133,15 @@ impl Run {
                 == rows.get(*at).map(|row| row.change)
         };
         let start = (1..=now).rev().take_while(same).last().unwrap_or(now);
-        let bits = rows.get(start..=now).unwrap_or_default().iter().map(|row| row.bits);
-        let bits = bits.fold(0u32, u32::saturating_add);
-        Self { offset, start, bits, length: now - start + 1 }
+        let surprise = rows.get(start..=now).unwrap_or_default().iter().map(|row| row.surprise);
+        Self { offset, start, length: now - start + 1, surprise: surprise.sum() }
     }
 
     fn goes_on(&mut self, rows: &[Row<'_>], now: usize) -> bool {
         let then = now.checked_sub(self.offset).and_then(|then| rows.get(then));
         match (then, rows.get(now)) {
             (Some(then), Some(row)) if then.change == row.change => {
-                self.bits = self.bits.saturating_add(row.bits);
+                self.surprise += row.surprise;
                 self.length += 1;
                 true
             }
@@ -139,18 +149,38 @@ impl Run {
         }
     }
 
-    /// Names the rows up to now, with the one before the first change, once they say enough.
-    fn mark(&self, now: usize, bits: u32, origins: &mut [Option<usize>]) {
-        if self.bits < bits {
+    /// Names the rows of the stretch, with the one before the first change, when they say enough.
+    fn mark(&self, rows: &[Row<'_>], bits: u32, origins: &mut [Option<usize>]) {
+        let stretch = self.start.saturating_sub(1)..self.start + self.length;
+        let Some(origins) = origins.get_mut(stretch.clone()) else { return };
+        let known = origins.iter().all(Option::is_some);
+        let least = 16 * u64::from(bits);
+        if known || self.surprise < least || self.against_the_rest(rows) < least {
             return;
         }
-        for at in (self.start.saturating_sub(1)..=now).rev() {
-            let Some(origin) = origins.get_mut(at) else { return };
-            if origin.is_some() {
-                return;
-            }
-            *origin = at.checked_sub(self.offset);
+        for (at, origin) in stretch.zip(origins) {
+            *origin = origin.or(at.checked_sub(self.offset));
         }
+    }
+
+    /// Sixteenths of a bit that the changes of the stretch say, each by how rarely the rest of the stream agrees with itself at
+    /// this distance.
+    fn against_the_rest(&self, rows: &[Row<'_>]) -> u64 {
+        let stretch = self.start..self.start + self.length;
+        let step = rows.len() / SAMPLE + 1;
+        let rest = (self.offset + 1..rows.len()).step_by(step);
+        let (mut all, mut agreeing) = (2, 1);
+        for at in rest.filter(|at| !stretch.contains(at)) {
+            let pair = rows.get(at).zip(rows.get(at - self.offset));
+            // That one night is like another says nothing of the days.
+            if let Some((now, then)) = pair.filter(|(now, _)| now.surprise > 0) {
+                all += 1;
+                agreeing += u64::from(now.change == then.change);
+            }
+        }
+        let changes = rows.get(stretch).unwrap_or_default().iter().filter(|row| row.surprise > 0);
+        // As if the rest had one agreement and one disagreement more.
+        (changes.count() as u64).saturating_mul(sixteenths(all, agreeing))
     }
 }
 

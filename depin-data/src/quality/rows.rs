@@ -16,8 +16,9 @@ pub(super) struct Row<'a> {
     pub(super) places: Vec<Place<'a>>,
     /// Digest of the changes against the row before, with the quantities they are of.
     pub(super) change: u64,
-    /// How surprising the change is, in bits; none when it is that of the row before once more.
-    pub(super) bits: u32,
+    /// How surprising the change is, in sixteenths of a bit: by how rare it is in the device's stream, or where
+    /// it is that of the row before once more, by how rarely it lasts.
+    pub(super) surprise: u64,
 }
 
 /// The readings of these quantities, those of one moment together, in chain order.
@@ -27,11 +28,11 @@ pub(super) fn rows<'a>(quantities: &[Quantity], batches: &'a [&Verified<Batch>])
         let (quantity, at) = (place.reading.quantity(), place.reading.at());
         match rows.last_mut() {
             Some(row) if row.at == at && !row.has(quantity) => row.places.push(place),
-            _ => rows.push(Row { at, places: vec![place], change: 0, bits: 0 }),
+            _ => rows.push(Row { at, places: vec![place], change: 0, surprise: 0 }),
         }
     }
     digest_changes(quantities, &mut rows);
-    count_bits(&mut rows);
+    count_surprise(&mut rows);
     rows
 }
 
@@ -60,17 +61,23 @@ fn digest_changes(quantities: &[Quantity], rows: &mut [Row<'_>]) {
     }
 }
 
-fn count_bits(rows: &mut [Row<'_>]) {
-    let mut counts: HashMap<u64, usize> = HashMap::new();
+fn count_surprise(rows: &mut [Row<'_>]) {
+    let (mut counts, mut lasting) = (HashMap::<u64, u64>::new(), HashMap::<u64, u64>::new());
+    let mut before = None;
     for row in rows.iter() {
         *counts.entry(row.change).or_default() += 1;
-    }
-    let (all, mut before) = (rows.len(), None);
-    for row in rows {
-        let often = counts.get(&row.change).copied().unwrap_or(all).max(1);
-        if before != Some(row.change) {
-            row.bits = (all / often).max(1).ilog2();
+        if before == Some(row.change) {
+            *lasting.entry(row.change).or_default() += 1;
         }
+        before = Some(row.change);
+    }
+    let (all, mut before) = (rows.len() as u64, None);
+    for row in rows {
+        let often = counts.get(&row.change).copied().unwrap_or(all);
+        row.surprise = match lasting.get(&row.change) {
+            Some(lasting) if before == Some(row.change) => sixteenths(often, *lasting),
+            _ => sixteenths(all, often),
+        };
         before = Some(row.change);
     }
 }
@@ -91,5 +98,35 @@ impl Digest {
         let mixed = (self.0 ^ word).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
         self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+/// `log2(all / some)` in sixteenths, rounded down; both are positive and less than 2^63.
+pub(super) fn sixteenths(all: u64, some: u64) -> u64 {
+    let ratio = ((u128::from(all) << 32) / u128::from(some.max(1))).max(1 << 32);
+    let whole = ratio.ilog2() - 32;
+    let (mut rest, mut log) = (ratio >> whole, u64::from(whole));
+    for _ in 0..4 {
+        rest = (rest * rest) >> 32;
+        log *= 2;
+        if rest >= 2 << 32 {
+            rest >>= 1;
+            log += 1;
+        }
+    }
+    log
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sixteenths;
+
+    #[test]
+    fn logarithms_are_floored_to_sixteenths() {
+        for (all, some, log) in
+            [(1, 1, 0), (2, 1, 16), (1024, 1, 160), (3, 2, 9), (10, 9, 2), (1, 2, 0)]
+        {
+            assert_eq!(sixteenths(all, some), log, "{all} / {some}");
+        }
     }
 }

@@ -20,9 +20,11 @@ use super::{
 ///
 /// Sun and weather come to all devices of a neighbourhood at about the same time. The device's slot medians
 /// are laid over those of its neighbours (chosen as by [`Neighbours`](super::Neighbours)) with every shift
-/// up to `most` slots, each time without their mean difference. When some shift leaves less than half of the
-/// disagreement that there is without a shift, the device's clock is wrong, and all of its readings lose
-/// their points: a time is part of each.
+/// up to `most` slots, each time without the mean difference of every 24 slots. When some shift leaves less than
+/// half of the disagreement that there is without a shift, the device's clock is wrong, and all of its
+/// readings lose their points: a time is part of each. Where noise hides the weather, a shift of more than one
+/// slot also tells when it fits better day after day: by more than five standard errors of the gain of 24
+/// slots over at least twelve times 24, or four over twice as many.
 ///
 /// Nothing that happens cannot be late: where the neighbours' values hardly change, or over fewer than 24
 /// slots, nothing is judged. A slot should be as long as weather takes to pass from one device to the next.
@@ -49,6 +51,8 @@ pub struct Skew {
 
 /// Slots that a judgement takes.
 const LEAST_SLOTS: usize = 24;
+/// Days of so many slots that a judgement takes when less than half is explained.
+const LEAST_DAYS: i128 = 12;
 
 impl Skew {
     /// The quantity `name` in `unit`, in slots of this length shifted by at most `most`, fits best unshifted
@@ -70,30 +74,68 @@ impl Skew {
 
     /// The shift that explains most, in slots, when it explains enough.
     fn shift(&self, own: &BTreeMap<u64, i64>, around: &BTreeMap<u64, i64>) -> Option<i64> {
-        let unshifted = disagreement(own, around, 0)?;
+        let unshifted = Fit::of(own, around, 0)?;
         let shifts = (1..=i64::from(self.most)).flat_map(|shift| [shift, -shift]);
-        let shifted = shifts.filter_map(|shift| Some((disagreement(own, around, shift)?, shift)));
-        let (least, shift) = shifted.min_by_key(|(left, _)| *left)?;
-        (least.saturating_mul(2) < unshifted).then_some(shift)
+        let fits = shifts.filter_map(|shift| Some((shift, Fit::of(own, around, shift)?)));
+        let (shift, best) = fits.min_by_key(|(_, fit)| fit.mean())?;
+        let half = best.mean().saturating_mul(2) < unshifted.mean();
+        (half || shift.abs() > 1 && best.beats(&unshifted)).then_some(shift)
     }
 }
 
-/// Mean distance between the device's values, `shift` slots later, and those around it, without their mean
-/// difference.
-fn disagreement(own: &BTreeMap<u64, i64>, around: &BTreeMap<u64, i64>, shift: i64) -> Option<i128> {
-    let differences: Vec<i128> = around
-        .iter()
-        .filter_map(|(slot, value)| {
-            let own = own.get(&slot.checked_add_signed(shift)?)?;
-            Some(i128::from(*own) - i128::from(*value))
-        })
-        .collect();
-    let count = i128::try_from(differences.len()).ok()?;
-    if differences.len() < LEAST_SLOTS {
-        return None;
+/// How a device's values, some slots later, fit those around it.
+struct Fit {
+    /// Sum and count of the distances in each day of slots, without the mean difference of that day.
+    days: BTreeMap<u64, (i128, i128)>,
+}
+
+impl Fit {
+    fn of(own: &BTreeMap<u64, i64>, around: &BTreeMap<u64, i64>, shift: i64) -> Option<Self> {
+        let mut days: BTreeMap<u64, Vec<i128>> = BTreeMap::new();
+        let mut slots = 0;
+        for (slot, value) in around {
+            let Some(own) = slot.checked_add_signed(shift).and_then(|slot| own.get(&slot)) else {
+                continue;
+            };
+            slots += 1;
+            let difference = i128::from(*own) - i128::from(*value);
+            days.entry(slot / LEAST_SLOTS as u64).or_default().push(difference);
+        }
+        let apart = |differences: Vec<i128>| {
+            let count = differences.len() as i128;
+            let mean = differences.iter().sum::<i128>() / count.max(1);
+            (differences.iter().map(|difference| (difference - mean).abs()).sum(), count)
+        };
+        let days = days.into_iter().map(|(day, differences)| (day, apart(differences))).collect();
+        (slots >= LEAST_SLOTS).then_some(Self { days })
     }
-    let mean = differences.iter().sum::<i128>() / count;
-    Some(differences.iter().map(|difference| (difference - mean).abs()).sum::<i128>() / count)
+
+    /// Mean distance.
+    fn mean(&self) -> i128 {
+        let of = |(sum, count): (i128, i128), day: &(i128, i128)| (sum + day.0, count + day.1);
+        let (sum, count) = self.days.values().fold((0, 0), of);
+        sum / count.max(1)
+    }
+
+    /// Whether this fits better day after day and not by chance: the mean gain of a day is more than five of
+    /// its standard errors over at least twelve days, or four over twice as many.
+    fn beats(&self, other: &Self) -> bool {
+        let mean = |(sum, count): &(i128, i128)| sum / (*count).max(1);
+        // Means are less than 2^62 and squares of at most a thousand of them are added up.
+        let gain =
+            |(day, own): (&u64, &(i128, i128))| Some((mean(other.days.get(day)?) - mean(own)) >> 6);
+        let gains: Vec<i128> = self.days.iter().filter_map(gain).collect();
+        let count = gains.len() as i128;
+        let sum: i128 = gains.iter().sum();
+        let squares: i128 = gains.iter().map(|gain| gain * gain).sum();
+        let errors = if count < 2 * LEAST_DAYS { 5 } else { 4 };
+        // `sum^2 / count > errors^2 * variance`.
+        let square = sum.saturating_mul(sum);
+        let spread = squares.saturating_mul(count).saturating_sub(square);
+        count >= LEAST_DAYS
+            && sum > 0
+            && square.saturating_mul(count - 1) > spread.saturating_mul(errors * errors)
+    }
 }
 
 impl FleetCheck for Skew {

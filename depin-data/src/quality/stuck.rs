@@ -8,7 +8,7 @@ use depin_core::{
     reading::Quantity,
 };
 
-use super::{Place, millis, quoted, stream_of};
+use super::{Place, millis, quoted, rows::sixteenths, stream_of};
 
 /// The same value does not come too often for too long. Code `stuck`.
 ///
@@ -43,6 +43,7 @@ pub struct Stuck {
     duration: Duration,
     whole_run: bool,
     bits: u32,
+    counter: bool,
     excused: Vec<RangeInclusive<Decimal>>,
     excused_when: Vec<(Quantity, RangeInclusive<Decimal>)>,
 }
@@ -57,6 +58,7 @@ impl Stuck {
             duration,
             whole_run: false,
             bits: 0,
+            counter: false,
             excused: Vec::new(),
             excused_when: Vec::new(),
         }
@@ -68,10 +70,16 @@ impl Stuck {
     }
 
     /// A run is stuck only when it is no chance, by at least so many bits: each repetition counts as many as
-    /// repetitions are rare in the rest of the device's stream. A thermometer that shows whole degrees
-    /// repeats itself all day, one that shows hundredths never does.
+    /// repetitions are rare in the rest of the device's stream, excused values left out. A thermometer that
+    /// shows whole degrees repeats itself all day, one that shows hundredths never does.
     pub fn surprising(self, bits: u32) -> Self {
         Self { bits, ..self }
+    }
+
+    /// A stream that rises and hardly ever falls is a counter's, and nobody can tell whether one that stands
+    /// still is stuck or has nothing to count.
+    pub fn unless_counting(self) -> Self {
+        Self { counter: true, ..self }
     }
 
     /// Values that may last, such as no power at night.
@@ -80,18 +88,23 @@ impl Stuck {
         self
     }
 
-    /// A run may last while the median of the quantity `name` in `unit` lies in `range`.
+    /// A run may last while the median of the quantity `name` in `unit` lies in `range`. When runs have to be
+    /// [`surprising`](Self::surprising), the excuse is for devices that are used to repeat themselves then: not
+    /// for a run that is as surprising among the other readings taken while the quantity lay in the range.
     pub fn excused_when(mut self, name: &str, unit: &str, range: RangeInclusive<Decimal>) -> Self {
         self.excused_when.push((Quantity::new(name, unit), range));
         self
     }
 
+    /// Whether a run is of a value that may last.
+    fn excuses(&self, run: &[Place<'_>]) -> bool {
+        let value = run.first().map(|at| at.reading.value());
+        value.is_some_and(|value| self.excused.iter().any(|range| range.contains(&value)))
+    }
+
     /// What is wrong with an unbroken run of one value.
     fn judge(&self, run: &[Place<'_>], contexts: &[Context<'_>], findings: &mut Vec<Finding>) {
         let Some(value) = run.first().map(|at| at.reading.value()) else { return };
-        if self.excused.iter().any(|range| range.contains(&value)) {
-            return;
-        }
         let (mut earliest, mut latest) = (u64::MAX, 0);
         let (mut named, mut stuck) = (Vec::new(), false);
         for (count, at) in (1u32..).zip(run) {
@@ -105,7 +118,11 @@ impl Stuck {
                 named.push(at.finding("stuck", detail));
             }
         }
-        if stuck && !contexts.iter().any(|context| context.excuses(earliest, latest)) {
+        let excuses = |context: &Context<'_>| {
+            context.excuses(earliest, latest)
+                && (self.bits == 0 || context.bits(run) < u64::from(self.bits))
+        };
+        if stuck && !contexts.iter().any(excuses) {
             findings.append(&mut named);
         }
     }
@@ -115,9 +132,48 @@ impl Stuck {
 struct Context<'a> {
     readings: Vec<(u64, Decimal)>,
     range: &'a RangeInclusive<Decimal>,
+    /// Of the judged readings taken while it was so: how many, and how many of them repeat the one before.
+    taken: u64,
+    repetitions: u64,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(
+        range: &'a RangeInclusive<Decimal>,
+        mut readings: Vec<(u64, Decimal)>,
+        judged: &[Place<'_>],
+    ) -> Self {
+        readings.sort_unstable();
+        let mut context = Self { readings, range, taken: 0, repetitions: 0 };
+        (context.taken, context.repetitions) = context.count(judged);
+        context
+    }
+
+    fn holds(&self, time: u64) -> bool {
+        let after = self.readings.partition_point(|(other, _)| *other <= time);
+        let latest = after.checked_sub(1).and_then(|latest| self.readings.get(latest));
+        latest.is_some_and(|(_, value)| self.range.contains(value))
+    }
+
+    fn count(&self, judged: &[Place<'_>]) -> (u64, u64) {
+        let (mut taken, mut repetitions) = (0, 0);
+        for pair in judged.windows(2) {
+            let [before, at] = pair else { continue };
+            if self.holds(at.reading.at().millis()) {
+                taken += 1;
+                repetitions += u64::from(before.reading.value() == at.reading.value());
+            }
+        }
+        (taken, repetitions)
+    }
+
+    /// How surprising a run is among the other readings taken while it was so.
+    fn bits(&self, run: &[Place<'_>]) -> u64 {
+        let (taken, repetitions) = self.count(run);
+        let (others, habit) = (self.taken - taken, self.repetitions - repetitions);
+        sixteenths(others + 1, habit + 1).saturating_mul(repetitions) / 16
+    }
+
     fn excuses(&self, earliest: u64, latest: u64) -> bool {
         let start = self.readings.partition_point(|(time, _)| *time < earliest);
         let end = self.readings.partition_point(|(time, _)| *time <= latest);
@@ -136,6 +192,9 @@ impl QualityCheck for Stuck {
         if self.bits > 0 {
             name += &format!(", {} bits", self.bits);
         }
+        if self.counter {
+            name += ", unless counting";
+        }
         for range in &self.excused {
             name += &format!(", {}..={} excused", range.start(), range.end());
         }
@@ -147,24 +206,26 @@ impl QualityCheck for Stuck {
     }
 
     fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding> {
+        let places: Vec<Place<'_>> = stream_of(&self.quantity, batches).collect();
+        if self.counter && counts(&places) {
+            return Vec::new();
+        }
         let context = |(quantity, range)| {
             let readings = stream_of(quantity, batches);
-            let mut readings: Vec<(u64, Decimal)> =
-                readings.map(|at| (at.reading.at().millis(), at.reading.value())).collect();
-            readings.sort_unstable();
-            Context { readings, range }
+            let readings = readings.map(|at| (at.reading.at().millis(), at.reading.value()));
+            Context::new(range, readings.collect(), &places)
         };
         let contexts: Vec<Context<'_>> =
             self.excused_when.iter().map(|(quantity, range)| context((quantity, range))).collect();
-        let places: Vec<Place<'_>> = stream_of(&self.quantity, batches).collect();
-        let runs = || places.chunk_by(|a, b| a.reading.value() == b.reading.value());
-        let repetitions: u64 = runs().map(|run| run.len() as u64 - 1).sum();
+        let runs = places.chunk_by(|a, b| a.reading.value() == b.reading.value());
+        let runs: Vec<&[Place<'_>]> = runs.filter(|run| !self.excuses(run)).collect();
+        let all: u64 = runs.iter().map(|run| run.len() as u64).sum();
+        let repetitions = all - runs.len() as u64;
         let mut findings = Vec::new();
-        for run in runs() {
+        for run in runs {
             let own = run.len() as u64 - 1;
             // As if the rest had one repetition and one change more, so that nothing is impossible.
-            let rest = places.len() as u64 - own + 1;
-            let bits = sixteenths(rest, repetitions - own + 1).saturating_mul(own) / 16;
+            let bits = sixteenths(all - own + 1, repetitions - own + 1).saturating_mul(own) / 16;
             if bits >= u64::from(self.bits) {
                 self.judge(run, &contexts, &mut findings);
             }
@@ -173,32 +234,14 @@ impl QualityCheck for Stuck {
     }
 }
 
-/// `log2(all / some)` in sixteenths, rounded down; both are positive and less than 2^63.
-fn sixteenths(all: u64, some: u64) -> u64 {
-    let ratio = ((u128::from(all) << 32) / u128::from(some.max(1))).max(1 << 32);
-    let whole = ratio.ilog2() - 32;
-    let (mut rest, mut log) = (ratio >> whole, u64::from(whole));
-    for _ in 0..4 {
-        rest = (rest * rest) >> 32;
-        log *= 2;
-        if rest >= 2 << 32 {
-            rest >>= 1;
-            log += 1;
-        }
-    }
-    log
-}
+/// Rises for each fall of a counter that starts anew.
+const RESETS: usize = 16;
 
-#[cfg(test)]
-mod tests {
-    use super::sixteenths;
-
-    #[test]
-    fn logarithms_are_floored_to_sixteenths() {
-        for (all, some, log) in
-            [(1, 1, 0), (2, 1, 16), (1024, 1, 160), (3, 2, 9), (10, 9, 2), (1, 2, 0)]
-        {
-            assert_eq!(sixteenths(all, some), log, "{all} / {some}");
-        }
-    }
+/// Whether values rise, more than once, and hardly ever fall.
+fn counts(places: &[Place<'_>]) -> bool {
+    let pairs = || places.windows(2).filter_map(|pair| Some((pair.first()?, pair.last()?)));
+    let value = |at: &Place<'_>| at.reading.value();
+    let rises = pairs().filter(|(a, b)| value(a) < value(b)).count();
+    let falls = pairs().filter(|(a, b)| value(a) > value(b)).count();
+    rises > 1 && falls * RESETS <= rises
 }

@@ -1,13 +1,13 @@
 //! Movements that nothing on Earth makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use depin_core::{
-    Batch, Decimal, Verified,
+    B256, Batch, Decimal, Verified,
     quality::{Finding, QualityCheck},
 };
 
-use super::{Place, stream};
+use super::{Place, Repeat, stream};
 use crate::geo::{LATITUDE, LONGITUDE, Position};
 
 /// A device moves no faster than it can. Code `impossible-travel`.
@@ -17,6 +17,9 @@ use crate::geo::{LATITUDE, LONGITUDE, Position};
 /// them, and by `slack` that receivers err. Where consecutive fixes are further apart, the track is cut, and
 /// of the pieces those are believed that can be travelled one after another and hold most fixes together.
 /// All others lose their points, both readings of each fix.
+///
+/// A stretch of fixes that [repeats](super::Repeat) an earlier one says nothing of where the device was: it
+/// loses its points and is no reason to disbelieve the rest.
 ///
 /// So a spoofed stretch loses all of its points and the drive around it none. With
 /// [`all_or_nothing`](Self::all_or_nothing) a track of which too much is impossible is not believed at all.
@@ -148,6 +151,19 @@ impl QualityCheck for Travel {
 
     fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding> {
         let (fixes, mut findings) = fixes(batches);
+        let repeated: BTreeSet<(B256, usize)> = Repeat::new([LATITUDE, LONGITUDE])
+            .inspect(batches)
+            .into_iter()
+            .map(|finding| (finding.batch, finding.reading))
+            .collect();
+        let again = |fix: &Fix<'_>| {
+            fix.places.iter().all(|place| repeated.contains(&(place.batch, place.position)))
+        };
+        let (repeated, fixes): (Vec<_>, Vec<_>) = fixes.into_iter().partition(again);
+        for place in repeated.iter().flat_map(|fix| fix.places) {
+            let detail = "part of a stretch that repeats an earlier one".into();
+            findings.push(place.finding("impossible-travel", detail));
+        }
         let believed = self.believed(&fixes);
         let impossible = believed.iter().filter(|believed| !**believed).count();
         let limit = self.most.map(|percent| usize::from(percent).saturating_mul(fixes.len()));

@@ -64,3 +64,7 @@ mod classes;
 #[cfg(feature = "geo")]
 #[path = "../../benches/quality/series.rs"]
 mod series;
+
+#[cfg(feature = "geo")]
+#[path = "../../benches/quality/synthetic.rs"]
+mod synthetic;

@@ -7,7 +7,9 @@ use depin_core::{
     quality::{FleetCheck, QualityCheck},
     reading::Quantity,
 };
-use depin_data::quality::{Clock, Copied, Rate, Relation, Repeat, Spike, Stuck, Travel, presets};
+use depin_data::quality::{
+    Clock, Copied, Gap, Rate, Relation, Repeat, Spike, Stuck, Travel, presets,
+};
 use depin_testkit::{
     faults,
     quality::{conforms, findings, fleet_conforms, fleet_findings},
@@ -59,6 +61,9 @@ fn device_checks() -> Vec<Box<dyn QualityCheck>> {
         Box::new(Spike::new(of.0, of.1, decimal("5"), 60 * MINUTE)),
         Box::new(Clock::forward()),
         Box::new(Clock::every(MINUTE, MINUTE / 4)),
+        Box::new(Clock::every(MINUTE, MINUTE / 4).or_slower()),
+        Box::new(Gap::new(of.0, of.1, MINUTE, 2).or_slower()),
+        Box::new(Stuck::new(of.0, of.1, 3, 2 * MINUTE).unless_counting()),
         Box::new(
             Relation::new(of, ("suite-stranger", "1"), MINUTE).at_most(decimal("1"), decimal("0")),
         ),
@@ -144,6 +149,40 @@ fn fog_excuses_constancy_and_its_absence_does_not() {
 }
 
 #[test]
+fn an_excuse_is_for_devices_that_repeat_themselves_then() {
+    let wet = decimal("95")..=decimal("100");
+    let check = Stuck::new("temperature", "Cel", 10, 10 * MINUTE)
+        .surprising(32)
+        .excused_when("humidity", "%RH", wet);
+    let series = |humidity: &dyn Fn(u32) -> i32, level: &dyn Fn(u32) -> i32| {
+        let moment = |minute: u32| {
+            let air = at("humidity", "%RH", Decimal::from(humidity(minute)), minute);
+            [air, at("temperature", "Cel", Decimal::from(level(minute)), minute)]
+        };
+        (0..400).flat_map(moment).collect::<Vec<_>>()
+    };
+    // It never repeats a value, dry or wet, but for one hour.
+    let once = |minute| if (200..260).contains(&minute) { 5 } else { minute as i32 };
+    assert_eq!(lost(&check, &series(&|_| 99, &once)).len(), 59 - 9);
+    // It never repeats a value when it is dry, and always when it is wet.
+    let wet = |minute| if minute < 200 { 50 } else { 99 };
+    let habit = |minute| if minute < 200 { minute as i32 } else { minute as i32 / 50 };
+    assert!(lost(&check, &series(&wet, &habit)).is_empty());
+}
+
+#[test]
+fn a_counter_that_stands_still_is_not_stuck() {
+    let check = Stuck::new("energy", "Wh", 3, 2 * MINUTE).unless_counting();
+    let counted = [1, 2, 5, 5, 5, 5, 5, 9, 10];
+    let series = |values: &[i32]| {
+        let values = values.iter().zip(0..);
+        values.map(|(v, m)| at("energy", "Wh", Decimal::from(*v), m)).collect::<Vec<_>>()
+    };
+    assert!(lost(&check, &series(&counted)).is_empty());
+    assert_eq!(lost(&check, &series(&[5, 2, 1, 5, 5, 5, 5, 1, 9])), [5, 6]);
+}
+
+#[test]
 fn no_power_at_night_is_not_stuck() {
     let check = Stuck::new("ac_power", "W", 3, 2 * MINUTE).excused(decimal("-10")..=decimal("5"));
     let power =
@@ -184,12 +223,53 @@ fn a_clock_that_is_set_by_half_an_interval_leaves_its_beat() {
     let honest = weather(1, 200);
     let check = Clock::every(MINUTE, MINUTE / 8);
     assert!(lost(&check, &honest).is_empty());
-    let mut rng = StdRng::seed_from_u64(1);
-    let faulty = faults::clock_skew(&honest, 30_000, false, &mut rng);
-    let found = lost(&check, &faulty.readings);
-    // Whichever part is longer is believed.
-    let ahead = faulty.labels.iter().filter(|label| **label).count();
-    assert_eq!(found.len(), ahead.min(200 - ahead));
+    for seed in 0..8 {
+        let ahead = if seed % 2 == 0 { 30_000 } else { -30_000 };
+        let mut rng = StdRng::seed_from_u64(seed);
+        let faulty = faults::clock_skew(&honest, ahead, false, &mut rng);
+        let labelled: Vec<usize> = (0..200).filter(|at| faulty.labels[*at]).collect();
+        // One reading is no beat yet.
+        if labelled.len() < 199 {
+            assert_eq!(lost(&check, &faulty.readings), labelled, "however long it lasts");
+        }
+    }
+}
+
+/// A reading at each of these seconds.
+fn at_seconds(seconds: impl IntoIterator<Item = u64>) -> Vec<Reading> {
+    let reading = |second| {
+        let at = NOW.plus(Duration::from_secs(second));
+        Reading::new(Quantity::new("temperature", "Cel"), Decimal::from(1), at)
+    };
+    seconds.into_iter().map(reading).collect()
+}
+
+#[test]
+fn a_clock_that_is_set_right_again_is_believed_again() {
+    let check = Clock::every(MINUTE, MINUTE / 8);
+    let seconds = |n: u64| 60 * n + if (40..70).contains(&n) { 25 } else { 0 };
+    assert_eq!(lost(&check, &at_seconds((0..100).map(seconds))), (40..70).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_timer_that_drifts_or_starts_anew_after_a_silence_keeps_its_points() {
+    let check = Clock::every(MINUTE, MINUTE / 8);
+    assert!(lost(&check, &at_seconds((0..300).map(|n| 61 * n))).is_empty());
+    let restarted = |n: u64| 60 * n + if n < 50 { 0 } else { 1_000 };
+    assert!(lost(&check, &at_seconds((0..100).map(restarted))).is_empty());
+    assert!(lost(&check, &at_seconds((0..100).map(|n| 7 * n * n))).is_empty(), "no beat at all");
+}
+
+#[test]
+fn a_device_that_measures_more_seldom_has_a_beat_and_gaps_of_its_own() {
+    let hourly =
+        |step: u64| at_seconds((0..100).map(move |n| 3_600 * n + if n < 60 { 0 } else { step }));
+    let strict = Clock::every(5 * MINUTE, MINUTE);
+    assert!(lost(&strict, &hourly(1_800)).is_empty(), "half an hour is six times five minutes");
+    assert_eq!(lost(&strict.or_slower(), &hourly(1_800)), (60..100).collect::<Vec<_>>());
+    let gap = Gap::new("temperature", "Cel", 5 * MINUTE, 5);
+    assert_eq!(lost(&gap, &hourly(0)).len(), 99);
+    assert_eq!(lost(&gap.or_slower(), &hourly(36_000)), [60]);
 }
 
 #[test]
@@ -218,6 +298,22 @@ fn a_replayed_stretch_loses_all_of_its_points_and_the_original_none() {
         let extra = found.iter().filter(|at| !faulty.touched[**at]).count();
         assert_eq!((missed, extra <= 1), (0, true), "seed {seed}");
     }
+}
+
+#[test]
+fn a_day_sent_again_after_another_is_a_replay() {
+    let mut rng = StdRng::seed_from_u64(12);
+    let usual: Vec<i64> = (0..96).map(|_| rng.gen_range(0..5_000)).collect();
+    let other: Vec<i64> = (0..96).map(|_| rng.gen_range(0..5_000)).collect();
+    let days = |days: &[&Vec<i64>]| {
+        let values = days.iter().flat_map(|day| day.iter()).zip(0u32..);
+        let reading =
+            |(value, n): (&i64, u32)| at("load", "W", Decimal::new(*value, 0).unwrap(), 15 * n);
+        values.map(reading).collect::<Vec<_>>()
+    };
+    let check = Repeat::new([("load", "W")]);
+    let found = lost(&check, &days(&[&usual, &other, &usual]));
+    assert!(found.iter().all(|at| *at >= 2 * 96 - 1) && found.len() >= 94, "{found:?}");
 }
 
 #[test]
@@ -321,6 +417,7 @@ fn presets_have_distinct_names_and_survive_the_worst_of_streams() {
         presets::climate(5 * MINUTE),
         presets::energy(15 * MINUTE, decimal("6000")),
         presets::drive(decimal("70")),
+        presets::sensor(MINUTE, &[("co2", "ppm"), ("pm2_5", "ug/m3")]),
     ];
     for preset in presets {
         let mut names: Vec<String> = preset.checks.iter().map(|check| check.name()).collect();
@@ -357,7 +454,7 @@ proptest! {
     #[test]
     fn no_value_and_no_time_makes_a_check_panic(fleet in vec(vec(reading(), 0..60), 0..5), every in 0u64..10) {
         let every = Duration::from_millis(every);
-        for preset in [presets::climate(every), presets::energy(every, Decimal::new(i64::MAX, 6).unwrap()), presets::drive(decimal("70"))] {
+        for preset in [presets::climate(every), presets::energy(every, Decimal::new(i64::MAX, 6).unwrap()), presets::drive(decimal("70")), presets::sensor(every, &[("humidity", "%RH")])] {
             for readings in &fleet {
                 for check in &preset.checks {
                     findings(&**check, readings);
