@@ -8,13 +8,14 @@ use std::{
 
 use depin_core::{
     Address, Amount, B256, Did, EpochId, Error, ErrorKind, NetworkEvent, NetworkId, Result,
+    Timestamp,
     log::BatchLog,
     quality::{Contribution, Finding},
     reward::{Allocation, Commitment, Payout},
 };
 use depin_data::epoch::{
     Correction, EpochDraft, EpochRecord, MAX_KEYS, Member, Past, Readiness, Scored, Sealed,
-    Statement, Watermarks, end_of_range, score, score_each,
+    Statement, Watermarks, Windows, end_of_range, score, score_each,
 };
 use depin_payment::{Cumulative, RewardTree};
 
@@ -99,15 +100,23 @@ impl Books {
     }
 
     /// How far devices have come.
-    async fn sources(&mut self, log: &dyn BatchLog, network: &NetworkId) -> Result<&Watermarks> {
+    async fn sources(
+        &mut self,
+        log: &dyn BatchLog,
+        network: &NetworkId,
+        windows: &Windows,
+    ) -> Result<&Watermarks> {
+        // Who was last heard before keeps nobody waiting, and all devices ever are more than fit.
+        let since = windows.expected_since(self.next()).unwrap_or(Timestamp::EPOCH);
         let mut sources = match self.sources.take() {
             Some(sources) => sources,
             None => {
                 let latest = self.pasts.iter().map(|(did, past)| (did.clone(), past.latest));
-                Watermarks::resume(latest.collect(), self.end())?
+                Watermarks::resume(latest.filter(|(_, at)| *at >= since).collect(), self.end())?
             }
         };
         sources.read(log, network).await?;
+        sources.forget(since);
         Ok(self.sources.insert(sources))
     }
 }
@@ -140,7 +149,7 @@ impl Epoch {
         &self.0.statement.contributions
     }
 
-    /// Why points were lost, as far as [`Scored`] lists it; [`explain`](Network::explain) tells everything.
+    /// Why points were lost, the first [`MAX_STATED`](depin_data::epoch::MAX_STATED) of what [`Scored`] lists; [`explain`](Network::explain) tells everything.
     pub fn findings(&self) -> &[(Did, Finding)] {
         &self.0.statement.findings
     }
@@ -204,7 +213,7 @@ impl Network {
     /// splits the emission, and publishes the reward root.
     ///
     /// When more than [`MAX_BATCHES`](depin_data::epoch::MAX_BATCHES) wait, it takes as many, and the
-    /// epoch after it the rest. Sealed epochs whose publication was interrupted are published first, this
+    /// epoch after it the rest; with windows the rest is late, so keep them short enough for what devices send. Sealed epochs whose publication was interrupted are published first, this
     /// one or earlier ones; closing an epoch that is published changes nothing.
     ///
     /// With [windows](crate::Builder::windows) an epoch closes when its sources have passed its window, or have
@@ -241,7 +250,7 @@ impl Network {
         self.catch_up(&mut books).await?;
         let next = books.next();
         let Some(windows) = self.0.rules.windows else { return Ok((next, Readiness::Complete)) };
-        let sources = books.sources(&*self.0.log, &self.0.id).await?;
+        let sources = books.sources(&*self.0.log, &self.0.id, &windows).await?;
         Ok((next, windows.readiness(next, sources, self.0.clock.now())))
     }
 
@@ -318,14 +327,22 @@ impl Network {
     /// Enters epochs that an earlier run, or another process, sealed.
     async fn catch_up(&self, books: &mut Books) -> Result<()> {
         let Some(mut sealed) = self.sealed(books.next()).await? else { return Ok(()) };
-        // Only the last one needs a tree.
+        // What cannot be read to its end, for now, changes nothing. Only the last one needs a tree.
+        let mut ahead = Books {
+            latest: None,
+            balances: books.balances.clone(),
+            pasts: books.pasts.clone(),
+            sources: None,
+        };
         while let Some(next) = sealed.record.epoch().next() {
             let Some(next) = self.sealed(next).await? else { break };
-            books.pass(&sealed.statement)?;
+            ahead.pass(&sealed.statement)?;
             sealed = next;
         }
-        let (epoch, balances) = books.prepare(sealed)?;
-        books.enter(epoch, balances);
+        let (epoch, balances) = ahead.prepare(sealed)?;
+        ahead.enter(epoch, balances);
+        ahead.sources = books.sources.take();
+        *books = ahead;
         Ok(())
     }
 
@@ -406,11 +423,13 @@ impl Network {
         let end = end_of_range(log, first, deadline).await?;
         let mut draft = EpochDraft::read(log, &self.0.id, id, first..end).await?;
         if let Some(windows) = rules.windows {
-            let settled = match windows.settled_by(id) {
+            let since = books.latest.as_ref().and_then(|latest| latest.record().windows_since());
+            let since = since.unwrap_or(id);
+            let settled = match windows.settled_by(id).filter(|settled| *settled >= since) {
                 Some(settled) => self.sealed_record(settled).await?,
                 None => None,
             };
-            draft = draft.windows(windows, settled.as_ref().map(EpochRecord::policy));
+            draft = draft.windows(windows, since, settled.as_ref().map(EpochRecord::policy));
         }
         let mut roster = Vec::with_capacity(draft.devices().len());
         for did in self.taking_part(books, id, &draft) {
@@ -447,7 +466,7 @@ impl Network {
         }
         let Some(windows) = self.0.rules.windows else { return Ok(()) };
         let now = self.0.clock.now();
-        let sources = books.sources(&*self.0.log, &self.0.id).await?;
+        let sources = books.sources(&*self.0.log, &self.0.id, &windows).await?;
         let Readiness::Waiting(missing) = windows.readiness(id, sources, now) else {
             return Ok(());
         };

@@ -6,12 +6,15 @@ use depin_core::{
     log::ChainTip,
 };
 
-use super::{EpochRecord, MAX_BYTES_OF_DEVICE, Member, Past, thumbprint};
+use super::{EpochRecord, MAX_BYTES_OF_DEVICE, MAX_READINGS_OF_DEVICE, Member, Past, thumbprint};
 use crate::{
     audit::{AuditError, Fault},
     batch::{self, BatchError, Claim, Link, Parsed, tip_after},
     merkle::leaf_hash,
 };
+
+/// No reading has fewer bytes.
+const LEAST_READING: usize = 3;
 
 /// Signatures verified together.
 const TOGETHER: usize = 256;
@@ -24,6 +27,8 @@ pub(crate) struct Submission {
     pub(crate) batches: Vec<(u64, SignedBatch)>,
     /// Signed bytes in them.
     pub(crate) bytes: usize,
+    /// Readings in them; counted when the bytes could hold too many.
+    readings: Option<usize>,
     /// What came beyond [`MAX_BYTES_OF_DEVICE`]: it moves the chain and earns nothing.
     beyond: Vec<Beyond>,
 }
@@ -39,7 +44,7 @@ struct Beyond {
 
 impl Submission {
     pub(crate) const fn new(member: usize) -> Self {
-        Self { member, batches: Vec::new(), bytes: 0, beyond: Vec::new() }
+        Self { member, batches: Vec::new(), bytes: 0, readings: None, beyond: Vec::new() }
     }
 
     /// Takes the next batch, which must be what the record says.
@@ -49,18 +54,21 @@ impl Submission {
         index: u64,
         batch: SignedBatch,
     ) -> Result<(), AuditError> {
-        self.take_within(MAX_BYTES_OF_DEVICE, record, index, batch)
+        self.take_within((MAX_BYTES_OF_DEVICE, MAX_READINGS_OF_DEVICE), record, index, batch)
     }
 
     fn take_within(
         &mut self,
-        limit: usize,
+        (most_bytes, most_readings): (usize, usize),
         record: &EpochRecord,
         index: u64,
         batch: SignedBatch,
     ) -> Result<(), AuditError> {
         let bytes = self.bytes.saturating_add(batch.as_bytes().len());
-        if bytes <= limit && self.beyond.is_empty() {
+        let fits = self.beyond.is_empty()
+            && bytes <= most_bytes
+            && self.count(record, &batch, bytes, most_readings) <= most_readings;
+        if fits {
             self.bytes = bytes;
             self.batches.push((index, batch));
             return Ok(());
@@ -74,6 +82,30 @@ impl Submission {
             claim.map_err(|error| wrong(error.into()))?;
         self.beyond.push(Beyond { index, sequence, previous, covers, hash: batch.hash() });
         Ok(())
+    }
+
+    /// Readings with this batch, or as many as all bytes can hold while that is not more than enough.
+    fn count(
+        &mut self,
+        record: &EpochRecord,
+        batch: &SignedBatch,
+        bytes: usize,
+        enough: usize,
+    ) -> usize {
+        let most = bytes / LEAST_READING;
+        if most <= enough {
+            return most;
+        }
+        let of = |batch: &SignedBatch| {
+            batch::claim(batch.as_bytes(), record.network()).map_or(0, |claim| claim.readings.len())
+        };
+        let before = match self.readings {
+            Some(before) => before,
+            None => self.batches.iter().map(|(_, batch)| of(batch)).sum(),
+        };
+        let readings = before.saturating_add(of(batch));
+        self.readings = Some(readings);
+        readings
     }
 }
 
@@ -294,7 +326,7 @@ mod tests {
     fn submitted(
         record: &EpochRecord,
         batches: &[(u64, SignedBatch)],
-        limit: usize,
+        limit: (usize, usize),
     ) -> Result<Chain, AuditError> {
         let mut submission = Submission::new(0);
         for (index, batch) in batches {
@@ -307,14 +339,17 @@ mod tests {
     #[tokio::test]
     async fn what_a_device_sends_beyond_its_share_moves_the_chain_and_earns_nothing() {
         let (record, batches) = ten().await;
-        let all = submitted(&record, &batches, usize::MAX).unwrap();
+        const ALL: usize = usize::MAX;
+        let all = submitted(&record, &batches, (ALL, ALL)).unwrap();
         assert_eq!((all.batches.len(), all.beyond), (10, 0));
         let four = batches.iter().take(4).map(|(_, batch)| batch.as_bytes().len()).sum();
-        let cut = submitted(&record, &batches, four).unwrap();
-        assert_eq!((cut.batches.len(), cut.beyond), (4, 6));
-        assert_eq!((cut.tip, cut.key), (all.tip, all.key));
-        assert!(cut.unverified.is_empty());
-        let nothing = submitted(&record, &batches, 0).unwrap();
+        for limit in [(four, ALL), (ALL, 4)] {
+            let cut = submitted(&record, &batches, limit).unwrap();
+            assert_eq!((cut.batches.len(), cut.beyond), (4, 6));
+            assert_eq!((cut.tip, cut.key), (all.tip, all.key));
+            assert!(cut.unverified.is_empty());
+        }
+        let nothing = submitted(&record, &batches, (0, 0)).unwrap();
         assert_eq!((nothing.batches.len(), nothing.beyond, nothing.tip), (0, 10, all.tip));
     }
 
@@ -324,11 +359,11 @@ mod tests {
         let mut bytes = batches[7].1.as_bytes().to_vec();
         *bytes.last_mut().unwrap() ^= 1;
         batches[7].1 = SignedBatch::new(bytes);
-        let error = submitted(&record, &batches, 0).err().unwrap();
+        let error = submitted(&record, &batches, (0, 0)).err().unwrap();
         assert!(matches!(error, AuditError::Batch { index: 7, .. }), "{error}");
         let (record, mut batches) = ten().await;
         batches.remove(7);
-        let error = submitted(&record, &batches, 0).err().unwrap();
+        let error = submitted(&record, &batches, (0, 0)).err().unwrap();
         let AuditError::Batch { index: 8, fault: Fault::Chain { .. }, .. } = error else {
             panic!("{error}")
         };

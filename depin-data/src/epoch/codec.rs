@@ -41,7 +41,8 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
             None => e.null()?,
             Some(windows) => {
                 let [start, length, lateness, settling] = windows.parts();
-                e.array(4)?.u64(start)?.u64(length)?.u64(lateness)?.u64(settling)?
+                e.array(5)?.u64(start)?.u64(length)?.u64(lateness)?.u64(settling)?;
+                e.u64(record.windows_since.value())?
             }
         };
         e.u8(11)?;
@@ -113,8 +114,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
     key(&mut d, 9)?;
     let policy = text(&mut d)?;
     key(&mut d, 10)?;
-    let windows = windows(&mut d)
-        .ok_or(EpochError::Format("windows are start, length, lateness and settling, or null"))?;
+    let windows = windows(&mut d).ok_or(EpochError::Format(
+        "windows are start, length, lateness, settling and first epoch, or null",
+    ))?;
     key(&mut d, 11)?;
     let settled_policy = match d.datatype() {
         Ok(Type::Null) => {
@@ -133,7 +135,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
         roster,
         checks,
         policy,
-        windows,
+        windows: windows.map(|(windows, _)| windows),
+        windows_since: windows.map_or(EpochId::new(0), |(_, since)| since),
         settled_policy,
     })
 }
@@ -211,15 +214,16 @@ fn public_key(d: &mut Decoder<'_>) -> Option<PublicKey> {
 }
 
 /// `Some(None)` is an epoch without windows.
-fn windows(d: &mut Decoder<'_>) -> Option<Option<Windows>> {
+fn windows(d: &mut Decoder<'_>) -> Option<Option<(Windows, EpochId)>> {
     if d.datatype().ok()? == Type::Null {
         return d.null().ok().map(|()| None);
     }
-    if d.array().ok().flatten() != Some(4) {
+    if d.array().ok().flatten() != Some(5) {
         return None;
     }
     let parts = [d.u64().ok()?, d.u64().ok()?, d.u64().ok()?, d.u64().ok()?];
-    Windows::from_parts(parts).map(Some)
+    let since = EpochId::new(d.u64().ok()?);
+    Windows::from_parts(parts).map(|windows| Some((windows, since)))
 }
 
 /// `Some(None)` is a device without a past.

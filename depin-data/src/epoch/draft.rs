@@ -54,6 +54,7 @@ pub struct EpochDraft {
     root: B256,
     devices: BTreeSet<Did>,
     windows: Option<Windows>,
+    windows_since: EpochId,
     settled_policy: Option<String>,
 }
 
@@ -104,15 +105,22 @@ impl EpochDraft {
             root,
             devices,
             windows: None,
+            windows_since: EpochId::new(0),
             settled_policy: None,
         })
     }
 
-    /// Counts readings by windows of time. When another epoch [settles](Windows::settled_by) with this one, it
-    /// is paid by the policy that it was sealed with.
+    /// Counts readings by windows of time, which epochs have since `since`. When another epoch of those
+    /// [settles](Windows::settled_by) with this one, it is paid by the policy that it was sealed with.
     #[must_use]
-    pub fn windows(mut self, windows: Windows, settled_policy: Option<&str>) -> Self {
+    pub fn windows(
+        mut self,
+        windows: Windows,
+        since: EpochId,
+        settled_policy: Option<&str>,
+    ) -> Self {
         self.windows = Some(windows);
+        self.windows_since = since;
         self.settled_policy = settled_policy.map(str::to_owned);
         self
     }
@@ -150,6 +158,7 @@ impl EpochDraft {
             checks,
             policy: policy.into(),
             windows: self.windows,
+            windows_since: self.windows_since,
             settled_policy: self.settled_policy,
         };
         record.validate()?;
@@ -164,9 +173,13 @@ impl EpochDraft {
     }
 }
 
+/// Batches after a deadline in a row, after which none before it are expected.
+const STRAGGLERS: u64 = 4096;
+
 /// The end of an epoch's range that begins at `first`: the end of the log, at most [`MAX_BATCHES`] on. With a
-/// deadline, before the first batch that ingest received then or later, so that an epoch that is closed long after its time has the range that
-/// it would have had.
+/// deadline, after the last batch that ingest received before then, so that an epoch that is closed long after
+/// its time has about the range that it would have had, and no clock that was ahead for a moment, or on one of
+/// several machines, cuts off what others received in time.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] when the log has forgotten batches after `first`, [`ErrorKind::Corrupt`] when it is
@@ -178,19 +191,21 @@ pub async fn end_of_range(
 ) -> Result<u64> {
     let last = log.head().await?.size.min(first.saturating_add(MAX_BATCHES));
     let Some(deadline) = deadline else { return Ok(last) };
-    let mut index = first;
-    while index < last {
+    let (mut index, mut end) = (first, first);
+    while index < last && index.saturating_sub(end) < STRAGGLERS {
         let limit = usize::try_from(last - index).unwrap_or(PAGE).min(PAGE);
         let entries = log.read(index, limit).await?;
         if entries.is_empty() {
             return Err(damaged(index));
         }
-        if let Some(after) = entries.iter().find(|entry| entry.received >= deadline) {
-            return Ok(after.index);
+        for entry in &entries {
+            index = entry.index.saturating_add(1);
+            if entry.received < deadline {
+                end = index;
+            }
         }
-        index = entries.last().map_or(last, |entry| entry.index.saturating_add(1));
     }
-    Ok(last)
+    Ok(end)
 }
 
 /// Roots of the complete subtrees of the log's first `size` batches, largest first. No batch is read for

@@ -76,7 +76,7 @@ pub(super) fn judge(
     };
     let tally = tally(record, &batches, &findings);
     let open = tally::open_after(record, past, Some(&tally));
-    let latest = latest(&batches, past);
+    let latest = latest(record, &batches, past);
     let tip = chain.tip.map(|tip| Past { tip, latest, key: chain.key, open });
     Ok(Outcome {
         member: submission.member,
@@ -114,9 +114,10 @@ fn tally(record: &EpochRecord, batches: &[&Verified<Batch>], findings: &[Found])
     tally
 }
 
-/// Up to when a device's readings were counted.
-fn latest(batches: &[&Verified<Batch>], past: Option<&Past>) -> Timestamp {
+/// Up to when a device's readings were counted. One that lies too far ahead to count stands in nobody's way.
+fn latest(record: &EpochRecord, batches: &[&Verified<Batch>], past: Option<&Past>) -> Timestamp {
     let times = batches.iter().flat_map(|batch| batch.readings.iter().map(Reading::at));
+    let times = times.filter(|at| record.place_of(*at) != Place::TooEarly);
     times.chain(past.map(|past| past.latest)).max().unwrap_or(Timestamp::EPOCH)
 }
 

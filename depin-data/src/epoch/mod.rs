@@ -31,9 +31,10 @@
 //!   8: [* tstr]               names of at most 256 quality checks, in the order of their findings, those
 //!                             that judge devices against each other last
 //!   9: tstr                   name of the reward policy
-//!   10: null / [start ms since the Unix epoch uint, length ms uint, lateness ms uint, settling uint .le 256]
-//!                             the windows of time that epochs are; null when an epoch counts whatever is in
-//!                             its range of the log
+//!   10: null / [start ms since the Unix epoch uint, length ms uint, lateness ms uint, settling uint .le 256,
+//!               first epoch uint]
+//!                             the windows of time that epochs are since that epoch; null when an epoch counts
+//!                             whatever is in its range of the log
 //!   11: tstr / null           name of the reward policy of the epoch that settles; null when none does
 //! }
 //! ```
@@ -77,15 +78,17 @@ pub(crate) use score::{Each, Scorer, WAVE};
 pub use checks::Checks;
 pub use draft::{EpochDraft, end_of_range};
 pub use score::{COUNTED_BEFORE, MAX_FINDINGS, MAX_FINDINGS_OF_DEVICE, Scored, score, score_each};
-pub use sealed::{Sealed, Statement};
+pub use sealed::{MAX_STATED, Sealed, Statement};
 pub use tally::{Correction, Settled, TOO_EARLY, TOO_LATE, Work};
 pub use windows::{MAX_AHEAD, MAX_SETTLING, Readiness, Watermarks, Windows};
 
 /// Most batches in an epoch.
 pub const MAX_BATCHES: u64 = 1 << 22;
 /// Signed bytes of one device that count in an epoch. What it sends beyond moves its chain and earns nothing, so
-/// that nobody makes closing and auditing hold more than that.
+/// that nobody makes closing and auditing hold more than that, decoded and with a finding for each reading.
 pub const MAX_BYTES_OF_DEVICE: usize = 64 << 20;
+/// Readings of one device that count in an epoch, as [`MAX_BYTES_OF_DEVICE`]; whole batches count or do not.
+pub const MAX_READINGS_OF_DEVICE: usize = 1 << 20;
 /// Most devices in an epoch.
 pub const MAX_DEVICES: usize = 1_000_000;
 /// Most keys of one device in an epoch.
@@ -204,6 +207,8 @@ pub struct EpochRecord {
     checks: Vec<String>,
     policy: String,
     windows: Option<Windows>,
+    /// The first epoch with these windows; meaningless without.
+    windows_since: EpochId,
     settled_policy: Option<String>,
 }
 
@@ -312,13 +317,19 @@ impl EpochRecord {
         self.windows.as_ref()
     }
 
+    /// The first epoch that has these windows: nothing before it settles or takes readings.
+    pub fn windows_since(&self) -> Option<EpochId> {
+        self.windows.map(|_| self.windows_since)
+    }
+
     /// Name of the reward policy that the epoch was sealed with that settles when this one closes.
     pub fn settled_policy(&self) -> Option<&str> {
         self.settled_policy.as_deref()
     }
 
     /// Checks that this epoch begins where `previous` ended, in the same network and the same log, with the
-    /// same windows unless that had none: then no batch fell between them.
+    /// same windows unless that had none: then no batch fell between them, and no epoch is settled that was paid
+    /// without windows.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when it does not.
@@ -327,7 +338,12 @@ impl EpochRecord {
             && self.epoch > previous.epoch
             && self.first == previous.range().end
             && self.root_before() == previous.root
-            && previous.windows.is_none_or(|windows| self.windows == Some(windows));
+            && match previous.windows {
+                Some(_) => {
+                    self.windows == previous.windows && self.windows_since == previous.windows_since
+                }
+                None => self.windows_since().is_none_or(|since| since == self.epoch),
+            };
         if continues {
             return Ok(());
         }
@@ -371,6 +387,9 @@ impl EpochRecord {
         }
         if self.roster.iter().any(|member| member.keys.len() > MAX_KEYS) {
             return Err(EpochError::Limit("keys of a device"));
+        }
+        if self.windows_since > self.epoch {
+            return Err(EpochError::Format("its windows begin with a later epoch"));
         }
         if self.settled_policy.is_some() != self.settles().is_some() {
             return Err(EpochError::Format(

@@ -11,7 +11,7 @@
 //!   uint                                             readings in the range
 //!   [* [member, epoch uint, readings uint, score uint]]   corrections
 //!   [* member]                                       who was late
-//!   [*65536 [member, batch bstr .size 32, reading uint, code tstr, detail tstr]]   findings
+//!   [*4096 [member, batch bstr .size 32, reading uint, code tstr, detail tstr]]   findings
 //!   uint                                             findings that are not listed
 //!   [* [member, past]]                               as in the record
 //!   [* uint]                                         places in the log of unverified batches
@@ -32,8 +32,8 @@ use depin_core::{
 };
 
 use super::{
-    Correction, EpochError, EpochRecord, MAX_BYTES, MAX_DEVICES, MAX_FINDINGS, MAX_OPEN, Member,
-    Past, Scored, codec,
+    Correction, EpochError, EpochRecord, MAX_BYTES, MAX_DEVICES, MAX_OPEN, Member, Past, Scored,
+    codec,
 };
 
 const TAG: &str = "depin sealed epoch v1";
@@ -50,9 +50,9 @@ pub struct Statement {
     pub corrections: Vec<Correction>,
     /// As [`Scored::late`].
     pub late: Vec<Did>,
-    /// As [`Scored::findings`].
+    /// As [`Scored::findings`], the first [`MAX_STATED`].
     pub findings: Vec<(Did, Finding)>,
-    /// As [`Scored::unlisted`].
+    /// How many findings there are beyond those listed.
     pub unlisted: u64,
     /// As [`Scored::pasts`].
     pub pasts: BTreeMap<Did, Past>,
@@ -64,9 +64,15 @@ pub struct Statement {
     pub allocation: Allocation,
 }
 
+/// Most findings that a statement lists.
+pub const MAX_STATED: usize = 4096;
+
 impl Statement {
     /// States what was scored and how it is paid.
-    pub fn new(scored: Scored, allocation: Allocation) -> Self {
+    pub fn new(mut scored: Scored, allocation: Allocation) -> Self {
+        let dropped = scored.findings.len().saturating_sub(MAX_STATED) as u64;
+        scored.findings.truncate(MAX_STATED);
+        scored.unlisted = scored.unlisted.saturating_add(dropped);
         Self {
             contributions: scored.contributions.into_inner().entries,
             readings: scored.readings,
@@ -242,7 +248,7 @@ impl<'a> Reader<'a, '_> {
         let readings = self.number()?;
         let corrections = self.list(MAX_DEVICES * MAX_OPEN, Reader::correction)?;
         let late = self.list(MAX_DEVICES, |it| Some(it.member()?.device.clone()))?;
-        let findings = self.list(MAX_FINDINGS, Reader::finding)?;
+        let findings = self.list(MAX_STATED, Reader::finding)?;
         let unlisted = self.number()?;
         let pasts = self.list(MAX_DEVICES, |it| {
             it.tuple(2)?;

@@ -74,8 +74,8 @@ impl EpochRecord {
     pub(super) fn is_open(&self, epoch: EpochId) -> bool {
         let Some(windows) = self.windows else { return false };
         let oldest = match windows.settled_by(self.epoch) {
-            Some(settled) => settled,
-            None if windows.takes_late() => EpochId::new(0),
+            Some(settled) => settled.max(self.windows_since),
+            None if windows.takes_late() => self.windows_since,
             None => self.epoch,
         };
         (oldest..=EpochId::new(self.epoch.value().saturating_add(MAX_AHEAD))).contains(&epoch)
@@ -83,7 +83,8 @@ impl EpochRecord {
 
     /// The epoch that settles when this one closes.
     pub fn settles(&self) -> Option<EpochId> {
-        self.windows.and_then(|windows| windows.settled_by(self.epoch))
+        let settled = self.windows.and_then(|windows| windows.settled_by(self.epoch));
+        settled.filter(|settled| *settled >= self.windows_since)
     }
 }
 
@@ -145,11 +146,15 @@ pub(super) fn open_after(
 /// Notes what devices were paid for an epoch when it closed.
 pub(super) fn note_paid(pasts: &mut BTreeMap<Did, Past>, epoch: EpochId, payouts: &[Payout]) {
     for payout in payouts {
-        let work = pasts.get_mut(&payout.device).and_then(|past| {
-            let place = past.open.binary_search_by_key(&epoch, |work| work.epoch).ok()?;
-            past.open.get_mut(place)
+        let Some(past) = pasts.get_mut(&payout.device) else { continue };
+        let place = past.open.binary_search_by_key(&epoch, |work| work.epoch);
+        let place = place.unwrap_or_else(|place| {
+            // A policy may pay who did nothing.
+            let paid = Amount::ZERO;
+            past.open.insert(place, Work { epoch, readings: 0, score: 0, paid });
+            place
         });
-        if let Some(work) = work {
+        if let Some(work) = past.open.get_mut(place) {
             work.paid = payout.amount;
         }
     }

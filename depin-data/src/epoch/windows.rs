@@ -89,7 +89,7 @@ impl Windows {
     }
 
     /// From when on a source must have been heard to be expected in an epoch: the window before.
-    pub(super) fn expected_since(&self, epoch: EpochId) -> Option<Timestamp> {
+    pub fn expected_since(&self, epoch: EpochId) -> Option<Timestamp> {
         let start = self.window(epoch)?.start.millis();
         Some(Timestamp::from_millis(start.saturating_sub(self.length)))
     }
@@ -217,6 +217,11 @@ impl Watermarks {
         }
         self.latest.insert(source.clone(), at);
         Ok(())
+    }
+
+    /// Forgets sources that were last heard before a moment: no epoch waits for them any more.
+    pub fn forget(&mut self, before: Timestamp) {
+        self.latest.retain(|_, at| *at >= before);
     }
 
     /// Reads what the log has more than last time. What it has forgotten was closed long ago.

@@ -67,7 +67,7 @@ impl Closer {
     async fn draft(&self, log: &dyn BatchLog, range: Range<u64>) -> EpochDraft {
         let draft = EpochDraft::read(log, &network(), EpochId::new(self.next), range).await;
         let settled = self.windows.settled_by(EpochId::new(self.next)).map(|_| "policy");
-        draft.unwrap().windows(self.windows, settled)
+        draft.unwrap().windows(self.windows, EpochId::new(0), settled)
     }
 
     fn roster(&self) -> Vec<Member> {
@@ -190,11 +190,14 @@ async fn a_range_ends_where_the_deadline_cut_it_however_late_it_is_closed() {
     let deadline = hours(1).deadline(EpochId::new(0));
     assert_eq!(deadline, Some(at(70)));
     send(&log, &mut a, &[10], 69).await;
+    // A clock that was ahead for a moment.
+    send(&log, &mut a, &[15], 1_000_000).await;
+    send(&log, &mut b, &[15], 69).await;
     send(&log, &mut a, &[20], 70).await;
     send(&log, &mut b, &[20], 71).await;
-    assert_eq!(end_of_range(&log, 0, deadline).await.unwrap(), 1);
-    assert_eq!(end_of_range(&log, 0, None).await.unwrap(), 3);
-    assert_eq!(end_of_range(&log, 3, deadline).await.unwrap(), 3);
+    assert_eq!(end_of_range(&log, 0, deadline).await.unwrap(), 3);
+    assert_eq!(end_of_range(&log, 0, None).await.unwrap(), 5);
+    assert_eq!(end_of_range(&log, 5, deadline).await.unwrap(), 5);
 }
 
 #[tokio::test]
@@ -229,7 +232,11 @@ async fn a_record_names_the_policy_of_the_epoch_that_settles_and_no_other() {
         [(0, None, true), (0, Some("policy"), false), (1, None, false), (1, Some("policy"), true)]
     {
         let draft = EpochDraft::read(&log, &network(), EpochId::new(epoch), 0..0).await.unwrap();
-        let closed = draft.windows(hours(1), policy).close(Vec::new(), Vec::new(), "policy");
+        let closed = draft.windows(hours(1), EpochId::new(0), policy).close(
+            Vec::new(),
+            Vec::new(),
+            "policy",
+        );
         assert_eq!(closed.is_ok(), closes, "{epoch} {policy:?}");
         assert!(closed.is_ok_and(|it| it.settled_policy() == policy) == closes);
     }
@@ -238,23 +245,67 @@ async fn a_record_names_the_policy_of_the_epoch_that_settles_and_no_other() {
 #[tokio::test]
 async fn epochs_follow_each_other_with_the_same_windows_only() {
     let log = MemoryLog::new();
-    let close = async |epoch, windows: Option<Windows>| {
+    let close = async |epoch, windows: Option<Windows>, since| {
         let draft = EpochDraft::read(&log, &network(), EpochId::new(epoch), 0..0).await.unwrap();
-        let settled = windows.and_then(|it| it.settled_by(EpochId::new(epoch))).map(|_| "policy");
-        let draft = windows.into_iter().fold(draft, |draft, it| draft.windows(it, settled));
+        let settled = windows.and_then(|it| it.settled_by(EpochId::new(epoch)));
+        let settled = settled.filter(|settled| settled.value() >= since).map(|_| "policy");
+        let draft = windows
+            .into_iter()
+            .fold(draft, |draft, it| draft.windows(it, EpochId::new(since), settled));
         draft.close(Vec::new(), Vec::new(), "policy").unwrap()
     };
     let (none, one, two) = (None, Some(hours(1)), Some(hours(2)));
-    for (before, after, follows) in [
-        (none, none, true),
-        (none, one, true),
-        (one, one, true),
-        (one, two, false),
-        (one, none, false),
+    for (before, after, since, follows) in [
+        (none, none, 0, true),
+        (none, one, 1, true),
+        (none, one, 0, false),
+        (one, one, 0, true),
+        (one, one, 1, false),
+        (one, two, 0, false),
+        (one, none, 0, false),
     ] {
-        let (before, after) = (close(0, before).await, close(1, after).await);
-        assert_eq!(after.follows(&before).is_ok(), follows);
+        let (before, after) = (close(0, before, 0).await, close(1, after, since).await);
+        assert_eq!(after.follows(&before).is_ok(), follows, "{before:?} {after:?}");
     }
+}
+
+/// What was paid without windows was paid in full.
+#[tokio::test]
+async fn epochs_before_the_first_window_neither_settle_nor_take_readings() {
+    let (log, [mut a, ..]) = (MemoryLog::new(), stations());
+    send(&log, &mut a, &[10, 70, 130], 131).await;
+    let draft = EpochDraft::read(&log, &network(), EpochId::new(2), 0..1).await.unwrap();
+    let draft = draft.windows(hours(1), EpochId::new(2), None);
+    let record = draft.close(vec![member(&a)], checks().names(), "policy").unwrap();
+    let scored = score(&log, &record, &checks()).await.unwrap();
+    assert!(scored.settled.is_none() && scored.corrections.is_empty());
+    assert_eq!(counts(&scored.contributions.entries), [(1, 1)]);
+    assert_eq!(scored.findings.iter().filter(|(_, it)| it.code == TOO_LATE).count(), 2);
+}
+
+#[tokio::test]
+async fn a_policy_that_pays_who_did_nothing_pays_that_once() {
+    let (log, [mut a, ..]) = (MemoryLog::new(), stations());
+    let mut closer = Closer::new(hours(1));
+    send(&log, &mut a, &[70], 71).await;
+    let (record, mut scored) = closer.close(&log).await;
+    let beneficiary = record.member(&a.did).unwrap().beneficiary;
+    let amount = Amount::tokens(1);
+    scored.note_paid(&[Payout { device: a.did.clone(), beneficiary, amount }]);
+    let open = &scored.pasts[&a.did].open;
+    assert_eq!(open[..], [Work { readings: 0, score: 0, paid: amount, ..work(0, 0) }, work(1, 1)]);
+}
+
+#[tokio::test]
+async fn a_reading_far_ahead_does_not_stand_in_the_way_of_those_after_it() {
+    let (log, [mut a, ..]) = (MemoryLog::new(), stations());
+    let mut closer = Closer::new(hours(1));
+    send(&log, &mut a, &[10, 60 * (MAX_AHEAD + 1)], 11).await;
+    let (_, first) = closer.close(&log).await;
+    assert_eq!(first.pasts[&a.did].latest, at(10));
+    send(&log, &mut a, &[70], 71).await;
+    let (_, second) = closer.close(&log).await;
+    assert_eq!(counts(&second.contributions.entries)[0], (1, 1));
 }
 
 /// An epoch with everything in it that a statement can say.

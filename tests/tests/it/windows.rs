@@ -209,7 +209,7 @@ async fn an_audit_finds_devices_left_out_before_their_work_settled() {
     network.close_epoch(EpochId::new(0)).await.unwrap();
     let (log, id) = (&**network.log(), EpochId::new(1));
     let draft = EpochDraft::read(log, network.id(), id, 1..1).await.unwrap();
-    let draft = draft.windows(windows(), Some(&policy().name()));
+    let draft = draft.windows(windows(), EpochId::new(0), Some(&policy().name()));
     let record = draft.close(Vec::new(), Vec::new(), policy().name()).unwrap();
     let scored = depin::data::epoch::score(log, &record, &Checks::new()).await.unwrap();
     let allocation = policy().allocate(&scored.contributions).unwrap();
