@@ -50,7 +50,7 @@ contract RewardDistributor is EpochRoots, EIP712 {
     error SignatureExpired(uint256 deadline);
 
     /// @notice Creates a distributor without epochs. `source_` must let it mint before an epoch becomes active.
-    /// @dev Checks: a limit has its period and a bond its window (`InvalidRules`).
+    /// @dev Checks: a limit has its period, and bond and window come together (`InvalidRules`).
     /// @param token_ The token that is paid.
     /// @param source_ Who issues it: the token (grant `MINTER_ROLE`) or the emission controller (grant `EMITTER_ROLE`).
     /// @param rules Dispute window, bond and limit.

@@ -13,7 +13,7 @@ import {Pulls} from "./services/Pulls.sol";
 /// @notice How stakes are held. All of it is fixed at deployment.
 /// @param unbonding Seconds between the wish to leave and the payment; slashes reach what is leaving.
 /// @param appeal Seconds between a slash and its execution, in which it can be withdrawn; less than `unbonding`.
-/// @param cap Largest sum of slashes per `window`, refilled evenly. 0: no slash is possible.
+/// @param cap Largest sum of slashes executed per `window`, refilled evenly. 0: no slash is possible.
 /// @param window Seconds in which the cap refills.
 /// @param treasury Who gets what is slashed; an address that nobody has burns it.
 struct StakeRules {
@@ -26,8 +26,9 @@ struct StakeRules {
 
 /// @title Stakes that answer for devices, and their slashing
 /// @notice Anybody stakes for a device, an operator or himself: `subject` is the address that answers. A slasher takes
-/// from a stake with the hash of the evidence; the slash is executed after the time for an appeal, in which the judge
-/// can withdraw it.
+/// from a stake with the hash of the evidence, once from each stake; the slash is executed after the time for an appeal,
+/// and until then the judge can withdraw it. The cap bounds what is executed, not what is held: withdrawn slashes cost
+/// nothing of it, and a slasher who holds without reason takes nothing.
 /// @dev What is slashed but not executed stays staked and can not leave. What leaves waits in a queue of at most 16
 /// parts per stake, and is slashed after the bonded part, newest first. Tokens as for `PaymentChannel`.
 contract StakeManager is AccessControl, ReentrancyGuardTransient {
@@ -71,11 +72,13 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
     uint48 public immutable appeal;
     /// @notice Who gets what is slashed.
     address public immutable treasury;
+    /// @notice Largest slash.
+    uint128 public immutable cap;
 
     mapping(address owner => mapping(address subject => Stake)) private _stakes;
     mapping(address owner => mapping(address subject => Part[])) private _parts;
-    mapping(bytes32 evidence => Slash) private _slashes;
-    mapping(bytes32 evidence => bool) private _used;
+    mapping(bytes32 slashId => Slash) private _slashes;
+    mapping(bytes32 slashId => bool) private _used;
     RateLimiter.RefillingBucket private _limit;
 
     /// @notice `amount` of `owner` answers for `subject` too.
@@ -89,9 +92,9 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
         bytes32 indexed evidence, address indexed owner, address indexed subject, uint256 amount, uint256 executableAt
     );
     /// @notice The judge withdrew the slash.
-    event SlashWithdrawn(bytes32 indexed evidence);
+    event SlashWithdrawn(bytes32 indexed evidence, address indexed owner, address indexed subject);
     /// @notice The slash was executed: the treasury got `amount`.
-    event SlashExecuted(bytes32 indexed evidence, uint256 amount);
+    event SlashExecuted(bytes32 indexed evidence, address indexed owner, address indexed subject, uint256 amount);
 
     /// @notice The time for an appeal must be shorter than unbonding; there is a treasury and a window.
     error InvalidRules();
@@ -103,10 +106,12 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
     error QueueFull();
     /// @notice Nothing is ready to be taken.
     error NothingReady();
-    /// @notice This evidence was used; nobody is slashed twice for one fault.
+    /// @notice This evidence was used against this stake; nobody is slashed twice for one fault.
     error EvidenceUsed(bytes32 evidence);
     /// @notice A slash names its evidence.
     error NoEvidence();
+    /// @notice No window admits that much at once.
+    error SlashAboveCap(uint256 amount, uint256 cap);
     /// @notice There is no such slash, or it was executed or withdrawn.
     error UnknownSlash(bytes32 evidence);
     /// @notice The time for an appeal lasts until `executableAt`.
@@ -119,6 +124,7 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
         require(rules.appeal < rules.unbonding && rules.treasury != address(0), InvalidRules());
         require(rules.cap == 0 || rules.window != 0, InvalidRules());
         (token, unbonding, appeal, treasury) = (token_, rules.unbonding, rules.appeal, rules.treasury);
+        cap = rules.cap;
         _limit.updateSettings(rules.window, rules.cap);
         _grantRole(DEFAULT_ADMIN_ROLE, admin);
     }
@@ -170,45 +176,48 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
         token.safeTransfer(msg.sender, amount);
     }
 
-    /// @notice Holds `amount` of a stake for a slash, which `evidence`, a hash of what proves the fault, names.
+    /// @notice Holds `amount` of a stake for a slash, which `evidence`, a hash of what proves the fault, names. The same
+    /// evidence serves against every stake of the subject.
     /// @dev Checks: the caller holds `SLASHER_ROLE` (`AccessControlUnauthorizedAccount`); the evidence is named
-    /// (`NoEvidence`) and new (`EvidenceUsed`); the stake, leaving or not, has that much that is not held
-    /// (`StakeTooSmall`); the cap of the window admits it (`RateLimitExceeded`).
+    /// (`NoEvidence`) and new for this stake (`EvidenceUsed`); the stake, leaving or not, has that much that is not held
+    /// (`StakeTooSmall`); a window admits it (`SlashAboveCap`).
     function slash(address owner, address subject, uint128 amount, bytes32 evidence) external onlyRole(SLASHER_ROLE) {
         require(evidence != 0, NoEvidence());
-        require(!_used[evidence], EvidenceUsed(evidence));
+        bytes32 id = slashId(evidence, owner, subject);
+        require(!_used[id], EvidenceUsed(evidence));
         Stake storage stake = _stakes[owner][subject];
         uint256 available = uint256(stake.bonded) + stake.leaving - stake.held;
         require(amount != 0 && amount <= available, StakeTooSmall(amount, available));
-        _limit.consume(0, amount);
-        _used[evidence] = true;
+        require(amount <= cap, SlashAboveCap(amount, cap));
+        _used[id] = true;
         stake.held += amount;
         uint64 executableAt = uint64(block.timestamp) + appeal;
-        _slashes[evidence] = Slash(owner, subject, amount, executableAt);
+        _slashes[id] = Slash(owner, subject, amount, executableAt);
         emit Slashed(evidence, owner, subject, amount, executableAt);
     }
 
     /// @notice Withdraws a slash on appeal. Its evidence stays used.
     /// @dev Checks: the caller holds `JUDGE_ROLE` (`AccessControlUnauthorizedAccount`); the slash waits
     /// (`UnknownSlash`).
-    function withdrawSlash(bytes32 evidence) external onlyRole(JUDGE_ROLE) {
-        Slash memory s = _take(evidence);
-        _stakes[s.owner][s.subject].held -= s.amount;
-        emit SlashWithdrawn(evidence);
+    function withdrawSlash(bytes32 evidence, address owner, address subject) external onlyRole(JUDGE_ROLE) {
+        Slash memory s = _take(evidence, owner, subject);
+        _stakes[owner][subject].held -= s.amount;
+        emit SlashWithdrawn(evidence, owner, subject);
     }
 
     /// @notice Executes a slash after the time for an appeal. Anybody may call.
-    /// @dev Checks: the slash waits (`UnknownSlash`) and its time has come (`AppealLasts`).
-    function executeSlash(bytes32 evidence) external nonReentrant {
-        uint256 executableAt = _slashes[evidence].executableAt;
-        require(block.timestamp >= executableAt, AppealLasts(evidence, executableAt));
-        Slash memory s = _take(evidence);
+    /// @dev Checks: the slash waits (`UnknownSlash`) and its time has come (`AppealLasts`); the cap of the window admits
+    /// it (`RateLimitExceeded`; it stays held, try again later).
+    function executeSlash(bytes32 evidence, address owner, address subject) external nonReentrant {
+        Slash memory s = _take(evidence, owner, subject);
+        require(block.timestamp >= s.executableAt, AppealLasts(evidence, s.executableAt));
+        _limit.consume(0, s.amount);
         Stake storage stake = _stakes[s.owner][s.subject];
         stake.held -= s.amount;
         uint128 fromBonded = s.amount < stake.bonded ? s.amount : stake.bonded;
         stake.bonded -= fromBonded;
         _cut(stake, _parts[s.owner][s.subject], s.amount - fromBonded);
-        emit SlashExecuted(evidence, s.amount);
+        emit SlashExecuted(evidence, owner, subject, s.amount);
         token.safeTransfer(treasury, s.amount);
     }
 
@@ -217,15 +226,21 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
         return _stakes[owner][subject];
     }
 
-    /// @notice The slash that waits under this evidence; empty when there is none.
-    function slashOf(bytes32 evidence) external view returns (Slash memory) {
-        return _slashes[evidence];
+    /// @notice The slash of this stake that waits under this evidence; empty when there is none.
+    function slashOf(bytes32 evidence, address owner, address subject) external view returns (Slash memory) {
+        return _slashes[slashId(evidence, owner, subject)];
     }
 
-    function _take(bytes32 evidence) private returns (Slash memory s) {
-        s = _slashes[evidence];
+    /// @notice The key under which a slash is stored.
+    function slashId(bytes32 evidence, address owner, address subject) public pure returns (bytes32) {
+        return keccak256(abi.encode(evidence, owner, subject));
+    }
+
+    function _take(bytes32 evidence, address owner, address subject) private returns (Slash memory s) {
+        bytes32 id = slashId(evidence, owner, subject);
+        s = _slashes[id];
         require(s.amount != 0, UnknownSlash(evidence));
-        delete _slashes[evidence];
+        delete _slashes[id];
     }
 
     /// @dev Takes `amount` off the parts that leave, newest first: those had the longest to come.

@@ -6,6 +6,7 @@ import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.so
 import {RateLimiter} from "@openzeppelin/contracts/utils/RateLimiter.sol";
 import {NetworkToken} from "../src/NetworkToken.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {BondVault} from "../src/rewards/BondVault.sol";
 import {EpochRoots, RootRules, TokenSource} from "../src/rewards/EpochRoots.sol";
 import {Test} from "./Base.sol";
 import {RewardTree} from "./RewardTree.sol";
@@ -140,11 +141,76 @@ contract EpochRootsTest is Test {
         distributor.dispute(0, rootOf(100));
     }
 
+    function test_a_root_whose_emission_can_not_be_issued_blocks_nothing() public {
+        token.revokeRole(token.MINTER_ROLE(), address(distributor));
+        publish(0, 100);
+        pass();
+        vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
+        distributor.activate();
+        distributor.resolve(0, true);
+        token.grantRole(token.MINTER_ROLE(), address(distributor));
+        publish(0, 70);
+        pass();
+        distributor.activate();
+        vm.assertEq(distributor.claim(ALICE, 70, new bytes32[](0)), 70, "the next one works");
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 0));
+        distributor.resolve(0, true);
+    }
+
+    function test_a_root_rejected_during_a_pause_never_pays() public {
+        publish(0, 100);
+        distributor.pause();
+        pass();
+        vm.expectRevert(EpochRoots.IsPaused.selector);
+        vm.prank(STRANGER);
+        distributor.activate();
+        distributor.resolve(0, true);
+        distributor.unpause();
+        vm.expectRevert(EpochRoots.NothingPending.selector);
+        distributor.activate();
+        vm.expectRevert(RewardDistributor.NoRootServes.selector);
+        distributor.claim(ALICE, 100, new bytes32[](0));
+        vm.assertEq(token.totalSupply(), BOND, "nothing was issued");
+    }
+
+    function test_a_bad_root_that_is_active_is_corrected_before_claims_go_on() public {
+        publish(0, 100);
+        pass();
+        distributor.activate();
+        distributor.pause();
+        distributor.publish(1, keccak256("corrected"), 100, LOG);
+        pass();
+        distributor.activate();
+        vm.assertTrue(distributor.paused(), "still paused");
+        vm.expectRevert(RewardDistributor.NoRootServes.selector);
+        distributor.claim(ALICE, 100, new bytes32[](0));
+        distributor.unpause();
+        vm.expectRevert(abi.encodeWithSelector(RewardDistributor.InvalidProof.selector, ALICE, 100));
+        distributor.claim(ALICE, 100, new bytes32[](0));
+    }
+
+    function test_a_root_that_grants_too_much_does_not_pay_out_a_bond() public {
+        distributor.publish(0, rootOf(100 + BOND), 100, LOG);
+        pass();
+        distributor.activate();
+        publish(1, 200);
+        dispute(1, 200);
+        vm.expectPartialRevert(IERC20Errors.ERC20InsufficientBalance.selector);
+        distributor.claim(ALICE, 100 + BOND, new bytes32[](0));
+        BondVault bonds = distributor.bonds();
+        vm.expectRevert(abi.encodeWithSelector(BondVault.NotDistributor.selector, address(this)));
+        bonds.release(ALICE);
+        distributor.resolve(1, true);
+        vm.assertEq(token.balanceOf(WATCHER), BOND, "the bond came back");
+    }
+
     function testFuzz_only_the_arbiter_decides_what_is_disputed(address caller, bool rejected) public {
         vm.assume(caller != address(this));
         publish(0, 100);
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 0));
-        distributor.resolve(0, rejected);
+        distributor.resolve(0, false);
+        refused(caller, distributor.ARBITER_ROLE());
+        distributor.resolve(0, true);
         dispute(0, 100);
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 1));
         distributor.resolve(1, rejected);
@@ -163,6 +229,7 @@ contract EpochRootsTest is Test {
         vm.expectRevert(RewardDistributor.NoRootServes.selector);
         distributor.claim(ALICE, 100, new bytes32[](0));
         vm.expectRevert(EpochRoots.IsPaused.selector);
+        vm.prank(STRANGER);
         distributor.activate();
         vm.expectRevert(EpochRoots.IsPaused.selector);
         distributor.pause();
@@ -215,6 +282,8 @@ contract EpochRootsTest is Test {
         new RewardDistributor(token, TokenSource(address(token)), RootRules(0, 0, 1, 0), address(this));
         vm.expectRevert(EpochRoots.InvalidRules.selector);
         new RewardDistributor(token, TokenSource(address(token)), RootRules(0, 1, 0, 0), address(this));
+        vm.expectRevert(EpochRoots.InvalidRules.selector);
+        new RewardDistributor(token, TokenSource(address(token)), RootRules(1, 0, 0, 0), address(this));
     }
 
     function deploy(RootRules memory rules) private returns (RewardDistributor made) {

@@ -93,8 +93,8 @@ contract Mint is Test {
     function decide(uint256 which, bool appeal) external {
         if (evidence.length == 0) return;
         bytes32 hash = evidence[which % evidence.length];
-        if (appeal) try stakes.withdrawSlash(hash) {} catch {}
-        try stakes.executeSlash(hash) {} catch {}
+        if (appeal) try stakes.withdrawSlash(hash, address(this), DEVICE) {} catch {}
+        try stakes.executeSlash(hash, address(this), DEVICE) {} catch {}
     }
 }
 

@@ -179,7 +179,7 @@ contract RewardClaimsTest is Fleet {
 
     function test_a_pending_epoch_of_the_bitmap_is_not_claimed() public {
         BitmapDistributor bitmap =
-            new BitmapDistributor(token, TokenSource(address(token)), RootRules(1 days, 0, 0, 0), address(this));
+            new BitmapDistributor(token, TokenSource(address(token)), RootRules(1 days, 1, 0, 0), address(this));
         bitmap.grantRole(bitmap.PUBLISHER_ROLE(), address(this));
         bitmap.publish(0, bitmapLeaf(0, BOB, 4), 4, 0);
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.UnknownEpoch.selector, 0));

@@ -62,7 +62,7 @@ contract StakeManagerTest is Test {
         vm.warp(block.timestamp + UNBONDING - 1);
         stakes.slash(address(this), DEVICE, amount, FORK);
         vm.warp(block.timestamp + APPEAL);
-        stakes.executeSlash(FORK);
+        stakes.executeSlash(FORK, address(this), DEVICE);
         vm.assertEq(token.balanceOf(TREASURY), amount, "slashed");
         StakeManager.Stake memory s = stakes.stakeOf(address(this), DEVICE);
         vm.assertEq(uint256(s.bonded) + s.leaving, 1_000 - amount, "the rest stays");
@@ -80,7 +80,7 @@ contract StakeManagerTest is Test {
         vm.assertEq(stakes.withdraw(DEVICE), 400, "only the part that is free");
         vm.expectRevert(StakeManager.NothingReady.selector);
         stakes.withdraw(DEVICE);
-        stakes.withdrawSlash(FORK);
+        stakes.withdrawSlash(FORK, address(this), DEVICE);
         vm.assertEq(stakes.withdraw(DEVICE), 600, "after the appeal");
     }
 
@@ -90,25 +90,62 @@ contract StakeManagerTest is Test {
         uint256 executableAt = block.timestamp + APPEAL;
         vm.warp(executableAt - 1);
         vm.expectRevert(abi.encodeWithSelector(StakeManager.AppealLasts.selector, FORK, executableAt));
-        stakes.executeSlash(FORK);
-        stakes.withdrawSlash(FORK);
+        stakes.executeSlash(FORK, address(this), DEVICE);
+        stakes.withdrawSlash(FORK, address(this), DEVICE);
         vm.warp(executableAt);
         vm.expectRevert(abi.encodeWithSelector(StakeManager.UnknownSlash.selector, FORK));
-        stakes.executeSlash(FORK);
+        stakes.executeSlash(FORK, address(this), DEVICE);
         vm.expectRevert(abi.encodeWithSelector(StakeManager.EvidenceUsed.selector, FORK));
         stakes.slash(address(this), DEVICE, 500, FORK);
         vm.expectRevert(StakeManager.NoEvidence.selector);
         stakes.slash(address(this), DEVICE, 500, 0);
     }
 
-    function testFuzz_slashes_keep_within_the_cap_of_the_window(uint128 amount) public {
+    function testFuzz_executed_slashes_keep_within_the_cap_of_the_window(uint128 amount) public {
         stakes.bond(DEVICE, 1e20);
         amount = uint128(bound(amount, 1, CAP));
+        bytes32 other = keccak256("other");
+        vm.expectRevert(abi.encodeWithSelector(StakeManager.SlashAboveCap.selector, CAP + 1, CAP));
+        stakes.slash(address(this), DEVICE, CAP + 1, other);
         stakes.slash(address(this), DEVICE, amount, FORK);
+        stakes.slash(address(this), DEVICE, CAP - amount + 1, other);
+        vm.warp(block.timestamp + APPEAL);
+        stakes.executeSlash(FORK, address(this), DEVICE);
         vm.expectRevert(RateLimiter.RateLimitExceeded.selector);
-        stakes.slash(address(this), DEVICE, CAP - amount + 1, keccak256("other"));
+        stakes.executeSlash(other, address(this), DEVICE);
+        vm.assertEq(stakes.stakeOf(address(this), DEVICE).held, CAP - amount + 1, "it stays held");
         vm.warp(block.timestamp + 30 days);
-        stakes.slash(address(this), DEVICE, CAP, keccak256("later"));
+        stakes.executeSlash(other, address(this), DEVICE);
+    }
+
+    function test_one_evidence_reaches_every_staker_of_the_device() public {
+        address accomplice = address(0xACC);
+        stakes.bond(DEVICE, 100);
+        token.mint(accomplice, 100);
+        vm.startPrank(accomplice);
+        token.approve(address(stakes), 100);
+        stakes.bond(DEVICE, 100);
+        vm.stopPrank();
+        stakes.slash(address(this), DEVICE, 100, FORK);
+        stakes.slash(accomplice, DEVICE, 100, FORK);
+        vm.expectRevert(abi.encodeWithSelector(StakeManager.EvidenceUsed.selector, FORK));
+        stakes.slash(accomplice, DEVICE, 1, FORK);
+        vm.warp(block.timestamp + APPEAL);
+        stakes.executeSlash(FORK, address(this), DEVICE);
+        stakes.executeSlash(FORK, accomplice, DEVICE);
+        vm.assertEq(token.balanceOf(TREASURY), 200, "both");
+    }
+
+    function test_withdrawn_slashes_use_up_nothing_of_the_cap() public {
+        stakes.bond(DEVICE, 10 * CAP);
+        for (uint256 i = 1; i < 9; ++i) {
+            stakes.slash(address(this), DEVICE, CAP, bytes32(i));
+            stakes.withdrawSlash(bytes32(i), address(this), DEVICE);
+        }
+        stakes.slash(address(this), DEVICE, CAP, FORK);
+        vm.warp(block.timestamp + APPEAL);
+        stakes.executeSlash(FORK, address(this), DEVICE);
+        vm.assertEq(token.balanceOf(TREASURY), CAP, "slashed");
     }
 
     function testFuzz_more_than_the_stake_is_not_slashed(uint128 amount) public {
@@ -127,7 +164,7 @@ contract StakeManagerTest is Test {
         bytes32 role = stakes.JUDGE_ROLE();
         vm.expectRevert(abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, role));
         vm.prank(caller);
-        stakes.withdrawSlash(FORK);
+        stakes.withdrawSlash(FORK, address(this), DEVICE);
         role = stakes.SLASHER_ROLE();
         vm.expectRevert(abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, role));
         vm.prank(caller);

@@ -5,6 +5,7 @@ import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {RateLimiter} from "@openzeppelin/contracts/utils/RateLimiter.sol";
 import {NetworkToken} from "../NetworkToken.sol";
+import {BondVault} from "./BondVault.sol";
 
 /// @notice Where the emission comes from: the token itself, or the emission controller that bounds it by a curve.
 interface TokenSource {
@@ -15,7 +16,9 @@ interface TokenSource {
 /// @notice How roots become valid. All of it is fixed at deployment.
 /// @param window Seconds between publication and activation in which a root can be disputed. 0: roots are active at
 /// once and nobody can dispute.
-/// @param bond What who disputes puts down, in the network's token. Returned when he is right, burned when not.
+/// @param bond What who disputes puts down, in the network's token. Returned when he is right, burned when not. Not 0
+/// where there is a window: disputes for free would stop every epoch. Who has no token yet, as in the first epoch, tells
+/// the arbiter, who rejects without a dispute.
 /// @param limit Largest emission of `limitPeriod` seconds, refilled evenly; a full bucket after a quiet period admits
 /// at most twice that within one. 0: no limit.
 /// @param limitPeriod Seconds in which the limit refills.
@@ -37,18 +40,18 @@ struct PendingRoot {
 }
 
 /// @title Epochs of rewards: publication, dispute, activation, pause
-/// @dev One root at most is pending. It waits for its window, and during a dispute for the arbiter; the roots before
-/// it serve claims all the time. The emission is issued when the root becomes active, so a rejected root never
-/// existed for the token. Hence at all times paid + balance == cumulativeTotal == issued (bonds, and tokens that
-/// somebody sends here by mistake, come on top), and a wrong root can never pay more than was emitted.
+/// @dev One root at most is pending. It waits for its window, and during a dispute for the arbiter, who may reject it
+/// until it is active; the roots before it serve claims all the time. The emission is issued when the root becomes
+/// active, so a rejected root never existed for the token. Hence paid + balance == cumulativeTotal == issued at all
+/// times (tokens sent here by mistake come on top; bonds lie in a vault), and a wrong root pays no more than emitted.
 abstract contract EpochRoots is AccessControl {
     using RateLimiter for RateLimiter.RefillingBucket;
 
     /// @notice Who may publish epochs.
     bytes32 public constant PUBLISHER_ROLE = keccak256("PUBLISHER_ROLE");
-    /// @notice Who may stop claims and activations.
+    /// @notice Who may stop claims, and activations by others than the arbiter.
     bytes32 public constant GUARDIAN_ROLE = keccak256("GUARDIAN_ROLE");
-    /// @notice Who decides disputes.
+    /// @notice Who decides disputes, rejects roots that are not active yet, and activates corrections during a pause.
     bytes32 public constant ARBITER_ROLE = keccak256("ARBITER_ROLE");
 
     /// @dev One storage word, about active epochs only.
@@ -69,6 +72,8 @@ abstract contract EpochRoots is AccessControl {
     uint128 public immutable bond;
     /// @notice Largest emission per refill period, zero for none.
     uint128 public immutable limit;
+    /// @notice Where bonds lie, so that no root can pay them out.
+    BondVault public immutable bonds;
 
     PendingRoot private _pending;
     Progress private _progress;
@@ -111,19 +116,20 @@ abstract contract EpochRoots is AccessControl {
     error NotPending(uint64 epoch, bytes32 root);
     /// @notice The window is over, or somebody disputed already.
     error NotDisputable(uint64 epoch);
-    /// @notice The root of this epoch is not disputed.
+    /// @notice The root of this epoch is not disputed, or there is nothing left to reject.
     error NotDisputed(uint64 epoch);
-    /// @notice The guardian stopped claims and activations.
+    /// @notice The guardian stopped claims and activations. Only the arbiter still activates.
     error IsPaused();
     /// @notice Nothing is paused.
     error NotPaused();
-    /// @notice A limit needs a period in which it refills, and a bond a window.
+    /// @notice A limit needs a period in which it refills; a bond needs a window and the other way round.
     error InvalidRules();
 
     constructor(NetworkToken token_, TokenSource source_, RootRules memory rules, address admin) {
         require(rules.limit == 0 || rules.limitPeriod != 0, InvalidRules());
-        require(rules.bond == 0 || rules.window != 0, InvalidRules());
+        require((rules.bond == 0) == (rules.window == 0), InvalidRules());
         (token, source, window, bond, limit) = (token_, source_, rules.window, rules.bond, rules.limit);
+        bonds = new BondVault(token_);
         if (rules.limit != 0) _emissions.updateSettings(rules.limitPeriod, rules.limit);
         _grantRole(DEFAULT_ADMIN_ROLE, admin);
     }
@@ -160,7 +166,7 @@ abstract contract EpochRoots is AccessControl {
 
     /// @notice Makes the pending root serve claims and issues its emission. Anybody may call.
     /// @dev Checks: a root is pending (`NothingPending`), its window is over and it is not disputed
-    /// (`EpochStillPending`); nothing is paused (`IsPaused`); the emissions of late leave room (`RateLimitExceeded`;
+    /// (`EpochStillPending`); nothing is paused or the caller holds `ARBITER_ROLE` (`IsPaused`); the emissions of late leave room (`RateLimitExceeded`;
     /// try again later); the source issues the emission (`ERC20ExceededCap` and the errors of the source).
     function activate() external {
         PendingRoot memory pending = _pending;
@@ -179,26 +185,27 @@ abstract contract EpochRoots is AccessControl {
         _pending.disputed = true;
         _disputer = msg.sender;
         emit EpochDisputed(epoch, root, msg.sender);
-        if (bond != 0) token.transferFrom(msg.sender, address(this), bond);
+        token.transferFrom(msg.sender, address(bonds), bond);
     }
 
-    /// @notice Decides the dispute about `epoch`: rejected, the root is gone and the bond goes back; otherwise the bond
-    /// is burned and the root can be activated now.
+    /// @notice Decides about the pending root of `epoch`: rejected, it is gone and the bond goes back; otherwise the
+    /// bond is burned and the root can be activated now. To reject needs no dispute, and works after the window and
+    /// during a pause too: a root that is bad, or whose emission can not be issued, is always removable.
     /// @dev Checks: the caller holds `ARBITER_ROLE` (`AccessControlUnauthorizedAccount`); the pending root is of
-    /// `epoch` and disputed (`NotDisputed`).
+    /// `epoch`, and disputed unless it is rejected (`NotDisputed`).
     function resolve(uint64 epoch, bool rejected) external onlyRole(ARBITER_ROLE) {
         PendingRoot memory pending = _pending;
-        require(pending.disputed && pending.epoch == epoch, NotDisputed(epoch));
+        bool disputed = pending.disputed;
+        bool open = disputed || (rejected && pending.activatesAt != 0);
+        require(open && pending.epoch == epoch, NotDisputed(epoch));
         if (rejected) delete _roots[epoch];
         (pending.disputed, pending.activatesAt) = (false, rejected ? 0 : uint40(block.timestamp));
         _pending = pending;
         emit DisputeResolved(epoch, rejected);
-        if (bond == 0) return;
-        if (rejected) token.transfer(_disputer, bond);
-        else token.burn(bond);
+        if (disputed) bonds.release(rejected ? _disputer : address(0));
     }
 
-    /// @notice Stops claims and activations.
+    /// @notice Stops claims, and activations by others than the arbiter.
     /// @dev Checks: the caller holds `GUARDIAN_ROLE` (`AccessControlUnauthorizedAccount`); not paused (`IsPaused`).
     function pause() external onlyRole(GUARDIAN_ROLE) {
         require(!_progress.paused, IsPaused());
@@ -278,10 +285,11 @@ abstract contract EpochRoots is AccessControl {
 
     function _activate(PendingRoot memory pending, bytes32 root) private {
         Progress memory progress = _progress;
-        require(!progress.paused, IsPaused());
+        // The correction of a bad root that is active must come before claims go on.
+        require(!progress.paused || hasRole(ARBITER_ROLE, msg.sender), IsPaused());
         uint256 emission = pending.total - progress.total;
-        _progress = Progress(pending.epoch, progress.epochCount + 1, false, pending.total);
-        _serve(root);
+        _progress = Progress(pending.epoch, progress.epochCount + 1, progress.paused, pending.total);
+        _serve(progress.paused ? bytes32(0) : root);
         emit EpochActivated(pending.epoch, emission);
         if (limit != 0) _emissions.consume(0, emission);
         if (emission != 0) source.mint(address(this), emission);
