@@ -32,18 +32,18 @@ struct BandRules {
 /// @notice Who uses the network burns tokens for credits, which cost a fixed amount of fiat and can not be sold on. The
 /// rewards of a period never exceed the smoothed burn of the periods before, plus an allowance.
 /// @dev Credits are floored, at the lower bound of the price, price - 2 * conf: an uncertain price never gives credits
-/// away. With s the smoothed burn, n = smoothing and b what a period burned, s' = floor((s * (n - 1) + b) / n) at the
-/// end of each period, so the sum of all s never exceeds all burns, and at all times
-/// minted <= burned + allowance * (periods begun). What a period does not use is lost.
+/// away. With h what was burned and not released before a period, and n = smoothing, the period releases floor(h / n),
+/// its smoothed burn, and h' = h - floor(h / n) + what it burned: remainders are carried, so all releases never exceed
+/// all burns, and at all times minted <= burned + allowance * (periods begun). What a period does not use is lost.
 contract CreditMinter is AccessControl, TokenSource {
     /// @notice Who uses credits up, the service.
     bytes32 public constant SPENDER_ROLE = keccak256("SPENDER_ROLE");
     /// @notice Who mints within the band, usually the reward distributor.
     bytes32 public constant EMITTER_ROLE = keccak256("EMITTER_ROLE");
 
-    /// @dev The period, and what it has burned and minted so far.
+    /// @dev The period, what was burned and not released before it, and what it has burned and minted so far.
     struct Band {
-        uint128 smoothed;
+        uint128 held;
         uint128 burned;
         uint128 minted;
         uint64 period;
@@ -126,6 +126,12 @@ contract CreditMinter is AccessControl, TokenSource {
         token.mint(to, amount);
     }
 
+    /// @notice Brings the band forward by at most `periods`. Anybody may call: after a rest of so many periods that
+    /// `buy` and `mint` would need more gas than a block has, some calls of this one make them work again.
+    function advance(uint64 periods) external {
+        _band = _advanced(periods);
+    }
+
     /// @notice Credits of `owner`.
     function creditsOf(address owner) external view returns (uint256) {
         return _credits[owner];
@@ -153,21 +159,26 @@ contract CreditMinter is AccessControl, TokenSource {
         return Math.mulDiv(tokens, uint256(low) * _rules.creditsPerFiat, 10 ** (18 + uint256(-int256(expo))));
     }
 
-    /// @notice The band as of now: smoothed burn, and what this period burned and minted.
+    /// @notice The band as of now: what was burned and not released, and what this period burned and minted.
     function current() public view returns (Band memory band) {
+        return _advanced(type(uint64).max);
+    }
+
+    function _advanced(uint64 most) private view returns (Band memory band) {
         band = _band;
-        uint64 period = uint64((block.timestamp - start) / _rules.period);
-        if (period == band.period) return band;
+        uint64 steps = uint64((block.timestamp - start) / _rules.period) - band.period;
+        if (steps > most) steps = most;
+        if (steps == 0) return band;
         uint256 n = _rules.smoothing;
-        uint256 smoothed = (uint256(band.smoothed) * (n - 1) + band.burned) / n;
-        // Falls at every step, so this ends however long nobody came.
-        for (uint256 i = band.period + 1; i < period && smoothed != 0; ++i) {
-            smoothed = smoothed * (n - 1) / n;
+        uint256 held = band.held - band.held / n + band.burned;
+        // What is less than n releases nothing and stays.
+        for (uint256 i = 1; i < steps && held >= n; ++i) {
+            held -= held / n;
         }
-        band = Band(uint128(smoothed), 0, 0, period);
+        return Band(SafeCast.toUint128(held), 0, 0, band.period + steps);
     }
 
     function _left(Band memory band) private view returns (uint256) {
-        return uint256(band.smoothed) + _rules.allowance - band.minted;
+        return uint256(band.held / _rules.smoothing) + _rules.allowance - band.minted;
     }
 }

@@ -26,7 +26,7 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
     /// @notice Shortest time that a payee has to settle once the payer asks to close.
     uint32 public constant SHORTEST_CHALLENGE = 1 hours;
     /// @notice `closesAt` of a channel that is closed for ever.
-    uint48 public constant CLOSED = type(uint48).max;
+    uint40 public constant CLOSED = type(uint40).max;
 
     /// @notice What a channel is about. `signer` signs the vouchers: the payer, or a key or contract that he names.
     /// `challenge` is the time in seconds that the payee has once the payer asks to close.
@@ -51,7 +51,8 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
     struct Funds {
         uint104 deposited;
         uint104 settled;
-        uint48 closesAt;
+        uint40 closesAt;
+        bool opened;
     }
 
     mapping(bytes32 channelId => Funds) private _funds;
@@ -101,7 +102,8 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
         require(funds.closesAt == 0, ChannelClosing(channelId, funds.closesAt));
         amount = Pulls.pull(IERC20(terms.token), msg.sender, amount);
         require(amount != 0, NothingDeposited());
-        if (funds.deposited == 0) emit Opened(channelId, terms.payer, terms.payee, terms);
+        if (!funds.opened) emit Opened(channelId, terms.payer, terms.payee, terms);
+        funds.opened = true;
         funds.deposited = SafeCast.toUint104(funds.deposited + amount);
         emit Deposited(channelId, amount);
     }
@@ -118,22 +120,31 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
         returns (uint256 amount)
     {
         bytes32 channelId = idOf(terms);
-        amount = _settle(channelId, terms, lane, cumulativeAmount, signature);
+        Funds memory funds = _funds[channelId];
+        require(_isOpen(funds), ChannelNotOpen(channelId));
+        bytes32 id = laneId(channelId, lane);
+        require(
+            Signers.signed(terms.signer, _digest(id, cumulativeAmount), signature), InvalidVoucher(id, cumulativeAmount)
+        );
+        amount = _settle(channelId, funds, terms, lane, cumulativeAmount);
         if (amount == 0) {
-            bytes32 id = laneId(channelId, lane);
             revert NothingToSettle(id, lane == 0 ? _funds[channelId].settled : _laneSettled[id]);
         }
     }
 
-    /// @notice Settles many vouchers, of any channels. One that grants nothing more is skipped, so that nobody can
-    /// spoil the call by settling one of them first.
-    /// @dev Checks: as `settle`, without `NothingToSettle`; one channel that is not open stops all.
+    /// @notice Settles many vouchers, of any channels. One that grants nothing more, of a channel that is not open or
+    /// that is not signed, is skipped and paid 0, so that nobody can spoil the call by settling or closing first.
+    /// @dev Checks: only those of the tokens.
     /// @return amounts What was paid for each.
     function settleMany(Settlement[] calldata settlements) external nonReentrant returns (uint256[] memory amounts) {
         amounts = new uint256[](settlements.length);
         for (uint256 i = 0; i < settlements.length; ++i) {
             Settlement calldata s = settlements[i];
-            amounts[i] = _settle(idOf(s.terms), s.terms, s.lane, s.cumulativeAmount, s.signature);
+            bytes32 channelId = idOf(s.terms);
+            Funds memory funds = _funds[channelId];
+            bytes32 digest = _digest(laneId(channelId, s.lane), s.cumulativeAmount);
+            if (!_isOpen(funds) || !Signers.signed(s.terms.signer, digest, s.signature)) continue;
+            amounts[i] = _settle(channelId, funds, s.terms, s.lane, s.cumulativeAmount);
         }
     }
 
@@ -144,9 +155,9 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
         require(msg.sender == terms.payer, NotPayer(msg.sender));
         bytes32 channelId = idOf(terms);
         Funds storage funds = _funds[channelId];
-        require(funds.deposited != 0, ChannelNotOpen(channelId));
+        require(funds.opened && funds.closesAt != CLOSED, ChannelNotOpen(channelId));
         require(funds.closesAt == 0, ChannelClosing(channelId, funds.closesAt));
-        funds.closesAt = uint48(block.timestamp) + terms.challenge;
+        funds.closesAt = uint40(block.timestamp) + terms.challenge;
         emit CloseRequested(channelId, funds.closesAt);
     }
 
@@ -158,11 +169,11 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
     function close(Terms calldata terms) external nonReentrant returns (uint256 refund) {
         bytes32 channelId = idOf(terms);
         Funds memory funds = _funds[channelId];
-        require(funds.deposited != 0 && funds.closesAt != CLOSED, ChannelNotOpen(channelId));
+        require(_isOpen(funds), ChannelNotOpen(channelId));
         bool over = funds.closesAt != 0 && block.timestamp >= funds.closesAt;
         require(over || msg.sender == terms.payee, CloseTooEarly(channelId, funds.closesAt));
         refund = funds.deposited - funds.settled;
-        _funds[channelId] = Funds(funds.settled, funds.settled, CLOSED);
+        _funds[channelId] = Funds(funds.settled, funds.settled, CLOSED, true);
         emit Closed(channelId, refund);
         if (refund != 0) IERC20(terms.token).safeTransfer(terms.payer, refund);
     }
@@ -193,20 +204,20 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
         return lane == 0 ? channelId : keccak256(abi.encode(channelId, lane));
     }
 
-    /// @dev Zero when there is nothing to pay.
+    /// @dev Whether something was deposited once, though lanes may have used it up, and nobody closed.
+    function _isOpen(Funds memory funds) private pure returns (bool) {
+        return funds.opened && funds.closesAt != CLOSED;
+    }
+
+    /// @dev Of an open channel, for a voucher that is signed. Zero when there is nothing to pay.
     function _settle(
         bytes32 channelId,
+        Funds memory funds,
         Terms calldata terms,
         uint256 lane,
-        uint256 cumulativeAmount,
-        bytes calldata signature
+        uint256 cumulativeAmount
     ) private returns (uint256 amount) {
-        Funds memory funds = _funds[channelId];
-        require(funds.deposited != 0 && funds.closesAt != CLOSED, ChannelNotOpen(channelId));
         bytes32 id = laneId(channelId, lane);
-        bytes32 digest = _digest(id, cumulativeAmount);
-        require(Signers.signed(terms.signer, digest, signature), InvalidVoucher(id, cumulativeAmount));
-
         uint256 before = lane == 0 ? funds.settled : _laneSettled[id];
         if (cumulativeAmount <= before) return 0;
         uint256 available = funds.deposited - funds.settled;

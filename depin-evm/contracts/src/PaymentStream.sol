@@ -15,7 +15,7 @@ import {Pulls} from "./services/Pulls.sol";
 /// the purse is not guaranteed: for a guarantee take a rail of `ServiceEscrow`.
 ///
 /// At all times balance + the sum of rate * (purse.paidUpTo - stream.paidUpTo) of its streams is what the contract
-/// holds for the purse. Amounts are whole units: nothing is rounded. Tokens as for `PaymentChannel`.
+/// holds for the purse, and credits of streams that ended come on top. Amounts are whole units: nothing is rounded. Tokens as for `PaymentChannel`.
 contract PaymentStream is ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
@@ -34,6 +34,7 @@ contract PaymentStream is ReentrancyGuardTransient {
 
     mapping(address payer => mapping(address token => Purse)) private _purses;
     mapping(bytes32 streamId => Stream) private _streams;
+    mapping(address payee => mapping(address token => uint256 amount)) private _credits;
 
     /// @notice `amount` arrived in the purse.
     event Deposited(address indexed payer, address indexed token, uint256 amount);
@@ -43,8 +44,10 @@ contract PaymentStream is ReentrancyGuardTransient {
     event Started(address indexed payer, address indexed payee, address indexed token, uint256 rate);
     /// @notice The payee was paid `amount` for the seconds before `paidUpTo`.
     event Paid(address indexed payer, address indexed payee, address indexed token, uint256 amount, uint256 paidUpTo);
-    /// @notice The stream ended at `until`.
-    event Stopped(address indexed payer, address indexed payee, address indexed token, uint256 until);
+    /// @notice The stream ended at `until`, and the payee was credited `amount`.
+    event Stopped(address indexed payer, address indexed payee, address indexed token, uint256 amount, uint256 until);
+    /// @notice The payee got the `amount` of its credits.
+    event Collected(address indexed payee, address indexed token, uint256 amount);
 
     /// @notice Nothing of the token arrived.
     error NothingDeposited();
@@ -108,18 +111,37 @@ contract PaymentStream is ReentrancyGuardTransient {
         amount = _pay(payer, payee, token, purse.paidUpTo);
     }
 
-    /// @notice Pays what the purse covers and ends the stream. The seconds that a dry purse owes are forgiven.
+    /// @notice Ends the stream and credits what the purse covers to the payee, for `collect`: so a payee that can not
+    /// receive does not keep the stream running. The seconds that a dry purse owes are forgiven.
     /// @dev Checks: the caller is the payer or the payee (`NotParty`); there is such a stream (`UnknownStream`).
-    /// @return amount What was paid now.
+    /// @return amount What was credited now.
     function stop(address payer, address payee, address token) external nonReentrant returns (uint256 amount) {
         require(msg.sender == payer || msg.sender == payee, NotParty(msg.sender));
         Purse memory purse = _advanced(payer, token);
         bytes32 id = idOf(payer, payee, token);
-        purse.rate -= _streams[id].rate;
+        Stream memory stream = _streams[id];
+        require(stream.rate != 0, UnknownStream(payer, payee, token));
+        purse.rate -= stream.rate;
         _store(payer, token, purse);
-        amount = _pay(payer, payee, token, purse.paidUpTo);
         delete _streams[id];
-        emit Stopped(payer, payee, token, purse.paidUpTo);
+        amount = uint256(stream.rate) * (purse.paidUpTo - stream.paidUpTo);
+        _credits[payee][token] += amount;
+        emit Stopped(payer, payee, token, amount, purse.paidUpTo);
+    }
+
+    /// @notice Pays the payee what streams that ended left it. Anybody may call, and again: then it pays nothing more.
+    /// @return amount What was paid now.
+    function collect(address payee, address token) external nonReentrant returns (uint256 amount) {
+        amount = _credits[payee][token];
+        if (amount == 0) return 0;
+        delete _credits[payee][token];
+        emit Collected(payee, token, amount);
+        IERC20(token).safeTransfer(payee, amount);
+    }
+
+    /// @notice What `collect` would pay.
+    function creditsOf(address payee, address token) external view returns (uint256) {
+        return _credits[payee][token];
     }
 
     /// @notice A purse as of now: what is not owed, the rate of all streams, and up to when they are covered.

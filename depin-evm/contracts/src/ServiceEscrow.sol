@@ -114,16 +114,18 @@ contract ServiceEscrow is ReentrancyGuardTransient {
         _set(railId, rate, lockupFixed);
     }
 
-    /// @notice Changes rate and fixed lockup of a rail, after settling it up to now.
+    /// @notice Changes rate and fixed lockup of a rail; where the rate changes, after settling it up to now.
     /// @dev Checks: the caller is the operator (`NotAllowed`); the rail is there (`UnknownRail`) and does not end
-    /// (`RailEnds`); the validator lets it settle up to now (`RailNotSettled`); and those of `openRail`.
+    /// (`RailEnds`); the rate is the same or the validator lets it settle up to now (`RailNotSettled`); and those of `openRail`.
     function changeRail(uint256 railId, uint128 rate, uint128 lockupFixed) external nonReentrant {
         Rail storage rail = _open(railId);
         require(msg.sender == rail.operator, NotAllowed(railId, msg.sender));
         require(rail.endsAt == 0, RailEnds(railId, rail.endsAt));
-        _settle(railId, rail, block.timestamp, true);
-        require(rail.rate == 0 || rail.paidUpTo == block.timestamp, RailNotSettled(railId, rail.paidUpTo));
-        rail.paidUpTo = uint64(block.timestamp);
+        if (rate != rail.rate) {
+            _settle(railId, rail, block.timestamp, true);
+            require(rail.rate == 0 || rail.paidUpTo == block.timestamp, RailNotSettled(railId, rail.paidUpTo));
+            rail.paidUpTo = uint64(block.timestamp);
+        }
         _set(railId, rate, lockupFixed);
     }
 
@@ -200,13 +202,16 @@ contract ServiceEscrow is ReentrancyGuardTransient {
         return _rails[railId];
     }
 
-    /// @dev The rail is settled up to now. Takes the old guarantee out of the books and the new one in.
+    /// @dev The rail is settled up to now or keeps its rate. Takes the old guarantee out of the books and the new one in.
     function _set(uint256 railId, uint128 rate, uint128 lockupFixed) private {
         Rail storage rail = _rails[railId];
         Account storage account = _advance(rail.token, rail.payer);
         require(account.paidUpTo == block.timestamp, InArrears(account.paidUpTo));
         Allowance storage allowance = _allowances[rail.token][rail.payer][rail.operator];
         (uint256 rateBefore, uint256 before) = (rail.rate, rail.guarantee());
+        // Less is always allowed, also after the payer lowered the allowance: but not less that is judged by the
+        // validator for more that is paid without it.
+        bool less = (before != 0 || rateBefore != 0) && rate <= rateBefore && lockupFixed <= rail.lockupFixed;
         account.rate -= rail.rate;
         allowance.rateUsed -= rail.rate;
         (rail.rate, rail.lockupFixed) = (rate, lockupFixed);
@@ -217,8 +222,6 @@ contract ServiceEscrow is ReentrancyGuardTransient {
         account.rate = SafeCast.toUint128(uint256(account.rate) + rate);
         allowance.rateUsed = SafeCast.toUint128(uint256(allowance.rateUsed) + rate);
         allowance.lockupUsed = SafeCast.toUint128(allowance.lockupUsed - before + guarantee);
-        // Less is always allowed, also after the payer lowered the allowance.
-        bool less = before != 0 && rate <= rateBefore && guarantee <= before;
         require(less || allowance.covers(rail.lockupPeriod), AllowanceExceeded(rate, guarantee, rail.lockupPeriod));
         emit RailSet(railId, rail.payer, rail.payee, rail);
     }

@@ -122,6 +122,37 @@ contract CreditMinterTest is Test {
         }
     }
 
+    /// @dev The values of `SmoothedBurn` in depin-payment, whose tests have them too.
+    function test_remainders_are_carried_as_elsewhere() public {
+        minter = new CreditMinter(token, oracle, BandRules(type(uint64).max, 60, 1 days, 4, 0), address(this));
+        token.grantRole(token.MINTER_ROLE(), address(minter));
+        token.approve(address(minter), 100);
+        minter.buy(BOB, 100, 0);
+        vm.assertEq(minter.mintable(), 0, "nothing yet");
+        uint8[12] memory released = [25, 18, 14, 10, 8, 6, 4, 3, 3, 2, 1, 1];
+        for (uint256 i = 0; i < released.length; ++i) {
+            vm.warp(block.timestamp + 1 days);
+            vm.assertEq(minter.mintable(), released[i], "released");
+        }
+    }
+
+    function test_a_rest_too_long_for_one_call_is_made_up_in_several() public {
+        minter = new CreditMinter(token, oracle, BandRules(100_000, 60, 1, 65_535, ALLOWANCE), address(this));
+        token.approve(address(minter), type(uint256).max);
+        minter.buy(BOB, 1e36, 0);
+        vm.warp(block.timestamp + 40_000);
+        uint256 state = vm.snapshotState();
+        minter.advance(type(uint64).max);
+        uint128 held = minter.current().held;
+        vm.revertToState(state);
+        for (uint256 i = 0; i < 4; ++i) {
+            vm.prank(BOB);
+            minter.advance(10_000);
+        }
+        vm.assertEq(minter.current().held, held, "the same in parts");
+        vm.assertEq(minter.current().period, 40_000, "now");
+    }
+
     function test_a_long_rest_forgets_the_burns_and_ends() public {
         minter.buy(BOB, 1e36, 0);
         vm.warp(block.timestamp + 1 days);

@@ -244,6 +244,42 @@ contract PaymentChannelTest is Fleet {
         vm.assertEq(token.balanceOf(PAYEE), 60, "payee");
     }
 
+    function test_a_bad_entry_does_not_spoil_the_others() public {
+        PaymentChannel.Terms memory terms = opened();
+        PaymentChannel.Terms memory closed = termsWith(payer, address(token));
+        closed.salt = keccak256("closed");
+        vm.prank(payer);
+        channel.deposit(closed, DEPOSIT);
+        PaymentChannel.Terms memory unknown = termsWith(payer, address(token));
+        unknown.salt = keccak256("unknown");
+        PaymentChannel.Settlement[] memory many = new PaymentChannel.Settlement[](4);
+        many[0] = PaymentChannel.Settlement(closed, 0, 10, voucher(closed, 0, 10));
+        many[1] = PaymentChannel.Settlement(unknown, 0, 10, voucher(unknown, 0, 10));
+        many[2] = PaymentChannel.Settlement(terms, 0, 11, voucher(terms, 0, 10));
+        many[3] = PaymentChannel.Settlement(terms, 1, 20, voucher(terms, 1, 20));
+        vm.prank(PAYEE);
+        channel.close(closed);
+        uint256[] memory amounts = channel.settleMany(many);
+        vm.assertEq(amounts[0] + amounts[1] + amounts[2], 0, "skipped");
+        vm.assertEq(amounts[3], 20, "paid");
+        vm.assertEq(token.balanceOf(PAYEE), 20, "payee");
+    }
+
+    function test_a_lane_that_drains_a_channel_leaves_it_open() public {
+        PaymentChannel.Terms memory terms = opened();
+        vm.assertEq(settle(terms, 1, DEPOSIT + 5), DEPOSIT, "all");
+        bytes memory signature = voucher(terms, 0, 7);
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannel.NothingToSettle.selector, channel.idOf(terms), 0));
+        channel.settle(terms, 0, 7, signature);
+        vm.startPrank(payer);
+        channel.deposit(terms, 3);
+        channel.requestClose(terms);
+        vm.stopPrank();
+        vm.assertEq(settle(terms, 0, 7), 3, "after a top-up");
+        vm.prank(PAYEE);
+        vm.assertEq(channel.close(terms), 0, "closed");
+    }
+
     function test_a_token_with_a_fee_counts_as_what_arrived() public {
         FeeToken fee = new FeeToken();
         PaymentChannel.Terms memory terms = fund(address(fee));

@@ -32,6 +32,7 @@ contract PaymentStreamTest is Test {
         vm.warp(block.timestamp + second);
         vm.prank(ANN);
         streams.stop(address(this), ANN, address(token));
+        streams.collect(ANN, address(token));
         vm.assertEq(token.balanceOf(ANN), rate * (first + second), "all");
         streams.withdraw(address(token), rate * (2e6 - first - second));
         vm.assertEq(token.balanceOf(address(streams)), 0, "the rest came back");
@@ -88,6 +89,22 @@ contract PaymentStreamTest is Test {
         vm.expectRevert(abi.encodeWithSelector(PaymentStream.NotParty.selector, STRANGER));
         vm.prank(STRANGER);
         streams.stop(address(this), ANN, address(token));
+    }
+
+    function test_a_payee_that_can_not_receive_does_not_keep_a_stream_running() public {
+        fill(1_000);
+        // OpenZeppelin's ERC-20 sends nothing to nobody.
+        streams.start(address(0), address(token), 10);
+        vm.warp(block.timestamp + 7);
+        vm.expectRevert();
+        settle(address(0));
+        vm.assertEq(streams.stop(address(this), address(0), address(token)), 70, "credited");
+        vm.assertEq(streams.creditsOf(address(0), address(token)), 70, "for later");
+        vm.expectRevert();
+        streams.collect(address(0), address(token));
+        streams.withdraw(address(token), 930);
+        vm.assertEq(token.balanceOf(address(streams)), 70, "the rest came back");
+        vm.assertEq(streams.collect(ANN, address(token)), 0, "nobody else's");
     }
 
     function test_one_stream_per_payee_with_a_rate() public {

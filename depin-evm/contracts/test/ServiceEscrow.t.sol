@@ -189,6 +189,39 @@ contract ServiceEscrowTest is Test {
         escrow.changeRail(rail, 10, 0);
     }
 
+    function test_a_revoked_operator_turns_no_judged_rate_into_a_payment() public {
+        fill(1e12);
+        uint256 rail = open(ANN, new Judge(), 10, 0);
+        escrow.allowOperator(address(token), OPERATOR, 0, 0, 0);
+        vm.expectPartialRevert(ServiceEscrow.AllowanceExceeded.selector);
+        vm.prank(OPERATOR);
+        escrow.changeRail(rail, 0, uint128(10 * PERIOD));
+    }
+
+    function test_a_rail_without_guarantee_can_be_lowered() public {
+        fill(1e12);
+        vm.prank(OPERATOR);
+        uint256 rail = escrow.openRail(address(token), address(this), ANN, NOBODY, 10, 0, 0);
+        escrow.allowOperator(address(token), OPERATOR, 0, 0, 0);
+        vm.prank(OPERATOR);
+        escrow.changeRail(rail, 9, 0);
+        vm.assertEq(escrow.railOf(rail).rate, 9, "lowered");
+    }
+
+    function test_a_silent_validator_does_not_hold_the_fixed_lockup() public {
+        Judge judge = new Judge();
+        fill(1e12);
+        uint256 rail = open(ANN, judge, 10, 100);
+        judge.rule(false, 0, 0, 0);
+        pass(20);
+        vm.prank(OPERATOR);
+        escrow.changeRail(rail, 10, 70);
+        vm.assertEq(escrow.railOf(rail).paidUpTo, start, "not settled");
+        vm.assertEq(account(address(this)).locked, 10 * (PERIOD + 20) + 70, "locked");
+        judge.rule(true, 100, type(uint256).max, 0);
+        vm.assertEq(settle(rail), 200, "and nothing is lost");
+    }
+
     function testFuzz_a_validator_only_lowers(uint256 percent, uint256 agreed, uint256 extra) public {
         Judge judge = new Judge();
         fill(1e12);

@@ -210,7 +210,7 @@ contract ServicesInvariants is Test {
         uint256 books = streams.purseOf(market.payer(), address(token)).balance;
         for (uint256 i = 0; i < market.PAYEES(); ++i) {
             (uint256 owed,) = streams.owed(market.payer(), market.payeeAt(i), address(token));
-            books += owed;
+            books += owed + streams.creditsOf(market.payeeAt(i), address(token));
         }
         vm.assertEq(token.balanceOf(address(streams)), books, "held");
     }
