@@ -11,7 +11,8 @@ use depin_evm::{
     Revert,
     alloy::sol_types::SolInterface,
     bindings::{
-        NetworkToken::ERC20ExceededCap, RewardDistributor::RewardDistributorErrors as Refusal,
+        EmissionController::EmissionAboveCurve, NetworkToken::ERC20ExceededCap,
+        RewardDistributor::RewardDistributorErrors as Refusal,
     },
 };
 
@@ -25,6 +26,12 @@ fn explain(error: Error) -> Error {
     if revert.decode::<ERC20ExceededCap>().is_some() {
         let text =
             "the emission passes the token's cap; nothing more can be published than it leaves";
+        let reason = revert.to_string();
+        return Error::new(Limit, text).with("reason", reason).source(error);
+    }
+    if revert.decode::<EmissionAboveCurve>().is_some() {
+        let text = "the emission curve does not allow that much yet; wait, or have the arbiter \
+                    reject the epoch and publish less";
         let reason = revert.to_string();
         return Error::new(Limit, text).with("reason", reason).source(error);
     }
@@ -46,6 +53,10 @@ fn explain(error: Error) -> Error {
         Refusal::NoRootServes(_) => {
             (Rejected, "no epoch serves claims: none is active yet, or the guardian paused them")
         }
+        Refusal::IsPaused(_) => (
+            Rejected,
+            "the guardian paused activations; the arbiter corrects, the admin lets go on",
+        ),
         Refusal::EpochStillPending(_) => {
             (Conflict, "an earlier epoch waits for the end of its dispute window; publish after it")
         }

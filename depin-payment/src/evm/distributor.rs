@@ -6,7 +6,7 @@ use depin_core::{
     reward::{Commitment, RewardDistributor},
 };
 use depin_evm::{
-    Chain,
+    Chain, Revert,
     alloy::{
         primitives::keccak256,
         providers::{DynProvider, Provider},
@@ -22,7 +22,8 @@ use crate::Claim;
 /// A reward distributor contract, through the account that publishes epochs and pays for transactions.
 ///
 /// Publishing needs the contract's `PUBLISHER_ROLE`; claiming for anybody and reading need nothing. The
-/// contract issues the emission of an epoch when it is published, in a token that lets it mint.
+/// contract issues the emission of an epoch when it becomes active, in a token that lets it mint: at once, or
+/// after the window in which it can be disputed, as soon as somebody asks for the latest epoch or claims.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -93,7 +94,13 @@ impl EvmDistributor {
         let contract = self.contract();
         let call = contract.claimMany(claims.iter().map(payment).collect());
         // Asked first: proofs that fail cost no gas, and neither does paying again what was paid.
-        if self.chain.read(&call).await.map_err(explain)?.is_zero() {
+        let granted = match self.chain.read(&call).await {
+            Err(error) if Revert::of(&error).is_some() && self.activate_due().await? => {
+                self.chain.read(&call).await
+            }
+            other => other,
+        };
+        if granted.map_err(explain)?.is_zero() {
             return Ok(vec![Amount::ZERO; claims.len()]);
         }
         let receipt = self.send_once("claim", call.into_transaction_request()).await?;
@@ -116,6 +123,35 @@ impl EvmDistributor {
         let address = self.address;
         let own = receipt.logs().iter().filter(move |log| log.address() == address);
         own.filter_map(|log| Some(log.log_decode::<Contract::Claimed>().ok()?.inner.data))
+    }
+
+    /// Activates the epoch whose window is over; answers whether there was one. What the contract holds back
+    /// (disputed, paused, above a limit) stays as it is.
+    async fn activate_due(&self) -> Result<bool> {
+        let contract = self.contract();
+        if self.chain.read(&contract.pendingEpoch()).await?.activatesAt.is_zero() {
+            return Ok(false);
+        }
+        let call = contract.activate();
+        let sent = match self.chain.read(&call).await {
+            Ok(_) => self.chain.send(call.into_transaction_request()).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match sent {
+            Ok(()) => Ok(true),
+            // Not due, or somebody else was faster.
+            Err(error) if Revert::of(&error).is_some() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The root that was published for an epoch and not rejected.
+    async fn root(&self, epoch: EpochId) -> Result<Option<B256>> {
+        match self.chain.read(&self.contract().epochRoot(epoch.value())).await.map_err(explain) {
+            Ok(root) => Ok(Some(root)),
+            Err(error) if is_unknown(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The event that published an epoch.
@@ -174,23 +210,24 @@ impl RewardDistributor for EvmDistributor {
         }
         let contract = self.contract();
         let call = contract.publish(epoch.value(), root, cumulative.to_units(), manifest);
-        self.send_once("publish", call.into_transaction_request()).await.map(drop)
+        self.send_once("publish", call.into_transaction_request()).await?;
+        // The receipt may be that of an earlier try, which the arbiter rejected since.
+        if self.root(epoch).await? == Some(root) {
+            return Ok(());
+        }
+        let text = "the arbiter rejected the epoch with this content; publish it corrected";
+        Err(Error::new(ErrorKind::Rejected, text).with("epoch", epoch).with("root", root))
     }
 
     async fn published(&self, epoch: EpochId) -> Result<Option<Commitment>> {
-        let contract = self.contract();
-        let root = match self.chain.read(&contract.epochRoot(epoch.value())).await.map_err(explain)
-        {
-            Ok(root) => root,
-            Err(error) if is_unknown(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(root) = self.root(epoch).await? else { return Ok(None) };
         let event = self.event(epoch, root).await?;
         let cumulative = Amount::units(event.cumulativeTotal);
         Ok(Some(Commitment { epoch, root, cumulative, manifest: event.logRoot }))
     }
 
     async fn latest(&self) -> Result<Option<EpochId>> {
+        self.activate_due().await?;
         let contract = self.contract();
         if self.chain.read(&contract.epochCount()).await? == 0 {
             return Ok(None);
@@ -211,7 +248,7 @@ impl RewardDistributor for EvmDistributor {
 
 /// Whether the contract said that it has no such epoch. A wrong address says something else.
 fn is_unknown(error: &Error) -> bool {
-    let revert = depin_evm::Revert::of(error);
+    let revert = Revert::of(error);
     revert.is_some_and(|revert| revert.decode::<Contract::UnknownEpoch>().is_some())
 }
 

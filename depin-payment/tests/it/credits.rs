@@ -97,6 +97,16 @@ fn prices_that_nothing_can_be_bought_at_are_refused() {
     assert!(Price::new(10, 0, -8, future).fresh(NOW, MINUTE).unwrap_err().is_retryable());
 }
 
+/// The values that the contract's tests have too.
+#[test]
+fn a_burn_is_released_as_the_contract_does() {
+    let mut burn = SmoothedBurn::over(4).unwrap();
+    assert_eq!(burn.period(100.into()).unwrap(), 25.into());
+    for released in [18, 14, 10, 8, 6, 4, 3, 3, 2, 1, 1_u64] {
+        assert_eq!(burn.period(Amount::ZERO).unwrap(), released.into());
+    }
+}
+
 #[test]
 fn settings_without_meaning_are_refused() {
     assert_eq!(SmoothedBurn::over(0).unwrap_err().kind(), ErrorKind::Config);

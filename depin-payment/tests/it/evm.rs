@@ -5,7 +5,12 @@ use depin_core::{
     reward::{Commitment, RewardDistributor, RewardPolicy, TokenLedger},
 };
 use depin_devnet::Devnet;
-use depin_evm::{Chain, DeployOptions, Deployment, deploy};
+use depin_evm::{
+    Chain, DeployOptions, Deployment,
+    alloy::primitives::aliases::{U40, U48},
+    bindings::{NetworkToken, RewardDistributor as Contract},
+    deploy,
+};
 use depin_payment::{
     Claim, Cumulative, ProRata,
     evm::{EvmDistributor, EvmToken},
@@ -188,4 +193,74 @@ async fn two_who_claim_for_one_account_pay_it_once() {
         assert_eq!(a.unwrap().checked_add(b.unwrap()).unwrap(), claim.cumulative);
         assert_eq!(token.balance(claim.account).await.unwrap(), claim.cumulative);
     }
+}
+
+const WINDOW: u64 = 3_600;
+
+/// A distributor with a window, whose publisher and arbiter is the chain's account.
+async fn disputable(devnet: &Devnet) -> (EvmDistributor, Chain) {
+    let (_, _, contracts) = network(devnet).await;
+    let chain = chain(devnet, 0).await;
+    let (provider, admin) = (chain.provider(), chain.account());
+    let rules = Contract::RootRules {
+        window: U40::from(WINDOW),
+        bond: 1,
+        limit: 0,
+        limitPeriod: U48::ZERO,
+    };
+    let made = Contract::deploy_builder(provider, contracts.token, contracts.token, rules, admin);
+    let receipt = chain.send(made.into_transaction_request()).await.unwrap();
+    let address = receipt.contract_address.unwrap();
+    let contract = Contract::new(address, provider);
+    let token = NetworkToken::new(contracts.token, provider);
+    let minter = chain.read(&token.MINTER_ROLE()).await.unwrap();
+    let publisher = chain.read(&contract.PUBLISHER_ROLE()).await.unwrap();
+    let arbiter = chain.read(&contract.ARBITER_ROLE()).await.unwrap();
+    for grant in [
+        token.grantRole(minter, address).into_transaction_request(),
+        contract.grantRole(publisher, admin).into_transaction_request(),
+        contract.grantRole(arbiter, admin).into_transaction_request(),
+    ] {
+        chain.send(grant).await.unwrap();
+    }
+    (EvmDistributor::new(chain.clone(), address), chain)
+}
+
+#[tokio::test]
+async fn a_rejected_epoch_is_not_taken_for_published() {
+    let devnet = Devnet::start();
+    let (distributor, chain) = disputable(&devnet).await;
+    let (balances, epoch) = (balances(0), EpochId::new(0));
+    let tree = balances.tree().unwrap();
+    let bad = balances.commitment(&tree, B256::repeat_byte(1)).unwrap();
+    distributor.publish(&bad).await.unwrap();
+    distributor.publish(&bad).await.unwrap();
+    let contract = Contract::new(distributor.address(), chain.provider());
+    chain.send(contract.resolve(0, true).into_transaction_request()).await.unwrap();
+
+    assert_eq!(distributor.published(epoch).await.unwrap(), None);
+    let error = distributor.publish(&bad).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+    assert!(error.to_string().contains("arbiter"), "{error}");
+    let good = balances.commitment(&tree, B256::repeat_byte(2)).unwrap();
+    distributor.publish(&good).await.unwrap();
+    assert_eq!(distributor.published(epoch).await.unwrap().unwrap().root, good.root);
+}
+
+#[tokio::test]
+async fn an_epoch_is_activated_by_who_needs_it() {
+    let devnet = Devnet::start();
+    let (distributor, _) = disputable(&devnet).await;
+    let claims = publish(&distributor, &balances(0)).await;
+    assert_eq!(distributor.latest().await.unwrap(), None, "in its window");
+    assert!(distributor.claim_many(&claims).await.is_err(), "in its window");
+    devnet.increase_time(2 * WINDOW).unwrap();
+    devnet.mine(1);
+    let paid = distributor.claim_many(&claims).await.unwrap();
+    assert_eq!(paid[3], claims[3].cumulative);
+
+    publish(&distributor, &balances(1)).await;
+    devnet.increase_time(2 * WINDOW).unwrap();
+    devnet.mine(1);
+    assert_eq!(distributor.latest().await.unwrap(), Some(EpochId::new(1)));
 }
