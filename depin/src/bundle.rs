@@ -1,11 +1,6 @@
 //! Epochs as files: written by whoever runs the network, audited by anybody who can ask the chain.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufWriter, Seek},
-    path::Path,
-};
+use std::{collections::BTreeMap, fs::File, io::Seek, path::Path};
 
 use depin_core::{
     Address, Amount, B256, EpochId, Error, ErrorKind, Result,
@@ -28,7 +23,7 @@ use crate::{
 impl Network {
     /// Writes everything that decided a closed epoch into one file, which [`audit_bundle`] takes. The log must
     /// still have its batches, and may [forget](depin_core::log::BatchLog::forget) them afterwards: what came out
-    /// of the epoch it keeps.
+    /// of the epoch it keeps. A file that is there is replaced in one step, and stays as it is when this fails.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] while the epoch is open or when its batches were forgotten,
@@ -41,19 +36,8 @@ impl Network {
             None => None,
         };
         let balances = before.as_ref().map_or(&[][..], |before| before.tree().rows());
-        let file = File::create(path.as_ref()).map_err(|error| unwritable(error, path.as_ref()))?;
-        let mut out = BufWriter::new(file);
-        bundle::write(&*self.0.log, epoch.record(), balances, &mut out).await?;
-        let file =
-            out.into_inner().map_err(|error| unwritable(error.into_error(), path.as_ref()))?;
-        file.sync_all().map_err(|error| unwritable(error, path.as_ref()))
+        bundle::store(&*self.0.log, epoch.record(), balances, path.as_ref()).await
     }
-}
-
-fn unwritable(error: std::io::Error, path: &Path) -> Error {
-    Error::unavailable("the bundle cannot be written; free space or choose another place")
-        .with("path", path.display())
-        .source(error)
 }
 
 /// Recomputes an epoch from a [bundle](depin_data::bundle) and compares with the chain: no log and no server

@@ -74,7 +74,7 @@ impl BundleFolder {
     /// step: whoever reads it meanwhile reads on in the old one, which has the same bytes. One writer at a time.
     ///
     /// # Errors
-    /// As [`write`](super::write()).
+    /// As [`store`](super::store()).
     pub async fn store(
         &self,
         log: &dyn BatchLog,
@@ -82,14 +82,48 @@ impl BundleFolder {
         balances: &[(Address, Amount)],
     ) -> Result<PathBuf> {
         let path = self.path(record.epoch());
-        let part = self.0.join(format!("{}.part", record.epoch().value()));
-        let file = File::create(&part).map_err(|error| unwritten(error, &part))?;
-        let mut out = BufWriter::new(file);
-        super::write(log, record, balances, &mut out).await?;
-        let done = out.flush().and_then(|()| out.get_ref().sync_all());
-        done.and_then(|()| fs::rename(&part, &path)).map_err(|error| unwritten(error, &path))?;
+        store(log, record, balances, &path).await?;
         Ok(path)
     }
+}
+
+/// [Writes](super::write()) a bundle into the file at `path`, which is there as a whole or not at all: until it
+/// is durable it lies beside it, under the same name with `.part`. A file that was there stays when this fails.
+/// One writer at a time.
+///
+/// # Errors
+/// As [`write`](super::write()), or [`ErrorKind::Unavailable`] when the file cannot be written.
+pub async fn store(
+    log: &dyn BatchLog,
+    record: &EpochRecord,
+    balances: &[(Address, Amount)],
+    path: &Path,
+) -> Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let file = File::create(&part).map_err(|error| unwritten(error, &part))?;
+    let mut out = BufWriter::new(file);
+    let written = super::write(log, record, balances, &mut out).await.and_then(|()| {
+        let durable = out.flush().and_then(|()| out.get_ref().sync_all());
+        durable.and_then(|()| fs::rename(&part, path)).map_err(|error| unwritten(error, path))
+    });
+    if written.is_err() {
+        // Half a bundle is of no use.
+        let _ = fs::remove_file(&part);
+        return written;
+    }
+    sync_name(path).map_err(|error| unwritten(error, path))
+}
+
+/// Lets the name of a file survive power loss.
+fn sync_name(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    #[cfg(unix)]
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
 }
 
 fn epoch_of(path: &Path) -> Option<EpochId> {

@@ -34,7 +34,7 @@ mod frame;
 mod read;
 mod write;
 
-pub use folder::BundleFolder;
+pub use folder::{BundleFolder, store};
 pub use read::{Bundle, claimed_epoch};
 pub use write::write;
 

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::{CBOR, COSE, NONCE, PROBLEM, essence};
 use crate::{
-    batch,
-    receipt::{self, ReceiptVerifier, SignedHead},
+    batch, merkle,
+    receipt::{self, ReceiptError, ReceiptVerifier, SignedHead},
     wire::{Nonce, Nonces, Reply},
 };
 
@@ -96,21 +96,37 @@ impl HttpTransport {
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when the log has taken something back; keep both heads as evidence, see
-    /// [`ReceiptVerifier::continued`]. [`ErrorKind::Unavailable`] for no answer or one of old.
+    /// [`ReceiptVerifier::continued`]. [`ErrorKind::Unavailable`] for no answer, one of old, or a smaller tree that
+    /// is not shown to be another: where several processes serve one log, some lag behind, so ask again. A log
+    /// that took batches back shows it at the latest when it is as large again.
     pub async fn follow(&self, kept: &SignedHead) -> Result<SignedHead> {
         let bytes = self.fetch("/v1/head", COSE).await?;
         let shown = self.receipts.head(&bytes)?;
-        if shown.at < kept.at && shown.tree.size <= kept.tree.size && shown != *kept {
+        let (old, new) = (kept.tree, shown.tree);
+        if new.size < old.size && shown.log == kept.log {
+            if shown.at >= kept.at && new.size > 0 {
+                // Whoever lags behind knows no path; whoever gives one must give that of one history.
+                if let Ok(path) = self.consistency(new.size, old.size).await {
+                    merkle::verify_consistency(new.size, &new.root, old.size, &old.root, &path)
+                        .map_err(ReceiptError::from)?;
+                }
+            }
+            return Err(no_answer("a head of fewer batches than the one that is kept")
+                .with("batches", new.size)
+                .with("kept", old.size));
+        }
+        if shown.at < kept.at && new == old {
             return Err(no_answer("a head older than the one that is kept"));
         }
-        let (old, new) = (kept.tree.size, shown.tree.size);
-        let path = match old < new {
-            true => {
-                path_in(&self.fetch(&format!("/v1/consistency?from={old}&to={new}"), CBOR).await?)?
-            }
+        let path = match old.size < new.size {
+            true => self.consistency(old.size, new.size).await?,
             false => Vec::new(),
         };
         Ok(self.receipts.continued(kept, &bytes, &path)?)
+    }
+
+    async fn consistency(&self, from: u64, to: u64) -> Result<Vec<B256>> {
+        path_in(&self.fetch(&format!("/v1/consistency?from={from}&to={to}"), CBOR).await?)
     }
 
     async fn fetch(&self, path: &str, kind: &str) -> Result<Vec<u8>> {

@@ -38,7 +38,7 @@ impl Ingest {
         &self,
         batch: &SignedBatch,
         received: Timestamp,
-        turn: Turn<'_>,
+        turn: &Turn<'_>,
     ) -> Result<Result<Receipt, Objection>> {
         let stop = match self.admit(batch, received, turn).await {
             Ok((receipt, readings)) => {
@@ -60,6 +60,14 @@ impl Ingest {
                 let why = "the device has sent too much lately; send the batch again later";
                 Err(Error::unavailable(why).retry_in(delay).source(Throttled(delay)))
             }
+            Stop::Behind(delay) => {
+                let why = "the device's batch before cannot be taken now; send both again later";
+                let error = Error::unavailable(why);
+                Err(match delay {
+                    Some(delay) => error.retry_in(delay),
+                    None => error,
+                })
+            }
             Stop::Fail(error) => Err(error),
         }
     }
@@ -69,7 +77,7 @@ impl Ingest {
         &self,
         batch: &SignedBatch,
         received: Timestamp,
-        turn: Turn<'_>,
+        turn: &Turn<'_>,
     ) -> Result<(Receipt, Option<u64>), Stop> {
         let parsed = Parsed::new(batch.as_bytes(), &self.network)
             .map_err(|error| Objection::unproven(error.code(), error, None))?;
@@ -113,19 +121,22 @@ impl Ingest {
             Append::Superseded(tip) => {
                 return Err(Objection::superseded(&did, sequence, tip.sequence).into());
             }
-            Append::Gap(next) => return Err(Objection::gap(&did, sequence, next).into()),
+            Append::Gap(next) => {
+                turn.missed().await?;
+                return Err(Objection::gap(&did, sequence, next).into());
+            }
         };
         Ok((self.receipt(hash, index).await?, readings))
     }
 
     /// Appends behind the batch before it. Appends take their places when they are first polled, so the next
     /// one need not wait for the disk.
-    async fn append(&self, new: NewBatch, turn: Turn<'_>) -> Result<Append> {
-        turn.comes().await;
+    async fn append(&self, new: NewBatch, turn: &Turn<'_>) -> Result<Append, Stop> {
+        turn.comes().await?;
         let timer = observe::Timer::start();
         let mut append = self.log.append(new);
         let begun = poll_fn(|context| Poll::Ready(append.as_mut().poll(context))).await;
-        drop(turn);
+        turn.placed();
         let appended = match begun {
             Poll::Ready(appended) => appended,
             Poll::Pending => append.await,

@@ -54,7 +54,7 @@ use self::{
     objection::Objection,
     quota::Quota,
     records::Records,
-    turn::{Passed, Turn},
+    turn::{Place, Turn},
 };
 
 /// Batches of [`Ingest::accept_many`] that are under way together.
@@ -147,10 +147,16 @@ impl Ingest {
     /// As [`accept`](Self::accept).
     #[tracing::instrument(level = "debug", name = "accept", skip_all, fields(batch = %batch.hash()))]
     pub async fn accept_batch(&self, batch: &SignedBatch) -> Result<Answer> {
-        self.accept_in_turn(batch, Turn::default()).await
+        self.accept_in_turn(batch, &Turn::default()).await
     }
 
-    async fn accept_in_turn(&self, batch: &SignedBatch, turn: Turn<'_>) -> Result<Answer> {
+    async fn accept_in_turn(&self, batch: &SignedBatch, turn: &Turn<'_>) -> Result<Answer> {
+        let answer = self.answer(batch, turn).await;
+        turn.ended(&answer);
+        answer
+    }
+
+    async fn answer(&self, batch: &SignedBatch, turn: &Turn<'_>) -> Result<Answer> {
         let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;
         observe::received(batch.as_bytes().len(), self.in_flight.load(Ordering::Relaxed));
         let received = self.clock.now();
@@ -165,31 +171,31 @@ impl Ingest {
     /// Judges many batches: one answer for each, in their order, as [`accept`](Self::accept) gives it.
     ///
     /// Signatures of one algorithm are verified together where that is cheaper, and appends wait for the
-    /// disk together, 64 batches at a time. Batches of one device go in the order given.
+    /// disk together, 64 batches at a time. Batches of one device go in the order given; behind one that cannot
+    /// be taken now (an error) no later one of its device is taken or refused: these come again with it.
     pub async fn accept_many(&self, batches: &[SignedBatch]) -> Vec<Result<Answer>> {
+        let sender = |b: &SignedBatch| batch::claimed_signer(b.as_bytes(), &self.network).ok();
+        let senders: Vec<_> = batches.iter().map(sender).collect();
+        let mut last = HashMap::new();
+        let before =
+            senders.iter().enumerate().map(|(own, sender)| last.insert(sender.as_ref()?, own));
+        let places: Vec<_> = before.map(Place::behind).collect();
+        let turns: Vec<_> = (0..places.len()).map(|own| Turn::new(&places, own)).collect();
         let mut answers = Vec::with_capacity(batches.len());
-        for together in batches.chunks(TOGETHER) {
-            let senders = self.meet(together).await;
-            let passed: Vec<Passed> = together.iter().map(|_| Passed::default()).collect();
-            let mut last = HashMap::new();
-            let turns = senders.into_iter().zip(&passed).map(|(sender, own)| {
-                Turn::new(sender.and_then(|sender| last.insert(sender, own)), own)
-            });
-            let turns: Vec<_> = turns.collect();
+        let turns = turns.chunks(TOGETHER).zip(senders.chunks(TOGETHER));
+        for (together, (turns, senders)) in batches.chunks(TOGETHER).zip(turns) {
+            self.meet(senders).await;
             let calls = together.iter().zip(turns);
             answers.extend(all(calls.map(|(batch, turn)| self.accept_in_turn(batch, turn))).await);
         }
         answers
     }
 
-    /// Who claims to have sent each of these. Asks the registry for them first, so that none of them waits for
-    /// it while its place in the order is open.
-    async fn meet(&self, batches: &[SignedBatch]) -> Vec<Option<Did>> {
-        let sender = |b: &SignedBatch| batch::claimed_signer(b.as_bytes(), &self.network).ok();
-        let senders: Vec<_> = batches.iter().map(sender).collect();
+    /// Asks the registry first for those who claim to have sent something, so that no batch waits for it while
+    /// its place in the order is open.
+    async fn meet(&self, senders: &[Option<Did>]) {
         let names: BTreeSet<_> = senders.iter().flatten().collect();
         all(names.into_iter().map(|did| self.known(did))).await;
-        senders
     }
 
     /// Tells `listener` what happens from now on. It runs on the task that handles the batch, so it
@@ -258,15 +264,20 @@ impl Ingest {
         Ok(Receipt { batch, index, tree_size, root, path, head: head.signed })
     }
 
-    /// Signs a head, or finds the signature made before: one signature serves a whole group commit.
+    /// Signs a head, or finds the signature made before: one signature serves a whole group commit. Whoever
+    /// comes late with a smaller tree gets the larger head: an honest log must not look as if it had shrunk.
     fn sign(&self, tree: TreeHead) -> Result<Head> {
-        if let Some(head) = lock(&self.head).clone().filter(|head| head.tree == tree) {
+        let serves = |head: &Head| head.tree == tree || head.tree.size > tree.size;
+        if let Some(head) = lock(&self.head).clone().filter(serves) {
             return Ok(head);
         }
         let head = Head { tree, signed: self.heads.sign(&tree, self.clock.now())?.into() };
         let mut kept = lock(&self.head);
-        if kept.as_ref().is_none_or(|kept| kept.tree.size < tree.size) {
-            *kept = Some(head.clone());
+        match &*kept {
+            // Another was faster.
+            Some(larger) if larger.tree.size > tree.size => return Ok(larger.clone()),
+            Some(same) if same.tree.size == tree.size => {}
+            _ => *kept = Some(head.clone()),
         }
         Ok(head)
     }
@@ -275,7 +286,7 @@ impl Ingest {
     async fn judge_again(&self, refused: &RefusedBatch) -> Result<Answer> {
         let batch = SignedBatch::new(refused.bytes.clone());
         let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;
-        let answer = match self.judge(&batch, refused.received, Turn::default()).await? {
+        let answer = match self.judge(&batch, refused.received, &Turn::default()).await? {
             Ok(receipt) => Answer::Receipt(receipt),
             Err(Objection { code, detail, device, .. }) => {
                 Answer::Refusal(Refusal { code, detail, batch: batch.hash(), device })

@@ -14,6 +14,8 @@ pub(super) enum Stop {
     Refuse(Objection),
     /// The device has sent too much lately and may come again after this time.
     Throttle(Duration),
+    /// One before it of the same device cannot be taken now, and so it cannot either.
+    Behind(Option<Duration>),
     /// We are at fault, and know nothing about the batch.
     Fail(Error),
 }
@@ -28,7 +30,7 @@ impl Stop {
                 objection.code,
                 BadSignature | ClockAhead | ClockBehind | NotActive | NotRegistered
             ),
-            Self::Throttle(_) => true,
+            Self::Throttle(_) | Self::Behind(_) => true,
             Self::Fail(_) => false,
         }
     }

@@ -157,3 +157,48 @@ async fn ranges_are_those_of_the_file() {
         assert!([400, 404].contains(&response.status().as_u16()), "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_is_no_bundle_takes_nothing_of_what_came_before() {
+    let (place, server, record, _) = served().await;
+    let whole = of(&BundleFolder::new(place.path()).path(EPOCH));
+    let (into, part) = (place.path().join("mine"), place.path().join("mine.part"));
+    let half = &whole[..whole.len() / 2];
+    fs::write(&part, half).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let portal = Bundles::at(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let lies = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let page =
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\r\nsign in";
+        stream.write_all(page).unwrap();
+    });
+    let error = portal.download(EPOCH, &record.manifest(), &into, MOST).await.unwrap_err();
+    lies.join().unwrap();
+    assert!(error.is_retryable(), "{error:?}");
+    assert_eq!(of(&part), half);
+    let bundles = Bundles::at(&server.url()).unwrap();
+    bundles.download(EPOCH, &record.manifest(), &into, MOST).await.unwrap();
+    assert_eq!(of(&into), whole);
+}
+
+#[tokio::test]
+async fn an_epoch_that_is_no_number_is_answered_by_a_problem_document() {
+    let (_place, server, ..) = served().await;
+    for epoch in ["abc", "-1", "18446744073709551616", "%ff"] {
+        let address = server.url().trim_start_matches("http://").to_owned();
+        let request =
+            format!("GET /v1/bundles/{epoch} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let ask = move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        let answer = tokio::task::spawn_blocking(ask).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+    }
+}

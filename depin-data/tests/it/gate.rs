@@ -12,8 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    Algorithm, B256, Clock, Did, Error, ErrorKind, ManualClock, NetworkId, Result, SignedBatch,
-    Signer, SoftwareKey, Timestamp,
+    Algorithm, B256, Clock, Did, Error, ErrorKind, ManualClock, NetworkId, PublicKey, Result,
+    Signature, SignedBatch, Signer, SoftwareKey, Timestamp,
     log::BatchLog,
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
     transport::{Answer, RefusalCode},
@@ -21,6 +21,7 @@ use depin_core::{
 use depin_data::{
     ingest::{DeviceLimits, Ingest, Rate},
     log::{MemoryLog, RedbLog},
+    receipt::ReceiptVerifier,
 };
 
 use crate::support::{Device, NOW, Net, Registry, network, reading};
@@ -367,4 +368,108 @@ async fn a_flood_of_invented_names_is_in_the_way_of_no_device_that_was_ever_stor
             assert!(told.is_err() || told.unwrap().unwrap_err().retry_after().is_some());
         }
     }
+}
+
+#[tokio::test]
+async fn behind_a_throttled_batch_nothing_of_its_device_is_refused_or_charged() {
+    let mut limits = DeviceLimits::default();
+    limits.readings = Rate::new(1, 100);
+    let net = Net::with(Arc::new(MemoryLog::new()), |b| b.device_limits(limits));
+    let (mut greedy, mut modest) = (net.enrol("greedy"), net.enrol("modest"));
+    let many = |count| vec![reading("1", NOW); count];
+    let stored = greedy.seal(&many(20));
+    net.taken(&stored).await;
+    let large = greedy.seal(&many(90));
+    // More than are under way together; each would find room for itself.
+    let mut batches = vec![large.clone()];
+    for n in 0..70 {
+        let next = greedy.seal(&many(1));
+        if n % 10 == 0 {
+            batches.extend([forged(&next), stored.clone(), modest.measure()]);
+        }
+        batches.push(next);
+    }
+    let answers = net.ingest.accept_many(&batches).await;
+    let (mut receipts, mut refusals, mut waits) = (0, 0, 0);
+    for (batch, answer) in batches.iter().zip(answers) {
+        match answer {
+            Ok(Answer::Receipt(_)) => receipts += 1,
+            Ok(Answer::Refusal(refusal)) => {
+                assert_eq!(refusal.code, RefusalCode::BadSignature, "{refusal:?}");
+                refusals += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+                assert_eq!(error.retry_after(), Some(Duration::from_secs(10)), "{batch:?}");
+                assert!(format!("{error:?}").contains("come again in 10000 ms"), "{error:?}");
+                waits += 1;
+            }
+        }
+    }
+    assert_eq!((receipts, refusals, waits), (14, 7, 71));
+    let letters = net.ingest.log().refusals(0, 999).await.unwrap();
+    assert!(letters.iter().all(|letter| letter.refusal.code == RefusalCode::BadSignature));
+    // Had they cost something, there would be no room yet.
+    net.clock.advance(Duration::from_secs(10));
+    net.taken(&large).await;
+}
+
+/// Signs, and lets something happen while it signs for the first time.
+struct Distracted {
+    key: SoftwareKey,
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl std::fmt::Debug for Distracted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Distracted")
+    }
+}
+
+impl Signer for Distracted {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Signature> {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        meanwhile.into_iter().for_each(|meanwhile| meanwhile());
+        self.key.sign(message)
+    }
+
+    fn sign_prehash(&self, digest: &[u8; 32]) -> Result<Signature> {
+        self.key.sign_prehash(digest)
+    }
+}
+
+#[tokio::test]
+async fn whoever_signs_late_shows_the_larger_head_that_was_signed_meanwhile() {
+    let (log, clock) = (Arc::new(MemoryLog::new()), Arc::new(ManualClock::at(NOW)));
+    let (key, did) = (SoftwareKey::from_seed(Algorithm::EdDsa, [77; 32]), "did:example:log");
+    let receipts = ReceiptVerifier::new(&network(), key.public_key());
+    let signer = Arc::new(Distracted { key, meanwhile: Mutex::default() });
+    let (registry, mut device) =
+        (Arc::new(Registry::default()), Device::new("a", Algorithm::EdDsa));
+    registry.add(&device);
+    let signs = Arc::clone(&signer) as _;
+    let builder = Ingest::builder(
+        network(),
+        log,
+        registry,
+        Arc::clone(&clock) as _,
+        signs,
+        did.parse().unwrap(),
+    );
+    let ingest = Arc::new(builder.build());
+    let (other, batch) = (Arc::clone(&ingest), device.measure());
+    *signer.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        let accept = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(other.accept_batch(&batch)).unwrap();
+        };
+        std::thread::spawn(accept).join().unwrap();
+        clock.advance(Duration::from_secs(1));
+    }));
+    let shown = receipts.head(&ingest.head().await.unwrap()).unwrap();
+    assert_eq!((shown.tree.size, shown.at), (1, NOW));
 }

@@ -9,7 +9,7 @@ use std::{
 
 use depin_core::{
     Algorithm, B256, Bytes, ErrorKind, SignedBatch, SoftwareKey,
-    cbor::Decoder,
+    cbor::{Decoder, Encoder},
     log::TreeHead,
     transport::{Answer, Refusal, RefusalCode, Transport},
 };
@@ -327,8 +327,8 @@ async fn an_auditor_follows_the_log_and_finds_out_when_it_takes_something_back()
     let followed = line.follow(&kept).await.unwrap();
     assert_eq!((followed.tree.size, line.follow(&empty).await.unwrap()), (10, followed.clone()));
 
-    // Another history under the same key, as long and longer.
-    for more in [9, 12] {
+    // Another history under the same key. While it is shorter it may be a view that lags.
+    for more in [9, 10, 12] {
         let other = Net::over(Arc::new(MemoryLog::new()));
         other.clock.advance(Duration::from_secs(100));
         let server = serve(other.ingest.clone(), ANY.into()).await.unwrap();
@@ -337,7 +337,8 @@ async fn an_auditor_follows_the_log_and_finds_out_when_it_takes_something_back()
             other.taken(&device.measure()).await;
         }
         let error = transport(&other, &server.url()).follow(&followed).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
+        let kind = if more < 10 { ErrorKind::Unavailable } else { ErrorKind::Rejected };
+        assert_eq!(error.kind(), kind, "{error:?}");
     }
     // An old head is no evidence, only no news.
     let old = net.ingest.log().root(4).await.unwrap();
@@ -528,4 +529,53 @@ async fn whoever_waits_too_long_for_a_place_is_told_so() {
     assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
     serde_json::from_str::<serde_json::Value>(body).unwrap();
     drop(holder);
+}
+
+/// An answer of a server to anything.
+fn ok(kind: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+#[tokio::test]
+async fn a_view_that_lags_is_asked_again_and_another_history_is_found_out() {
+    let (net, server) = start().await;
+    let mut device = net.enrol("a");
+    for _ in 0..10 {
+        net.taken(&device.measure()).await;
+    }
+    let kept = transport(&net, &server.url()).head().await.unwrap();
+    let later = NOW.plus(Duration::from_secs(60));
+    let (log, signer) = (net.ingest.log(), net.ingest.signer());
+    let (root, path) = (log.root(4).await.unwrap(), log.consistency(4, 10).await.unwrap());
+    let mut proof = Vec::new();
+    let mut encoder = Encoder::new(&mut proof);
+    encoder.array(path.len() as u64).unwrap();
+    for hash in &path {
+        encoder.bytes(hash.as_slice()).unwrap();
+    }
+    let other = B256::repeat_byte(7);
+    let (honest, none) = (ok("application/cbor", &proof), b"HTTP/1.1 404 No\r\n\r\n".to_vec());
+    let rejected = ErrorKind::Rejected;
+    for (size, root, at, proof, kind) in [
+        // The view that answers does not know the kept tree yet, or another one does.
+        (4, root, later, &none, ErrorKind::Unavailable),
+        (4, root, later, &honest, ErrorKind::Unavailable),
+        (0, net.ingest.log().root(0).await.unwrap(), later, &none, ErrorKind::Unavailable),
+        (4, other, later, &honest, rejected),
+        (10, other, later, &none, rejected),
+        (10, other, NOW.minus(Duration::from_secs(9)), &none, rejected),
+    ] {
+        let head = ok("application/cose", &signer.sign(&TreeHead { size, root }, at).unwrap());
+        let proof = proof.clone();
+        let answer = move |request: &str| match request.contains("/v1/consistency?from=4&to=10 ") {
+            true => proof.clone(),
+            false => head.clone(),
+        };
+        let error = transport(&net, &liar(answer)).follow(&kept).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{size}: {error:?}");
+    }
 }

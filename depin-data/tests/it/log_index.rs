@@ -329,3 +329,33 @@ async fn what_is_wrong_with_one_batch_is_no_error_of_the_others() {
     assert_eq!(bad.unwrap_err().kind(), ErrorKind::Malformed);
     assert_eq!(good.unwrap(), Append::Stored(1));
 }
+
+#[tokio::test]
+async fn batches_lost_after_they_were_sealed_are_missed_by_the_name_of_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, crashed) = (folder.path().join("log"), folder.path().join("copy"));
+    let log = RedbLog::open(&path).unwrap();
+    let mut fleet = Fleet::default();
+    fleet.append(&log, 3).await;
+    let short = fs::read(batches_of(&path)).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    fleet.append(&log, 4).await;
+    log.seal(EpochId::new(0), Bytes::from_static(b"record over seven")).await.unwrap();
+    let end = fs::read(batches_of(&path)).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    // A whole frame, a byte of the last one, or all of it, gone or as zeros.
+    for length in [0, short + 1, end] {
+        for zeros in [false, true] {
+            copy(&path, &crashed);
+            let file = fs::OpenOptions::new().write(true).open(batches_of(&crashed)).unwrap();
+            file.set_len(length as u64).unwrap();
+            if zeros {
+                file.set_len(1 << 20).unwrap();
+            }
+            drop(file);
+            let error = RedbLog::open(&crashed).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{length}: {error:?}");
+            assert!(format!("{error:?}").contains("0000000000000000.batches"), "{error:?}");
+        }
+    }
+    copy(&path, &crashed);
+    assert_eq!(RedbLog::open(&crashed).unwrap().head().await.unwrap().size, 7);
+}

@@ -98,3 +98,17 @@ async fn a_bundle_of_another_network_is_not_the_one_on_chain() {
     let error = audit(&mine, &path).await.unwrap_err();
     assert!(error.to_string().contains("not the one on chain"), "{error}");
 }
+
+#[tokio::test]
+async fn an_export_that_fails_leaves_the_only_copy_as_it_is() {
+    let (network, folder) = (network().await, tempfile::tempdir().unwrap());
+    let path = folder.path().join("0.bundle");
+    network.export_epoch(EpochId::new(0), &path).await.unwrap();
+    let whole = fs::read(&path).unwrap();
+    network.log().forget(4).await.unwrap();
+    let error = network.export_epoch(EpochId::new(0), &path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "half a bundle lies there");
+    audit(&network, &path).await.unwrap();
+}

@@ -149,10 +149,7 @@ impl Bundles {
             {
                 there
             }
-            StatusCode::OK => {
-                file.set_len(0).map_err(|error| wanted.unwritten(error))?;
-                0
-            }
+            StatusCode::OK => 0,
             StatusCode::RANGE_NOT_SATISFIABLE if range == Some(&format!("bytes */{there}")) => {
                 return Ok(());
             }
@@ -169,6 +166,10 @@ impl Bundles {
         let length = response.content_length();
         if length.is_none_or(|length| size.saturating_add(length) > wanted.most) {
             return Err(wanted.too_large());
+        }
+        // Only what may be the bundle takes the place of what came before.
+        if size < there {
+            file.set_len(size).map_err(|error| wanted.unwritten(error))?;
         }
         while let Some(chunk) = response.chunk().await.map_err(silent)? {
             size = size.saturating_add(chunk.len() as u64);

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -55,6 +55,10 @@ pub async fn serve_bundles(folder: BundleFolder, addr: SocketAddr) -> Result<Htt
     start(router, addr, limits).await
 }
 
+fn no_number() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "an epoch is a whole number, as in /v1/bundles/7")
+}
+
 fn problem(error: Error) -> Problem {
     Problem::of(&error)
 }
@@ -88,9 +92,10 @@ async fn list(
 
 async fn download(
     State(folder): State<Arc<BundleFolder>>,
-    Path(epoch): Path<u64>,
+    epoch: Result<Path<u64>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let Path(epoch) = epoch.map_err(|_| no_number())?;
     let opened = blocking(move || {
         let Some(file) = folder.open(EpochId::new(epoch))? else { return Ok(None) };
         let size = file.metadata().map_err(unread)?.len();

@@ -52,9 +52,12 @@
 //!
 //! # Limits
 //!
-//! A message, so also a sealed record, must fit the server's `max_payload` (1 MiB unless configured, at most
-//! 64 MiB). A record has 32 bytes for each batch and about 160 for each device, so at 1 MiB an epoch of 1,000
-//! devices takes some 27,000 batches; of a larger one the [seal](BatchLog::seal) fails, and nothing else. Appends of all processes pass one point: contention costs a judged group again,
+//! A message, so also a sealed epoch, must fit the server's `max_payload` (1 MiB unless configured, at most
+//! 64 MiB). What is sealed is the record and the [statement](crate::epoch::Statement) of what came out: 32 bytes
+//! for each batch, about 325 for each device, more with windows, and what findings say. So at 1 MiB an epoch of
+//! 1,000 devices takes some 22,000 batches, and one of 3,200 devices none; of a larger one the
+//! [seal](BatchLog::seal) fails, and nothing else. Shorter epochs have fewer batches and findings, but the bytes
+//! of the devices stay: for many devices raise `max_payload`. Appends of all processes pass one point: contention costs a judged group again,
 //! never a batch. [`head`](BatchLog::head), [`tip`](BatchLog::tip) and reads tell what this view has,
 //! which another process may be ahead of; [`level`](JetStreamLog::level) waits until it has caught up.
 //! One view belongs to one process, and nobody else may write to it. [`forget`](BatchLog::forget) gives up
@@ -259,10 +262,10 @@ fn too_large(bytes: usize) -> Error {
     Error::new(ErrorKind::Limit, why).with("bytes", bytes)
 }
 
-/// A record has 32 bytes for each batch and about 160 for each device.
+/// Record and statement have 32 bytes for each batch and about 325 for each device, more with windows.
 fn epoch_too_large(epoch: EpochId, bytes: usize) -> Error {
-    let why = "the epoch's record does not fit a message of the server; raise its max_payload (at most 64 MB) \
-               or close shorter epochs";
+    let why = "the sealed epoch does not fit a message of the server; raise its max_payload (at most 64 MB), \
+               which many devices need, or close shorter epochs, which have fewer batches";
     Error::new(ErrorKind::Limit, why).with("epoch", epoch).with("bytes", bytes)
 }
 

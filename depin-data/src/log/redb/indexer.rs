@@ -86,11 +86,13 @@ fn commit(files: &Files, group: &[Job]) -> Result<Vec<Outcome>> {
         end_file(files, gone)?;
     }
     let is_idle = group.iter().all(|job| matches!(job, Job::Ripe));
-    let is_ripe = gone.is_some() || files.overlay().is_ripe();
+    // Batches that were sealed are missed by the next start even when the segments lose them.
+    let sealed = group.iter().any(|job| matches!(job, Job::Seal { .. })).then_some(size);
+    let is_ripe = gone.is_some() || sealed.is_some() || files.overlay().is_ripe();
     if is_idle && !is_ripe {
         return Ok(vec![Outcome::Done; group.len()]);
     }
-    let outcomes = files.index(is_ripe, gone, |transaction| {
+    let outcomes = files.index(is_ripe, gone, sealed, |transaction| {
         group.iter().map(|job| apply(transaction, job, size)).collect::<Result<Vec<_>>>()
     })?;
     // The index has let go of them for good; what cannot be deleted is tried again at the next start.

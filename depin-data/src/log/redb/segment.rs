@@ -327,9 +327,10 @@ fn is_torn(found: &[u8], head: &[u8]) -> bool {
     found.iter().skip(written).all(|byte| *byte == 0)
 }
 
-/// Whether the file is there that begins with this index.
-pub(super) fn exists(folder: &Path, segment: u64) -> bool {
-    name(folder, segment).exists()
+/// Whether the file of a batch is there and reaches to its end.
+pub(super) fn holds(folder: &Path, span: &Span) -> bool {
+    let end = span.offset.saturating_add(span.length.into());
+    fs::metadata(name(folder, span.segment)).is_ok_and(|about| about.len() >= end)
 }
 
 /// Whether there is any file of batches.

@@ -234,17 +234,19 @@ impl Files {
     }
 
     /// Writes the index durably: `work`, with a layer of batches when it is time, and forgets batches before
-    /// `gone`, which are in the index by then.
+    /// `gone`. Those and the ones before `needed` are in the index by then.
     pub(super) fn index<T>(
         &self,
         with_layer: bool,
         gone: Option<u64>,
+        needed: Option<u64>,
         work: impl FnOnce(&WriteTransaction) -> Result<T>,
     ) -> Result<T> {
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let layer = with_layer.then(|| self.overlay_mut().freeze());
         // A layer that could not be indexed earlier is still there, and later batches are not in it.
-        if layer.as_ref().zip(gone).is_some_and(|(layer, gone)| layer.end() < gone) {
+        let needed = gone.max(needed);
+        if layer.as_ref().zip(needed).is_some_and(|(layer, needed)| layer.end() < needed) {
             return Err(Error::unavailable("the index lags behind; try again"));
         }
         let transaction = self.index.begin_write().map_err(failed)?;
@@ -265,7 +267,7 @@ impl Files {
 
     /// Tells the index all that it lacks.
     pub(super) fn flush(&self) -> Result<()> {
-        self.index(true, None, |_| Ok(()))
+        self.index(true, None, None, |_| Ok(()))
     }
 
     /// Leaves nothing to learn to the next start.
@@ -290,12 +292,12 @@ impl Files {
         if self.overlay().is_full() { self.flush() } else { Ok(()) }
     }
 
-    /// Checks that the files are there which hold the first and the last batch of the index.
+    /// Checks that the files are there, and long enough, which hold the first and the last batch of the index.
     pub(super) fn rows_lie_in(&self, folder: &Path) -> Result<()> {
         let (oldest, size) = { (self.overlay().oldest(), self.head().size) };
         for index in [oldest, size.saturating_sub(1)].into_iter().filter(|index| *index < size) {
             for (_, row) in self.rows(index.max(oldest), 1)? {
-                if !segment::exists(folder, row.span.segment) {
+                if !segment::holds(folder, &row.span) {
                     return Err(segment::damaged(row.span.segment, row.span.offset));
                 }
             }
