@@ -28,13 +28,13 @@ pub struct Slice {
     pub days: [Vec<Reading>; DAYS],
 }
 
-/// Column name and unit of what the files hold.
-pub const UNITS: [(&str, &str); 5] = [
-    ("temperature", "Cel"),
-    ("water_temperature", "Cel"),
-    ("humidity", "%RH"),
-    ("pressure", "hPa"),
-    ("wind", "m/s"),
+/// Columns of the files, the quantities that they are, and the power of ten between their units.
+const COLUMNS: [(&str, (&str, &str), i8); 5] = [
+    ("temperature", ("temperature", "Cel"), 0),
+    ("water_temperature", ("water_temperature", "Cel"), 0),
+    ("humidity", ("humidity", "%RH"), 0),
+    ("pressure", ("pressure", "Pa"), 2),
+    ("wind", ("wind_speed", "m/s"), 0),
 ];
 
 /// All slices, dealt out site by site so that any number of stations is a mixture.
@@ -62,12 +62,14 @@ pub fn slices() -> Result<Vec<Slice>> {
 fn site(name: &'static str, csv: &str) -> Result<Site> {
     let mut lines = csv.lines();
     let header = lines.next().with_context(|| format!("{name}: the file is empty"))?;
-    let quantities = header.split(',').skip(1).map(quantity).collect::<Result<_>>()?;
+    let columns = header.split(',').skip(1).map(column).collect::<Result<Vec<_>>>()?;
     let mut days: Vec<(&str, Vec<_>)> = Vec::new();
     for line in lines {
         let (stamp, values) = line.split_once(',').with_context(|| format!("{name}: {line}"))?;
         let (day, time) = stamp.split_once('T').with_context(|| format!("{name}: {stamp}"))?;
-        let values = values.split(',').map(Decimal::parse).collect::<depin::Result<_>>()?;
+        let values =
+            values.split(',').zip(&columns).map(|(value, (_, power))| scaled(value, *power));
+        let values = values.collect::<depin::Result<_>>()?;
         if days.last().is_none_or(|(last, _)| *last != day) {
             days.push((day, Vec::new()));
         }
@@ -77,16 +79,19 @@ fn site(name: &'static str, csv: &str) -> Result<Site> {
     // The first and last day of a series may be cut short; a station replays whole days only.
     let longest = days.iter().map(|(_, rows)| rows.len()).max().unwrap_or(0);
     days.retain(|(_, rows)| rows.len() * 10 >= longest * 9);
+    let quantities = columns.into_iter().map(|(quantity, _)| quantity).collect();
     Ok(Site { name, quantities, days: days.into_iter().map(|(_, rows)| rows).collect() })
 }
 
-fn quantity(column: &str) -> Result<Quantity> {
-    let unit = UNITS
-        .iter()
-        .find(|(name, _)| *name == column)
-        .with_context(|| format!("no unit for {column}"))?
-        .1;
-    Ok(Quantity::new(column, unit))
+fn column(column: &str) -> Result<(Quantity, i8)> {
+    let known = COLUMNS.iter().find(|(name, ..)| *name == column);
+    let (_, (name, unit), power) = known.with_context(|| format!("no quantity for {column}"))?;
+    Ok((Quantity::new(name, unit), *power))
+}
+
+fn scaled(value: &str, power: i8) -> depin::Result<Decimal> {
+    let value = Decimal::parse(value)?;
+    Decimal::new(value.mantissa(), value.exponent().saturating_add(power))
 }
 
 fn time_of_day(time: &str) -> Result<Duration> {
