@@ -21,6 +21,7 @@ pub mod id;
 pub mod key;
 pub mod keystore;
 pub mod log;
+pub mod payment;
 pub mod quality;
 pub mod reading;
 pub mod registry;
