@@ -106,7 +106,7 @@ pub trait RewardDistributor: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
     async fn published(&self, epoch: EpochId) -> Result<Option<Commitment>>;
 
-    /// The last published epoch.
+    /// The last published epoch whose rewards can be claimed. Asking changes nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.

@@ -1,13 +1,13 @@
 //! Putting a network's contracts on a chain.
 //!
-//! Eight transactions at most, each with a key of its own in the crash-safe sender: a deployment that was
+//! A dozen transactions at most, each with a key of its own in the crash-safe sender: a deployment that was
 //! interrupted goes on where it stopped when the chain handle has a store.
 
+mod emission;
+mod rules;
+
 use alloy::{
-    primitives::{
-        Address, B256, address,
-        aliases::{U40, U48},
-    },
+    primitives::{Address, B256, address},
     providers::Provider,
     rpc::types::TransactionRequest,
 };
@@ -16,18 +16,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Chain,
-    bindings::{DeviceAccount, DeviceRegistry, ERC6551Registry, NetworkToken, RewardDistributor},
+    bindings::{
+        DeviceAccount, DeviceRegistry, ERC6551Registry, EmissionController, NetworkToken,
+        RewardDistributor,
+    },
 };
 
-/// What a network's contracts are called.
+pub use emission::Emission;
+pub use rules::RootRules;
+
+/// What a network's contracts are called, and by which rules they issue and pay.
 ///
 /// ```
+/// use std::time::Duration;
 /// use depin_core::{Amount, NetworkId};
-/// use depin_evm::DeployOptions;
+/// use depin_evm::{DeployOptions, RootRules};
 ///
+/// let rules = RootRules::default()
+///     .disputable(Duration::from_secs(86_400), Amount::tokens(100))
+///     .at_most(Amount::tokens(5_000), Duration::from_secs(86_400));
 /// let options = DeployOptions::new(NetworkId::parse("climate")?)
 ///     .token("Climate Credit", "CLIM")
-///     .cap(Amount::tokens(1_000_000));
+///     .cap(Amount::tokens(1_000_000))
+///     .rules(rules);
 /// assert_eq!(options.symbol, "CLIM");
 /// # Ok::<(), depin_core::Error>(())
 /// ```
@@ -42,13 +53,31 @@ pub struct DeployOptions {
     pub symbol: String,
     /// Largest supply of the reward token that can exist, in its smallest unit.
     pub cap: Amount,
+    /// How fast it may be issued. Unless said: up to the cap at any time, so that only the cap and the
+    /// [limit](RootRules::at_most) bound a publisher.
+    pub emission: Option<Emission>,
+    /// When published epochs become valid, and how much they emit.
+    pub rules: RootRules,
+    /// Who decides disputes and rejects epochs that are not valid yet; the deploying account unless said.
+    pub arbiter: Option<Address>,
+    /// Who may stop claims; the deploying account unless said.
+    pub guardian: Option<Address>,
 }
 
 impl DeployOptions {
-    /// A token named as the network, ticker `DPN`, at most a billion of it.
+    /// A token named as the network, ticker `DPN`, at most a billion of it, issued as epochs ask for it.
     pub fn new(network: NetworkId) -> Self {
         let token_name = network.as_str().chars().take(MAX_NAME).collect();
-        Self { network, token_name, symbol: "DPN".into(), cap: Amount::tokens(1_000_000_000) }
+        Self {
+            network,
+            token_name,
+            symbol: "DPN".into(),
+            cap: Amount::tokens(1_000_000_000),
+            emission: None,
+            rules: RootRules::default(),
+            arbiter: None,
+            guardian: None,
+        }
     }
 
     /// Names the reward token.
@@ -65,6 +94,35 @@ impl DeployOptions {
         self.cap = cap;
         self
     }
+
+    /// Issues the token along a curve.
+    #[must_use]
+    pub fn emission(mut self, emission: Emission) -> Self {
+        self.emission = Some(emission);
+        self
+    }
+
+    /// Lets epochs be disputed, or limits what they emit.
+    #[must_use]
+    pub const fn rules(mut self, rules: RootRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Makes another account than the deploying one the arbiter: the one that publishes should not judge
+    /// itself.
+    #[must_use]
+    pub const fn arbiter(mut self, arbiter: Address) -> Self {
+        self.arbiter = Some(arbiter);
+        self
+    }
+
+    /// Makes another account than the deploying one the guardian.
+    #[must_use]
+    pub const fn guardian(mut self, guardian: Address) -> Self {
+        self.guardian = Some(guardian);
+        self
+    }
 }
 
 /// Where a network's contracts are. Keep it as JSON beside the network's data.
@@ -78,7 +136,9 @@ pub struct Deployment {
     pub registry: Address,
     /// `NetworkToken`: what is earned.
     pub token: Address,
-    /// `RewardDistributor`: pays by proof; the only minter of the token.
+    /// `EmissionController`: the only minter of the token.
+    pub controller: Address,
+    /// `RewardDistributor`: pays by proof; has the controller issue what it pays.
     pub distributor: Address,
     /// The ERC-6551 registry that creates device accounts.
     pub account_registry: Address,
@@ -89,7 +149,8 @@ pub struct Deployment {
 }
 
 /// Deploys the contracts of a network and gives the roles: the chain handle's account becomes
-/// administrator, registrar and publisher; the distributor becomes the token's only minter.
+/// administrator, registrar and publisher, and arbiter and guardian unless others are named; the controller
+/// becomes the token's only minter, and the distributor the only one it issues for.
 ///
 /// Takes the ERC-6551 registry that public chains share, where it exists. The same network again gives
 /// the same deployment, as long as the chain handle's store remembers it.
@@ -111,7 +172,8 @@ pub struct Deployment {
 /// ```
 ///
 /// # Errors
-/// As [`Chain::send`]; [`ErrorKind::Config`] when the token's name is too long or the cap is zero.
+/// As [`Chain::send`]; [`ErrorKind::Config`] when the token's name is too long, the cap is zero or the rules
+/// hold nothing together; [`ErrorKind::Limit`] for numbers that the contracts cannot hold.
 pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment> {
     check(options)?;
     let steps = Steps { chain, network: &options.network };
@@ -125,14 +187,16 @@ pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment
         admin,
     );
     let (token, block) = steps.create("token", token.into_transaction_request()).await?;
-    // Roots serve at once, without limit: as those expect who publish and claim in one go.
-    let rules = RewardDistributor::RootRules {
-        window: U40::ZERO,
-        bond: 0,
-        limit: 0,
-        limitPeriod: U48::ZERO,
+    let emission = match &options.emission {
+        Some(emission) => emission.clone(),
+        None => Emission::at_any_time(options.cap)?,
     };
-    let distributor = RewardDistributor::deploy_builder(provider, token, token, rules, admin);
+    let Emission { schedule, decay, rows, target } = emission;
+    let controller =
+        EmissionController::deploy_builder(provider, token, schedule, decay, rows, target, admin);
+    let (controller, _) = steps.create("controller", controller.into_transaction_request()).await?;
+    let rules = options.rules.encode()?;
+    let distributor = RewardDistributor::deploy_builder(provider, token, controller, rules, admin);
     let (distributor, _) =
         steps.create("distributor", distributor.into_transaction_request()).await?;
     let account_registry = steps.account_registry().await?;
@@ -152,12 +216,13 @@ pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment
         chain: chain.id(),
         registry,
         token,
+        controller,
         distributor,
         account_registry,
         account_implementation,
         block,
     };
-    steps.give_roles(&deployment).await?;
+    steps.give_roles(&deployment, options).await?;
     Ok(deployment)
 }
 
@@ -186,23 +251,31 @@ impl Steps<'_> {
         self.create("account-registry", own).await.map(|(address, _)| address)
     }
 
-    async fn give_roles(&self, to: &Deployment) -> Result<()> {
-        let (provider, admin) = (self.chain.provider(), self.chain.account());
+    async fn give_roles(&self, to: &Deployment, options: &DeployOptions) -> Result<()> {
+        let (chain, provider) = (self.chain, self.chain.provider());
+        let admin = chain.account();
+        let arbiter = options.arbiter.unwrap_or(admin);
+        let guardian = options.guardian.unwrap_or(admin);
         let registry = DeviceRegistry::new(to.registry, provider);
         let token = NetworkToken::new(to.token, provider);
+        let controller = EmissionController::new(to.controller, provider);
         let distributor = RewardDistributor::new(to.distributor, provider);
-        let (registrar, minter, publisher): (B256, B256, B256) = (
-            self.chain.read(&registry.REGISTRAR_ROLE()).await?,
-            self.chain.read(&token.MINTER_ROLE()).await?,
-            self.chain.read(&distributor.PUBLISHER_ROLE()).await?,
-        );
+        let registrar: B256 = chain.read(&registry.REGISTRAR_ROLE()).await?;
+        let minter: B256 = chain.read(&token.MINTER_ROLE()).await?;
+        let emitter: B256 = chain.read(&controller.EMITTER_ROLE()).await?;
+        let publisher: B256 = chain.read(&distributor.PUBLISHER_ROLE()).await?;
+        let judge: B256 = chain.read(&distributor.ARBITER_ROLE()).await?;
+        let stopper: B256 = chain.read(&distributor.GUARDIAN_ROLE()).await?;
         let grants = [
             ("registrar", registry.grantRole(registrar, admin).into_transaction_request()),
-            ("minter", token.grantRole(minter, to.distributor).into_transaction_request()),
+            ("minter", token.grantRole(minter, to.controller).into_transaction_request()),
+            ("emitter", controller.grantRole(emitter, to.distributor).into_transaction_request()),
             ("publisher", distributor.grantRole(publisher, admin).into_transaction_request()),
+            ("arbiter", distributor.grantRole(judge, arbiter).into_transaction_request()),
+            ("guardian", distributor.grantRole(stopper, guardian).into_transaction_request()),
         ];
         for (role, grant) in grants {
-            self.chain.send_once(&self.key(role), grant).await?;
+            chain.send_once(&self.key(role), grant).await?;
         }
         Ok(())
     }

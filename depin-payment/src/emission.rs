@@ -14,6 +14,8 @@ use alloy_primitives::U256;
 use depin_core::{Amount, Error, ErrorKind, Result, Timestamp};
 
 pub use curve::Curve;
+#[cfg(feature = "evm")]
+pub(crate) use curve::Shape;
 pub use samples::{Sample, TargetSample, samples, target_samples};
 pub use targeted::{Direction, Targeted};
 
@@ -61,6 +63,16 @@ impl Schedule {
     /// The curve.
     pub const fn curve(&self) -> &Curve {
         &self.curve
+    }
+
+    /// When period 0 begins.
+    pub const fn start(&self) -> Timestamp {
+        Timestamp::from_secs(self.start)
+    }
+
+    /// The length of a period in seconds.
+    pub const fn period(&self) -> u64 {
+        self.period
     }
 
     /// The largest sum ever minted.

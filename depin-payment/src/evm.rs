@@ -4,6 +4,7 @@
 //! is sent which the chain would refuse or has done already, so every call can simply be made again.
 
 mod distributor;
+mod emission;
 mod token;
 
 use depin_core::{Error, ErrorKind};
@@ -30,8 +31,8 @@ fn explain(error: Error) -> Error {
         return Error::new(Limit, text).with("reason", reason).source(error);
     }
     if revert.decode::<EmissionAboveCurve>().is_some() {
-        let text = "the emission curve does not allow that much yet; wait, or have the arbiter \
-                    reject the epoch and publish less";
+        let text = "the emission passes what the curve and its cap allow by now; wait, or have \
+                    the arbiter reject the epoch and publish less";
         let reason = revert.to_string();
         return Error::new(Limit, text).with("reason", reason).source(error);
     }

@@ -59,6 +59,8 @@ pub struct Builder {
     distributor: Option<Arc<dyn RewardDistributor>>,
     token: Option<Arc<dyn TokenLedger>>,
     chips_once: bool,
+    #[cfg(feature = "evm")]
+    contracts: Option<depin_evm::DeployOptions>,
 }
 
 impl Builder {
@@ -76,6 +78,8 @@ impl Builder {
             distributor: None,
             token: None,
             chips_once: true,
+            #[cfg(feature = "evm")]
+            contracts: None,
         }
     }
 
@@ -180,6 +184,37 @@ impl Builder {
     /// The network's token.
     pub fn token(mut self, token: impl TokenLedger + 'static) -> Self {
         self.token = Some(Arc::new(token));
+        self
+    }
+
+    /// How the contracts are deployed, where the chain has none of this network's yet: the token's name and
+    /// cap, the curve it is issued along, the window in which epochs can be disputed.
+    ///
+    /// With a window an epoch pays when the window is over, and the next one can be published from then on:
+    /// until then [`close_epoch`](Network::close_epoch) seals it and answers
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), and the call again publishes it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "devnet")]
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use depin::{Network, NetworkId, evm::DeployOptions, payment::ProRata, presets, tokens};
+    ///
+    /// let contracts = DeployOptions::new(NetworkId::parse("climate")?)
+    ///     .token("Climate Credit", "CLIM")
+    ///     .cap(tokens(1_000_000));
+    /// let network = Network::builder(presets::devnet().await?)
+    ///     .name("climate")
+    ///     .contracts(contracts)
+    ///     .rewards(ProRata::per_epoch(tokens(10)))
+    ///     .build()
+    ///     .await?;
+    /// assert!(network.deployment().is_some());
+    /// # Ok::<(), depin::Error>(())
+    /// # }).unwrap();
+    /// ```
+    #[cfg(feature = "evm")]
+    pub fn contracts(mut self, contracts: depin_evm::DeployOptions) -> Self {
+        self.contracts = Some(contracts);
         self
     }
 
@@ -317,8 +352,18 @@ impl Builder {
                 .with("deployed on", deployment.chain)
                 .with("connected to", chain.id()));
         }
-        depin_evm::deploy(chain, &depin_evm::DeployOptions::new(NetworkId::parse(&self.name)?))
-            .await
+        let network = NetworkId::parse(&self.name)?;
+        let contracts = match self.contracts.take() {
+            Some(contracts) if contracts.network == network => contracts,
+            Some(contracts) => {
+                let message = "the contracts are for a network of another name; use one name";
+                return Err(Error::new(ErrorKind::Config, message)
+                    .with("network", network)
+                    .with("contracts", contracts.network));
+            }
+            None => depin_evm::DeployOptions::new(network),
+        };
+        depin_evm::deploy(chain, &contracts).await
     }
 }
 

@@ -5,7 +5,10 @@ use depin_devnet::Devnet;
 use depin_evm::{
     Chain, DeployOptions, Deployment, ErrorKind, Revert,
     alloy::primitives::{Address, B256, U256},
-    bindings::{DeviceAccount, DeviceRegistry, ERC6551Registry, NetworkToken, RewardDistributor},
+    bindings::{
+        DeviceAccount, DeviceRegistry, ERC6551Registry, EmissionController, NetworkToken,
+        RewardDistributor,
+    },
     deploy,
 };
 
@@ -31,8 +34,15 @@ async fn every_contract_answers_and_holds_its_roles() {
 
     let token = NetworkToken::new(at.token, provider);
     let minter = chain.read(&token.MINTER_ROLE()).await.unwrap();
-    assert!(chain.read(&token.hasRole(minter, at.distributor)).await.unwrap());
-    assert!(!chain.read(&token.hasRole(minter, chain.account())).await.unwrap());
+    assert!(chain.read(&token.hasRole(minter, at.controller)).await.unwrap());
+    for other in [at.distributor, chain.account()] {
+        assert!(!chain.read(&token.hasRole(minter, other)).await.unwrap());
+    }
+    let controller = EmissionController::new(at.controller, provider);
+    let emitter = chain.read(&controller.EMITTER_ROLE()).await.unwrap();
+    assert!(chain.read(&controller.hasRole(emitter, at.distributor)).await.unwrap());
+    assert!(!chain.read(&controller.hasRole(emitter, chain.account())).await.unwrap());
+    assert_eq!(chain.read(&controller.mintable()).await.unwrap(), Amount::tokens(1_000).to_units());
     assert_eq!(chain.read(&token.cap()).await.unwrap(), Amount::tokens(1_000).to_units());
 
     let distributor = RewardDistributor::new(at.distributor, provider);

@@ -66,7 +66,7 @@ async fn a_key_outlives_the_process() {
 #[tokio::test]
 async fn an_interrupted_deployment_goes_on_where_it_stopped() {
     let options = DeployOptions::new(NetworkId::parse("climate").unwrap());
-    for requests in (0..90).step_by(5) {
+    for requests in (0..130).step_by(5) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("transactions.redb");
         let devnet = Devnet::start();
@@ -84,7 +84,7 @@ async fn an_interrupted_deployment_goes_on_where_it_stopped() {
         let chain = start(&Faults::new(0, 0)).await.unwrap();
         let deployment = deploy(&chain, &options).await.unwrap();
         let used = chain.provider().get_transaction_count(chain.account()).await.unwrap();
-        assert_eq!(used, 8, "five contracts and three roles, crash after {requests}");
+        assert_eq!(used, 12, "six contracts and six roles, crash after {requests}");
         let code = chain.provider().get_code_at(deployment.registry).await.unwrap();
         assert!(!code.is_empty());
     }

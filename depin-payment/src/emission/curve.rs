@@ -17,7 +17,7 @@ const ONE: u128 = 1 << 64;
 pub struct Curve(Shape);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Shape {
+pub(crate) enum Shape {
     Decay { initial: U256, interval: u64, numerator: u128, denominator: u128 },
     Table(Vec<(u64, U256)>),
 }
@@ -115,6 +115,12 @@ impl Curve {
         }
         rows.iter().try_for_each(|(_, amount)| narrow("amount", *amount))?;
         Ok(Self(Shape::Table(rows.into_iter().map(|(from, n)| (from, n.to_units())).collect())))
+    }
+
+    /// What contracts are deployed with.
+    #[cfg(feature = "evm")]
+    pub(crate) const fn shape(&self) -> &Shape {
+        &self.0
     }
 
     /// The allowance of one period.

@@ -61,6 +61,12 @@ impl Targeted {
         Ok(Self { target, floor, direction, cap, next: 0, granted: Amount::ZERO })
     }
 
+    /// The measure at which the curve stops to move, its floor in basis points, and its direction.
+    #[cfg(feature = "evm")]
+    pub(crate) const fn rule(&self) -> (U256, u16, Direction) {
+        (self.target, self.floor, self.direction)
+    }
+
     /// Everything granted so far: what may have been minted.
     pub const fn granted(&self) -> Amount {
         self.granted

@@ -23,7 +23,7 @@ use crate::Claim;
 ///
 /// Publishing needs the contract's `PUBLISHER_ROLE`; claiming for anybody and reading need nothing. The
 /// contract issues the emission of an epoch when it becomes active, in a token that lets it mint: at once, or
-/// after the window in which it can be disputed, as soon as somebody asks for the latest epoch or claims.
+/// after the window in which it can be disputed, as soon as somebody claims or the next one is published.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -125,22 +125,31 @@ impl EvmDistributor {
         own.filter_map(|log| Some(log.log_decode::<Contract::Claimed>().ok()?.inner.data))
     }
 
-    /// Activates the epoch whose window is over; answers whether there was one. What the contract holds back
-    /// (disputed, paused, above a limit) stays as it is.
-    async fn activate_due(&self) -> Result<bool> {
+    /// The epoch whose window is over and which nobody activated. What the contract holds back (disputed,
+    /// paused, above a limit) is not due. Sends nothing.
+    async fn due(&self) -> Result<Option<EpochId>> {
         let contract = self.contract();
-        if self.chain.read(&contract.pendingEpoch()).await?.activatesAt.is_zero() {
+        let pending = self.chain.read(&contract.pendingEpoch()).await?;
+        if pending.activatesAt.is_zero() {
+            return Ok(None);
+        }
+        match self.chain.read(&contract.activate()).await {
+            Ok(_) => Ok(Some(EpochId::new(pending.epoch))),
+            Err(error) if Revert::of(&error).is_some() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Activates the epoch that is due; answers whether there was one.
+    async fn activate_due(&self) -> Result<bool> {
+        if self.due().await?.is_none() {
             return Ok(false);
         }
-        let call = contract.activate();
-        let sent = match self.chain.read(&call).await {
-            Ok(_) => self.chain.send(call.into_transaction_request()).await.map(drop),
-            Err(error) => Err(error),
-        };
-        match sent {
-            Ok(()) => Ok(true),
-            // Not due, or somebody else was faster.
-            Err(error) if Revert::of(&error).is_some() => Ok(false),
+        let activate = self.contract().activate().into_transaction_request();
+        match self.chain.send(activate).await {
+            Ok(_) => Ok(true),
+            // Somebody else was faster.
+            Err(error) if Revert::of(&error).is_some() => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -227,7 +236,10 @@ impl RewardDistributor for EvmDistributor {
     }
 
     async fn latest(&self) -> Result<Option<EpochId>> {
-        self.activate_due().await?;
+        // Whoever claims from it activates it, so it counts, and asking needs no transaction.
+        if let Some(due) = self.due().await? {
+            return Ok(Some(due));
+        }
         let contract = self.contract();
         if self.chain.read(&contract.epochCount()).await? == 0 {
             return Ok(None);

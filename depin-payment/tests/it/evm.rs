@@ -1,18 +1,21 @@
 //! The contracts on the embedded chain.
 
+use std::time::Duration;
+
 use depin_core::{
-    Address, Amount, B256, EpochId, ErrorKind, NetworkId,
+    Address, Amount, B256, EpochId, ErrorKind, NetworkId, Timestamp, U256,
     reward::{Commitment, RewardDistributor, RewardPolicy, TokenLedger},
 };
 use depin_devnet::Devnet;
 use depin_evm::{
-    Chain, DeployOptions, Deployment,
-    alloy::primitives::aliases::{U40, U48},
+    Chain, DeployOptions, Deployment, RootRules,
+    alloy::{eips::BlockId, providers::Provider},
     bindings::{NetworkToken, RewardDistributor as Contract},
     deploy,
 };
 use depin_payment::{
     Claim, Cumulative, ProRata,
+    emission::{Curve, Schedule},
     evm::{EvmDistributor, EvmToken},
 };
 use depin_testkit::distributor;
@@ -199,31 +202,11 @@ const WINDOW: u64 = 3_600;
 
 /// A distributor with a window, whose publisher and arbiter is the chain's account.
 async fn disputable(devnet: &Devnet) -> (EvmDistributor, Chain) {
-    let (_, _, contracts) = network(devnet).await;
+    let rules = RootRules::default().disputable(Duration::from_secs(WINDOW), Amount::tokens(1));
+    let options = DeployOptions::new(NetworkId::parse("climate").unwrap()).rules(rules);
     let chain = chain(devnet, 0).await;
-    let (provider, admin) = (chain.provider(), chain.account());
-    let rules = Contract::RootRules {
-        window: U40::from(WINDOW),
-        bond: 1,
-        limit: 0,
-        limitPeriod: U48::ZERO,
-    };
-    let made = Contract::deploy_builder(provider, contracts.token, contracts.token, rules, admin);
-    let receipt = chain.send(made.into_transaction_request()).await.unwrap();
-    let address = receipt.contract_address.unwrap();
-    let contract = Contract::new(address, provider);
-    let token = NetworkToken::new(contracts.token, provider);
-    let minter = chain.read(&token.MINTER_ROLE()).await.unwrap();
-    let publisher = chain.read(&contract.PUBLISHER_ROLE()).await.unwrap();
-    let arbiter = chain.read(&contract.ARBITER_ROLE()).await.unwrap();
-    for grant in [
-        token.grantRole(minter, address).into_transaction_request(),
-        contract.grantRole(publisher, admin).into_transaction_request(),
-        contract.grantRole(arbiter, admin).into_transaction_request(),
-    ] {
-        chain.send(grant).await.unwrap();
-    }
-    (EvmDistributor::new(chain.clone(), address), chain)
+    let contracts = deploy(&chain, &options).await.unwrap();
+    (EvmDistributor::new(chain.clone(), contracts.distributor), chain)
 }
 
 #[tokio::test]
@@ -250,7 +233,7 @@ async fn a_rejected_epoch_is_not_taken_for_published() {
 #[tokio::test]
 async fn an_epoch_is_activated_by_who_needs_it() {
     let devnet = Devnet::start();
-    let (distributor, _) = disputable(&devnet).await;
+    let (distributor, chain) = disputable(&devnet).await;
     let claims = publish(&distributor, &balances(0)).await;
     assert_eq!(distributor.latest().await.unwrap(), None, "in its window");
     assert!(distributor.claim_many(&claims).await.is_err(), "in its window");
@@ -262,5 +245,39 @@ async fn an_epoch_is_activated_by_who_needs_it() {
     publish(&distributor, &balances(1)).await;
     devnet.increase_time(2 * WINDOW).unwrap();
     devnet.mine(1);
+    let block = chain.provider().get_block_number().await.unwrap();
     assert_eq!(distributor.latest().await.unwrap(), Some(EpochId::new(1)));
+    assert_eq!(chain.provider().get_block_number().await.unwrap(), block, "asking sends nothing");
+}
+
+#[tokio::test]
+async fn nobody_emits_ahead_of_the_curve() {
+    let devnet = Devnet::start();
+    let chain = chain(&devnet, 0).await;
+    // Ten tokens an hour from now on; each epoch of these tests emits ten.
+    let now = chain.provider().get_block(BlockId::latest()).await.unwrap().unwrap();
+    let start = Timestamp::from_secs(now.header.timestamp);
+    let curve = Curve::flat(Amount::tokens(10)).unwrap();
+    let schedule = Schedule::new(start, WINDOW, Amount::tokens(1_000), curve).unwrap();
+    let options = DeployOptions::new(NetworkId::parse("climate").unwrap())
+        .emission(schedule.on_chain().unwrap());
+    let contracts = deploy(&chain, &options).await.unwrap();
+    let distributor = EvmDistributor::new(chain.clone(), contracts.distributor);
+
+    let (tree, manifest) = (balances(0).tree().unwrap(), B256::repeat_byte(1));
+    let commitment = balances(0).commitment(&tree, manifest).unwrap();
+    let early = distributor.publish(&commitment).await.unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Limit, "{early}");
+    assert!(early.to_string().contains("wait"), "{early}");
+
+    devnet.increase_time(WINDOW).unwrap();
+    devnet.mine(1);
+    distributor.publish(&commitment).await.unwrap();
+    let token = NetworkToken::new(contracts.token, chain.provider());
+    let mint = token.mint(chain.account(), U256::from(1)).into_transaction_request();
+    assert_eq!(
+        chain.send(mint).await.unwrap_err().kind(),
+        ErrorKind::Rejected,
+        "not even the admin"
+    );
 }
