@@ -13,6 +13,8 @@ pub mod settlement;
 pub mod shares;
 pub mod tokenomics;
 pub mod tree;
+#[cfg(feature = "x402")]
+pub mod x402;
 
 pub use balances::Cumulative;
 pub use depin_core::{Error, ErrorKind, Result};

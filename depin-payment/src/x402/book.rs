@@ -1,0 +1,300 @@
+//! What a till has taken: one redb file, or memory.
+//!
+//! A payment is taken in one durable write transaction, together with what it was taken for and the answer that
+//! was bought with it. So a payment buys one thing, whatever happens afterwards, and what is due is known after
+//! a crash. What is settled may be forgotten after a while: then the chain itself refuses it.
+
+use std::path::Path;
+
+use depin_core::{
+    Address, Amount, B256, Error, ErrorKind, Result, U256, payment::RailBalance,
+};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    WriteTransaction, backends::InMemoryBackend,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{answer::Answer, exact::Wire, refusal::Refusal};
+
+#[derive(Debug)]
+pub(super) struct Book(Database);
+
+/// A payment that was taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// What it was taken for.
+    pub(super) purpose: String,
+    pub(super) payer: String,
+    pub(super) payment: Wire,
+    /// The block at which it was verified: it cannot have been settled long before.
+    pub(super) block: u64,
+    /// The transaction that settled it.
+    pub(super) settled: Option<String>,
+}
+
+/// A payment that is to be taken.
+pub(super) struct Taking<'a> {
+    pub(super) id: B256,
+    pub(super) payer: Address,
+    pub(super) amount: Amount,
+    /// What the payer has on chain, which has to reach everything of the payer's that is due.
+    pub(super) balance: Amount,
+    pub(super) entry: &'a Entry,
+    pub(super) answer: Option<&'a Answer>,
+}
+
+impl Entry {
+    /// The transaction that settled it.
+    pub(super) fn transaction(&self) -> Result<Option<B256>> {
+        let settled = self.settled.as_deref();
+        settled.map(|hash| hash.parse().map_err(|_| damaged())).transpose()
+    }
+}
+
+impl Book {
+    /// Opens the file, or memory when there is none, for `owner`.
+    pub(super) fn open(path: Option<&Path>, owner: &str) -> Result<Self> {
+        let opened = match path {
+            Some(path) => Database::create(path),
+            None => Database::builder().create_with_backend(InMemoryBackend::new()),
+        };
+        let book = Self(opened.map_err(|error| match (path, error) {
+            (_, DatabaseError::DatabaseAlreadyOpen) => Error::new(
+                ErrorKind::Conflict,
+                "the till's book is open elsewhere; share one till or end the other process",
+            ),
+            (Some(path), error) => broken(error).with("path", path.display()),
+            (None, error) => broken(error),
+        })?);
+        book.write(|write| claim(write, owner))?;
+        Ok(book)
+    }
+
+    pub(super) fn entry(&self, id: B256) -> Result<Option<Entry>> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let entries = read.open_table(ENTRIES).map_err(broken)?;
+        let found = entries.get(id.0).map_err(broken)?;
+        found.map(|entry| decode(entry.value())).transpose()
+    }
+
+    pub(super) fn answer(&self, id: B256) -> Result<Option<Answer>> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let answers = read.open_table(ANSWERS).map_err(broken)?;
+        let Some(found) = answers.get(id.0).map_err(broken)? else { return Ok(None) };
+        let (head, body) = found.value();
+        let head = serde_json::from_slice(head).map_err(|error| damaged().source(error))?;
+        Ok(Some(Answer { head, body: body.to_vec().into() }))
+    }
+
+    /// Takes a payment unless there is one with its id; says whether it did.
+    pub(super) fn take(&self, taking: &Taking<'_>) -> Result<bool> {
+        self.write(|write| {
+            let mut entries = write.open_table(ENTRIES).map_err(broken)?;
+            if entries.get(taking.id.0).map_err(broken)?.is_some() {
+                return Ok(false);
+            }
+            let mut due = write.open_table(DUE).map_err(broken)?;
+            let owed = owed(&due, taking.payer)?.checked_add(taking.amount)?;
+            if owed > taking.balance {
+                return Err(Refusal::Funds.into());
+            }
+            due.insert((taking.payer.into_array(), taking.id.0), units(taking.amount))
+                .map_err(broken)?;
+            let bytes = encode(taking.entry)?;
+            entries.insert(taking.id.0, bytes.as_slice()).map_err(broken)?;
+            if let Some(answer) = taking.answer {
+                let mut answers = write.open_table(ANSWERS).map_err(broken)?;
+                let head = encode(&answer.head)?;
+                answers.insert(taking.id.0, (head.as_slice(), &*answer.body)).map_err(broken)?;
+            }
+            add(write, ACCEPTED, taking.amount)?;
+            Ok(true)
+        })
+    }
+
+    /// Notes that a payment was settled, once, and that it may be forgotten at `forget` (seconds).
+    pub(super) fn settled(&self, id: B256, transaction: B256, forget: u64) -> Result<()> {
+        self.write(|write| {
+            let mut entries = write.open_table(ENTRIES).map_err(broken)?;
+            let Some(mut entry) = load(&entries, id)? else { return Ok(()) };
+            if entry.settled.is_some() {
+                return Ok(());
+            }
+            entry.settled = Some(transaction.to_string());
+            let bytes = encode(&entry)?;
+            entries.insert(id.0, bytes.as_slice()).map_err(broken)?;
+            let amount = undue(write, &entry, id)?;
+            let mut forgettable = write.open_table(FORGETTABLE).map_err(broken)?;
+            forgettable.insert((forget, id.0), ()).map_err(broken)?;
+            add(write, SETTLED, amount)
+        })
+    }
+
+    /// Drops a payment that the chain refused for good.
+    pub(super) fn failed(&self, id: B256) -> Result<()> {
+        self.write(|write| {
+            let mut entries = write.open_table(ENTRIES).map_err(broken)?;
+            let Some(entry) = load(&entries, id)? else { return Ok(()) };
+            if entry.settled.is_some() {
+                return Ok(());
+            }
+            let amount = undue(write, &entry, id)?;
+            less(write, ACCEPTED, amount)?;
+            entries.remove(id.0).map_err(broken)?;
+            write.open_table(ANSWERS).map_err(broken)?.remove(id.0).map_err(broken)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets some of what may be forgotten at `now` (seconds).
+    pub(super) fn forget(&self, now: u64) -> Result<()> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let forgettable = read.open_table(FORGETTABLE).map_err(broken)?;
+        let old = forgettable.range(..(now, [0; 32])).map_err(broken)?.take(FORGET_AT_ONCE);
+        let old = old.map(|entry| entry.map(|(key, ())| key.value()).map_err(broken));
+        let old = old.collect::<Result<Vec<_>>>()?;
+        if old.is_empty() {
+            return Ok(());
+        }
+        self.write(|write| {
+            let mut forgettable = write.open_table(FORGETTABLE).map_err(broken)?;
+            let mut entries = write.open_table(ENTRIES).map_err(broken)?;
+            let mut answers = write.open_table(ANSWERS).map_err(broken)?;
+            for key in old {
+                forgettable.remove(key).map_err(broken)?;
+                entries.remove(key.1).map_err(broken)?;
+                answers.remove(key.1).map_err(broken)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What is not settled yet.
+    pub(super) fn due(&self) -> Result<Vec<B256>> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let due = read.open_table(DUE).map_err(broken)?;
+        let all = due.iter().map_err(broken)?;
+        all.map(|entry| Ok(B256::new(entry.map_err(broken)?.0.value().1))).collect()
+    }
+
+    pub(super) fn sums(&self) -> Result<RailBalance> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let sums = read.open_table(SUMS).map_err(broken)?;
+        let sum = |name| -> Result<Amount> {
+            let found = sums.get(name).map_err(broken)?;
+            Ok(found.map_or(Amount::ZERO, |sum| amount(sum.value())))
+        };
+        Ok(RailBalance { accepted: sum(ACCEPTED)?, settled: sum(SETTLED)? })
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
+        let mut write = self.0.begin_write().map_err(broken)?;
+        write.set_durability(Durability::Immediate).map_err(broken)?;
+        let done = change(&write)?;
+        write.commit().map_err(broken)?;
+        Ok(done)
+    }
+}
+
+/// Binds a new book to its owner and refuses that of another one.
+fn claim(write: &WriteTransaction, owner: &str) -> Result<()> {
+    write.open_table(ENTRIES).map_err(broken)?;
+    write.open_table(ANSWERS).map_err(broken)?;
+    write.open_table(DUE).map_err(broken)?;
+    write.open_table(FORGETTABLE).map_err(broken)?;
+    write.open_table(SUMS).map_err(broken)?;
+    let mut table = write.open_table(OWNER).map_err(broken)?;
+    let found = table.get(()).map_err(broken)?.map(|found| found.value().to_owned());
+    match found {
+        Some(found) if found != owner => {
+            let text =
+                "the till's book belongs to another chain, token or payee; use another file";
+            Err(Error::new(ErrorKind::Config, text).with("found", found).with("expected", owner))
+        }
+        _ => table.insert((), owner).map(drop).map_err(broken),
+    }
+}
+
+fn load(entries: &Table<'_, [u8; 32], &[u8]>, id: B256) -> Result<Option<Entry>> {
+    let found = entries.get(id.0).map_err(broken)?;
+    found.map(|entry| decode(entry.value())).transpose()
+}
+
+/// What a payer's payments that are due come to.
+fn owed(due: &Table<'_, ([u8; 20], [u8; 32]), [u8; 32]>, payer: Address) -> Result<Amount> {
+    let payer = payer.into_array();
+    let range = due.range((payer, [0; 32])..=(payer, [0xff; 32])).map_err(broken)?;
+    let amounts = range.map(|entry| Ok(amount(entry.map_err(broken)?.1.value())));
+    Amount::sum(amounts.collect::<Result<Vec<_>>>()?)
+}
+
+/// Takes a payment off what is due and answers its amount.
+fn undue(write: &WriteTransaction, entry: &Entry, id: B256) -> Result<Amount> {
+    let payer: Address = entry.payer.parse().map_err(|_| damaged())?;
+    let mut due = write.open_table(DUE).map_err(broken)?;
+    let removed = due.remove((payer.into_array(), id.0)).map_err(broken)?;
+    removed.map(|removed| amount(removed.value())).ok_or_else(damaged)
+}
+
+fn add(write: &WriteTransaction, name: &str, more: Amount) -> Result<()> {
+    change(write, name, |sum| sum.checked_add(more))
+}
+
+fn less(write: &WriteTransaction, name: &str, by: Amount) -> Result<()> {
+    change(write, name, |sum| sum.checked_sub(by))
+}
+
+fn change(
+    write: &WriteTransaction,
+    name: &str,
+    to: impl FnOnce(Amount) -> Result<Amount>,
+) -> Result<()> {
+    let mut sums = write.open_table(SUMS).map_err(broken)?;
+    let sum = sums.get(name).map_err(broken)?.map_or(Amount::ZERO, |sum| amount(sum.value()));
+    sums.insert(name, units(to(sum)?)).map_err(broken)?;
+    Ok(())
+}
+
+const fn units(amount: Amount) -> [u8; 32] {
+    amount.to_units().to_be_bytes()
+}
+
+const fn amount(units: [u8; 32]) -> Amount {
+    Amount::units(U256::from_be_bytes(units))
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| damaged().source(error))
+}
+
+fn decode(bytes: &[u8]) -> Result<Entry> {
+    serde_json::from_slice(bytes).map_err(|error| damaged().source(error))
+}
+
+fn damaged() -> Error {
+    Error::new(ErrorKind::Corrupt, "the till's book lacks or garbles an entry")
+}
+
+fn broken(error: impl Into<redb::Error>) -> Error {
+    let error = error.into();
+    let (kind, text) = match &error {
+        redb::Error::Io(_) | redb::Error::PreviousIo => {
+            (ErrorKind::Unavailable, "the till's book cannot be written or read")
+        }
+        _ => (ErrorKind::Corrupt, "the till's book is damaged or another kind of file"),
+    };
+    Error::new(kind, text).source(error)
+}
+
+const OWNER: TableDefinition<'_, (), &str> = TableDefinition::new("owner");
+const ENTRIES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("entries");
+const ANSWERS: TableDefinition<'_, [u8; 32], (&[u8], &[u8])> = TableDefinition::new("answers");
+/// Payer and payment, to the amount.
+const DUE: TableDefinition<'_, ([u8; 20], [u8; 32]), [u8; 32]> = TableDefinition::new("due");
+const FORGETTABLE: TableDefinition<'_, (u64, [u8; 32]), ()> = TableDefinition::new("forgettable");
+const SUMS: TableDefinition<'_, &str, [u8; 32]> = TableDefinition::new("sums");
+const ACCEPTED: &str = "accepted";
+const SETTLED: &str = "settled";
+
+const FORGET_AT_ONCE: usize = 64;

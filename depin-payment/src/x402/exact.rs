@@ -1,0 +1,364 @@
+//! The scheme `exact` on EVM chains: one transfer that the payer signed and the payee sends (ERC-3009).
+//!
+//! The token moves exactly what the message says to whom it says, so whoever sends it can neither raise nor
+//! redirect it. What can be known without the chain is checked here; the chain is asked by the [`Till`](super::Till).
+
+use std::time::Duration;
+
+use depin_core::{
+    Address, Amount, B256, ChainId, Error, ErrorKind, Result, Signer, Timestamp, U256, keccak256,
+};
+use depin_evm::{alloy::primitives::Signature, recoverable};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    message::{PaymentPayload, PaymentRequirements},
+    refusal::Refusal,
+};
+
+/// What an offer of scheme `exact` on an EVM chain asks for.
+///
+/// ```
+/// use depin_payment::x402::{ExactTerms, PaymentRequired};
+///
+/// let text = br#"{"x402Version":2,"resource":{"url":"https://api.example/data"},"accepts":[{"scheme":"exact",
+///     "network":"eip155:84532","amount":"10000","asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+///     "payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C","maxTimeoutSeconds":60,
+///     "extra":{"name":"USDC","version":"2"}}]}"#;
+/// let terms = ExactTerms::parse(&PaymentRequired::from_json(text)?.accepts[0])?;
+/// assert_eq!(terms.chain.value(), 84532);
+/// assert_eq!(terms.amount, 10_000.into());
+/// # Ok::<(), depin_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExactTerms {
+    /// The chain on which it is paid.
+    pub chain: ChainId,
+    /// The token's contract.
+    pub asset: Address,
+    /// Who is paid.
+    pub pay_to: Address,
+    /// How much, in the token's smallest unit.
+    pub amount: Amount,
+    /// How long the payment may take.
+    pub timeout: Duration,
+    /// The EIP-712 domain of the token.
+    pub domain: TokenDomain,
+}
+
+/// Name and version in a token's EIP-712 domain, without which nobody can sign for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenDomain {
+    /// The name, often the token's own.
+    pub name: String,
+    /// The version, often `1` or `2`.
+    pub version: String,
+}
+
+impl ExactTerms {
+    /// The scheme's name.
+    pub const SCHEME: &str = "exact";
+
+    /// Parses what an offer asks for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for another scheme, network or way to transfer, [`ErrorKind::Malformed`] when
+    /// a field does not follow its format.
+    pub fn parse(offer: &PaymentRequirements) -> Result<Self> {
+        if offer.scheme != Self::SCHEME {
+            return Err(unsupported("scheme", &offer.scheme));
+        }
+        if let Some(method) = offer.extra("assetTransferMethod").filter(|m| *m != "eip3009") {
+            return Err(unsupported("assetTransferMethod", method));
+        }
+        let named = |name| {
+            offer.extra(name).map(str::to_owned).ok_or_else(|| malformed("extra", "no such text"))
+        };
+        Ok(Self {
+            chain: chain_of(&offer.network)?,
+            asset: address("asset", &offer.asset)?,
+            pay_to: address("payTo", &offer.pay_to)?,
+            amount: decimal("amount", &offer.amount).map(Amount::units)?,
+            timeout: Duration::from_secs(offer.max_timeout_seconds),
+            domain: TokenDomain { name: named("name")?, version: named("version")? },
+        })
+    }
+
+    /// The offer that asks for this.
+    pub fn to_requirements(&self) -> PaymentRequirements {
+        let text = |value: &str| Value::String(value.to_owned());
+        let extra = Map::from_iter([
+            ("name".to_owned(), text(&self.domain.name)),
+            ("version".to_owned(), text(&self.domain.version)),
+        ]);
+        PaymentRequirements {
+            scheme: Self::SCHEME.to_owned(),
+            network: network_of(self.chain),
+            amount: self.amount.to_units().to_string(),
+            asset: self.asset.to_string(),
+            pay_to: self.pay_to.to_string(),
+            max_timeout_seconds: self.timeout.as_secs(),
+            extra: Some(extra),
+        }
+    }
+}
+
+/// The transfer that a payer signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Authorization {
+    /// Who pays.
+    pub from: Address,
+    /// Who is paid.
+    pub to: Address,
+    /// How much, in the token's smallest unit.
+    pub value: Amount,
+    /// The last second, since the Unix epoch, at which it is not valid yet.
+    pub valid_after: U256,
+    /// The first second, since the Unix epoch, at which it is not valid any more.
+    pub valid_before: U256,
+    /// What the payer uses once.
+    pub nonce: B256,
+}
+
+impl Authorization {
+    /// What `terms` ask for, paid by `from`, valid from before now until `expires`.
+    pub fn new(terms: &ExactTerms, from: Address, expires: Timestamp, nonce: B256) -> Self {
+        Self {
+            from,
+            to: terms.pay_to,
+            value: terms.amount,
+            valid_after: U256::ZERO,
+            valid_before: U256::from(expires.secs()),
+            nonce,
+        }
+    }
+
+    /// The digest of the EIP-712 message `TransferWithAuthorization` for a token on a chain.
+    pub fn digest(&self, domain: &TokenDomain, chain: ChainId, asset: Address) -> B256 {
+        let mut message = [B256::ZERO; 7];
+        message[0] = keccak256(TRANSFER);
+        message[1] = self.from.into_word();
+        message[2] = self.to.into_word();
+        message[3] = self.value.to_units().into();
+        message[4] = self.valid_after.into();
+        message[5] = self.valid_before.into();
+        message[6] = self.nonce;
+        typed(&separator(domain, chain, asset), &keccak256(message.concat()))
+    }
+
+    /// Signs it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`] when the key is not the payer's, [`ErrorKind::Unsupported`] when it cannot sign
+    /// digests.
+    pub fn sign(self, terms: &ExactTerms, key: &dyn Signer) -> Result<ExactPayment> {
+        let digest = self.digest(&terms.domain, terms.chain, terms.asset);
+        let signature = recoverable(&key.sign_prehash(&digest.0)?, digest, self.from)?;
+        Ok(ExactPayment { authorization: self, signature })
+    }
+}
+
+/// A signed transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExactPayment {
+    authorization: Authorization,
+    signature: [u8; 65],
+}
+
+impl ExactPayment {
+    /// Parses the payload of a scheme `exact` on an EVM chain.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when it is none; other ways to sign than 65 bytes of ECDSA are none.
+    pub fn parse(payload: &PaymentPayload) -> Result<Self> {
+        let wire: Wire = Wire::deserialize(&payload.payload)
+            .map_err(|error| malformed("payload", &error.to_string()))?;
+        Self::from_wire(&wire)
+    }
+
+    /// What was signed.
+    pub const fn authorization(&self) -> &Authorization {
+        &self.authorization
+    }
+
+    /// `r || s || v`.
+    pub const fn signature(&self) -> &[u8; 65] {
+        &self.signature
+    }
+
+    /// Identifies the payment: no two payments that a chain lets happen have the same.
+    pub fn id(&self, terms: &ExactTerms) -> B256 {
+        let Authorization { from, nonce, .. } = &self.authorization;
+        let chain: B256 = U256::from(terms.chain.value()).into();
+        keccak256([chain, terms.asset.into_word(), from.into_word(), *nonce].concat())
+    }
+
+    /// Checks all that needs no chain: signature, amount, recipient and time.
+    ///
+    /// # Errors
+    /// The [`Refusal`], as [`ErrorKind::Rejected`].
+    pub fn check(&self, terms: &ExactTerms, now: Timestamp) -> Result<(), Refusal> {
+        let Authorization { from, to, value, valid_after, valid_before, .. } = &self.authorization;
+        if self.signer(terms) != Some(*from) {
+            return Err(Refusal::Signature);
+        }
+        if *value != terms.amount {
+            return Err(Refusal::Amount);
+        }
+        if *to != terms.pay_to {
+            return Err(Refusal::Recipient);
+        }
+        let now = now.secs();
+        if *valid_before <= U256::from(now.saturating_add(MARGIN)) {
+            return Err(Refusal::Expired);
+        }
+        if *valid_after >= U256::from(now) {
+            return Err(Refusal::NotYetValid);
+        }
+        Ok(())
+    }
+
+    /// Who signed; nobody when `s` is high, for then anybody could have made a second signature of it.
+    fn signer(&self, terms: &ExactTerms) -> Option<Address> {
+        if !matches!(self.signature[64], 27 | 28) {
+            return None;
+        }
+        let signature = Signature::from_raw_array(&self.signature).ok()?;
+        if signature.normalize_s().is_some() {
+            return None;
+        }
+        let digest = self.authorization.digest(&terms.domain, terms.chain, terms.asset);
+        signature.recover_address_from_prehash(&digest).ok()
+    }
+
+    pub(super) fn to_payload(&self) -> Map<String, Value> {
+        let value = serde_json::to_value(self.to_wire());
+        let map = value.and_then(serde_json::from_value);
+        map.expect("invariant: a struct of texts is a JSON object")
+    }
+
+    pub(super) fn to_wire(&self) -> Wire {
+        let Authorization { from, to, value, valid_after, valid_before, nonce } =
+            &self.authorization;
+        Wire {
+            signature: format!("0x{}", hex(&self.signature)),
+            authorization: WireAuthorization {
+                from: from.to_string(),
+                to: to.to_string(),
+                value: value.to_units().to_string(),
+                valid_after: valid_after.to_string(),
+                valid_before: valid_before.to_string(),
+                nonce: nonce.to_string(),
+            },
+        }
+    }
+
+    pub(super) fn from_wire(wire: &Wire) -> Result<Self> {
+        let given = &wire.authorization;
+        let signature = bytes::<65>("signature", &wire.signature)?;
+        let authorization = Authorization {
+            from: address("from", &given.from)?,
+            to: address("to", &given.to)?,
+            value: decimal("value", &given.value).map(Amount::units)?,
+            valid_after: decimal("validAfter", &given.valid_after)?,
+            valid_before: decimal("validBefore", &given.valid_before)?,
+            nonce: B256::new(bytes("nonce", &given.nonce)?),
+        };
+        Ok(Self { authorization, signature })
+    }
+}
+
+/// The JSON form.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Wire {
+    signature: String,
+    authorization: WireAuthorization,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireAuthorization {
+    from: String,
+    to: String,
+    value: String,
+    valid_after: String,
+    valid_before: String,
+    nonce: String,
+}
+
+/// `eip155:1` for Ethereum.
+pub(super) fn network_of(chain: ChainId) -> String {
+    format!("eip155:{}", chain.value())
+}
+
+/// The chain of a CAIP-2 network, if it is an EVM chain.
+fn chain_of(network: &str) -> Result<ChainId> {
+    let id = network.strip_prefix("eip155:").ok_or_else(|| unsupported("network", network))?;
+    let id = decimal("network", id)?;
+    u64::try_from(id).map(ChainId::new).map_err(|_| unsupported("network", network))
+}
+
+/// Decimal digits without sign and leading zeros.
+pub(super) fn decimal(field: &'static str, text: &str) -> Result<U256> {
+    let digits = !text.is_empty() && text.len() <= 78 && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits || (text.len() > 1 && text.starts_with('0')) {
+        return Err(malformed(field, "no decimal number without leading zeros"));
+    }
+    U256::from_str_radix(text, 10).map_err(|_| malformed(field, "more than 256 bits"))
+}
+
+pub(super) fn address(field: &'static str, text: &str) -> Result<Address> {
+    bytes::<20>(field, text).map(Address::new)
+}
+
+fn bytes<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N]> {
+    let wrong = || malformed(field, "not 0x and hexadecimal digits of its length");
+    let digits = text.strip_prefix("0x").ok_or_else(wrong)?;
+    if digits.len() != N * 2 {
+        return Err(wrong());
+    }
+    depin_evm::alloy::primitives::hex::decode_to_array(digits).map_err(|_| wrong())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    depin_evm::alloy::primitives::hex::encode(bytes)
+}
+
+fn separator(domain: &TokenDomain, chain: ChainId, asset: Address) -> B256 {
+    let fields = [
+        keccak256(DOMAIN),
+        keccak256(&domain.name),
+        keccak256(&domain.version),
+        U256::from(chain.value()).into(),
+        asset.into_word(),
+    ];
+    keccak256(fields.concat())
+}
+
+fn typed(domain: &B256, message: &B256) -> B256 {
+    keccak256([&[0x19, 0x01], domain.as_slice(), message.as_slice()].concat())
+}
+
+fn unsupported(field: &'static str, found: &str) -> Error {
+    let text = "this way to pay is not taken here; choose exact with ERC-3009 on an EVM chain";
+    Error::new(ErrorKind::Unsupported, text).with("field", field).with("found", shorten(found))
+}
+
+fn malformed(field: &'static str, why: &str) -> Error {
+    let text = "a field of an x402 payment does not follow its format";
+    Error::new(ErrorKind::Malformed, text).with("field", field).with("cause", shorten(why))
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(128).collect()
+}
+
+const DOMAIN: &str =
+    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
+const TRANSFER: &str = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
+
+/// Seconds that have to be left, so that a transaction can be mined in time.
+const MARGIN: u64 = 6;

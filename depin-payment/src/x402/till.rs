@@ -1,0 +1,464 @@
+//! The payee's till: makes sure of payments, takes them once, and moves the money.
+//!
+//! Everything goes through one [`Chain`] handle, which is the one allocator of its account's nonces, and one
+//! book, which is the one set of what was spent. A payment that somebody else sent to the chain first, as anybody
+//! may, counts as settled: the money has arrived.
+
+use std::{fmt, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use depin_core::{Address, Amount, B256, Clock, Error, ErrorKind, Result};
+use depin_evm::{
+    Chain, Revert,
+    alloy::{
+        primitives::FixedBytes,
+        providers::Provider,
+        rpc::types::{Filter, Log},
+        sol_types::SolEvent,
+    },
+    bindings::NetworkToken as Token,
+};
+
+use super::{
+    answer::Answer,
+    book::{Book, Entry, Taking},
+    exact::{ExactPayment, ExactTerms, TokenDomain},
+    refusal::Refusal,
+};
+
+/// Settings of a [`Till`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TillOptions {
+    pay_to: Option<Address>,
+    store: Option<PathBuf>,
+    domain: Option<TokenDomain>,
+    timeout: Duration,
+    keep: Duration,
+}
+
+impl Default for TillOptions {
+    fn default() -> Self {
+        Self {
+            pay_to: None,
+            store: None,
+            domain: None,
+            timeout: Duration::from_secs(60),
+            keep: Duration::from_secs(300),
+        }
+    }
+}
+
+impl TillOptions {
+    /// Who is paid; the account of the chain handle unless told. The handle's account pays the gas.
+    #[must_use]
+    pub const fn pay_to(mut self, account: Address) -> Self {
+        self.pay_to = Some(account);
+        self
+    }
+
+    /// The file that keeps what was taken. It belongs to one till at a time. Without it a restart forgets which
+    /// payments are due, which loses money, and which bought what, which the chain then catches.
+    #[must_use]
+    pub fn store(mut self, path: impl AsRef<Path>) -> Self {
+        self.store = Some(path.as_ref().into());
+        self
+    }
+
+    /// Name and version in the token's EIP-712 domain; unless told the token is asked (ERC-5267).
+    #[must_use]
+    pub fn domain(mut self, name: &str, version: &str) -> Self {
+        self.domain = Some(TokenDomain { name: name.to_owned(), version: version.to_owned() });
+        self
+    }
+
+    /// How long a payer may take between hearing the price and the transaction being mined; a minute unless
+    /// told.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// For how long the answer that a settled payment bought is given again to who repeats the payment; five
+    /// minutes unless told.
+    #[must_use]
+    pub const fn keep(mut self, keep: Duration) -> Self {
+        self.keep = keep;
+        self
+    }
+}
+
+/// Takes payments in one token for one payee. Cloning shares it.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use depin_core::{Amount, NetworkId, SystemClock};
+/// use depin_devnet::Devnet;
+/// use depin_evm::{Chain, DeployOptions, deploy};
+/// use depin_payment::x402::{Till, TillOptions};
+///
+/// let devnet = Devnet::start();
+/// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+/// let contracts = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?;
+///
+/// let clock = Arc::new(SystemClock);
+/// let till = Till::open(chain.clone(), contracts.token, clock, TillOptions::default()).await?;
+/// let terms = till.terms(Amount::from(100));
+/// assert_eq!((terms.pay_to, terms.asset), (chain.account(), contracts.token));
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Till(Arc<Inner>);
+
+struct Inner {
+    chain: Chain,
+    token: Address,
+    pay_to: Address,
+    domain: TokenDomain,
+    timeout: Duration,
+    keep: Duration,
+    clock: Arc<dyn Clock>,
+    book: Book,
+}
+
+/// What became of a payment that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the money has moved, may have moved, or will not")]
+pub enum Outcome {
+    /// The transaction moved the money.
+    Settled(B256),
+    /// A transaction is sent, or could not be, and nobody knows yet whether it will be mined: ask again.
+    Pending,
+    /// The chain refused the payment for good.
+    Failed(Refusal),
+}
+
+impl Till {
+    /// Opens the book and asks the token for its domain.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the book belongs to another till or the token does not tell its domain,
+    /// [`ErrorKind::Conflict`] when another process has the book open, [`ErrorKind::Corrupt`] when it is damaged,
+    /// [`ErrorKind::Unavailable`] when the node does not answer.
+    pub async fn open(
+        chain: Chain,
+        token: Address,
+        clock: Arc<dyn Clock>,
+        options: TillOptions,
+    ) -> Result<Self> {
+        let domain = match options.domain {
+            Some(domain) => domain,
+            None => ask_domain(&chain, token).await?,
+        };
+        let pay_to = options.pay_to.unwrap_or_else(|| chain.account());
+        let owner = format!("{}/{token}/{pay_to}", chain.id());
+        let book = Book::open(options.store.as_deref(), &owner)?;
+        let TillOptions { timeout, keep, .. } = options;
+        Ok(Self(Arc::new(Inner { chain, token, pay_to, domain, timeout, keep, clock, book })))
+    }
+
+    /// What a payer has to sign for `amount` of the token's smallest unit.
+    pub fn terms(&self, amount: Amount) -> ExactTerms {
+        let Inner { chain, token, pay_to, domain, timeout, .. } = &*self.0;
+        ExactTerms {
+            chain: chain.id(),
+            asset: *token,
+            pay_to: *pay_to,
+            amount,
+            timeout: *timeout,
+            domain: domain.clone(),
+        }
+    }
+
+    /// Makes sure that a payment is worth `amount` now: signature, amount, payee and time, then the payer's
+    /// balance, that the authorization is unused, and that the transfer would succeed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`] with its [`Refusal`]; [`ErrorKind::Unavailable`] when the node does not answer.
+    pub async fn verify(&self, amount: Amount, payment: &ExactPayment) -> Result<()> {
+        self.examine(amount, payment).await.map(drop)
+    }
+
+    /// Makes sure of a payment and takes it for `purpose`, durably. Whether it was taken just now: with the same
+    /// purpose again nothing happens.
+    ///
+    /// Payments of one payer are covered together: what is due of all of them is within the payer's balance.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify), and [`ErrorKind::Conflict`] when it was taken for another purpose.
+    pub async fn take(
+        &self,
+        amount: Amount,
+        payment: &ExactPayment,
+        purpose: B256,
+    ) -> Result<bool> {
+        if self.taken(amount, payment, purpose)?.is_some() {
+            return Ok(false);
+        }
+        let seen = self.examine(amount, payment).await?;
+        self.keep(amount, payment, purpose, seen, None)
+    }
+
+    /// Moves the money of a payment that was taken, or learns that it has moved.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it was not taken, or is forgotten.
+    pub async fn settle(&self, amount: Amount, payment: &ExactPayment) -> Result<Outcome> {
+        self.settle_one(payment.id(&self.terms(amount))).await
+    }
+
+    /// Moves the money of all payments that are due, and answers what became of each.
+    ///
+    /// # Errors
+    /// When the book cannot be read or written.
+    pub async fn settle_due(&self) -> Result<Vec<(Amount, Outcome)>> {
+        let mut outcomes = Vec::new();
+        for id in self.0.book.due()? {
+            let Some(entry) = self.0.book.entry(id)? else { continue };
+            let amount = ExactPayment::from_wire(&entry.payment)?.authorization().value;
+            outcomes.push((amount, self.settle_one(id).await?));
+        }
+        self.0.book.forget(self.now())?;
+        Ok(outcomes)
+    }
+
+    /// All that was ever taken, without what the chain refused, and how much of it has reached the payee.
+    ///
+    /// # Errors
+    /// When the book cannot be read.
+    pub fn balance(&self) -> Result<depin_core::payment::RailBalance> {
+        self.0.book.sums()
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    fn now(&self) -> u64 {
+        self.0.clock.now().secs()
+    }
+
+    /// The entry of a payment, if it was taken for this purpose.
+    pub(super) fn taken(
+        &self,
+        amount: Amount,
+        payment: &ExactPayment,
+        purpose: B256,
+    ) -> Result<Option<B256>> {
+        let id = payment.id(&self.terms(amount));
+        let Some(entry) = self.0.book.entry(id)? else { return Ok(None) };
+        // The id says which nonce; only the very same message by the same key is the same payment.
+        if entry.purpose != purpose.to_string() || ExactPayment::from_wire(&entry.payment)? != *payment
+        {
+            return Err(Refusal::Spent.into());
+        }
+        Ok(Some(id))
+    }
+
+    pub(super) fn answer(&self, id: B256) -> Result<Option<Answer>> {
+        self.0.book.answer(id)
+    }
+
+    pub(super) async fn examine(&self, amount: Amount, payment: &ExactPayment) -> Result<Seen> {
+        payment.check(&self.terms(amount), self.0.clock.now())?;
+        let (chain, provider) = (&self.0.chain, self.0.chain.provider());
+        let token = Token::new(self.0.token, provider);
+        let authorization = payment.authorization();
+        let (balance, state) = (
+            token.balanceOf(authorization.from),
+            token.authorizationState(authorization.from, authorization.nonce),
+        );
+        let transfer = self.transfer(payment).from(chain.account());
+        let (block, balance, used, simulated) = tokio::join!(
+            chain.ask(provider.get_block_number()),
+            chain.read(&balance),
+            chain.read(&state),
+            chain.ask(provider.call(transfer.into_transaction_request())),
+        );
+        let balance = Amount::units(balance?);
+        if balance < amount {
+            return Err(Refusal::Funds.into());
+        }
+        if used? {
+            return Err(Refusal::Used.into());
+        }
+        simulated.map_err(refused)?;
+        Ok(Seen { block: block?, balance })
+    }
+
+    /// Takes a payment that was examined.
+    pub(super) fn keep(
+        &self,
+        amount: Amount,
+        payment: &ExactPayment,
+        purpose: B256,
+        seen: Seen,
+        answer: Option<&Answer>,
+    ) -> Result<bool> {
+        let payer = payment.authorization().from;
+        let entry = Entry {
+            purpose: purpose.to_string(),
+            payer: payer.to_string(),
+            payment: payment.to_wire(),
+            block: seen.block,
+            settled: None,
+        };
+        let id = payment.id(&self.terms(amount));
+        let taking =
+            Taking { id, payer, amount, balance: seen.balance, entry: &entry, answer };
+        if self.0.book.take(&taking)? {
+            return Ok(true);
+        }
+        // Somebody was faster; it is the same only with the same purpose.
+        self.taken(amount, payment, purpose).map(|_| false)
+    }
+
+    pub(super) async fn settle_one(&self, id: B256) -> Result<Outcome> {
+        let Some(entry) = self.0.book.entry(id)? else {
+            let text = "the till did not take this payment, or forgot it; take it first";
+            return Err(Error::new(ErrorKind::NotFound, text).with("payment", id));
+        };
+        if let Some(transaction) = entry.transaction()? {
+            return Ok(Outcome::Settled(transaction));
+        }
+        let payment = ExactPayment::from_wire(&entry.payment)?;
+        let request = self.transfer(&payment).into_transaction_request();
+        let sent = self.0.chain.send_once(&format!("x402/{id}"), request).await;
+        let transaction = match sent {
+            Ok(receipt) => Some(receipt.transaction_hash),
+            Err(error) if error.kind() == ErrorKind::Rejected => {
+                match self.sent_by_another(&payment, entry.block).await {
+                    Ok(Some(transaction)) => Some(transaction),
+                    Ok(None) => return self.fail(id, error),
+                    Err(_) => None,
+                }
+            }
+            Err(error) => {
+                tracing::info!(%error, payment = %id, "a payment is not settled yet");
+                None
+            }
+        };
+        let Some(transaction) = transaction else { return Ok(Outcome::Pending) };
+        let forget = self.now().saturating_add(self.0.keep.as_secs());
+        self.0.book.settled(id, transaction, forget)?;
+        self.0.book.forget(self.now())?;
+        Ok(Outcome::Settled(transaction))
+    }
+
+    fn fail(&self, id: B256, error: Error) -> Result<Outcome> {
+        tracing::warn!(%error, payment = %id, "the chain refused a payment that was taken");
+        self.0.book.failed(id)?;
+        let refusal = Refusal::of(&refused(error)).unwrap_or(Refusal::Transfer);
+        Ok(Outcome::Failed(refusal))
+    }
+
+    /// The transaction in which somebody else moved the money of a payment.
+    ///
+    /// That the nonce is used proves nothing: the payer may have cancelled it or signed it for another transfer.
+    /// Tokens tell of the authorization and then of its transfer, so the two have to follow each other.
+    async fn sent_by_another(&self, payment: &ExactPayment, since: u64) -> Result<Option<B256>> {
+        let (chain, provider) = (&self.0.chain, self.0.chain.provider());
+        let authorization = payment.authorization();
+        let filter = Filter::new()
+            .address(self.0.token)
+            .from_block(since.saturating_sub(REORGANISED))
+            .event_signature(Token::AuthorizationUsed::SIGNATURE_HASH)
+            .topic1(authorization.from)
+            .topic2(authorization.nonce);
+        for used in chain.ask(provider.get_logs(&filter)).await? {
+            let Some(hash) = used.transaction_hash else { continue };
+            let receipt = chain.ask(provider.get_transaction_receipt(hash)).await?;
+            let Some(receipt) = receipt.filter(|receipt| receipt.status()) else { continue };
+            let after = |log: &&Log| log.log_index > used.log_index && log.address() == self.0.token;
+            let next = receipt.logs().iter().filter(after).min_by_key(|log| log.log_index);
+            let moved = next.and_then(|log| log.log_decode::<Token::Transfer>().ok());
+            let matches = moved.is_some_and(|log| {
+                let moved = log.inner.data;
+                moved.from == authorization.from
+                    && moved.to == authorization.to
+                    && moved.value == authorization.value.to_units()
+            });
+            if matches {
+                return Ok(Some(hash));
+            }
+        }
+        Ok(None)
+    }
+
+    fn transfer(
+        &self,
+        payment: &ExactPayment,
+    ) -> depin_evm::alloy::contract::SolCallBuilder<
+        &depin_evm::alloy::providers::DynProvider,
+        Token::transferWithAuthorizationCall,
+    > {
+        let given = payment.authorization();
+        let [signature @ .., v] = payment.signature();
+        let (r, s) = signature.split_at(32);
+        Token::new(self.0.token, self.0.chain.provider()).transferWithAuthorization(
+            given.from,
+            given.to,
+            given.value.to_units(),
+            given.valid_after,
+            given.valid_before,
+            given.nonce,
+            *v,
+            FixedBytes::from_slice(r),
+            FixedBytes::from_slice(s),
+        )
+    }
+}
+
+impl fmt::Debug for Till {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Till")
+            .field("chain", &self.0.chain)
+            .field("token", &self.0.token)
+            .field("pay_to", &self.0.pay_to)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the chain showed of a payer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    block: u64,
+    balance: Amount,
+}
+
+async fn ask_domain(chain: &Chain, token: Address) -> Result<TokenDomain> {
+    let contract = Token::new(token, chain.provider());
+    let found = chain.read(&contract.eip712Domain()).await.map_err(|error| {
+        if error.is_retryable() {
+            return error;
+        }
+        let text = "the token does not tell its EIP-712 domain; give it with the till's options";
+        Error::new(ErrorKind::Config, text).with("token", token).source(error)
+    })?;
+    Ok(TokenDomain { name: found.name, version: found.version })
+}
+
+/// Gives a revert of the token its refusal; leaves other errors alone.
+fn refused(error: Error) -> Error {
+    if error.kind() != ErrorKind::Rejected {
+        return error;
+    }
+    let revert = Revert::of(&error);
+    let is_used =
+        |revert: &Revert| revert.decode::<Token::ERC3009UsedAuthorization>().is_some();
+    let is_poor = |revert: &Revert| revert.decode::<Token::ERC20InsufficientBalance>().is_some();
+    let is_late =
+        |revert: &Revert| revert.decode::<Token::ERC3009InvalidAuthorizationTime>().is_some();
+    match revert {
+        Some(revert) if is_used(revert) => Refusal::Used.into(),
+        Some(revert) if is_poor(revert) => Refusal::Funds.into(),
+        Some(revert) if is_late(revert) => Refusal::Expired.into(),
+        Some(revert) => Error::from(Refusal::Transfer).with("revert", revert),
+        None => Refusal::Transfer.into(),
+    }
+}
+
+/// How many blocks a transaction may have been mined before it was seen to be missing.
+const REORGANISED: u64 = 64;
