@@ -7,16 +7,23 @@
 
 mod answer;
 mod book;
+mod client;
 mod exact;
 mod header;
+mod identifier;
+mod layer;
 mod message;
+mod purse;
 mod refusal;
 mod till;
 
+pub use client::{Paid, PayingClient};
 pub use exact::{Authorization, ExactPayment, ExactTerms, TokenDomain};
+pub use layer::{Price, Priced};
 pub use message::{
     MAX_ACCEPTS, PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentPayload,
     PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse, VERSION,
 };
+pub use purse::{Allowance, Policy, Purse};
 pub use refusal::Refusal;
 pub use till::{Outcome, Till, TillOptions};

@@ -6,9 +6,7 @@
 
 use std::path::Path;
 
-use depin_core::{
-    Address, Amount, B256, Error, ErrorKind, Result, U256, payment::RailBalance,
-};
+use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, U256, payment::RailBalance};
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
     WriteTransaction, backends::InMemoryBackend,
@@ -25,6 +23,8 @@ pub(super) struct Book(Database);
 pub(super) struct Entry {
     /// What it was taken for.
     pub(super) purpose: String,
+    /// A name that no other payment may have.
+    pub(super) name: Option<B256>,
     pub(super) payer: String,
     pub(super) payment: Wire,
     /// The block at which it was verified: it cannot have been settled long before.
@@ -78,6 +78,14 @@ impl Book {
         found.map(|entry| decode(entry.value())).transpose()
     }
 
+    /// Which payment has a name.
+    pub(super) fn named(&self, name: B256) -> Result<Option<B256>> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let names = read.open_table(NAMES).map_err(broken)?;
+        let found = names.get(name.0).map_err(broken)?;
+        Ok(found.map(|id| B256::new(id.value())))
+    }
+
     pub(super) fn answer(&self, id: B256) -> Result<Option<Answer>> {
         let read = self.0.begin_read().map_err(broken)?;
         let answers = read.open_table(ANSWERS).map_err(broken)?;
@@ -93,6 +101,12 @@ impl Book {
             let mut entries = write.open_table(ENTRIES).map_err(broken)?;
             if entries.get(taking.id.0).map_err(broken)?.is_some() {
                 return Ok(false);
+            }
+            if let Some(name) = taking.entry.name {
+                let mut names = write.open_table(NAMES).map_err(broken)?;
+                if names.insert(name.0, taking.id.0).map_err(broken)?.is_some() {
+                    return Err(Refusal::Named.into());
+                }
             }
             let mut due = write.open_table(DUE).map_err(broken)?;
             let owed = owed(&due, taking.payer)?.checked_add(taking.amount)?;
@@ -141,6 +155,9 @@ impl Book {
             }
             let amount = undue(write, &entry, id)?;
             less(write, ACCEPTED, amount)?;
+            if let Some(name) = entry.name {
+                write.open_table(NAMES).map_err(broken)?.remove(name.0).map_err(broken)?;
+            }
             entries.remove(id.0).map_err(broken)?;
             write.open_table(ANSWERS).map_err(broken)?.remove(id.0).map_err(broken)?;
             Ok(())
@@ -152,7 +169,7 @@ impl Book {
         let read = self.0.begin_read().map_err(broken)?;
         let forgettable = read.open_table(FORGETTABLE).map_err(broken)?;
         let old = forgettable.range(..(now, [0; 32])).map_err(broken)?.take(FORGET_AT_ONCE);
-        let old = old.map(|entry| entry.map(|(key, ())| key.value()).map_err(broken));
+        let old = old.map(|entry| entry.map(|(key, _)| key.value()).map_err(broken));
         let old = old.collect::<Result<Vec<_>>>()?;
         if old.is_empty() {
             return Ok(());
@@ -161,8 +178,12 @@ impl Book {
             let mut forgettable = write.open_table(FORGETTABLE).map_err(broken)?;
             let mut entries = write.open_table(ENTRIES).map_err(broken)?;
             let mut answers = write.open_table(ANSWERS).map_err(broken)?;
+            let mut names = write.open_table(NAMES).map_err(broken)?;
             for key in old {
                 forgettable.remove(key).map_err(broken)?;
+                if let Some(name) = load(&entries, B256::new(key.1))?.and_then(|entry| entry.name) {
+                    names.remove(name.0).map_err(broken)?;
+                }
                 entries.remove(key.1).map_err(broken)?;
                 answers.remove(key.1).map_err(broken)?;
             }
@@ -201,6 +222,7 @@ impl Book {
 fn claim(write: &WriteTransaction, owner: &str) -> Result<()> {
     write.open_table(ENTRIES).map_err(broken)?;
     write.open_table(ANSWERS).map_err(broken)?;
+    write.open_table(NAMES).map_err(broken)?;
     write.open_table(DUE).map_err(broken)?;
     write.open_table(FORGETTABLE).map_err(broken)?;
     write.open_table(SUMS).map_err(broken)?;
@@ -208,8 +230,7 @@ fn claim(write: &WriteTransaction, owner: &str) -> Result<()> {
     let found = table.get(()).map_err(broken)?.map(|found| found.value().to_owned());
     match found {
         Some(found) if found != owner => {
-            let text =
-                "the till's book belongs to another chain, token or payee; use another file";
+            let text = "the till's book belongs to another chain, token or payee; use another file";
             Err(Error::new(ErrorKind::Config, text).with("found", found).with("expected", owner))
         }
         _ => table.insert((), owner).map(drop).map_err(broken),
@@ -292,6 +313,7 @@ const ENTRIES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("entr
 const ANSWERS: TableDefinition<'_, [u8; 32], (&[u8], &[u8])> = TableDefinition::new("answers");
 /// Payer and payment, to the amount.
 const DUE: TableDefinition<'_, ([u8; 20], [u8; 32]), [u8; 32]> = TableDefinition::new("due");
+const NAMES: TableDefinition<'_, [u8; 32], [u8; 32]> = TableDefinition::new("names");
 const FORGETTABLE: TableDefinition<'_, (u64, [u8; 32]), ()> = TableDefinition::new("forgettable");
 const SUMS: TableDefinition<'_, &str, [u8; 32]> = TableDefinition::new("sums");
 const ACCEPTED: &str = "accepted";

@@ -176,7 +176,8 @@ macro_rules! message {
 
             /// The JSON.
             pub fn to_json(&self) -> Vec<u8> {
-                serde_json::to_vec(self).expect("invariant: texts, numbers and maps with text keys are JSON")
+                serde_json::to_vec(self)
+                    .expect("invariant: texts, numbers and maps with text keys are JSON")
             }
 
             /// The value of a header: base64 of the JSON.

@@ -26,6 +26,8 @@ pub enum Refusal {
     Transfer,
     /// The payment was made for another request.
     Spent,
+    /// Another payment has its name: a request is paid once, and a charge too.
+    Named,
 }
 
 impl Refusal {
@@ -42,6 +44,7 @@ impl Refusal {
             Self::Used => "invalid_exact_evm_nonce_already_used",
             Self::Transfer => "invalid_transaction_state",
             Self::Spent => "payment_already_spent",
+            Self::Named => "payment_identifier_conflict",
         }
     }
 
@@ -57,6 +60,7 @@ impl Refusal {
             Self::Used => "the payment was used or cancelled before; sign a new one",
             Self::Transfer => "the token refuses the transfer",
             Self::Spent => "the payment was made for another request; sign a new one",
+            Self::Named => "another payment was made under this name; repeat that one",
         }
     }
 
@@ -77,7 +81,7 @@ impl std::error::Error for Refusal {}
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
-            Refusal::Spent => ErrorKind::Conflict,
+            Refusal::Spent | Refusal::Named => ErrorKind::Conflict,
             _ => ErrorKind::Rejected,
         };
         Self::new(kind, refusal.text()).with("reason", refusal.code()).source(refusal)

@@ -4,15 +4,20 @@
 //! book, which is the one set of what was spent. A payment that somebody else sent to the chain first, as anybody
 //! may, counts as settled: the money has arrived.
 
-use std::{fmt, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use depin_core::{Address, Amount, B256, Clock, Error, ErrorKind, Result};
 use depin_evm::{
     Chain, Revert,
     alloy::{
-        primitives::FixedBytes,
         providers::Provider,
-        rpc::types::{Filter, Log},
+        rpc::types::{Filter, Log, TransactionRequest},
         sol_types::SolEvent,
     },
     bindings::NetworkToken as Token,
@@ -121,6 +126,7 @@ struct Inner {
     keep: Duration,
     clock: Arc<dyn Clock>,
     book: Book,
+    busy: Mutex<HashSet<B256>>,
 }
 
 /// What became of a payment that was taken.
@@ -156,7 +162,8 @@ impl Till {
         let owner = format!("{}/{token}/{pay_to}", chain.id());
         let book = Book::open(options.store.as_deref(), &owner)?;
         let TillOptions { timeout, keep, .. } = options;
-        Ok(Self(Arc::new(Inner { chain, token, pay_to, domain, timeout, keep, clock, book })))
+        let busy = Mutex::default();
+        Ok(Self(Arc::new(Inner { chain, token, pay_to, domain, timeout, keep, clock, book, busy })))
     }
 
     /// What a payer has to sign for `amount` of the token's smallest unit.
@@ -194,11 +201,15 @@ impl Till {
         payment: &ExactPayment,
         purpose: B256,
     ) -> Result<bool> {
-        if self.taken(amount, payment, purpose)?.is_some() {
+        self.take_for(&Sale { amount, payment, purpose, name: None }).await
+    }
+
+    pub(super) async fn take_for(&self, sale: &Sale<'_>) -> Result<bool> {
+        if self.taken(sale)?.is_some() {
             return Ok(false);
         }
-        let seen = self.examine(amount, payment).await?;
-        self.keep(amount, payment, purpose, seen, None)
+        let seen = self.examine(sale.amount, sale.payment).await?;
+        self.keep(sale, seen, None)
     }
 
     /// Moves the money of a payment that was taken, or learns that it has moved.
@@ -232,29 +243,31 @@ impl Till {
         self.0.book.sums()
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
-        &*self.0.clock
-    }
-
     fn now(&self) -> u64 {
         self.0.clock.now().secs()
     }
 
-    /// The entry of a payment, if it was taken for this purpose.
-    pub(super) fn taken(
-        &self,
-        amount: Amount,
-        payment: &ExactPayment,
-        purpose: B256,
-    ) -> Result<Option<B256>> {
-        let id = payment.id(&self.terms(amount));
+    /// The id of a payment, if it was taken for this sale.
+    pub(super) fn taken(&self, sale: &Sale<'_>) -> Result<Option<B256>> {
+        let id = sale.payment.id(&self.terms(sale.amount));
+        if let Some(name) = sale.name
+            && self.0.book.named(name)?.is_some_and(|named| named != id)
+        {
+            return Err(Refusal::Named.into());
+        }
         let Some(entry) = self.0.book.entry(id)? else { return Ok(None) };
         // The id says which nonce; only the very same message by the same key is the same payment.
-        if entry.purpose != purpose.to_string() || ExactPayment::from_wire(&entry.payment)? != *payment
-        {
+        let same = ExactPayment::from_wire(&entry.payment)? == *sale.payment;
+        if !same || entry.purpose != sale.purpose.to_string() {
             return Err(Refusal::Spent.into());
         }
         Ok(Some(id))
+    }
+
+    /// Marks a payment as being worked on; nobody gets the mark while somebody has it.
+    pub(super) fn mark(&self, id: B256) -> Option<Mark> {
+        let mut busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.insert(id).then(|| Mark { till: self.clone(), id })
     }
 
     pub(super) fn answer(&self, id: B256) -> Result<Option<Answer>> {
@@ -275,7 +288,7 @@ impl Till {
             chain.ask(provider.get_block_number()),
             chain.read(&balance),
             chain.read(&state),
-            chain.ask(provider.call(transfer.into_transaction_request())),
+            chain.ask(provider.call(transfer)),
         );
         let balance = Amount::units(balance?);
         if balance < amount {
@@ -291,28 +304,27 @@ impl Till {
     /// Takes a payment that was examined.
     pub(super) fn keep(
         &self,
-        amount: Amount,
-        payment: &ExactPayment,
-        purpose: B256,
+        sale: &Sale<'_>,
         seen: Seen,
         answer: Option<&Answer>,
     ) -> Result<bool> {
+        let Sale { amount, payment, purpose, name } = *sale;
         let payer = payment.authorization().from;
         let entry = Entry {
             purpose: purpose.to_string(),
+            name,
             payer: payer.to_string(),
             payment: payment.to_wire(),
             block: seen.block,
             settled: None,
         };
         let id = payment.id(&self.terms(amount));
-        let taking =
-            Taking { id, payer, amount, balance: seen.balance, entry: &entry, answer };
+        let taking = Taking { id, payer, amount, balance: seen.balance, entry: &entry, answer };
         if self.0.book.take(&taking)? {
             return Ok(true);
         }
         // Somebody was faster; it is the same only with the same purpose.
-        self.taken(amount, payment, purpose).map(|_| false)
+        self.taken(sale).map(|_| false)
     }
 
     pub(super) async fn settle_one(&self, id: B256) -> Result<Outcome> {
@@ -324,8 +336,8 @@ impl Till {
             return Ok(Outcome::Settled(transaction));
         }
         let payment = ExactPayment::from_wire(&entry.payment)?;
-        let request = self.transfer(&payment).into_transaction_request();
-        let sent = self.0.chain.send_once(&format!("x402/{id}"), request).await;
+        let transfer = self.transfer(&payment);
+        let sent = self.0.chain.send_once(&format!("x402/{id}"), transfer).await;
         let transaction = match sent {
             Ok(receipt) => Some(receipt.transaction_hash),
             Err(error) if error.kind() == ErrorKind::Rejected => {
@@ -371,7 +383,8 @@ impl Till {
             let Some(hash) = used.transaction_hash else { continue };
             let receipt = chain.ask(provider.get_transaction_receipt(hash)).await?;
             let Some(receipt) = receipt.filter(|receipt| receipt.status()) else { continue };
-            let after = |log: &&Log| log.log_index > used.log_index && log.address() == self.0.token;
+            let after =
+                |log: &&Log| log.log_index > used.log_index && log.address() == self.0.token;
             let next = receipt.logs().iter().filter(after).min_by_key(|log| log.log_index);
             let moved = next.and_then(|log| log.log_decode::<Token::Transfer>().ok());
             let matches = moved.is_some_and(|log| {
@@ -387,17 +400,13 @@ impl Till {
         Ok(None)
     }
 
-    fn transfer(
-        &self,
-        payment: &ExactPayment,
-    ) -> depin_evm::alloy::contract::SolCallBuilder<
-        &depin_evm::alloy::providers::DynProvider,
-        Token::transferWithAuthorizationCall,
-    > {
+    /// The transaction that moves the money of a payment.
+    fn transfer(&self, payment: &ExactPayment) -> TransactionRequest {
         let given = payment.authorization();
         let [signature @ .., v] = payment.signature();
         let (r, s) = signature.split_at(32);
-        Token::new(self.0.token, self.0.chain.provider()).transferWithAuthorization(
+        let token = Token::new(self.0.token, self.0.chain.provider());
+        let call = token.transferWithAuthorization(
             given.from,
             given.to,
             given.value.to_units(),
@@ -405,9 +414,10 @@ impl Till {
             given.valid_before,
             given.nonce,
             *v,
-            FixedBytes::from_slice(r),
-            FixedBytes::from_slice(s),
-        )
+            B256::from_slice(r),
+            B256::from_slice(s),
+        );
+        call.into_transaction_request()
     }
 }
 
@@ -418,6 +428,28 @@ impl fmt::Debug for Till {
             .field("token", &self.0.token)
             .field("pay_to", &self.0.pay_to)
             .finish_non_exhaustive()
+    }
+}
+
+/// What is sold, and what for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sale<'a> {
+    pub(super) amount: Amount,
+    pub(super) payment: &'a ExactPayment,
+    pub(super) purpose: B256,
+    pub(super) name: Option<B256>,
+}
+
+/// Somebody works on a payment until this is dropped.
+#[derive(Debug)]
+pub(super) struct Mark {
+    till: Till,
+    id: B256,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.till.0.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 
@@ -446,8 +478,7 @@ fn refused(error: Error) -> Error {
         return error;
     }
     let revert = Revert::of(&error);
-    let is_used =
-        |revert: &Revert| revert.decode::<Token::ERC3009UsedAuthorization>().is_some();
+    let is_used = |revert: &Revert| revert.decode::<Token::ERC3009UsedAuthorization>().is_some();
     let is_poor = |revert: &Revert| revert.decode::<Token::ERC20InsufficientBalance>().is_some();
     let is_late =
         |revert: &Revert| revert.decode::<Token::ERC3009InvalidAuthorizationTime>().is_some();

@@ -15,6 +15,8 @@ mod settlement;
 mod shares;
 mod tokenomics;
 mod tree;
+#[cfg(feature = "x402")]
+mod x402;
 
 use depin_core::{
     Address, Did, EpochId, Result, Unverified, Verified, Verifier,

@@ -1,0 +1,57 @@
+//! The extension `payment-identifier`: a name that a client gives its request, so that it can ask again.
+//!
+//! A payment's signature is public once it is on chain, so it alone must not open the answer that it bought. The
+//! identifier is known to client and server only.
+
+use depin_core::{B256, Error, ErrorKind, Result, keccak256};
+use serde_json::{Map, Value, json};
+
+use super::message::PaymentPayload;
+
+const NAME: &str = "payment-identifier";
+
+/// What a server says to clients that could use identifiers.
+pub(super) fn offered() -> Map<String, Value> {
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "required": { "type": "boolean" },
+            "id": { "type": "string", "minLength": SHORTEST, "maxLength": LONGEST },
+        },
+        "required": ["required"],
+    });
+    Map::from_iter([(NAME.to_owned(), json!({ "info": { "required": false }, "schema": schema }))])
+}
+
+/// Adds an identifier to the extensions that a client sends back, if the server knows what it is.
+pub(super) fn add(extensions: &mut Map<String, Value>, secret: &[u8; 16]) {
+    let info = extensions.get_mut(NAME).and_then(|extension| extension.get_mut("info"));
+    if let Some(Value::Object(info)) = info {
+        let digits = depin_evm::alloy::primitives::hex::encode(secret);
+        info.insert("id".to_owned(), Value::String(format!("pay_{digits}")));
+    }
+}
+
+/// The identifier that a client sent, hashed.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] when it is none.
+pub(super) fn of(payload: &PaymentPayload) -> Result<Option<B256>> {
+    let extension = payload.extensions.as_ref().and_then(|all| all.get(NAME));
+    let Some(id) = extension.and_then(|extension| extension.get("info")?.get("id")) else {
+        return Ok(None);
+    };
+    let id = id.as_str().filter(|id| {
+        let fits = (SHORTEST..=LONGEST).contains(&id.len());
+        fits && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    });
+    let id = id.ok_or_else(|| {
+        let text = "a payment identifier is 16 to 128 letters, digits, hyphens and underscores";
+        Error::new(ErrorKind::Malformed, text)
+    })?;
+    Ok(Some(keccak256([NAME.as_bytes(), b"/", id.as_bytes()].concat())))
+}
+
+const SHORTEST: usize = 16;
+const LONGEST: usize = 128;

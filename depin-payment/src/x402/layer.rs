@@ -1,0 +1,398 @@
+//! A price on a route: the layer around a service of any tower server, axum among them.
+//!
+//! Nothing leaves a priced route unpaid: the payment is verified, the service answers, the answer is stored with
+//! the payment, the money moves, and only then the answer goes out. Whoever repeats payment and request gets the
+//! stored answer; the service is asked once.
+
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use depin_core::{Amount, B256, Error, ErrorKind, Result, keccak256};
+use http::{HeaderValue, Request, Response, StatusCode, header, request};
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    answer::Answer,
+    exact::{ExactPayment, ExactTerms},
+    identifier,
+    message::{
+        PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentPayload, PaymentRequired,
+        ResourceInfo, SettleResponse, VERSION,
+    },
+    refusal::Refusal,
+    till::{Outcome, Sale, Till},
+};
+
+/// A price for every request to what it is laid around.
+///
+/// Bodies are read whole before the service sees them, and answers before they go out, each up to a limit, so
+/// streams cannot be sold this way.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use axum::{Router, routing::get};
+/// use depin_core::{Amount, NetworkId, SystemClock};
+/// # use depin_devnet::Devnet;
+/// # use depin_evm::{Chain, DeployOptions, deploy};
+/// use depin_payment::x402::{PaymentRequired, Till, TillOptions};
+///
+/// # let devnet = Devnet::start();
+/// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+/// # let token = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?.token;
+/// let till = Till::open(chain, token, Arc::new(SystemClock), TillOptions::default()).await?;
+/// let price = till.price(Amount::from(100)).described("the newest reading");
+/// let app = Router::new()
+///     .route("/readings/newest", get(|| async { "21.5" }).layer(price))
+///     .route("/about", get(|| async { "a station" }));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// let url = format!("http://{}", listener.local_addr().unwrap());
+/// tokio::spawn(async { axum::serve(listener, app).await });
+///
+/// assert_eq!(reqwest::get(format!("{url}/about")).await.unwrap().status(), 200);
+/// let unpaid = reqwest::get(format!("{url}/readings/newest")).await.unwrap();
+/// assert_eq!(unpaid.status(), 402);
+/// let offer = unpaid.headers()["payment-required"].to_str().unwrap();
+/// assert_eq!(PaymentRequired::from_header(offer)?.accepts[0].amount, "100");
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "lay it around a route"]
+pub struct Price {
+    till: Till,
+    amount: Amount,
+    base: String,
+    resource: ResourceInfo,
+    request_limit: usize,
+    answer_limit: usize,
+}
+
+impl Till {
+    /// A price for a route, in the token's smallest unit.
+    pub fn price(&self, amount: Amount) -> Price {
+        Price {
+            till: self.clone(),
+            amount,
+            base: String::new(),
+            resource: ResourceInfo::default(),
+            request_limit: 64 * 1024,
+            answer_limit: 1024 * 1024,
+        }
+    }
+}
+
+impl Price {
+    /// What is sold, for people.
+    pub fn described(mut self, description: &str) -> Self {
+        self.resource.description = Some(description.to_owned());
+        self
+    }
+
+    /// The MIME type of what is sold.
+    pub fn mime_type(mut self, mime_type: &str) -> Self {
+        self.resource.mime_type = Some(mime_type.to_owned());
+        self
+    }
+
+    /// Where clients reach the server, such as `https://api.example`, which goes before the paths in offers.
+    /// Unless told offers name the path only: what a request says of its host may be made up.
+    pub fn at(mut self, base: &str) -> Self {
+        self.base = base.trim_end_matches('/').to_owned();
+        self
+    }
+
+    /// Most bytes of a request's body; 64 KiB unless told.
+    pub const fn request_limit(mut self, bytes: usize) -> Self {
+        self.request_limit = bytes;
+        self
+    }
+
+    /// Most bytes of an answer's body; 1 MiB unless told. Longer answers are an error and cost nothing.
+    pub const fn answer_limit(mut self, bytes: usize) -> Self {
+        self.answer_limit = bytes;
+        self
+    }
+}
+
+impl<S> Layer<S> for Price {
+    type Service = Priced<S>;
+
+    fn layer(&self, service: S) -> Priced<S> {
+        Priced { price: Arc::new(self.clone()), service }
+    }
+}
+
+/// A service with a [`Price`].
+#[derive(Clone, Debug)]
+pub struct Priced<S> {
+    price: Arc<Price>,
+    service: S,
+}
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+impl<S, B, R> Service<Request<B>> for Priced<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<Cause>> + From<Bytes> + Send + 'static,
+    R: Body<Data: Send, Error: Into<Cause>> + From<Bytes> + Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The one that is ready goes with the request, a copy stays.
+        let copy = self.service.clone();
+        let service = mem::replace(&mut self.service, copy);
+        let price = Arc::clone(&self.price);
+        Box::pin(async move {
+            let response = price.sell(request, service).await;
+            Ok(response.map(R::from))
+        })
+    }
+}
+
+/// A request that brings a payment.
+struct Order {
+    payment: ExactPayment,
+    purpose: B256,
+    name: Option<B256>,
+}
+
+impl Price {
+    async fn sell<S, B, R>(&self, request: Request<B>, service: S) -> Response<Bytes>
+    where
+        S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Send,
+        S::Future: Send,
+        B: Body<Data: Send, Error: Into<Cause>> + From<Bytes> + Send,
+        R: Body<Data: Send, Error: Into<Cause>> + Send,
+    {
+        let (parts, body) = request.into_parts();
+        match self.trade(&parts, body, service).await {
+            Ok(response) => response,
+            Err(error) => self.refuse(&parts, &error),
+        }
+    }
+
+    async fn trade<S, B, R>(
+        &self,
+        parts: &request::Parts,
+        body: B,
+        mut service: S,
+    ) -> Result<Response<Bytes>>
+    where
+        S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Send,
+        S::Future: Send,
+        B: Body<Data: Send, Error: Into<Cause>> + From<Bytes> + Send,
+        R: Body<Data: Send, Error: Into<Cause>> + Send,
+    {
+        let Some(payload) = payload_of(parts)? else { return Ok(self.ask(parts, None)) };
+        let body = whole(body, self.request_limit, "request").await?;
+        let order = self.order(parts, &payload, &body)?;
+        let sale = self.sale(&order);
+        if let Some(id) = self.till.taken(&sale)? {
+            return self.deliver(parts, &order, id).await;
+        }
+        let id = order.payment.id(&self.till.terms(self.amount));
+        let Some(_mark) = self.till.mark(id) else { return Err(busy()) };
+        // Another request may have been through since.
+        if let Some(id) = self.till.taken(&sale)? {
+            return self.deliver(parts, &order, id).await;
+        }
+        let seen = self.till.examine(self.amount, &order.payment).await?;
+        let request = Request::from_parts(parts.clone(), B::from(body));
+        let Ok(response) = service.call(request).await;
+        let (head, body) = response.into_parts();
+        let body = whole(body, self.answer_limit, "answer").await?;
+        if head.status.is_client_error() || head.status.is_server_error() {
+            return Ok(Response::from_parts(head, body));
+        }
+        self.till.keep(&sale, seen, Some(&Answer::of(&head, body)))?;
+        self.deliver(parts, &order, id).await
+    }
+
+    const fn sale<'a>(&self, order: &'a Order) -> Sale<'a> {
+        let Order { payment, purpose, name } = order;
+        Sale { amount: self.amount, payment, purpose: *purpose, name: *name }
+    }
+
+    /// Parses what a client brings, and refuses what is for another offer.
+    fn order(
+        &self,
+        parts: &request::Parts,
+        payload: &PaymentPayload,
+        body: &Bytes,
+    ) -> Result<Order> {
+        let accepted = ExactTerms::parse(&payload.accepted);
+        if !accepted.is_ok_and(|accepted| accepted == self.till.terms(self.amount)) {
+            return Err(Refusal::Offer.into());
+        }
+        let payment = ExactPayment::parse(payload)?;
+        let name = identifier::of(payload)?;
+        let resource = self.url(parts);
+        let described = self.resource.description.as_deref().unwrap_or_default();
+        let purpose = keccak256(
+            [
+                keccak256(parts.method.as_str()),
+                keccak256(resource),
+                keccak256(described),
+                keccak256(body),
+                name.unwrap_or_default(),
+            ]
+            .concat(),
+        );
+        Ok(Order { payment, purpose, name })
+    }
+
+    /// Settles what was taken and hands over the answer that it bought.
+    async fn deliver(
+        &self,
+        parts: &request::Parts,
+        order: &Order,
+        id: B256,
+    ) -> Result<Response<Bytes>> {
+        let mut said = SettleResponse {
+            payer: Some(order.payment.authorization().from.to_string()),
+            network: super::exact::network_of(self.till.terms(self.amount).chain),
+            ..SettleResponse::default()
+        };
+        // Before settling, for what is settled may be forgotten.
+        let answer = self.till.answer(id)?;
+        match self.till.settle_one(id).await? {
+            Outcome::Settled(transaction) => {
+                (said.success, said.transaction) = (true, transaction.to_string());
+                let answer = answer.ok_or(Refusal::Spent)?;
+                let mut response = answer.to_response();
+                response
+                    .headers_mut()
+                    .entry(header::CACHE_CONTROL)
+                    .or_insert(HeaderValue::from_static("private"));
+                Ok(tell(response, &said))
+            }
+            Outcome::Pending => {
+                said.error_reason = Some(SettleResponse::PENDING.to_owned());
+                let text = "the payment is sent and not mined yet; repeat the request with the \
+                            same payment";
+                let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, text);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+                Ok(tell(response, &said))
+            }
+            Outcome::Failed(refusal) => {
+                said.error_reason = Some(refusal.code().to_owned());
+                Ok(tell(self.ask(parts, Some(refusal.code())), &said))
+            }
+        }
+    }
+
+    /// 402 with the offer.
+    fn ask(&self, parts: &request::Parts, error: Option<&str>) -> Response<Bytes> {
+        let error = error.unwrap_or("PAYMENT-SIGNATURE header is required");
+        let required = PaymentRequired {
+            version: VERSION,
+            error: Some(error.to_owned()),
+            resource: ResourceInfo { url: self.url(parts), ..self.resource.clone() },
+            accepts: vec![self.till.terms(self.amount).to_requirements()],
+            extensions: Some(identifier::offered()),
+        };
+        let mut response = problem(StatusCode::PAYMENT_REQUIRED, error);
+        insert(&mut response, PAYMENT_REQUIRED, &required.to_header());
+        response
+    }
+
+    fn refuse(&self, parts: &request::Parts, error: &Error) -> Response<Bytes> {
+        if let Some(refusal) = Refusal::of(error).filter(|_| error.kind() == ErrorKind::Rejected) {
+            return self.ask(parts, Some(refusal.code()));
+        }
+        let status = match error.kind() {
+            ErrorKind::Malformed | ErrorKind::Unsupported => StatusCode::BAD_REQUEST,
+            ErrorKind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            tracing::warn!(%error, "a request that brought a payment could not be served");
+        }
+        let mut response = problem(status, error.message());
+        if let Some(delay) = error.retry_after() {
+            insert(&mut response, header::RETRY_AFTER.as_str(), &delay.as_secs().to_string());
+        }
+        response
+    }
+
+    fn url(&self, parts: &request::Parts) -> String {
+        let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        format!("{}{path}", self.base)
+    }
+}
+
+/// The payment that a request brings, if it brings one.
+fn payload_of(parts: &request::Parts) -> Result<Option<PaymentPayload>> {
+    let mut values = parts.headers.get_all(PAYMENT_SIGNATURE).iter();
+    let (value, more) = (values.next(), values.next());
+    let Some(value) = value else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| more.is_none()).ok_or_else(|| {
+        Error::new(ErrorKind::Malformed, "a request brings one PAYMENT-SIGNATURE header of base64")
+    })?;
+    PaymentPayload::from_header(text).map(Some)
+}
+
+async fn whole<B>(body: B, limit: usize, of: &'static str) -> Result<Bytes>
+where
+    B: Body<Error: Into<Cause>>,
+{
+    let collected = Limited::new(body, limit).collect().await;
+    collected.map(http_body_util::Collected::to_bytes).map_err(|cause| {
+        if of == "answer" {
+            let text = "the service's answer broke off or is longer than the price allows; raise \
+                        its answer limit";
+            return Error::new(ErrorKind::Config, text).source(cause);
+        }
+        let text = "the request's body broke off or is longer than this route takes";
+        Error::new(ErrorKind::Limit, text).with("limit", limit).source(cause)
+    })
+}
+
+fn busy() -> Error {
+    let text = "the same payment is being worked on; repeat the request in a moment";
+    Error::new(ErrorKind::Conflict, text).retry_in(std::time::Duration::from_secs(1))
+}
+
+fn problem(status: StatusCode, text: &str) -> Response<Bytes> {
+    let body = serde_json::json!({ "error": text }).to_string();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn tell(mut response: Response<Bytes>, said: &SettleResponse) -> Response<Bytes> {
+    insert(&mut response, PAYMENT_RESPONSE, &said.to_header());
+    response
+}
+
+fn insert(response: &mut Response<Bytes>, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}

@@ -1,0 +1,171 @@
+//! Payments are taken once and settled once.
+
+use depin_core::{B256, ErrorKind};
+use depin_evm::{Chain, bindings::NetworkToken};
+use depin_payment::x402::{Authorization, ExactPayment, Outcome, Refusal, TillOptions};
+
+use super::{PAYEE, Town, account_of, in_a_minute, payer, pays, units};
+
+const TEA: B256 = B256::repeat_byte(0x7e);
+const CAKE: B256 = B256::repeat_byte(0xca);
+
+fn refusal<T: std::fmt::Debug>(result: depin_core::Result<T>) -> Refusal {
+    Refusal::of(&result.unwrap_err()).unwrap()
+}
+
+#[tokio::test]
+async fn a_payment_is_taken_and_settled_once() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let payment = pays(&till.terms(units(100)), 1);
+    assert!(till.take(units(100), &payment, TEA).await.unwrap());
+    assert!(!till.take(units(100), &payment, TEA).await.unwrap());
+    assert_eq!(refusal(till.take(units(100), &payment, CAKE).await), Refusal::Spent);
+    assert_eq!(till.balance().unwrap().due().unwrap(), units(100));
+
+    let outcome = till.settle(units(100), &payment).await.unwrap();
+    assert!(matches!(outcome, Outcome::Settled(_)));
+    let blocks = town.devnet.block_number();
+    assert_eq!(till.settle(units(100), &payment).await.unwrap(), outcome);
+    assert_eq!(town.devnet.block_number(), blocks, "no second transaction");
+    assert_eq!(town.balance(PAYEE).await, 100);
+    assert_eq!(till.balance().unwrap().settled, units(100));
+    assert!(till.settle_due().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn settling_a_transfer_is_cheap() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    for nonce in 1..=2 {
+        let payment = pays(&till.terms(units(1)), nonce);
+        till.take(units(1), &payment, TEA).await.unwrap();
+        let Outcome::Settled(transaction) = till.settle(units(1), &payment).await.unwrap() else {
+            panic!("settled")
+        };
+        let provider = town.chain.provider();
+        let receipt =
+            depin_evm::alloy::providers::Provider::get_transaction_receipt(provider, transaction);
+        let gas = receipt.await.unwrap().unwrap().gas_used;
+        println!("x402 exact settlement {nonce}: {gas} gas");
+        assert!(gas <= 85_000, "{gas}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_payer_lacks_is_not_taken() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let much = pays(&till.terms(units(1_001)), 1);
+    assert_eq!(refusal(till.take(units(1_001), &much, TEA).await), Refusal::Funds);
+    // Each is covered, both are not.
+    let (one, two) = (pays(&till.terms(units(600)), 2), pays(&till.terms(units(600)), 3));
+    till.take(units(600), &one, TEA).await.unwrap();
+    assert_eq!(refusal(till.take(units(600), &two, CAKE).await), Refusal::Funds);
+    assert_eq!(till.balance().unwrap().accepted, units(600));
+}
+
+#[tokio::test]
+async fn a_used_or_cancelled_nonce_is_refused_before_anything_is_sent() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let payment = pays(&till.terms(units(10)), 1);
+    send_oneself(&town, &payment).await;
+    let blocks = town.devnet.block_number();
+    assert_eq!(refusal(till.take(units(10), &payment, TEA).await), Refusal::Used);
+    assert_eq!(town.devnet.block_number(), blocks);
+}
+
+/// Somebody who saw the signature sends it to the chain.
+async fn send_oneself(town: &Town, payment: &ExactPayment) {
+    let (devnet, given) = (&town.devnet, payment.authorization());
+    let chain = Chain::from_provider(devnet.provider(), devnet.account(5)).connect().await.unwrap();
+    let (r, s) = payment.signature()[..64].split_at(32);
+    let token = NetworkToken::new(town.token, chain.provider());
+    let call = token.transferWithAuthorization(
+        given.from,
+        given.to,
+        given.value.to_units(),
+        given.valid_after,
+        given.valid_before,
+        given.nonce,
+        payment.signature()[64],
+        B256::from_slice(r),
+        B256::from_slice(s),
+    );
+    chain.send(call.into_transaction_request()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_payment_that_somebody_else_sent_first_counts() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let payment = pays(&till.terms(units(10)), 1);
+    till.take(units(10), &payment, TEA).await.unwrap();
+    send_oneself(&town, &payment).await;
+    assert!(matches!(till.settle(units(10), &payment).await.unwrap(), Outcome::Settled(_)));
+    assert_eq!(town.balance(PAYEE).await, 10);
+    assert_eq!(till.balance().unwrap().settled, units(10));
+}
+
+#[tokio::test]
+async fn a_payer_who_uses_the_nonce_for_himself_has_not_paid() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let terms = till.terms(units(10));
+    let payment = pays(&terms, 1);
+    till.take(units(10), &payment, TEA).await.unwrap();
+    let mut to_himself =
+        Authorization::new(&terms, account_of(&payer()), in_a_minute(), B256::repeat_byte(1));
+    to_himself.to = account_of(&payer());
+    send_oneself(&town, &to_himself.sign(&terms, &*payer()).unwrap()).await;
+    // The same money does reach the payee, for something else.
+    send_oneself(&town, &pays(&terms, 2)).await;
+
+    let outcome = till.settle(units(10), &payment).await.unwrap();
+    assert_eq!(outcome, Outcome::Failed(Refusal::Used));
+    assert_eq!(till.balance().unwrap().accepted, units(0));
+}
+
+#[tokio::test]
+async fn what_was_taken_survives_a_restart_and_belongs_to_one_till() {
+    let town = Town::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = || TillOptions::default().store(folder.path().join("till.redb"));
+    let till = town.till_with(options()).await;
+    let payment = pays(&till.terms(units(100)), 1);
+    till.take(units(100), &payment, TEA).await.unwrap();
+    drop(till);
+
+    let till = town.till_with(options()).await;
+    assert_eq!(refusal(till.take(units(100), &payment, CAKE).await), Refusal::Spent);
+    let outcomes = till.settle_due().await.unwrap();
+    assert!(matches!(outcomes[..], [(amount, Outcome::Settled(_))] if amount == units(100)));
+    assert_eq!(town.balance(PAYEE).await, 100);
+    drop(till);
+
+    let clock = std::sync::Arc::new(depin_core::SystemClock);
+    let other = options().pay_to(account_of(&payer()));
+    let other = depin_payment::x402::Till::open(town.chain.clone(), town.token, clock, other);
+    assert_eq!(other.await.unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn concurrent_takers_take_once() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let payment = pays(&till.terms(units(10)), 1);
+    let mut takers = tokio::task::JoinSet::new();
+    for purpose in [TEA, CAKE].into_iter().cycle().take(16) {
+        let (till, payment) = (till.clone(), payment.clone());
+        takers.spawn(async move {
+            let taken = till.take(units(10), &payment, purpose).await;
+            let settled = till.settle(units(10), &payment).await;
+            (taken, settled)
+        });
+    }
+    let all = takers.join_all().await;
+    assert_eq!(all.iter().filter(|(taken, _)| matches!(taken, Ok(true))).count(), 1);
+    assert_eq!(all.iter().filter(|(taken, _)| taken.is_err()).count(), 8, "one purpose only");
+    assert_eq!(town.balance(PAYEE).await, 10);
+}
