@@ -92,7 +92,7 @@ impl Schedule {
     /// cap. It never falls.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] as [`Curve::span`].
+    /// As [`Curve::span`].
     pub fn allowed(&self, now: Timestamp) -> Result<Amount> {
         Ok(self.curve.span(0, self.completed(now))?.min(self.cap))
     }
@@ -100,7 +100,7 @@ impl Schedule {
     /// What may be minted now when `minted` was minted so far.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] as [`Curve::span`].
+    /// As [`Curve::span`].
     pub fn mintable(&self, now: Timestamp, minted: Amount) -> Result<Amount> {
         let allowed = self.allowed(now)?.to_units();
         Ok(Amount::units(allowed.saturating_sub(minted.to_units())))

@@ -41,6 +41,10 @@ fn explain(error: Error) -> Error {
         Refusal::EpochNotAfterLatest(_) => {
             (Conflict, "the epoch, or a later one, was published with other content")
         }
+        Refusal::EpochTooFar(_) => (
+            Rejected,
+            "the number of the epoch is more than 2^40 beyond the latest; choose a nearer one",
+        ),
         Refusal::ZeroRoot(_) => {
             (Rejected, "zero is not the root of any tree; take it from a reward tree")
         }

@@ -18,7 +18,7 @@ use depin_core::{Amount, Error, ErrorKind, Result, Timestamp};
 
 use crate::{
     credits::{Backstop, Credits, Price, SmoothedBurn, Usage},
-    shares::classes::basis_points,
+    shares::classes::{WHOLE, basis_points},
 };
 
 pub use series::Series;
@@ -109,7 +109,8 @@ pub struct Period {
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::Limit`] past [`MAX_PERIODS`], [`ErrorKind::Rejected`] when the price is zero or more is
+/// [`ErrorKind::Limit`] past [`MAX_PERIODS`], [`ErrorKind::Config`] for shares of the policy above 10,000
+/// basis points, [`ErrorKind::Rejected`] when the price is zero or more is
 /// burned than exists, what `emission` returns, and [`ErrorKind::Overflow`] past 2^256 - 1.
 pub fn simulate(
     scenario: &Scenario,
@@ -120,6 +121,12 @@ pub fn simulate(
     if periods > MAX_PERIODS {
         let text = "a simulation has at most 10,000 periods; make them longer";
         return Err(Error::new(ErrorKind::Limit, text).with("periods", periods));
+    }
+    for (share, of) in [(policy.devices, "devices"), (policy.burned, "burned")] {
+        if share > WHOLE {
+            let text = "a share of the policy is at most 10,000 basis points";
+            return Err(Error::new(ErrorKind::Config, text).with(of, share));
+        }
     }
     let outside = |series: &Series| series.values().take(periods).collect::<Vec<_>>();
     let [devices, revenue, prices] =

@@ -7,10 +7,10 @@ import {IERC721Receiver} from "@openzeppelin/contracts/token/ERC721/IERC721Recei
 import {ERC1155Holder} from "@openzeppelin/contracts/token/ERC1155/utils/ERC1155Holder.sol";
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {ERC6551AccountLib} from "erc6551/lib/ERC6551AccountLib.sol";
 import {IERC6551Account} from "erc6551/interfaces/IERC6551Account.sol";
 import {IERC6551Executable} from "erc6551/interfaces/IERC6551Executable.sol";
+import {Signers} from "./Signers.sol";
 
 /// @title The account of a device (ERC-6551)
 /// @notice Holds whatever the device earns or owns. Who owns the device token commands the account, so selling the
@@ -64,7 +64,7 @@ contract DeviceAccount is IERC6551Account, IERC6551Executable, IERC1271, IERC721
     function isValidSignature(bytes32 hash, bytes calldata signature) external view returns (bytes4) {
         bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(ACCOUNT_MESSAGE_TYPEHASH, hash)));
         // Without an owner nothing is valid: no signature is the zero address's.
-        bool valid = SignatureChecker.isValidSignatureNow(owner(), digest, signature);
+        bool valid = Signers.signed(owner(), digest, signature);
         return valid ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
     }
 

@@ -7,7 +7,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Pulls} from "./services/Pulls.sol";
-import {Signers} from "./services/Signers.sol";
+import {Signers} from "./Signers.sol";
 
 /// @title Channels for metered services: any number of requests, one settlement
 /// @notice A payer deposits once and hands out signed vouchers, each for all that a lane has cost so far. The payee
@@ -133,8 +133,9 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
     }
 
     /// @notice Settles many vouchers, of any channels. One that grants nothing more, of a channel that is not open or
-    /// that is not signed, is skipped and paid 0, so that nobody can spoil the call by settling or closing first.
-    /// @dev Checks: only those of the tokens.
+    /// that is not signed, is skipped and paid 0, so that nobody can spoil the call by settling or closing first, nor a
+    /// signer by a contract that burns gas: its check gets 700,000, and what needs more goes through `settle`.
+    /// @dev Checks: only those of the tokens, and that a check by ERC-1271 has its gas (`TooLittleGas`).
     /// @return amounts What was paid for each.
     function settleMany(Settlement[] calldata settlements) external nonReentrant returns (uint256[] memory amounts) {
         amounts = new uint256[](settlements.length);
@@ -143,7 +144,7 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
             bytes32 channelId = idOf(s.terms);
             Funds memory funds = _funds[channelId];
             bytes32 digest = _digest(laneId(channelId, s.lane), s.cumulativeAmount);
-            if (!_isOpen(funds) || !Signers.signed(s.terms.signer, digest, s.signature)) continue;
+            if (!_isOpen(funds) || !Signers.signedWithin(s.terms.signer, digest, s.signature)) continue;
             amounts[i] = _settle(channelId, funds, s.terms, s.lane, s.cumulativeAmount);
         }
     }

@@ -15,7 +15,9 @@ import {Pulls} from "./services/Pulls.sol";
 /// the purse is not guaranteed: for a guarantee take a rail of `ServiceEscrow`.
 ///
 /// At all times balance + the sum of rate * (purse.paidUpTo - stream.paidUpTo) of its streams is what the contract
-/// holds for the purse, and credits of streams that ended come on top. Amounts are whole units: nothing is rounded. Tokens as for `PaymentChannel`.
+/// holds for the purse, and credits of streams that ended come on top. Rates are
+/// whole units a second, so nothing is rounded; for tokens with few decimals see `ServiceEscrow`. Tokens as for
+/// `PaymentChannel`.
 contract PaymentStream is ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 

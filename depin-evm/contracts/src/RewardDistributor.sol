@@ -2,9 +2,9 @@
 pragma solidity 0.8.37;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IERC6551Account} from "erc6551/interfaces/IERC6551Account.sol";
 import {NetworkToken} from "./NetworkToken.sol";
+import {Signers} from "./Signers.sol";
 import {EpochRoots, RootRules, TokenSource} from "./rewards/EpochRoots.sol";
 import {ProofPath} from "./rewards/ProofPath.sol";
 
@@ -84,7 +84,9 @@ contract RewardDistributor is EpochRoots, EIP712 {
         }
     }
 
-    /// @notice Pays what `account` earned to `to`: for the owner of a device, whose account earns.
+    /// @notice Pays what `account` earned to `to`: for the owner of a device, whose account earns. Where somebody calls
+    /// `claim` first, this one finds `NothingToClaim` and the money is in `account`: another one can decide when it is
+    /// paid, never that it goes to anybody but the account or whom it names.
     /// @dev Checks: the caller is `account`, or `account` is an ERC-6551 account that he commands (`NotCommander`);
     /// and those of `claim`.
     /// @return amount What was paid now.
@@ -96,7 +98,8 @@ contract RewardDistributor is EpochRoots, EIP712 {
         amount = _claimTo(account, to, cumulative, proof);
     }
 
-    /// @notice As `claimTo`, by a signature that `account` gave; whoever sends it pays the gas.
+    /// @notice As `claimTo`, by a signature that `account` gave; whoever sends it pays the gas, also for a call that
+    /// comes after a `claim` and finds `NothingToClaim`.
     /// @dev Checks: the deadline has not passed (`SignatureExpired`); `account`, a key or by ERC-1271 a contract,
     /// signed the EIP-712 struct `Claim` with these arguments in the domain ("RewardDistributor", "1", chain, this
     /// contract) (`InvalidSignature`); and those of `claim`, so a second use finds `NothingToClaim`.
@@ -111,7 +114,7 @@ contract RewardDistributor is EpochRoots, EIP712 {
     ) external returns (uint256 amount) {
         require(block.timestamp <= deadline, SignatureExpired(deadline));
         bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(CLAIM_TYPEHASH, account, cumulative, to, deadline)));
-        require(SignatureChecker.isValidSignatureNowCalldata(account, digest, signature), InvalidSignature(account));
+        require(Signers.signed(account, digest, signature), InvalidSignature(account));
         amount = _claimTo(account, to, cumulative, proof);
     }
 

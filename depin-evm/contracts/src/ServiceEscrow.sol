@@ -13,9 +13,14 @@ import {Account, Allowance, Rail, RailValidator} from "./services/Rails.sol";
 /// `rate` per second. Its guarantee, rate * lockupPeriod + lockupFixed, is locked from the beginning: when the payer
 /// runs dry or leaves, the payee is still paid for that long after the last second that was covered.
 /// @dev An account is paid up to `paidUpTo`. Where it runs dry all its rails stop at the same second, so each payee
-/// bears the same part of the shortfall. There is no queue of rates: a rate changes after the rail was settled up to
-/// now, so every settlement costs the same and can be asked up to any time. Payees are credited in their account
+/// bears the same part of the shortfall. There is no queue of rates: a rail has one rate and at most one before it, which
+/// its validator has not judged to the end, so every settlement costs the same and can be asked up to any time. Payees are credited in their account
 /// here and withdraw, so no payee can block another, nor the payer. Tokens as for `PaymentChannel`.
+///
+/// Rates are whole units a second, so nothing is ever rounded. Of a token with 18 decimals that is any rate: one unit a
+/// second is 0.00000000003 tokens a year. Of one with 6 decimals it is 2.6 tokens a month, and rates are multiples of
+/// that: what costs less, or must be met closer, is paid by `payFixed` from a rail with rate 0 (say, once a month), or
+/// by the vouchers of a `PaymentChannel`, both to the unit.
 ///
 /// For every account: locked <= funds, and locked is the sum over its rails of what `_due` says and `lockupFixed`.
 contract ServiceEscrow is ReentrancyGuardTransient {
@@ -56,7 +61,7 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     error NotAllowed(uint256 railId, address caller);
     /// @notice The rail ends and can not be changed nor terminated again.
     error RailEnds(uint256 railId, uint256 endsAt);
-    /// @notice The validator holds the rail back; its rate can not change before.
+    /// @notice The validator has not judged the rate before the present one; the rate can not change again before.
     error RailNotSettled(uint256 railId, uint256 paidUpTo);
     /// @notice A validator may only lower what is due, and the time up to which it is.
     error ValidatorOverreached(uint256 railId, uint256 amount, uint256 until);
@@ -114,18 +119,15 @@ contract ServiceEscrow is ReentrancyGuardTransient {
         _set(railId, rate, lockupFixed);
     }
 
-    /// @notice Changes rate and fixed lockup of a rail; where the rate changes, after settling it up to now.
+    /// @notice Changes rate and fixed lockup of a rail from now on. The seconds before keep their rate, settled or not.
     /// @dev Checks: the caller is the operator (`NotAllowed`); the rail is there (`UnknownRail`) and does not end
-    /// (`RailEnds`); the rate is the same or the validator lets it settle up to now (`RailNotSettled`); and those of `openRail`.
+    /// (`RailEnds`); the rate is the same, or the validator has judged the rate before this one to its end
+    /// (`RailNotSettled`): one change never waits for him, a second one does; and those of `openRail`.
     function changeRail(uint256 railId, uint128 rate, uint128 lockupFixed) external nonReentrant {
         Rail storage rail = _open(railId);
         require(msg.sender == rail.operator, NotAllowed(railId, msg.sender));
         require(rail.endsAt == 0, RailEnds(railId, rail.endsAt));
-        if (rate != rail.rate) {
-            _settle(railId, rail, block.timestamp, true);
-            require(rail.rate == 0 || rail.paidUpTo == block.timestamp, RailNotSettled(railId, rail.paidUpTo));
-            rail.paidUpTo = uint64(block.timestamp);
-        }
+        if (rate != rail.rate) _endRate(railId, rail);
         _set(railId, rate, lockupFixed);
     }
 
@@ -175,7 +177,7 @@ contract ServiceEscrow is ReentrancyGuardTransient {
         require(!isPayer || account.paidUpTo == block.timestamp, InArrears(account.paidUpTo));
         rail.endsAt = account.paidUpTo + rail.lockupPeriod;
         // A rail without a rate owes nothing for the time before, whenever it was settled last.
-        if (rail.rate == 0) rail.paidUpTo = account.paidUpTo;
+        if (rail.rate == 0 && !rail.owesRateBefore()) rail.paidUpTo = account.paidUpTo;
         account.rate -= rail.rate;
         emit RailTerminated(railId, msg.sender, rail.endsAt);
     }
@@ -202,7 +204,18 @@ contract ServiceEscrow is ReentrancyGuardTransient {
         return _rails[railId];
     }
 
-    /// @dev The rail is settled up to now or keeps its rate. Takes the old guarantee out of the books and the new one in.
+    /// @dev What was due at the rate so far stays due at it.
+    function _endRate(uint256 railId, Rail storage rail) private {
+        if (address(rail.validator) == address(0) || rail.owesRateBefore()) {
+            _settle(railId, rail, block.timestamp, true);
+        }
+        require(!rail.owesRateBefore(), RailNotSettled(railId, rail.paidUpTo));
+        if (rail.rate == 0) rail.paidUpTo = uint64(block.timestamp);
+        if (rail.paidUpTo == block.timestamp) return;
+        (rail.rateBefore, rail.changedAt) = (rail.rate, uint64(block.timestamp));
+    }
+
+    /// @dev The rate so far has ended or stays. Takes the old guarantee out of the books and the new one in.
     function _set(uint256 railId, uint128 rate, uint128 lockupFixed) private {
         Rail storage rail = _rails[railId];
         Account storage account = _advance(rail.token, rail.payer);
@@ -233,28 +246,37 @@ contract ServiceEscrow is ReentrancyGuardTransient {
         uint256 covered = rail.endsAt == 0 ? _advance(rail.token, rail.payer).paidUpTo : rail.endsAt;
         if (until > covered) until = covered;
         if (until > block.timestamp) until = block.timestamp;
-        if (until > rail.paidUpTo) {
-            uint256 due;
-            (amount, due, until) = _due(railId, rail, until, validated);
-            rail.paidUpTo = uint64(until);
-            _move(rail, amount, due);
-            emit RailSettled(railId, amount, due, until);
+        if (rail.owesRateBefore()) {
+            amount = _pay(railId, rail, rail.rateBefore, until < rail.changedAt ? until : rail.changedAt, validated);
         }
+        if (!rail.owesRateBefore()) amount += _pay(railId, rail, rail.rate, until, validated);
         if (rail.endsAt != 0 && rail.paidUpTo >= rail.endsAt) _close(railId, rail);
     }
 
+    function _pay(uint256 railId, Rail storage rail, uint256 rate, uint256 until, bool validated)
+        private
+        returns (uint256 amount)
+    {
+        if (until <= rail.paidUpTo) return 0;
+        uint256 due;
+        (amount, due, until) = _due(railId, rail, rate, until, validated);
+        rail.paidUpTo = uint64(until);
+        _move(rail, amount, due);
+        emit RailSettled(railId, amount, due, until);
+    }
+
     /// @dev What the payee gets, what is due, and up to when.
-    function _due(uint256 railId, Rail storage rail, uint256 until, bool validated)
+    function _due(uint256 railId, Rail storage rail, uint256 rate, uint256 until, bool validated)
         private
         returns (uint256 amount, uint256 due, uint256)
     {
         uint64 from = rail.paidUpTo;
-        due = uint256(rail.rate) * (until - from);
-        if (!validated || address(rail.validator) == address(0)) return (due, due, until);
+        due = rate * (until - from);
+        if (!validated || due == 0 || address(rail.validator) == address(0)) return (due, due, until);
         uint256 agreed;
-        (amount, agreed) = rail.validator.validate(railId, rail.rate, from, until);
+        (amount, agreed) = rail.validator.validate(railId, rate, from, until);
         require(agreed >= from && agreed <= until, ValidatorOverreached(railId, amount, agreed));
-        due = uint256(rail.rate) * (agreed - from);
+        due = rate * (agreed - from);
         require(amount <= due, ValidatorOverreached(railId, amount, agreed));
         return (amount, due, agreed);
     }

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {EmissionController} from "../src/EmissionController.sol";
-import {Decay, Row, Schedule, Target} from "../src/emission/Curves.sol";
+import {Cursor, Curves, Decay, Row, Schedule, Target} from "../src/emission/Curves.sol";
 import {NetworkToken} from "../src/NetworkToken.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
 import {RootRules} from "../src/rewards/EpochRoots.sol";
@@ -90,6 +90,30 @@ contract EmissionControllerTest is Test {
         }
         vm.warp(START + 40 * 52 * DAY);
         vm.assertEq(dimo.granted(), sum, "40 years");
+    }
+
+    function testFuzz_the_last_era_of_a_decay_is_the_last(uint64 interval, uint256 ahead, uint64 beyond) public pure {
+        interval = uint64(bound(interval, 1, type(uint64).max >> 22));
+        uint64 last = interval << 20;
+        Decay memory d = Decay(1e30, interval, 999, 1_000);
+        // As after all eras but some: the amount of that era is in the cursor.
+        uint64 eras = uint64(bound(ahead, 1, 50));
+        Cursor memory cursor = Cursor(last - eras * interval, 0, 1e30);
+        uint256 sum = Curves.decaySum(d, cursor, last + bound64(beyond, 0, type(uint64).max - last));
+        (uint256 expected, uint256 amount) = (0, 1e30);
+        for (uint256 era = 0; era < eras; ++era) {
+            expected += amount * interval;
+            amount = amount * 999 / 1_000;
+        }
+        vm.assertEq(sum, expected, "up to the last era");
+        vm.assertEq(cursor.amount, 0, "and nothing after it");
+        d.num = d.den;
+        cursor = Cursor(last, 0, 7);
+        vm.assertEq(Curves.decaySum(d, cursor, last + 3), 21, "a flat curve goes on");
+    }
+
+    function bound64(uint64 x, uint64 low, uint64 high) private pure returns (uint64) {
+        return uint64(bound(x, low, high));
     }
 
     function test_exponential_decay_stays_close_to_its_limit() public {

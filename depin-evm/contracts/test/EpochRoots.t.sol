@@ -70,8 +70,9 @@ contract EpochRootsTest is Test {
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochStillPending.selector, 3, activatesAt));
         distributor.publish(epoch, root, 200, LOG);
         dispute(3, 100);
-        vm.warp(activatesAt + 30 days);
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochStillPending.selector, 3, activatesAt));
+        uint256 lapsesAt = block.timestamp + 4 * WINDOW;
+        vm.warp(lapsesAt - 1);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochStillPending.selector, 3, lapsesAt));
         distributor.publish(epoch, root, 200, LOG);
         vm.assertEq(distributor.epochRoot(3), rootOf(100), "the root stayed");
     }
@@ -114,6 +115,105 @@ contract EpochRootsTest is Test {
         distributor.dispute(0, rootOf(100));
         distributor.activate();
         vm.assertEq(distributor.claim(ALICE, 100, new bytes32[](0)), 100, "paid");
+    }
+
+    function test_a_dispute_that_nobody_decides_lapses_and_costs_nobody_anything() public {
+        publish(0, 100);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.DisputeOpen.selector, 0));
+        distributor.lapse();
+        dispute(0, 100);
+        uint256 lapsesAt = block.timestamp + 4 * WINDOW;
+        vm.assertEq(distributor.pendingEpoch().activatesAt, lapsesAt, "everybody sees until when");
+        vm.warp(lapsesAt - 1);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.DisputeOpen.selector, lapsesAt));
+        distributor.lapse();
+        vm.warp(lapsesAt);
+        vm.expectEmit(address(distributor));
+        emit EpochRoots.DisputeResolved(0, true);
+        vm.prank(STRANGER);
+        distributor.lapse();
+
+        vm.assertEq(token.balanceOf(WATCHER), BOND, "the bond came back");
+        vm.assertEq(token.totalSupply(), BOND, "nothing was issued");
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.UnknownEpoch.selector, 0));
+        distributor.epochRoot(0);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.DisputeOpen.selector, 0));
+        distributor.lapse();
+    }
+
+    function test_publications_go_on_after_a_dispute_without_an_arbiter() public {
+        distributor.revokeRole(distributor.ARBITER_ROLE(), address(this));
+        publish(0, 100);
+        dispute(0, 100);
+        vm.warp(block.timestamp + 4 * WINDOW);
+        publish(0, 130);
+        vm.assertEq(token.balanceOf(WATCHER), BOND, "the bond came back");
+        pass();
+        distributor.activate();
+        vm.assertEq(distributor.claim(ALICE, 130, new bytes32[](0)), 130, "nobody lost what he earned");
+    }
+
+    function test_who_disputes_his_own_wrong_root_gains_nothing_by_waiting() public {
+        token.mint(address(this), BOND);
+        token.approve(address(distributor), BOND);
+        publish(0, 1_000);
+        distributor.dispute(0, rootOf(1_000));
+        vm.warp(block.timestamp + 4 * WINDOW);
+        vm.expectPartialRevert(EpochRoots.EpochStillPending.selector);
+        distributor.activate();
+        distributor.lapse();
+        vm.expectRevert(EpochRoots.NothingPending.selector);
+        distributor.activate();
+        vm.assertEq(token.totalSupply(), 2 * BOND, "nothing was issued");
+    }
+
+    function test_who_disputes_without_reason_soon_lacks_the_tokens() public {
+        token.mint(WATCHER, 6 * BOND);
+        vm.prank(WATCHER);
+        token.approve(address(distributor), type(uint256).max);
+        for (uint256 round = 0; round < 3; ++round) {
+            publish(0, 100);
+            vm.assertEq(distributor.disputeBond(), uint256(BOND) << round, "doubled");
+            dispute(0, 100);
+            vm.warp(block.timestamp + 4 * WINDOW);
+        }
+        publish(0, 100);
+        vm.expectPartialRevert(IERC20Errors.ERC20InsufficientBalance.selector);
+        vm.prank(WATCHER);
+        distributor.dispute(0, rootOf(100));
+        pass();
+        distributor.activate();
+        vm.assertEq(distributor.disputeBond(), BOND, "an activation ends the count");
+    }
+
+    function testFuzz_a_decision_ends_the_count_of_disputes_that_lapsed(bool rejected, uint256 late) public {
+        publish(0, 100);
+        dispute(0, 100);
+        vm.warp(block.timestamp + 4 * WINDOW);
+        publish(0, 100);
+        token.mint(WATCHER, 2 * BOND);
+        vm.prank(WATCHER);
+        token.approve(address(distributor), 2 * BOND);
+        dispute(0, 100);
+        // Late too, as long as nobody made it lapse.
+        vm.warp(block.timestamp + bound(late, 0, 30 * WINDOW));
+        distributor.resolve(0, rejected);
+        vm.assertEq(distributor.disputeBond(), BOND, "the arbiter is back");
+        vm.assertEq(token.balanceOf(WATCHER), rejected ? 3 * BOND : BOND, "the bond of this dispute");
+    }
+
+    function testFuzz_no_number_of_an_epoch_uses_up_those_after_it(uint64 epoch) public {
+        distributor = deploy(RootRules(0, 0, 0, 0));
+        uint64 furthest = distributor.MOST_SKIPPED();
+        epoch = uint64(bound(epoch, uint256(furthest) + 1, type(uint64).max));
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochTooFar.selector, epoch, furthest));
+        distributor.publish(epoch, LOG, 100, LOG);
+        publish(furthest, 100);
+        vm.expectRevert(
+            abi.encodeWithSelector(EpochRoots.EpochTooFar.selector, type(uint64).max, uint256(furthest) * 2)
+        );
+        distributor.publish(type(uint64).max, LOG, 100, LOG);
+        publish(furthest + 1, 120);
     }
 
     function test_a_dispute_names_what_is_pending() public {

@@ -5,9 +5,33 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {PaymentChannel} from "../src/PaymentChannel.sol";
+import {Signers} from "../src/Signers.sol";
 import {Registration} from "../src/registry/Actions.sol";
 import {Fleet} from "./Fleet.sol";
 import {FeeToken, HookToken, LyingToken, PlainToken, SilentToken} from "./Tokens.sol";
+
+/// @dev Signers by ERC-1271 that harm: 0 burns all gas, 1 answers without end, 2 reverts, 4 says no. 3 says yes, slowly.
+contract Spoiler {
+    uint256 private immutable kind;
+
+    constructor(uint256 kind_) {
+        kind = kind_;
+    }
+
+    function isValidSignature(bytes32, bytes calldata) external view returns (bytes4) {
+        uint256 kind_ = kind;
+        if (kind_ == 0) while (true) {}
+        if (kind_ == 1) {
+            assembly {
+                return(0, 300000)
+            }
+        }
+        require(kind_ != 2, "no");
+        uint256 before = gasleft();
+        while (kind_ == 3 && before - gasleft() < 500_000) {}
+        return kind_ == 3 ? bytes4(0x1626ba7e) : bytes4(0xffffffff);
+    }
+}
 
 contract PaymentChannelTest is Fleet {
     uint256 private constant PAYER_KEY = 0xAA;
@@ -263,6 +287,49 @@ contract PaymentChannelTest is Fleet {
         vm.assertEq(amounts[0] + amounts[1] + amounts[2], 0, "skipped");
         vm.assertEq(amounts[3], 20, "paid");
         vm.assertEq(token.balanceOf(PAYEE), 20, "payee");
+    }
+
+    function test_a_signer_that_burns_gas_spoils_only_its_own_voucher() public {
+        PaymentChannel.Terms memory good = opened();
+        PaymentChannel.Settlement[] memory many = new PaymentChannel.Settlement[](4);
+        for (uint256 i = 0; i < 3; ++i) {
+            PaymentChannel.Terms memory bad = termsWith(address(new Spoiler(i)), address(token));
+            vm.prank(payer);
+            channel.deposit(bad, DEPOSIT);
+            many[i] = PaymentChannel.Settlement(bad, 0, 10, "");
+        }
+        many[3] = PaymentChannel.Settlement(good, 0, 20, voucher(good, 0, 20));
+        uint256[] memory amounts = channel.settleMany{gas: 3_000_000}(many);
+        vm.assertEq(amounts[0] + amounts[1] + amounts[2], 0, "skipped");
+        vm.assertEq(amounts[3], 20, "paid");
+    }
+
+    function test_too_little_gas_never_makes_a_voucher_count_as_unsigned() public {
+        Spoiler slow = new Spoiler(3);
+        PaymentChannel.Terms memory terms = termsWith(address(slow), address(token));
+        vm.prank(payer);
+        channel.deposit(terms, DEPOSIT);
+        PaymentChannel.Settlement[] memory many = new PaymentChannel.Settlement[](1);
+        many[0] = PaymentChannel.Settlement(terms, 0, 10, "");
+        for (uint256 gas_ = 50_000; gas_ < 1_000_000; gas_ += 50_000) {
+            uint256 state = vm.snapshotState();
+            try channel.settleMany{gas: gas_}(many) returns (uint256[] memory amounts) {
+                vm.assertEq(amounts[0], 10, "paid");
+            } catch {}
+            vm.revertToState(state);
+        }
+        vm.expectPartialRevert(Signers.TooLittleGas.selector);
+        channel.settleMany{gas: 600_000}(many);
+        vm.assertEq(channel.settleMany{gas: 1_000_000}(many)[0], 10, "paid");
+    }
+
+    function test_a_key_that_delegated_to_code_still_signs() public {
+        PaymentChannel.Terms memory terms = opened();
+        vm.etch(payer, address(new Spoiler(4)).code);
+        vm.assertEq(settle(terms, 0, 10), 10, "one");
+        PaymentChannel.Settlement[] memory many = new PaymentChannel.Settlement[](1);
+        many[0] = PaymentChannel.Settlement(terms, 0, 30, voucher(terms, 0, 30));
+        vm.assertEq(channel.settleMany(many)[0], 20, "many");
     }
 
     function test_a_lane_that_drains_a_channel_leaves_it_open() public {

@@ -38,6 +38,27 @@ contract PaymentGasTest is Test {
         note("token transfer, known recipient");
     }
 
+    /// x402's scheme `exact`: the payer signs, whoever settles sends.
+    function test_gas_of_an_x402_settlement() public {
+        address payer = vm.addr(7);
+        token.mint(payer, 1e24);
+        exact(payer, keccak256("nonce 1"));
+        note("x402 exact settlement, new recipient");
+        exact(payer, keccak256("nonce 2"));
+        note("x402 exact settlement, known recipient");
+    }
+
+    function exact(address payer, bytes32 nonce) private {
+        bytes32 typeHash = keccak256(
+            "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+        );
+        uint256 validBefore = block.timestamp + 60;
+        bytes32 hashed = keccak256(abi.encode(typeHash, payer, BOB, 1e16, 0, validBefore, nonce));
+        bytes32 domain = token.DOMAIN_SEPARATOR();
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(7, keccak256(abi.encodePacked(hex"1901", domain, hashed)));
+        token.transferWithAuthorization(payer, BOB, 1e16, 0, validBefore, nonce, v, r, s);
+    }
+
     function test_gas_of_a_disputable_root() public {
         RewardDistributor slow = new RewardDistributor(
             token, TokenSource(address(token)), RootRules(1 days, 1e18, 1e24, 1 days), address(this)

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {BitmapDistributor} from "../src/BitmapDistributor.sol";
+import {DeviceAccount} from "../src/DeviceAccount.sol";
 import {NetworkToken} from "../src/NetworkToken.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
 import {EpochRoots, RootRules, TokenSource} from "../src/rewards/EpochRoots.sol";
@@ -44,6 +45,43 @@ contract RewardClaimsTest is Fleet {
         vm.assertEq(token.balanceOf(OWNER), 100, "paid");
         vm.expectRevert(abi.encodeWithSelector(RewardDistributor.NothingToClaim.selector, account, 100));
         distributor.claim(account, 100, none);
+    }
+
+    function testFuzz_who_claims_first_only_pays_the_account(address first) public {
+        address account = accountOfDevice();
+        publish(account, 100);
+        vm.prank(first);
+        distributor.claim(account, 100, none);
+        bytes memory refusal = abi.encodeWithSelector(RewardDistributor.NothingToClaim.selector, account, 100);
+        vm.expectRevert(refusal);
+        vm.prank(OWNER);
+        distributor.claimTo(account, 100, none, OWNER);
+        vm.assertEq(token.balanceOf(account), 100, "it is where the owner commands");
+        vm.prank(OWNER);
+        DeviceAccount(payable(account)).execute(address(token), 0, abi.encodeCall(token.transfer, (OWNER, 100)), 0);
+        vm.assertEq(token.balanceOf(OWNER), 100, "and takes it");
+    }
+
+    function testFuzz_who_claims_before_a_signed_claim_only_pays_the_account(uint256 seed, address first) public {
+        uint256 key = keyFrom(seed);
+        address account = vm.addr(key);
+        publish(account, 100);
+        vm.prank(first);
+        distributor.claim(account, 100, none);
+        bytes memory signature = sign(key, claimDigest(account, 100, BOB, DEADLINE));
+        vm.expectRevert(abi.encodeWithSelector(RewardDistributor.NothingToClaim.selector, account, 100));
+        distributor.claimBySignature(account, 100, none, BOB, DEADLINE, signature);
+        vm.assertEq(token.balanceOf(account), 100, "paid to him who earned it");
+    }
+
+    function test_a_key_that_delegated_to_code_signs_claims() public {
+        address account = vm.addr(7);
+        publish(account, 10);
+        // Code that knows no ERC-1271.
+        vm.etch(account, address(token).code);
+        bytes memory signature = sign(7, claimDigest(account, 10, BOB, DEADLINE));
+        distributor.claimBySignature(account, 10, none, BOB, DEADLINE, signature);
+        vm.assertEq(token.balanceOf(BOB), 10, "paid");
     }
 
     function testFuzz_nobody_commands_a_key_or_another_contract(address account, address caller) public {

@@ -109,6 +109,7 @@ contract RewardDistributorTest is Test {
     }
 
     function testFuzz_a_published_root_is_never_replaced(uint64 published, uint64 next) public {
+        published = uint64(bound(published, 0, distributor.MOST_SKIPPED()));
         next = uint64(bound(next, 0, published));
         publishSingle(published, ALICE, 1);
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.EpochNotAfterLatest.selector, next, published));

@@ -28,6 +28,27 @@ contract Judge is RailValidator {
     }
 }
 
+/// @dev Judges windows that are over, and any part of them.
+contract WholeWindows is RailValidator {
+    uint256 private immutable start = block.timestamp;
+    uint256 private immutable length;
+
+    constructor(uint256 length_) {
+        length = length_;
+    }
+
+    function validate(uint256, uint256 rate, uint256 from, uint256 until)
+        external
+        view
+        returns (uint256 amount, uint256 agreed)
+    {
+        uint256 over = block.timestamp - (block.timestamp - start) % length;
+        agreed = until < over ? until : over;
+        if (agreed < from) agreed = from;
+        amount = rate * (agreed - from);
+    }
+}
+
 contract ServiceEscrowTest is Test {
     address private constant OPERATOR = address(0x0BE8);
     address private constant ANN = address(0xA11);
@@ -243,15 +264,70 @@ contract ServiceEscrowTest is Test {
         settle(rail);
     }
 
-    function test_a_held_rail_does_not_change_its_rate() public {
+    function test_one_change_of_the_rate_waits_for_no_validator_and_a_second_one_does() public {
         Judge judge = new Judge();
         fill(1e12);
         uint256 rail = open(ANN, judge, 10, 0);
         pass(100);
+        judge.rule(false, 0, 0, 0);
+        change(rail, 3);
+        pass(50);
         judge.rule(true, 100, start + 60, 0);
         vm.expectRevert(abi.encodeWithSelector(ServiceEscrow.RailNotSettled.selector, rail, start + 60));
-        vm.prank(OPERATOR);
-        escrow.changeRail(rail, 1, 0);
+        change(rail, 5);
+        judge.rule(true, 100, type(uint256).max, 0);
+        change(rail, 5);
+        pass(7);
+        settle(rail);
+        vm.assertEq(account(ANN).funds, 100 * 10 + 50 * 3 + 7 * 5, "every second at its rate");
+    }
+
+    /// A validator of whole windows, and an operator who changes the rate in the middle of them.
+    function testFuzz_whole_windows_are_judged_across_a_change(uint256 at, uint128 rate, uint256 asked) public {
+        at = bound(at, 1, 999);
+        rate = uint128(bound(rate, 0, 500));
+        fill(1e12);
+        uint256 rail = open(ANN, new WholeWindows(1_000), 10, 0);
+        pass(at);
+        change(rail, rate);
+        vm.assertEq(settle(rail), 0, "the window is not over");
+        vm.warp(start + 1_000);
+        uint256 until = bound(asked, start, start + 1_000);
+        escrow.settle(rail, until);
+        settle(rail);
+        vm.assertEq(account(ANN).funds, 10 * at + rate * (1_000 - at), "the whole window");
+        vm.assertEq(account(address(this)).locked, rate * uint256(PERIOD), "only the guarantee is left");
+    }
+
+    function testFuzz_a_rail_that_ends_pays_the_rate_before_too(uint128 rate, bool judged) public {
+        Judge judge = new Judge();
+        rate = uint128(bound(rate, 0, 500));
+        fill(1e12);
+        uint256 rail = open(ANN, judge, 10, 300);
+        pass(40);
+        change(rail, rate, 300);
+        judge.rule(judged, 100, type(uint256).max, 0);
+        pass(2);
+        escrow.terminate(rail);
+        pass(PERIOD);
+        uint256 due = 40 * 10 + (2 + uint256(PERIOD)) * rate;
+        if (judged) settle(rail);
+        else escrow.settleWithoutValidator(rail);
+        vm.assertEq(account(ANN).funds, due, "all of it");
+        vm.assertEq(account(address(this)).locked, 0, "and nothing stays locked");
+        vm.assertEq(escrow.railOf(rail).operator, address(0), "closed");
+    }
+
+    function test_small_sums_of_a_token_with_few_decimals_are_paid_by_the_month() public {
+        fill(10e6);
+        // 1.234567 a month of a token with 6 decimals: no whole rate comes near it.
+        uint256 rail = open(ANN, NOBODY, 0, 3 * 1_234_567);
+        for (uint256 month = 0; month < 3; ++month) {
+            pass(30 days);
+            vm.prank(OPERATOR);
+            escrow.payFixed(rail, 1_234_567);
+        }
+        vm.assertEq(account(ANN).funds, 3 * 1_234_567, "to the unit");
     }
 
     function test_a_silent_validator_does_not_hold_the_payer() public {
@@ -314,6 +390,15 @@ contract ServiceEscrowTest is Test {
     function open(address payee, RailValidator validator, uint128 rate, uint128 lockupFixed) private returns (uint256) {
         vm.prank(OPERATOR);
         return escrow.openRail(address(token), address(this), payee, validator, rate, PERIOD, lockupFixed);
+    }
+
+    function change(uint256 rail, uint128 rate) private {
+        change(rail, rate, 0);
+    }
+
+    function change(uint256 rail, uint128 rate, uint128 lockupFixed) private {
+        vm.prank(OPERATOR);
+        escrow.changeRail(rail, rate, lockupFixed);
     }
 
     function settle(uint256 rail) private returns (uint256) {

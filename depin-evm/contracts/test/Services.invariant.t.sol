@@ -8,6 +8,22 @@ import {Account, Allowance, Rail, RailValidator} from "../src/services/Rails.sol
 import {Test} from "./Base.sol";
 import {PlainToken} from "./Tokens.sol";
 
+/// @dev A validator who lowers, holds back, is silent, or asks for too much, as the mood is.
+contract Mood is RailValidator {
+    uint256 private seed;
+
+    function swing(uint256 seed_) external {
+        seed = seed_;
+    }
+
+    function validate(uint256, uint256 rate, uint256 from, uint256 until) external view returns (uint256, uint256) {
+        require(seed % 7 != 3, "silent");
+        uint256 agreed = from + (until - from) * (seed >> 8 & 0xFF) / 0xFF;
+        uint256 amount = rate * (agreed - from) * (seed >> 16 & 0xFF) / 0xFF;
+        return seed % 11 == 5 ? (amount + rate * (until - from) + 1, agreed) : (amount, agreed);
+    }
+}
+
 /// @dev One payer and three payees who use channels, streams and rails in any order, through any time.
 contract Market is Test {
     uint256 public constant PAYEES = 3;
@@ -25,6 +41,7 @@ contract Market is Test {
     mapping(uint256 payee => uint256) public streamed;
     mapping(uint256 payee => uint256) public streamStart;
     uint256[] public rails;
+    Mood public mood = new Mood();
 
     constructor() {
         vm.warp(1_800_000_000);
@@ -119,13 +136,18 @@ contract Market is Test {
         escrow.deposit(address(token), payer, bound(amount, 1, 1e6));
     }
 
+    /// @dev The validator of some rails judges otherwise from now on.
+    function swing(uint256 seed) external {
+        mood.swing(seed);
+    }
+
     function openRail(uint256 who, uint256 rate, uint256 period, uint256 lockupFixed) external {
         (rate, period, lockupFixed) = (rate % 200, period % 1_000, lockupFixed % 1e4);
         try escrow.openRail(
             address(token),
             payer,
             payeeAt(who % PAYEES),
-            RailValidator(address(0)),
+            who % 2 == 0 ? RailValidator(address(0)) : mood,
             uint128(rate),
             uint64(period),
             uint128(lockupFixed)
@@ -150,6 +172,10 @@ contract Market is Test {
         if (rails.length == 0) return;
         uint256 rail = rails[which % rails.length];
         if (end) try escrow.terminate(rail) {} catch {}
+        if (until % 5 == 0) {
+            vm.prank(payer);
+            try escrow.settleWithoutValidator(rail) {} catch {}
+        }
         try escrow.settle(rail, bound(until, block.timestamp - 1_000, block.timestamp + 1_000)) {} catch {}
     }
 
@@ -242,7 +268,12 @@ contract ServicesInvariants is Test {
             Rail memory r = escrow.railOf(market.rails(i));
             if (r.operator == address(0)) continue;
             uint256 end = r.endsAt == 0 ? uint256(a.paidUpTo) + r.lockupPeriod : r.endsAt;
-            if (r.rate != 0) locked += r.rate * (end - r.paidUpTo);
+            uint256 from = r.paidUpTo;
+            if (from < r.changedAt) {
+                locked += r.rateBefore * (r.changedAt - from);
+                from = r.changedAt;
+            }
+            if (r.rate != 0) locked += r.rate * (end - from);
             locked += r.lockupFixed;
             if (r.endsAt == 0) rate += r.rate;
         }

@@ -7,7 +7,7 @@ use depin_core::{Amount, Error, ErrorKind, Result};
 
 use super::{mul_div, narrow};
 
-/// Most eras that one question walks through.
+/// Eras of a decaying curve; it allows nothing after them.
 const MAX_ERAS: u64 = 1 << 20;
 /// Denominator of fractions with 64 binary places.
 const ONE: u128 = 1 << 64;
@@ -27,6 +27,9 @@ impl Curve {
     pub const MAX_ROWS: usize = 256;
 
     /// `initial` per period, and after every `interval` periods `floor(amount * numerator / denominator)`.
+    ///
+    /// After 2^20 eras the curve allows nothing more unless it is flat, in the contract too: nobody has to
+    /// follow a sum further. With eras of an hour that is after 119 years.
     ///
     /// ```
     /// use depin_core::Amount;
@@ -126,18 +129,17 @@ impl Curve {
     /// The allowance of one period.
     ///
     /// # Errors
-    /// As [`span`](Self::span).
+    /// [`ErrorKind::Limit`] for period 2^64 - 1, which is never over.
     pub fn at(&self, period: u64) -> Result<Amount> {
-        match period.checked_add(1) {
-            Some(end) => self.span(period, end),
-            None => Err(too_far(u64::MAX)),
-        }
+        let text = "periods are counted in 64 bits, so the last one is never over";
+        let end = period.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Limit, text))?;
+        self.span(period, end)
     }
 
     /// The allowance of the periods from `from` to before `to`, exactly.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] when a decaying curve would have to be followed through more than 2^20 eras.
+    /// None that is known: the sum stays below 2^192.
     pub fn span(&self, from: u64, to: u64) -> Result<Amount> {
         let sum = match &self.0 {
             Shape::Table(rows) => {
@@ -156,18 +158,17 @@ impl Curve {
             return Ok(U256::ZERO);
         };
         let (mut amount, mut sum, mut start) = (initial, U256::ZERO, 0_u64);
-        for _ in 0..=MAX_ERAS {
-            // Nothing comes any more, or always the same.
-            let last = amount.is_zero() || numerator == denominator;
-            let end = if last { u64::MAX } else { start.saturating_add(interval) };
+        for _ in 0..MAX_ERAS {
+            let flat = numerator == denominator;
+            let end = if flat { u64::MAX } else { start.saturating_add(interval) };
             sum = add(sum, amount, overlap((start, end), (from, to)))?;
-            if end >= to {
-                return Ok(sum);
+            if end >= to || amount.is_zero() {
+                break;
             }
             start = end;
             amount = mul_div(amount, U256::from(numerator), U256::from(denominator))?;
         }
-        Err(too_far(to))
+        Ok(sum)
     }
 
     /// The fraction that is left after an era, of 2^64 for [`exponential`](Self::exponential) curves, as
@@ -229,11 +230,6 @@ fn overlap(a: (u64, u64), b: (u64, u64)) -> u64 {
 fn add(sum: U256, amount: U256, periods: u64) -> Result<U256> {
     let more = amount.checked_mul(U256::from(periods)).and_then(|more| sum.checked_add(more));
     more.ok_or_else(|| Error::new(ErrorKind::Overflow, "the emission passes 2^256"))
-}
-
-fn too_far(period: u64) -> Error {
-    let text = "the curve is followed through at most 2^20 eras; ask for an earlier period";
-    Error::new(ErrorKind::Limit, text).with("period", period)
 }
 
 /// The largest fraction of 2^64 whose power `periods` is at most one half.

@@ -82,8 +82,7 @@ impl Targeted {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when this period or a later one was reported, [`ErrorKind::Rejected`] when
-    /// the period is not among the `completed`, [`ErrorKind::Limit`] when the measure is not below 2^128
-    /// or as [`Curve::span`].
+    /// the period is not among the `completed`, [`ErrorKind::Limit`] when the measure is not below 2^128.
     pub fn report(
         &mut self,
         curve: &Curve,

@@ -52,10 +52,14 @@ fn a_flat_curve_is_exact_to_the_end_of_time() {
 }
 
 #[test]
-fn a_curve_that_hardly_decays_is_not_followed_for_ever() {
-    let curve = Curve::geometric(largest(), 1, (1 << 64) - 1, 1 << 64).unwrap();
-    assert!(curve.span(0, CENTURY).is_ok());
-    assert_eq!(curve.span(0, u64::MAX).unwrap_err().kind(), ErrorKind::Limit);
+fn a_curve_that_hardly_decays_ends_after_its_last_era() {
+    let curve = Curve::geometric(largest(), 3, (1 << 64) - 1, 1 << 64).unwrap();
+    let last = 3 << 20;
+    assert!(curve.at(last - 1).unwrap() > Amount::tokens(1));
+    assert_eq!(curve.span(last, u64::MAX).unwrap(), Amount::ZERO);
+    let flat = Curve::geometric(largest(), 3, 1 << 64, 1 << 64).unwrap();
+    assert_eq!(flat.at(u64::MAX - 1).unwrap(), largest());
+    assert_eq!(flat.at(u64::MAX).unwrap_err().kind(), ErrorKind::Limit);
 }
 
 #[test]

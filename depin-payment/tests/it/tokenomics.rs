@@ -88,6 +88,9 @@ fn impossible_scenarios_are_refused() {
     assert_eq!(simulate(&poor, &broke, 1, none).unwrap_err().kind(), ErrorKind::Rejected);
     let long = simulate(&poor, &policy(), MAX_PERIODS + 1, none).unwrap_err();
     assert_eq!(long.kind(), ErrorKind::Limit);
+    for more in [Policy { devices: 10_001, ..policy() }, Policy { burned: 10_001, ..policy() }] {
+        assert_eq!(simulate(&poor, &more, 1, none).unwrap_err().kind(), ErrorKind::Config);
+    }
     let nobody = Scenario { devices: Series::constant(0), ..poor };
     assert!(simulate(&nobody, &policy(), 1, none).unwrap()[0].income.is_zero());
 }

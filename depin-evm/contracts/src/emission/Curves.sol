@@ -12,7 +12,8 @@ struct Schedule {
 }
 
 /// @notice Emission that falls by a factor. Era e has `interval` periods, each of which allows A_e, where A_0 = initial
-/// and A_(e+1) = floor(A_e * num / den). Halving is 1/2, a flat emission 1/1; exponential decay by a rate r per era has
+/// and A_(e+1) = floor(A_e * num / den). Unless num == den, era 2^20 and those after it allow nothing, so that nobody who
+/// computes the sum has to follow more: with eras of an hour that is after 119 years. Halving is 1/2, a flat emission 1/1; exponential decay by a rate r per era has
 /// den = 2^64 and num = floor(exp(-r) * 2^64).
 struct Decay {
     uint128 initial;
@@ -48,6 +49,7 @@ struct Cursor {
 /// get the same to the last unit, and it does not matter in how many steps a sum is taken.
 library Curves {
     uint256 internal constant BPS = 10_000;
+    uint256 internal constant MOST_ERAS = 2 ** 20;
 
     /// @dev Sum of the curve from the cursor up to, without, `end`; moves the cursor to `end`. One step per era.
     function decaySum(Decay memory d, Cursor memory cursor, uint64 end) internal pure returns (uint256 sum) {
@@ -55,15 +57,17 @@ library Curves {
         uint256 amount = cursor.amount;
         cursor.next = end;
         if (d.num == d.den) return amount * (end - from);
-        while (from < end && amount != 0) {
+        uint256 last = MOST_ERAS * d.interval;
+        if (last > end) last = end;
+        while (from < last && amount != 0) {
             uint256 eraEnd = (from / d.interval + 1) * d.interval;
-            uint256 stop = eraEnd < end ? eraEnd : end;
+            uint256 stop = eraEnd < last ? eraEnd : last;
             sum += amount * (stop - from);
             // Fits: amount < 2^128, num <= den <= 2^64.
             if (stop == eraEnd) amount = amount * d.num / d.den;
             from = stop;
         }
-        cursor.amount = uint128(amount);
+        cursor.amount = uint128(end < MOST_ERAS * d.interval ? amount : 0);
     }
 
     /// @dev As `decaySum`, one step per row.

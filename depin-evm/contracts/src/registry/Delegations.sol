@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {Signers} from "../Signers.sol";
 import {ActionLib, Delegation, DelegationRevocation} from "./Actions.sol";
 import {Details, KeyLib} from "./Details.sol";
 import {DeviceTokens, Record, Status} from "./DeviceTokens.sol";
@@ -119,7 +119,7 @@ abstract contract Delegations is DeviceTokens, EIP712 {
     /// (`InvalidDelegation`): the owner issued the first, each other one is issued by the subject of the one before,
     /// names it as parent, was given `DELEGATE`, and gives a subset of its scopes for a part of its time.
     /// @param signatures Of each by its issuer: 64 bytes r || vs where that is the device, otherwise as
-    /// OpenZeppelin's SignatureChecker takes them (65 bytes of a key, anything of an ERC-1271 contract).
+    /// `Signers` takes them (65 bytes of a key, anything of an ERC-1271 contract).
     /// @param version Of the details; not looked at, as they, when the device issued none.
     /// @return subject Who may act: the subject of the last delegation.
     /// @return scopes What he may do, as the network defines its bits.
@@ -168,7 +168,7 @@ abstract contract Delegations is DeviceTokens, EIP712 {
         bytes32 digest = _hashTypedDataV4(delegation);
         bool signed = next.issuer == held.device
             ? _deviceSigned(current, digest, signature)
-            : SignatureChecker.isValidSignatureNowCalldata(next.issuer, digest, signature);
+            : Signers.signed(next.issuer, digest, signature);
         _require(signed, index, DelegationFault.Signature);
         (held.subject, held.scopes, held.delegation) = (next.subject, next.scopes, delegation);
         (held.notBefore, held.expiry) = (next.notBefore, next.expiry);
@@ -195,9 +195,9 @@ abstract contract Delegations is DeviceTokens, EIP712 {
         require(block.timestamp <= deadline, SignatureExpired(deadline));
     }
 
-    /// @dev Of an account with a key, or a contract by ERC-1271.
+    /// @dev Of an account with a key, delegated to code or not, or of a contract by ERC-1271.
     function _checkSigner(address signer, bytes32 digest, bytes calldata signature) internal view {
-        require(SignatureChecker.isValidSignatureNowCalldata(signer, digest, signature), InvalidSignature(signer));
+        require(Signers.signed(signer, digest, signature), InvalidSignature(signer));
     }
 
     function _deviceSigned(Details calldata current, bytes32 digest, bytes calldata signature)

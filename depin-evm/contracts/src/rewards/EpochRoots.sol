@@ -30,13 +30,15 @@ struct RootRules {
 }
 
 /// @notice The root that waits: its epoch, from when on it can be activated (0: nothing is pending), whether it is
-/// disputed, and the total with it.
-/// @dev One storage word. Never cleared, which would make the next publication dearer.
+/// disputed, the total with it, and how many disputes before it lapsed in a row. During a dispute `activatesAt` is when
+/// the dispute lapses.
+/// @dev One storage word. Never zero, which would make the next publication dearer.
 struct PendingRoot {
     uint64 epoch;
     uint40 activatesAt;
     bool disputed;
     uint128 total;
+    uint8 lapsed;
 }
 
 /// @title Epochs of rewards: publication, dispute, activation, pause
@@ -44,6 +46,14 @@ struct PendingRoot {
 /// until it is active; the roots before it serve claims all the time. The emission is issued when the root becomes
 /// active, so a rejected root never existed for the token. Hence paid + balance == cumulativeTotal == issued at all
 /// times (tokens sent here by mistake come on top; bonds lie in a vault), and a wrong root pays no more than emitted.
+///
+/// Who can hold up whom: a dispute that nobody decides lapses after `DECISION_WINDOWS` windows. The root is gone then, as
+/// if rejected, and the bond goes back. Were the root valid instead, a publisher could dispute his own wrong root and
+/// wait; were the bond lost, watchers would pay for an arbiter who is away. Nobody loses what he earned: totals are
+/// cumulative, so the next root holds it. Where an arbiter decides, every idle dispute costs its bond. Where none does,
+/// each dispute that lapsed doubles the next bond, so who disputes without reason soon lacks the tokens; a publisher of
+/// wrong roots would need as many windows to outbid his watchers, time in which the admin names another arbiter. The
+/// count ends with the next decision or activation.
 abstract contract EpochRoots is AccessControl {
     using RateLimiter for RateLimiter.RefillingBucket;
 
@@ -53,6 +63,15 @@ abstract contract EpochRoots is AccessControl {
     bytes32 public constant GUARDIAN_ROLE = keccak256("GUARDIAN_ROLE");
     /// @notice Who decides disputes, rejects roots that are not active yet, and activates corrections during a pause.
     bytes32 public constant ARBITER_ROLE = keccak256("ARBITER_ROLE");
+
+    /// @notice Windows in which the arbiter decides a dispute before it lapses.
+    uint40 public constant DECISION_WINDOWS = 4;
+    /// @notice How far beyond the latest epoch the next one may be: room for Unix times as numbers, and too little to
+    /// use the numbers up, after which nothing could be published any more.
+    uint64 public constant MOST_SKIPPED = 2 ** 40;
+
+    /// @dev Of doublings of the bond: beyond them no bond exists anyway.
+    uint8 private constant MOST_LAPSED = 128;
 
     /// @dev One storage word, about active epochs only.
     struct Progress {
@@ -68,7 +87,7 @@ abstract contract EpochRoots is AccessControl {
     TokenSource public immutable source;
     /// @notice Seconds in which a root can be disputed.
     uint40 public immutable window;
-    /// @notice What a dispute costs who loses it.
+    /// @notice What a dispute costs who loses it; `disputeBond` after disputes that lapsed.
     uint128 public immutable bond;
     /// @notice Largest emission per refill period, zero for none.
     uint128 public immutable limit;
@@ -91,7 +110,7 @@ abstract contract EpochRoots is AccessControl {
     event EpochActivated(uint64 indexed epoch, uint256 emission);
     /// @notice `disputer` put down the bond against the pending root.
     event EpochDisputed(uint64 indexed epoch, bytes32 root, address indexed disputer);
-    /// @notice The arbiter decided. A rejected epoch is gone and can be published again.
+    /// @notice The arbiter decided, or the dispute lapsed. A rejected epoch is gone and can be published again.
     event DisputeResolved(uint64 indexed epoch, bool rejected);
     /// @notice Claims and activations stopped.
     event Paused(address indexed guardian);
@@ -100,6 +119,8 @@ abstract contract EpochRoots is AccessControl {
 
     /// @notice Epochs are published in rising order and never twice.
     error EpochNotAfterLatest(uint64 epoch, uint64 latestEpoch);
+    /// @notice The number of the epoch is too far beyond the latest.
+    error EpochTooFar(uint64 epoch, uint256 furthest);
     /// @notice A tree without leaves has no root; publish the first epoch in which somebody earned.
     error ZeroRoot();
     /// @notice The sum of all rewards can not fall.
@@ -108,7 +129,7 @@ abstract contract EpochRoots is AccessControl {
     error EmissionAboveLimit(uint256 emission, uint256 limit);
     /// @notice No root was published for this epoch, or it was rejected.
     error UnknownEpoch(uint64 epoch);
-    /// @notice The root of this epoch is in its window or disputed; wait.
+    /// @notice The root of this epoch is in its window, or disputed until `activatesAt`; wait.
     error EpochStillPending(uint64 epoch, uint256 activatesAt);
     /// @notice No root waits to become active.
     error NothingPending();
@@ -118,6 +139,8 @@ abstract contract EpochRoots is AccessControl {
     error NotDisputable(uint64 epoch);
     /// @notice The root of this epoch is not disputed, or there is nothing left to reject.
     error NotDisputed(uint64 epoch);
+    /// @notice The arbiter has until `lapsesAt` (0: there is no dispute).
+    error DisputeOpen(uint256 lapsesAt);
     /// @notice The guardian stopped claims and activations. Only the arbiter still activates.
     error IsPaused();
     /// @notice Nothing is paused.
@@ -130,28 +153,33 @@ abstract contract EpochRoots is AccessControl {
         require((rules.bond == 0) == (rules.window == 0), InvalidRules());
         (token, source, window, bond, limit) = (token_, source_, rules.window, rules.bond, rules.limit);
         bonds = new BondVault(token_);
+        // No epoch; a word that is not zero, so that the first publication writes as cheaply as the others.
+        _pending.epoch = type(uint64).max;
         if (rules.limit != 0) _emissions.updateSettings(rules.limitPeriod, rules.limit);
         _grantRole(DEFAULT_ADMIN_ROLE, admin);
     }
 
     /// @notice Publishes the rewards of `epoch`. They become active after the window, at once when there is none.
-    /// Activates the epoch before it, should nobody have done that.
+    /// Activates the epoch before it, should nobody have done that, or removes it when its dispute lapsed.
     /// @dev Checks: the caller holds `PUBLISHER_ROLE` (`AccessControlUnauthorizedAccount`); `root` is not zero
     /// (`ZeroRoot`); no other root is in its window or disputed (`EpochStillPending`), so none is ever replaced;
-    /// `epoch` is later than every active one (`EpochNotAfterLatest`); `total` does not fall (`CumulativeTotalFell`)
+    /// `epoch` is later than every active one (`EpochNotAfterLatest`) and not too far (`EpochTooFar`); `total` does not
+    /// fall (`CumulativeTotalFell`)
     /// and fits 128 bits (`SafeCastOverflowedUintDowncast`); the emission fits the limit (`EmissionAboveLimit`).
     /// Where it activates an epoch, the checks of `activate` too.
-    /// @param epoch Number of the epoch; numbers may be skipped.
+    /// @param epoch Number of the epoch; numbers may be skipped, at most `MOST_SKIPPED` after the latest (or 0).
     /// @param root Root of the tree of rewards.
     /// @param total Sum of all rewards since the beginning, in the smallest unit of the token.
     /// @param logRoot Commitment to the batches the rewards were computed from; only recorded in the event.
     function publish(uint64 epoch, bytes32 root, uint256 total, bytes32 logRoot) external onlyRole(PUBLISHER_ROLE) {
         require(root != 0, ZeroRoot());
-        if (window != 0) _activateEarlier();
+        uint8 lapsed = window == 0 ? 0 : _finishEarlier();
         Progress memory progress = _progress;
         require(
             progress.epochCount == 0 || epoch > progress.latestEpoch, EpochNotAfterLatest(epoch, progress.latestEpoch)
         );
+        uint256 furthest = uint256(progress.latestEpoch) + MOST_SKIPPED;
+        require(epoch <= furthest, EpochTooFar(epoch, furthest));
         require(total >= progress.total, CumulativeTotalFell(total, progress.total));
         uint256 emission = total - progress.total;
         require(limit == 0 || emission <= limit, EmissionAboveLimit(emission, limit));
@@ -159,7 +187,7 @@ abstract contract EpochRoots is AccessControl {
         _roots[epoch] = root;
         emit EpochPublished(epoch, root, logRoot, emission, total);
         PendingRoot memory pending =
-            PendingRoot(epoch, uint40(block.timestamp) + window, false, SafeCast.toUint128(total));
+            PendingRoot(epoch, uint40(block.timestamp) + window, false, SafeCast.toUint128(total), lapsed);
         if (window == 0) _activate(pending, root);
         else _pending = pending;
     }
@@ -174,7 +202,8 @@ abstract contract EpochRoots is AccessControl {
         _activateDue(pending);
     }
 
-    /// @notice Stops the pending root until the arbiter decides. Takes the bond from the caller's allowance.
+    /// @notice Stops the pending root until the arbiter decides or the dispute lapses. Takes `disputeBond` from the
+    /// caller's allowance.
     /// @dev Checks: `epoch` with `root` is pending, so that nobody bonds against a root that he did not see
     /// (`NotPending`); its window is not over and nobody disputed before (`NotDisputable`); the caller allowed and has
     /// the bond (`ERC20InsufficientAllowance`, `ERC20InsufficientBalance`).
@@ -182,15 +211,16 @@ abstract contract EpochRoots is AccessControl {
         PendingRoot memory pending = _pending;
         require(pending.activatesAt != 0 && pending.epoch == epoch && _roots[epoch] == root, NotPending(epoch, root));
         require(!pending.disputed && block.timestamp < pending.activatesAt, NotDisputable(epoch));
-        _pending.disputed = true;
+        (_pending.disputed, _pending.activatesAt) = (true, uint40(block.timestamp) + DECISION_WINDOWS * window);
         _disputer = msg.sender;
         emit EpochDisputed(epoch, root, msg.sender);
-        token.transferFrom(msg.sender, address(bonds), bond);
+        token.transferFrom(msg.sender, address(bonds), _bondAfter(pending.lapsed));
     }
 
     /// @notice Decides about the pending root of `epoch`: rejected, it is gone and the bond goes back; otherwise the
     /// bond is burned and the root can be activated now. To reject needs no dispute, and works after the window and
-    /// during a pause too: a root that is bad, or whose emission can not be issued, is always removable.
+    /// during a pause too: a root that is bad, or whose emission can not be issued, is always removable. A dispute can be
+    /// decided late, until it is made to lapse.
     /// @dev Checks: the caller holds `ARBITER_ROLE` (`AccessControlUnauthorizedAccount`); the pending root is of
     /// `epoch`, and disputed unless it is rejected (`NotDisputed`).
     function resolve(uint64 epoch, bool rejected) external onlyRole(ARBITER_ROLE) {
@@ -200,9 +230,19 @@ abstract contract EpochRoots is AccessControl {
         require(open && pending.epoch == epoch, NotDisputed(epoch));
         if (rejected) delete _roots[epoch];
         (pending.disputed, pending.activatesAt) = (false, rejected ? 0 : uint40(block.timestamp));
+        pending.lapsed = 0;
         _pending = pending;
         emit DisputeResolved(epoch, rejected);
         if (disputed) bonds.release(rejected ? _disputer : address(0));
+    }
+
+    /// @notice Removes the pending root whose dispute nobody decided in time, and gives the bond back. Anybody may call,
+    /// also during a pause; `publish` does it too.
+    /// @dev Checks: a root is disputed and the time of the arbiter is over (`DisputeOpen`).
+    function lapse() external {
+        PendingRoot memory pending = _pending;
+        require(_hasLapsed(pending), DisputeOpen(pending.disputed ? pending.activatesAt : 0));
+        _lapse(pending);
     }
 
     /// @notice Stops claims, and activations by others than the arbiter.
@@ -253,7 +293,13 @@ abstract contract EpochRoots is AccessControl {
         return _progress.paused;
     }
 
-    /// @notice The root that waits.
+    /// @notice What a dispute of the pending root costs, or of the next one: `bond`, doubled for every dispute in a row
+    /// that lapsed.
+    function disputeBond() external view returns (uint256) {
+        return _bondAfter(_pending.lapsed);
+    }
+
+    /// @notice The root that waits; nothing where `activatesAt` is zero.
     function pendingEpoch() external view returns (PendingRoot memory) {
         return _pending;
     }
@@ -269,9 +315,30 @@ abstract contract EpochRoots is AccessControl {
         require(root != 0 && progress.epochCount != 0 && epoch <= progress.latestEpoch, UnknownEpoch(epoch));
     }
 
-    function _activateEarlier() private {
+    /// @dev How many disputes in a row lapsed.
+    function _finishEarlier() private returns (uint8) {
         PendingRoot memory pending = _pending;
-        if (pending.activatesAt != 0) _activateDue(pending);
+        if (pending.activatesAt == 0) return pending.lapsed;
+        if (_hasLapsed(pending)) return _lapse(pending);
+        _activateDue(pending);
+        return 0;
+    }
+
+    function _hasLapsed(PendingRoot memory pending) private view returns (bool) {
+        return pending.disputed && block.timestamp >= pending.activatesAt;
+    }
+
+    function _lapse(PendingRoot memory pending) private returns (uint8 lapsed) {
+        lapsed = pending.lapsed < MOST_LAPSED ? pending.lapsed + 1 : MOST_LAPSED;
+        (pending.disputed, pending.activatesAt, pending.lapsed) = (false, 0, lapsed);
+        _pending = pending;
+        delete _roots[pending.epoch];
+        emit DisputeResolved(pending.epoch, true);
+        bonds.release(_disputer);
+    }
+
+    function _bondAfter(uint8 lapsed) private view returns (uint256) {
+        return uint256(bond) << lapsed;
     }
 
     function _activateDue(PendingRoot memory pending) private {
@@ -279,7 +346,7 @@ abstract contract EpochRoots is AccessControl {
             !pending.disputed && block.timestamp >= pending.activatesAt,
             EpochStillPending(pending.epoch, pending.activatesAt)
         );
-        _pending.activatesAt = 0;
+        (_pending.activatesAt, _pending.lapsed) = (0, 0);
         _activate(pending, _roots[pending.epoch]);
     }
 

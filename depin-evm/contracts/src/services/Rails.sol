@@ -19,7 +19,8 @@ struct Allowance {
     uint64 lockupPeriod;
 }
 
-/// @notice A rail. `endsAt` is zero until it is terminated, `paidUpTo` how far it is settled.
+/// @notice A rail. `endsAt` is zero until it is terminated, `paidUpTo` how far it is settled. Where that is before
+/// `changedAt`, the seconds in between are due at `rateBefore`, since the validator has not judged them yet.
 struct Rail {
     address token;
     address payer;
@@ -31,9 +32,12 @@ struct Rail {
     uint128 lockupFixed;
     uint64 paidUpTo;
     uint64 endsAt;
+    uint64 changedAt;
+    uint128 rateBefore;
 }
 
-/// @notice Judges whether a service was rendered.
+/// @notice Judges whether a service was rendered. Who judges whole windows looks at the clock: of a window that is over
+/// he judges any part, because a rail can end or change its rate in the middle of one, and `until` is never beyond that.
 interface RailValidator {
     /// @notice What the payee gets for the seconds from `from` on up to `agreed`, where from <= agreed <= until and
     /// amount <= rate * (agreed - from). What it takes off stays the payer's.
@@ -47,6 +51,11 @@ using Rails for Allowance global;
 
 /// @dev Arithmetic of the structs above.
 library Rails {
+    /// @dev Whether seconds at the rate before are not settled.
+    function owesRateBefore(Rail storage rail) internal view returns (bool) {
+        return rail.paidUpTo < rail.changedAt;
+    }
+
     /// @dev What is locked for a rail that is settled: its rate for the lockup period, and the fixed part.
     function guarantee(Rail storage rail) internal view returns (uint256) {
         return uint256(rail.rate) * rail.lockupPeriod + rail.lockupFixed;

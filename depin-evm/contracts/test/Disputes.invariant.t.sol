@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {NetworkToken} from "../src/NetworkToken.sol";
+import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {EpochRoots, PendingRoot, RootRules, TokenSource} from "../src/rewards/EpochRoots.sol";
+import {Test} from "./Base.sol";
+import {RewardTree} from "./RewardTree.sol";
+
+/// @dev A distributor with a window, whose roots are disputed, decided, left to lapse and activated in any order, by an
+/// arbiter who is often away. One account earns everything.
+contract Court is Test {
+    uint128 public constant BOND = 1_000;
+    uint40 private constant WINDOW = 1 days;
+    address public constant EARNER = address(0xEA12);
+    address private constant WATCHER = address(0x3A7C);
+
+    NetworkToken public token;
+    RewardDistributor public distributor;
+    /// What active epochs grant, and what was burned of bonds.
+    uint256 public active;
+    uint256 public burned;
+    /// The bond of the open dispute.
+    uint256 public atStake;
+    uint256 public lapses;
+    uint256 public minted = 1e9;
+
+    uint64 private nextEpoch;
+    uint256 private waiting;
+    uint256 private since;
+
+    constructor() {
+        vm.warp(1_800_000_000);
+        token = new NetworkToken("Weather", "WTR", 1e24, address(this));
+        distributor =
+            new RewardDistributor(token, TokenSource(address(token)), RootRules(WINDOW, BOND, 0, 0), address(this));
+        token.grantRole(token.MINTER_ROLE(), address(distributor));
+        token.grantRole(token.MINTER_ROLE(), address(this));
+        distributor.grantRole(distributor.PUBLISHER_ROLE(), address(this));
+        distributor.grantRole(distributor.ARBITER_ROLE(), address(this));
+        distributor.grantRole(distributor.GUARDIAN_ROLE(), address(this));
+        token.mint(WATCHER, minted);
+        vm.prank(WATCHER);
+        token.approve(address(distributor), type(uint256).max);
+    }
+
+    function pass(uint256 elapsed) external {
+        vm.warp(block.timestamp + elapsed % (2 * WINDOW));
+    }
+
+    function publish(uint256 earned, uint256 skip) external {
+        PendingRoot memory before = distributor.pendingEpoch();
+        uint256 total = (due(before) ? waiting : active) + bound(earned, 0, 1e6);
+        uint64 epoch = (due(before) ? before.epoch + 1 : nextEpoch) + uint64(skip % 3);
+        try distributor.publish(epoch, rootOf(total), total, 0) {
+            vm.assertTrue(before.activatesAt == 0 || block.timestamp >= before.activatesAt, "no root is replaced");
+            finish(before);
+            (waiting, since) = (total, block.timestamp);
+        } catch {
+            vm.assertTrue(before.activatesAt > block.timestamp || distributor.paused(), "only a root or a pause blocks");
+            vm.assertTrue(before.activatesAt <= since + 5 * WINDOW, "and no root for ever");
+        }
+    }
+
+    function dispute(bool other) external {
+        PendingRoot memory pending = distributor.pendingEpoch();
+        uint256 bond = distributor.disputeBond();
+        vm.prank(WATCHER);
+        try distributor.dispute(pending.epoch, other ? bytes32(uint256(7)) : rootOf(waiting)) {
+            vm.assertTrue(!other && !pending.disputed && block.timestamp < pending.activatesAt, "in time and once");
+            atStake = bond;
+        } catch {}
+    }
+
+    function decide(bool rejected, uint256 mood) external {
+        // The arbiter is away more often than not.
+        if (mood % 4 != 0) return;
+        PendingRoot memory pending = distributor.pendingEpoch();
+        try distributor.resolve(pending.epoch, rejected) {
+            vm.assertTrue(pending.disputed || (rejected && pending.activatesAt != 0), "there was something to decide");
+            if (!rejected) burned += atStake;
+            (atStake, lapses) = (0, 0);
+        } catch {}
+    }
+
+    function lapse() external {
+        PendingRoot memory pending = distributor.pendingEpoch();
+        try distributor.lapse() {
+            vm.assertTrue(pending.disputed && block.timestamp >= pending.activatesAt, "in time");
+            (atStake, lapses) = (0, lapses + 1);
+        } catch {}
+    }
+
+    function activate(bool stranger) external {
+        PendingRoot memory pending = distributor.pendingEpoch();
+        if (stranger) vm.prank(WATCHER);
+        try distributor.activate() {
+            vm.assertTrue(due(pending), "after its window and undisputed");
+            finish(pending);
+        } catch {}
+    }
+
+    function claim() external {
+        try distributor.claim(EARNER, active, new bytes32[](0)) {} catch {}
+        if (waiting > active) {
+            vm.expectRevert();
+            distributor.claim(EARNER, waiting, new bytes32[](0));
+        }
+    }
+
+    function pause(bool on) external {
+        if (on) try distributor.pause() {} catch {} else try distributor.unpause() {} catch {}
+    }
+
+    function due(PendingRoot memory pending) private view returns (bool) {
+        return pending.activatesAt != 0 && !pending.disputed && block.timestamp >= pending.activatesAt;
+    }
+
+    /// @dev The root that was pending before this call is active, or its dispute lapsed.
+    function finish(PendingRoot memory pending) private {
+        if (pending.activatesAt == 0) return;
+        if (pending.disputed) {
+            (atStake, lapses) = (0, lapses + 1);
+        } else {
+            (active, nextEpoch, lapses) = (waiting, pending.epoch + 1, 0);
+        }
+    }
+
+    function rootOf(uint256 cumulative) private pure returns (bytes32) {
+        return RewardTree.leafHash(RewardTree.Leaf(EARNER, cumulative));
+    }
+}
+
+/// forge-config: default.invariant.depth = 100
+contract DisputesInvariants is Test {
+    Court private court;
+    RewardDistributor private distributor;
+    NetworkToken private token;
+
+    function setUp() public {
+        court = new Court();
+        distributor = court.distributor();
+        token = court.token();
+    }
+
+    function targetContracts() external view returns (address[] memory targets) {
+        targets = new address[](1);
+        targets[0] = address(court);
+    }
+
+    /// @dev One campaign for all of them, as in `ServicesInvariants`.
+    function invariant_disputes_move_bonds_only_and_rejected_roots_never_count() public view {
+        vm.assertEq(distributor.cumulativeTotal(), court.active(), "only active epochs count");
+        uint256 paid = distributor.claimed(court.EARNER());
+        vm.assertEq(token.balanceOf(court.EARNER()), paid, "paid");
+        vm.assertEq(token.balanceOf(address(distributor)), court.active() - paid, "the rest is there");
+        vm.assertEq(token.balanceOf(address(distributor.bonds())), court.atStake(), "the vault holds the open bond");
+        vm.assertEq(token.totalSupply(), court.minted() + court.active() - court.burned(), "issued and burned");
+        vm.assertEq(distributor.disputeBond(), uint256(court.BOND()) << court.lapses(), "doubled by each lapse");
+    }
+}
