@@ -3,6 +3,8 @@
 //! Both are thin: the contracts hold the rules, this module asks and sends. What it adds is that nothing
 //! is sent which the chain would refuse or has done already, so every call can simply be made again.
 
+mod approval;
+mod channel;
 mod distributor;
 mod emission;
 mod token;
@@ -17,6 +19,7 @@ use depin_evm::{
     },
 };
 
+pub use channel::{ChannelFunds, ChannelRail, ChannelRules, EvmChannel};
 pub use distributor::EvmDistributor;
 pub use token::EvmToken;
 

@@ -3,16 +3,21 @@
 
 pub mod balances;
 pub mod books;
+pub mod channel;
 pub mod credits;
 pub mod emission;
 #[cfg(feature = "evm")]
 pub mod evm;
 pub mod memory;
 pub mod policy;
+#[cfg(feature = "rails")]
+pub mod rail;
 pub mod settlement;
 pub mod shares;
+pub mod spend;
 pub mod tokenomics;
 pub mod tree;
+pub mod typed;
 #[cfg(feature = "x402")]
 pub mod x402;
 

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod keystore;
 pub mod log;
 pub mod quality;
+pub mod rails;
 pub mod registry;
 pub mod resolver;
 pub mod rewards;

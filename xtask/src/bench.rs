@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 12] = [
     Bench::new(
         "depin-core",
         "verify",
@@ -49,6 +49,7 @@ const BENCHES: [Bench; 11] = [
     Bench::new("depin-devnet", "devnet_transfers", &[]),
     Bench::new("depin-identity", "status_lookup", &[]).features("credentials"),
     Bench::new("depin-payment", "rewards_1m", &[]),
+    Bench::new("depin-payment", "voucher_verify", &[]),
     Bench::new(
         "depin-data",
         "ingest",

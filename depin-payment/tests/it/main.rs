@@ -11,10 +11,13 @@ mod emission;
 mod evm;
 mod policy;
 mod proof_file;
+#[cfg(feature = "evm")]
+mod rails;
 mod settlement;
 mod shares;
 mod tokenomics;
 mod tree;
+mod vouchers;
 #[cfg(feature = "x402")]
 mod x402;
 

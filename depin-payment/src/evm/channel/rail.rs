@@ -1,0 +1,337 @@
+//! Accepting vouchers and settling them.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use depin_core::{
+    Address, Amount, Error, ErrorKind, Result,
+    payment::{Accepted, Charge, Payment, PaymentRail, RailBalance, Settlement},
+};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    EvmChannel, Payout, VOUCHERS_PER_TRANSACTION,
+    reach::{Reach, Reaches},
+};
+use crate::{
+    channel::SignedVoucher,
+    rail::{Answer, LaneRecord, Paid, RailStore},
+    typed::hash_words,
+};
+
+/// What a payee takes.
+///
+/// ```
+/// use depin_payment::evm::ChannelRules;
+///
+/// let rules = ChannelRules::default().lanes(1).contract_signers(true);
+/// assert_eq!(rules.lanes, 1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelRules {
+    /// Shortest challenge in seconds. Settle more often than that, or the payer takes back what he signed for.
+    pub challenge: u32,
+    /// Lanes `0..lanes` are taken: each costs gas to settle.
+    pub lanes: u64,
+    /// Whether a contract may be the signer (ERC-1271). It can change its mind until the voucher is settled, so
+    /// say yes only where payers are trusted that far, or settle at once.
+    pub contract_signers: bool,
+    /// How long the funds of a channel are believed without asking the chain. At most half a challenge.
+    pub fresh: Duration,
+}
+
+impl Default for ChannelRules {
+    /// A challenge of an hour, 16 lanes, no contracts as signers, funds asked for every 30 seconds.
+    fn default() -> Self {
+        let fresh = Duration::from_secs(30);
+        Self { challenge: 3_600, lanes: 16, contract_signers: false, fresh }
+    }
+}
+
+impl ChannelRules {
+    /// Sets the shortest challenge in seconds.
+    #[must_use]
+    pub const fn challenge(mut self, seconds: u32) -> Self {
+        self.challenge = seconds;
+        self
+    }
+
+    /// Takes this many lanes per channel.
+    #[must_use]
+    pub const fn lanes(mut self, lanes: u64) -> Self {
+        self.lanes = lanes;
+        self
+    }
+
+    /// Says whether contracts may be signers.
+    #[must_use]
+    pub const fn contract_signers(mut self, allowed: bool) -> Self {
+        self.contract_signers = allowed;
+        self
+    }
+
+    /// Asks the chain for the funds of a channel after this time.
+    #[must_use]
+    pub const fn fresh(mut self, time: Duration) -> Self {
+        self.fresh = time;
+        self
+    }
+}
+
+/// Takes vouchers for a payee, and settles them.
+///
+/// A voucher that costs more than its charge leaves credit in its lane, which later charges use up. Vouchers are
+/// as good as money for this payee: let them travel encrypted.
+#[derive(Debug)]
+pub struct ChannelRail {
+    channel: EvmChannel,
+    payee: Address,
+    token: Address,
+    rules: ChannelRules,
+    store: RailStore,
+    reaches: Mutex<Reaches>,
+}
+
+impl ChannelRail {
+    /// Takes vouchers in `token` for `payee`; remembers in `store`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the store belongs to another rail, or funds would be believed for longer than
+    /// half a challenge.
+    pub fn new(
+        channel: EvmChannel,
+        payee: Address,
+        token: Address,
+        rules: ChannelRules,
+        store: RailStore,
+    ) -> Result<Self> {
+        if rules.fresh.as_secs() > u64::from(rules.challenge / 2) {
+            let text = "funds are believed for longer than half a challenge; ask more often";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        let separator = channel.domain().separator();
+        store.claim(&format!("channel/{separator}/{payee}/{token}"))?;
+        Ok(Self { channel, payee, token, rules, store, reaches: Mutex::default() })
+    }
+
+    /// The contract.
+    pub const fn channel(&self) -> &EvmChannel {
+        &self.channel
+    }
+
+    /// The voucher of a payment, if it is one that this rail takes.
+    async fn voucher(&self, charge: &Charge, payment: &Payment) -> Result<SignedVoucher> {
+        if charge.payee != self.payee {
+            return Err(rejected("the charge is for another payee than this rail's"));
+        }
+        let voucher = SignedVoucher::decode(&payment.bounded()?.proof)?;
+        self.check_terms(&voucher, payment.payer)?;
+        match voucher.verify(&self.channel.domain()) {
+            Ok(()) => Ok(voucher),
+            Err(_)
+                if self.rules.contract_signers
+                    && self.channel.signed_by_contract(&voucher).await? =>
+            {
+                Ok(voucher)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_terms(&self, voucher: &SignedVoucher, payer: Address) -> Result<()> {
+        let terms = &voucher.terms;
+        let problem = if terms.payee != self.payee {
+            "the channel pays another payee; open one for this payee"
+        } else if terms.token != self.token {
+            "the channel holds another token; open one with the token of this rail"
+        } else if terms.payer != payer {
+            "the payment names another payer than its channel"
+        } else if terms.challenge < self.rules.challenge {
+            "the channel's challenge is shorter than this payee takes; open one with a longer"
+        } else if voucher.lane >= self.rules.lanes {
+            "the voucher's lane is beyond those this payee takes; use a lower one"
+        } else {
+            return Ok(());
+        };
+        Err(rejected(problem).with("channel", terms.id()).with("lane", voucher.lane))
+    }
+
+    /// How far the channel reaches: known if it is young enough, else asked.
+    async fn reach(&self, voucher: &SignedVoucher) -> Result<(Reach, bool)> {
+        let known = self.reaches().of(voucher.terms.id(), voucher.lane, self.rules.fresh);
+        match known {
+            Some(reach) => Ok((reach, true)),
+            None => self.ask(voucher).await.map(|reach| (reach, false)),
+        }
+    }
+
+    async fn ask(&self, voucher: &SignedVoucher) -> Result<Reach> {
+        let channel = voucher.terms.id();
+        let seen = Instant::now();
+        let mut lanes = HashMap::from([(voucher.lane, Amount::ZERO)]);
+        for (_, record) in self.store.sources(channel.as_slice())? {
+            lanes.insert(LaneRecord::decode(&record)?.best.lane, Amount::ZERO);
+        }
+        for (lane, settled) in &mut lanes {
+            *settled = self.channel.settled(&voucher.terms, *lane).await?;
+        }
+        let funds = self.channel.funds(&voucher.terms).await?;
+        let reach = Reach { funds, lanes, seen };
+        self.reaches().remember(channel, reach.clone());
+        Ok(reach)
+    }
+
+    fn reaches(&self) -> std::sync::MutexGuard<'_, Reaches> {
+        // A cache is whole whatever its last user did.
+        self.reaches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters charge and voucher in one transaction, if the channel covers all its lanes then.
+    fn admit(&self, paid: &Paid, voucher: &SignedVoucher, reach: &Reach) -> Result<Accepted> {
+        if reach.funds.closed || reach.funds.closes_at.is_some() {
+            return Err(rejected("the channel is closing or closed; open one with another salt"));
+        }
+        let settled = |lane: &u64| reach.lanes.get(lane).copied();
+        self.store.write(|write| {
+            if let Answer::Before(accepted) = write.pay(paid)? {
+                return Ok(accepted);
+            }
+            let key = LaneRecord::key(voucher);
+            let mut record = match write.source(&key)? {
+                Some(stored) => LaneRecord::decode(&stored)?,
+                None => {
+                    LaneRecord::new(settled(&voucher.lane).unwrap_or_default(), voucher.clone())
+                }
+            };
+            if record.lane.admit(voucher.cumulative, paid.charge.amount)? {
+                record.best = voucher.clone();
+            }
+            let mut due = record.due(settled(&voucher.lane).unwrap_or_default());
+            for (other, stored) in write.sources(voucher.terms.id().as_slice())? {
+                if other != key {
+                    let other = LaneRecord::decode(&stored)?;
+                    // A lane that came since these funds were read: none of it is known to be paid.
+                    let seen = settled(&other.best.lane).unwrap_or_default();
+                    due = due.checked_add(other.due(seen))?;
+                }
+            }
+            if due > reach.funds.available {
+                let text = "the channel does not hold what its vouchers grant; top it up";
+                return Err(rejected(text)
+                    .with("granted", due)
+                    .with("held", reach.funds.available));
+            }
+            write.put_source(&key, &record.encode())?;
+            Ok(paid.accepted())
+        })
+    }
+
+    /// The lanes that were granted more than the chain has paid, as the chain says now; and how much was paid
+    /// since it was last asked.
+    async fn unpaid(&self) -> Result<(Vec<LaneRecord>, Amount)> {
+        let (mut unpaid, mut news) = (Vec::new(), Amount::ZERO);
+        for (key, stored) in self.store.sources(&[])? {
+            let record = LaneRecord::decode(&stored)?;
+            if record.due(record.settled).is_zero() {
+                continue;
+            }
+            let settled = self.channel.settled(&record.best.terms, record.best.lane).await?;
+            news = news.checked_add(self.learn(&key, settled)?)?;
+            if !record.due(settled).is_zero() {
+                unpaid.push(LaneRecord { settled, ..record });
+            }
+        }
+        Ok((unpaid, news))
+    }
+
+    /// Notes what the chain has paid for a lane; answers how much of it is new.
+    fn learn(&self, key: &[u8], settled: Amount) -> Result<Amount> {
+        self.store.write(|write| {
+            let Some(stored) = write.source(key)? else { return Ok(Amount::ZERO) };
+            let mut record = LaneRecord::decode(&stored)?;
+            // What others settled beyond what we were granted is not counted, and the chain may have gone back.
+            let settled = settled.min(record.lane.granted);
+            let before = record.settled;
+            if settled != before {
+                record.settled = settled;
+                write.put_source(key, &record.encode())?;
+            }
+            Ok(settled.checked_sub(before).unwrap_or_default())
+        })
+    }
+}
+
+#[async_trait]
+impl PaymentRail for ChannelRail {
+    fn scheme(&self) -> &'static str {
+        "channel"
+    }
+
+    async fn accept(&self, charge: &Charge, payment: &Payment) -> Result<Accepted> {
+        let voucher = self.voucher(charge, payment).await?;
+        let identity =
+            hash_words([voucher.terms.lane_id(voucher.lane), voucher.cumulative.to_units().into()]);
+        let paid = Paid { charge: *charge, payer: payment.payer, payment: identity };
+        if let Some(before) = self.store.answer(&paid)? {
+            return Ok(before);
+        }
+        let (reach, known) = self.reach(&voucher).await?;
+        match self.admit(&paid, &voucher, &reach) {
+            // Perhaps it was topped up since.
+            Err(error) if known && error.kind() == ErrorKind::Rejected => {
+                let reach = self.ask(&voucher).await?;
+                self.admit(&paid, &voucher, &reach)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn settle(&self) -> Result<Settlement> {
+        let (unpaid, mut amount) = self.unpaid().await?;
+        let (mut transactions, mut pending) = (Vec::new(), Amount::ZERO);
+        for chunk in unpaid.chunks(VOUCHERS_PER_TRANSACTION) {
+            let vouchers: Vec<_> = chunk.iter().map(|record| record.best.clone()).collect();
+            match self.channel.settle_chunk(&vouchers).await? {
+                Payout::Paid { transaction, .. } => transactions.extend(transaction),
+                Payout::Pending { amount } => pending = pending.checked_add(amount)?,
+            }
+        }
+        self.reaches().forget();
+        let mut missing = Amount::ZERO;
+        for record in &unpaid {
+            let settled = self.channel.settled(&record.best.terms, record.best.lane).await?;
+            amount = amount.checked_add(self.learn(&LaneRecord::key(&record.best), settled)?)?;
+            missing = missing.checked_add(record.due(settled))?;
+        }
+        if !pending.is_zero() {
+            return Ok(Settlement::Pending { amount: pending });
+        }
+        match (amount.is_zero(), missing.is_zero()) {
+            (false, _) => Ok(Settlement::Settled { amount, transactions }),
+            (true, true) => Ok(Settlement::NothingDue),
+            (true, false) => {
+                let text = "channels hold less than they granted: closed before they were settled";
+                Err(rejected(text).with("missing", missing))
+            }
+        }
+    }
+
+    async fn balance(&self) -> Result<RailBalance> {
+        self.unpaid().await?;
+        let mut balance = RailBalance::default();
+        for (_, stored) in self.store.sources(&[])? {
+            let LaneRecord { base, lane, settled, .. } = LaneRecord::decode(&stored)?;
+            balance.accepted = balance.accepted.checked_add(lane.granted.checked_sub(base)?)?;
+            balance.settled = balance.settled.checked_add(settled.checked_sub(base)?)?;
+        }
+        Ok(balance)
+    }
+}
+
+fn rejected(text: &'static str) -> Error {
+    Error::new(ErrorKind::Rejected, text)
+}

@@ -1,0 +1,32 @@
+//! What files of both ends share: errors and amounts.
+
+use depin_core::{Amount, Error, ErrorKind, Result, U256};
+
+/// Gives redb's errors their kind.
+pub(crate) fn broken(error: impl Into<redb::Error>) -> Error {
+    let error = error.into();
+    let (kind, text) = match &error {
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            (ErrorKind::Corrupt, NOT_A_STORE)
+        }
+        redb::Error::Io(_) => (ErrorKind::Unavailable, "the store cannot be read or written now"),
+        redb::Error::PreviousIo => {
+            (ErrorKind::Unavailable, "the store failed before; open it again")
+        }
+        _ => (ErrorKind::Corrupt, NOT_A_STORE),
+    };
+    Error::new(kind, text).source(error)
+}
+
+/// A record that is not what was written.
+pub(crate) fn damaged() -> Error {
+    Error::new(ErrorKind::Corrupt, "the store garbles a record; restore it from a copy")
+}
+
+/// The amount at the front of a record, and the rest.
+pub(crate) fn split_amount(bytes: &[u8]) -> Result<(Amount, &[u8])> {
+    let (amount, rest) = bytes.split_first_chunk::<32>().ok_or_else(damaged)?;
+    Ok((Amount::units(U256::from_be_bytes(*amount)), rest))
+}
+
+const NOT_A_STORE: &str = "the store is damaged or another kind of file";

@@ -1,0 +1,298 @@
+//! Voucher channels.
+
+use std::sync::Arc;
+
+use depin_core::{
+    Address, Amount, B256, ChainId, ErrorKind,
+    payment::{Payer, Payment, PaymentRail, Settlement},
+};
+use depin_evm::bindings;
+use depin_payment::{
+    channel::{SignedVoucher, Terms, domain},
+    evm::{ChannelRail, ChannelRules, EvmChannel},
+    rail::{ChannelPayer, RailStore},
+};
+use depin_testkit::rails::{self, RailSetup, charge};
+
+use super::{World, high_s};
+
+/// A channel that holds 1,000 units.
+struct Channel {
+    world: World,
+    contract: Address,
+    terms: Terms,
+    wallet: Option<ChannelPayer>,
+    strangers: Vec<Arc<dyn Payer>>,
+}
+
+impl Channel {
+    async fn open() -> Self {
+        let world = World::new().await;
+        let create = bindings::PaymentChannel::deploy_builder(world.admin.provider());
+        let contract = world.create(create.into_transaction_request()).await;
+        let (payer, payee) = (world.payer.account(), world.payee.account());
+        let (token, salt) = (world.token, B256::ZERO);
+        let terms = Terms { payer, payee, token, signer: payer, challenge: 3_600, salt };
+        let mut channel = Self { world, contract, terms, wallet: None, strangers: Vec::new() };
+        channel.deposit("first", &terms, 1_000).await;
+        channel.restart_payer();
+        channel
+    }
+
+    async fn deposit(&self, intent: &str, terms: &Terms, amount: u64) {
+        self.payers().deposit(intent, terms, amount.into()).await.unwrap();
+    }
+
+    fn payers(&self) -> EvmChannel {
+        EvmChannel::new(self.world.payer.clone(), self.contract)
+    }
+
+    fn payees(&self) -> EvmChannel {
+        EvmChannel::new(self.world.payee.clone(), self.contract)
+    }
+
+    fn rail_in(&self, file: &str, rules: ChannelRules) -> ChannelRail {
+        let store = RailStore::open(&self.world.folder.path().join(file)).unwrap();
+        let (payee, token) = (self.terms.payee, self.terms.token);
+        ChannelRail::new(self.payees(), payee, token, rules, store).unwrap()
+    }
+
+    fn channel_rail(&self) -> ChannelRail {
+        self.rail_in("rail.redb", ChannelRules::default())
+    }
+
+    /// A voucher that nobody's memory has a say in.
+    fn voucher(&self, terms: Terms, lane: u64, cumulative: u64) -> Payment {
+        let domain = self.payers().domain();
+        let key = self.world.key();
+        let signed =
+            SignedVoucher::sign(&domain, terms, lane, cumulative.into(), key.as_ref()).unwrap();
+        Payment { payer: terms.payer, proof: signed.encode() }
+    }
+}
+
+impl RailSetup for Channel {
+    fn payee(&self) -> Address {
+        self.terms.payee
+    }
+
+    fn payer(&self) -> &dyn Payer {
+        self.wallet.as_ref().unwrap()
+    }
+
+    fn strangers(&self) -> Vec<Arc<dyn Payer>> {
+        self.strangers.clone()
+    }
+
+    fn spendthrift(&self) -> Arc<dyn Payer> {
+        let (domain, key) = (self.payers().domain(), self.world.key());
+        Arc::new(ChannelPayer::in_memory(domain, self.terms, key, Amount::MAX).unwrap())
+    }
+
+    fn rail(&self) -> Arc<dyn PaymentRail> {
+        Arc::new(self.channel_rail())
+    }
+
+    fn restart_payer(&mut self) {
+        self.wallet = None;
+        let (domain, key) = (self.payers().domain(), self.world.key());
+        let path = self.world.folder.path().join("wallet.redb");
+        let wallet = ChannelPayer::open(&path, domain, self.terms, key, Self::FUNDS.into());
+        self.wallet = Some(wallet.unwrap());
+    }
+
+    fn malleated(&self, payment: &Payment) -> Vec<Payment> {
+        vec![high_s(payment)]
+    }
+
+    async fn held(&self) -> Amount {
+        self.world.balance(self.terms.payee).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vouchers_conform() {
+    let mut channel = Channel::open().await;
+    // Channels that hold enough, in everything but one thing what the rail takes.
+    let other_token = Terms { token: channel.world.another_token().await, ..channel.terms };
+    channel.deposit("token", &other_token, 1_000).await;
+    let short = Terms { challenge: 3_600, salt: B256::repeat_byte(1), ..channel.terms };
+    let here = channel.payers().domain();
+    let cases = [
+        (here, other_token),
+        // Never opened.
+        (here, short),
+        (domain(here.chain(), Address::repeat_byte(9)), channel.terms),
+        (domain(ChainId::new(4_689), here.contract()), channel.terms),
+    ];
+    for (domain, terms) in cases {
+        let payer = ChannelPayer::in_memory(domain, terms, channel.world.key(), 1_000.into());
+        channel.strangers.push(Arc::new(payer.unwrap()));
+    }
+    rails::conforms(channel).await;
+}
+
+#[tokio::test]
+async fn amounts_that_go_down_and_other_channels_lanes_and_payers_buy_nothing() {
+    let channel = Channel::open().await;
+    let rail = channel.channel_rail();
+    let payee = channel.terms.payee;
+    let accept = async |number, price, payment: &Payment| {
+        rail.accept(&charge(payee, number, price), payment).await
+    };
+    accept(1, 100, &channel.voucher(channel.terms, 0, 100)).await.unwrap();
+    for (number, cumulative) in [(2, 99), (3, 50), (4, 1), (5, 100), (6, 0)] {
+        let less = channel.voucher(channel.terms, 0, cumulative);
+        let error = accept(number, 1, &less).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{cumulative}: {error}");
+    }
+    let beyond = channel.voucher(channel.terms, 16, 100);
+    assert!(accept(7, 100, &beyond).await.unwrap_err().to_string().contains("lane"));
+    let short = Terms { challenge: 3_599, ..channel.terms };
+    let error = accept(8, 1, &channel.voucher(short, 0, 1)).await.unwrap_err();
+    assert!(error.to_string().contains("challenge"), "{error}");
+    // Somebody who has deposited cannot pay out of somebody else's channel.
+    let mut stolen = channel.voucher(channel.terms, 0, 200);
+    stolen.payer = Address::repeat_byte(5);
+    assert!(accept(9, 1, &stolen).await.is_err());
+    assert_eq!(rail.balance().await.unwrap().accepted, 100.into());
+}
+
+#[tokio::test]
+async fn lanes_share_the_deposit_and_never_pass_it() {
+    let channel = Channel::open().await;
+    let rail = channel.channel_rail();
+    let payee = channel.terms.payee;
+    for (number, lane, price) in [(1, 0, 300), (2, 1, 300), (3, 2, 400)] {
+        let voucher = channel.voucher(channel.terms, lane, price);
+        rail.accept(&charge(payee, number, price), &voucher).await.unwrap();
+    }
+    for lane in 0..4 {
+        let one_more = channel.voucher(channel.terms, lane, 401);
+        let error = rail.accept(&charge(payee, 4, 1), &one_more).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "lane {lane}: {error}");
+    }
+    let settled = rail.settle().await.unwrap();
+    let Settlement::Settled { amount, transactions } = settled else { panic!("{settled:?}") };
+    assert_eq!((amount, transactions.len()), (1_000.into(), 1), "all lanes in one transaction");
+    assert_eq!(channel.held().await, 1_000.into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_charges_that_race_for_one_voucher_one_is_paid() {
+    let channel = Channel::open().await;
+    let rail = Arc::new(channel.channel_rail());
+    for round in 0..10 {
+        let voucher = channel.voucher(channel.terms, 0, (round + 1) * 10);
+        let racers: Vec<_> = (0..6)
+            .map(|racer| {
+                let (rail, voucher) = (rail.clone(), voucher.clone());
+                let charge = charge(channel.terms.payee, round * 100 + racer, 10);
+                tokio::spawn(async move { rail.accept(&charge, &voucher).await })
+            })
+            .collect();
+        let mut paid = 0;
+        for racer in racers {
+            paid += u32::from(racer.await.unwrap().is_ok());
+        }
+        assert_eq!(paid, 1);
+    }
+    assert_eq!(rail.balance().await.unwrap().accepted, 100.into());
+}
+
+#[tokio::test]
+async fn a_closing_channel_buys_nothing_more_and_pays_what_it_granted() {
+    let channel = Channel::open().await;
+    let rules = ChannelRules::default().fresh(std::time::Duration::ZERO);
+    let rail = channel.rail_in("rail.redb", rules);
+    let payee = channel.terms.payee;
+    rail.accept(&charge(payee, 1, 70), &channel.voucher(channel.terms, 0, 70)).await.unwrap();
+    channel.payers().request_close(&channel.terms).await.unwrap();
+    assert!(channel.payers().close(&channel.terms).await.is_err(), "the challenge runs");
+    let late = channel.voucher(channel.terms, 0, 80);
+    let error = rail.accept(&charge(payee, 2, 10), &late).await.unwrap_err();
+    assert!(error.to_string().contains("closing"), "{error}");
+    assert!(matches!(
+        rail.settle().await.unwrap(),
+        Settlement::Settled { amount, .. } if amount == 70.into()
+    ));
+    channel.payees().close(&channel.terms).await.unwrap();
+    let funds = channel.payers().funds(&channel.terms).await.unwrap();
+    assert!(funds.closed && funds.available.is_zero());
+    assert_eq!(rail.settle().await.unwrap(), Settlement::NothingDue);
+    assert_eq!(rail.balance().await.unwrap().settled, 70.into());
+}
+
+#[tokio::test]
+async fn what_others_settle_is_noticed_and_not_settled_again() {
+    let channel = Channel::open().await;
+    let rail = channel.channel_rail();
+    let payment = channel.voucher(channel.terms, 0, 70);
+    rail.accept(&charge(channel.terms.payee, 1, 70), &payment).await.unwrap();
+    let voucher = SignedVoucher::decode(&payment.proof).unwrap();
+    assert_eq!(channel.payers().settle(&voucher).await.unwrap(), 70.into());
+    let blocks = channel.world.devnet.block_number();
+    let transactions = Vec::new();
+    assert_eq!(
+        rail.settle().await.unwrap(),
+        Settlement::Settled { amount: 70.into(), transactions }
+    );
+    assert_eq!(rail.settle().await.unwrap(), Settlement::NothingDue);
+    assert_eq!(channel.world.devnet.block_number(), blocks, "nothing was sent");
+    assert!(channel.payees().settle(&voucher).await.is_err(), "a voucher pays once");
+}
+
+#[tokio::test]
+async fn a_top_up_is_made_once_and_lets_the_same_voucher_pay_on() {
+    let channel = Channel::open().await;
+    let voucher = SignedVoucher::decode(&channel.voucher(channel.terms, 0, 1_300).proof).unwrap();
+    assert_eq!(channel.payees().settle(&voucher).await.unwrap(), 1_000.into());
+    assert!(channel.payees().settle(&voucher).await.is_err(), "the deposit is used up");
+    for _ in 0..2 {
+        channel.deposit("top-up 1", &channel.terms, 400).await;
+    }
+    assert_eq!(channel.payees().settle(&voucher).await.unwrap(), 300.into());
+    let funds = channel.payers().funds(&channel.terms).await.unwrap();
+    assert_eq!(funds.available, 100.into(), "topped up once");
+    assert_eq!(channel.held().await, 1_300.into());
+}
+
+#[tokio::test]
+async fn a_payee_who_lost_its_memory_counts_nothing_twice() {
+    let channel = Channel::open().await;
+    let payee = channel.terms.payee;
+    let rail = channel.channel_rail();
+    rail.accept(&charge(payee, 1, 70), &channel.voucher(channel.terms, 0, 70)).await.unwrap();
+    rail.settle().await.unwrap();
+    // What the chain has paid is spent, whoever remembers it.
+    let rail = channel.rail_in("another.redb", ChannelRules::default());
+    let old = channel.voucher(channel.terms, 0, 70);
+    assert!(rail.accept(&charge(payee, 2, 70), &old).await.is_err());
+    let next = channel.voucher(channel.terms, 0, 75);
+    rail.accept(&charge(payee, 3, 5), &next).await.unwrap();
+    assert_eq!(rail.balance().await.unwrap().accepted, 5.into());
+}
+
+#[tokio::test]
+async fn stores_belong_to_one_rail_and_one_process() {
+    let channel = Channel::open().await;
+    let path = channel.world.folder.path().join("rail.redb");
+    let rail = channel.channel_rail();
+    assert_eq!(RailStore::open(&path).unwrap_err().kind(), ErrorKind::Conflict);
+    drop(rail);
+    let store = RailStore::open(&path).unwrap();
+    let other = ChannelRail::new(
+        channel.payees(),
+        channel.terms.payee,
+        Address::repeat_byte(8),
+        ChannelRules::default(),
+        store,
+    );
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::Config);
+    let wallet = channel.world.folder.path().join("wallet.redb");
+    let (domain, key) = (channel.payers().domain(), channel.world.key());
+    let terms = channel.terms;
+    drop(channel.wallet);
+    let lane = ChannelPayer::open_lane(&wallet, domain, terms, 1, key, 9.into());
+    assert_eq!(lane.unwrap_err().kind(), ErrorKind::Config);
+}
