@@ -14,6 +14,7 @@ mod identifier;
 mod layer;
 mod message;
 mod purse;
+mod rail;
 mod refusal;
 mod till;
 
@@ -25,5 +26,6 @@ pub use message::{
     PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse, VERSION,
 };
 pub use purse::{Allowance, Policy, Purse};
+pub use rail::{ExactPayer, ExactRail};
 pub use refusal::Refusal;
 pub use till::{Outcome, Till, TillOptions};

@@ -19,6 +19,9 @@ pub(crate) fn run() -> Result<()> {
     let python = tools::python()
         .map_err(|why| missing.push(format!("parquet read by duckdb and pyarrow: {why}")))
         .ok();
+    let x402 = tools::x402_peers()
+        .map_err(|why| missing.push(format!("x402 with the reference implementation: {why}")))
+        .ok();
     if let Err(why) = brokers::installed() {
         missing.push(format!("what goes through brokers: {why}"));
     }
@@ -29,6 +32,7 @@ pub(crate) fn run() -> Result<()> {
     let with_peers = |words: &str| {
         let mut command = cargo(words);
         command.envs(anvil.iter().map(|path| ("DEPIN_ANVIL", path)));
+        command.envs(x402.iter().map(|path| ("DEPIN_X402", path)));
         command.envs(python.iter().map(|path| ("DEPIN_PYTHON", path)));
         command.envs(registries.iter().map(|(name, path)| (*name, path)));
         command

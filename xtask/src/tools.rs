@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use crate::stage::{answers, target_dir};
+use crate::stage::{answers, root, target_dir};
 
 /// Something from npm that tests look for.
 struct Tool {
@@ -53,6 +53,30 @@ pub(crate) fn anvil() -> Result<PathBuf, String> {
 /// The compiled registries of did:ethr, each with the variable that tells the tests where it is.
 pub(crate) fn ethr_registries() -> Result<Vec<(&'static str, PathBuf)>, String> {
     ETHR_REGISTRIES.iter().map(|tool| Ok((tool.variable, find(tool)?))).collect()
+}
+
+/// The folder with the reference implementation of x402: `DEPIN_X402`, an earlier install, or a fresh one of
+/// what `depin-payment/tests/x402/package.json` names.
+pub(crate) fn x402_peers() -> Result<PathBuf, String> {
+    if let Some(folder) = std::env::var_os("DEPIN_X402") {
+        return Ok(folder.into());
+    }
+    let wanted = std::fs::read_to_string(root().join("depin-payment/tests/x402/package.json"));
+    let wanted = wanted.map_err(|error| format!("package.json of the x402 peers: {error}"))?;
+    let folder = target_dir().join("tools/x402");
+    let list = folder.join("package.json");
+    let installed = folder.join("node_modules").exists()
+        && std::fs::read_to_string(&list).is_ok_and(|list| list == wanted);
+    if installed {
+        return Ok(folder);
+    }
+    if !answers("npm", "--version") {
+        return Err("npm is not installed; install Node.js 20 or set DEPIN_X402".into());
+    }
+    println!("installing the x402 peers from npm into {}", folder.display());
+    let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&list, wanted));
+    written.map_err(|error| format!("{}: {error}", folder.display()))?;
+    npm_install(&folder, &[]).map(|()| folder)
 }
 
 /// What reads our Parquet files, from PyPI.
@@ -114,9 +138,13 @@ fn install() -> Result<(), String> {
     let packages: Vec<_> = anvil.into_iter().chain(&ETHR_REGISTRIES).map(|t| t.package).collect();
     println!("installing {} from npm into {}", packages.join(" "), folder.display());
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    npm_install(&folder, &packages)
+}
+
+fn npm_install(folder: &Path, packages: &[&str]) -> Result<(), String> {
     let arguments = ["install", "--no-save", "--no-audit", "--no-fund", "--silent"];
     let mut command = Command::new("npm");
-    command.args(arguments).args(["--ignore-scripts", "--prefix"]).arg(&folder).args(packages);
+    command.args(arguments).args(["--ignore-scripts", "--prefix"]).arg(folder).args(packages);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("npm could not install them ({status})")),

@@ -221,6 +221,24 @@ impl ExactPayment {
         Ok(())
     }
 
+    /// Whether both move the same money: no chain lets both happen, whichever windows they have.
+    pub(super) fn moves_as(&self, other: &Self, terms: &ExactTerms) -> bool {
+        let (ours, theirs) = (&self.authorization, &other.authorization);
+        let same = (ours.from, ours.to, ours.value, ours.nonce)
+            == (theirs.from, theirs.to, theirs.value, theirs.nonce);
+        same && (self == other || other.signer(terms) == Some(theirs.from))
+    }
+
+    /// JSON, for rails that do not speak HTTP.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.to_wire()).expect("invariant: a struct of texts is JSON")
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let wire = serde_json::from_slice(bytes);
+        Self::from_wire(&wire.map_err(|error| malformed("proof", &error.to_string()))?)
+    }
+
     /// Who signed; nobody when `s` is high, for then anybody could have made a second signature of it.
     fn signer(&self, terms: &ExactTerms) -> Option<Address> {
         if !matches!(self.signature[64], 27 | 28) {

@@ -256,9 +256,10 @@ impl Till {
             return Err(Refusal::Named.into());
         }
         let Some(entry) = self.0.book.entry(id)? else { return Ok(None) };
-        // The id says which nonce; only the very same message by the same key is the same payment.
-        let same = ExactPayment::from_wire(&entry.payment)? == *sale.payment;
-        if !same || entry.purpose != sale.purpose.to_string() {
+        let earlier = ExactPayment::from_wire(&entry.payment)?;
+        let same = earlier.moves_as(sale.payment, &self.terms(sale.amount));
+        let fits = earlier.authorization().value == sale.amount;
+        if !same || !fits || entry.purpose != sale.purpose.to_string() {
             return Err(Refusal::Spent.into());
         }
         Ok(Some(id))

@@ -2,18 +2,18 @@
 
 mod exact;
 mod http;
+mod interop;
 mod messages;
 mod till;
 
 use std::sync::Arc;
 
-use depin_core::{
-    Address, Algorithm, Amount, B256, NetworkId, Signer, SoftwareKey, SystemClock, Timestamp,
-};
+use depin_core::{Address, Algorithm, Amount, B256, Signer, SoftwareKey, SystemClock, Timestamp};
 use depin_devnet::Devnet;
 use depin_evm::{
-    Chain, DeployOptions, alloy::providers::DynProvider, alloy::signers::local::PrivateKeySigner,
-    bindings::NetworkToken, deploy,
+    Chain,
+    alloy::{providers::DynProvider, signers::local::PrivateKeySigner},
+    bindings::NetworkToken,
 };
 use depin_payment::x402::{
     Allowance, Authorization, ExactPayment, ExactTerms, Policy, Purse, Till, TillOptions,
@@ -43,8 +43,12 @@ impl Town {
     }
 
     async fn balance(&self, account: Address) -> u64 {
-        let token = NetworkToken::new(self.token, self.chain.provider());
-        u64::try_from(self.chain.read(&token.balanceOf(account)).await.unwrap()).unwrap()
+        Self::balance_on(&self.chain, self.token, account).await
+    }
+
+    async fn balance_on(chain: &Chain, token: Address, account: Address) -> u64 {
+        let token = NetworkToken::new(token, chain.provider());
+        u64::try_from(chain.read(&token.balanceOf(account)).await.unwrap()).unwrap()
     }
 }
 
@@ -56,8 +60,11 @@ async fn settle(
 ) -> (Chain, Address) {
     let chain = Chain::from_provider(provider, signer);
     let chain = chain.poll_interval(std::time::Duration::from_millis(5)).connect().await.unwrap();
-    let options = DeployOptions::new(NetworkId::parse("climate").unwrap());
-    let address = deploy(&chain, &options).await.unwrap().token;
+    let (name, cap) = ("Climate".to_owned(), depin_core::U256::from(1_000_000));
+    let new =
+        NetworkToken::deploy_builder(chain.provider(), name, "CLI".into(), cap, chain.account());
+    let receipt = chain.send(new.into_transaction_request()).await.unwrap();
+    let address = receipt.contract_address.unwrap();
     let token = NetworkToken::new(address, chain.provider());
     let minter = chain.read(&token.MINTER_ROLE()).await.unwrap();
     let grant = token.grantRole(minter, chain.account()).into_transaction_request();

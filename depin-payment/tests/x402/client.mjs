@@ -1,0 +1,17 @@
+// Pays for one request with the reference client. Environment: URL, KEY. Prints what came of it as JSON.
+
+import { privateKeyToAccount } from "viem/accounts";
+import { ExactEvmScheme } from "@x402/evm/exact/client";
+import { decodePaymentResponseHeader, wrapFetchWithPaymentFromConfig } from "@x402/fetch";
+
+const { URL: url, KEY } = process.env;
+const account = privateKeyToAccount(KEY);
+const pay = wrapFetchWithPaymentFromConfig(fetch, {
+  schemes: [{ network: "eip155:*", client: new ExactEvmScheme(account) }],
+  spendControls: false,
+});
+const response = await pay(url);
+const settled = response.headers.get("PAYMENT-RESPONSE");
+const body = await response.text();
+const settlement = settled && decodePaymentResponseHeader(settled);
+console.log(JSON.stringify({ status: response.status, body, settlement }));
