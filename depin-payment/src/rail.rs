@@ -16,6 +16,8 @@ pub use payer::{ChannelPayer, SpendPayer};
 #[cfg(feature = "evm")]
 pub use store::RailStore;
 
+#[cfg(feature = "x402")]
+pub(crate) use book::Book;
 #[cfg(feature = "evm")]
 pub(crate) use record::LaneRecord;
 #[cfg(feature = "evm")]

@@ -9,15 +9,15 @@ use super::disk::{broken, damaged, split_amount};
 
 /// Charges that were paid, with the signatures, and their sum.
 #[derive(Debug)]
-pub(super) struct Book(Database);
+pub(crate) struct Book(Database);
 
 impl Book {
-    pub(super) fn open(path: &Path, owner: B256) -> Result<Self> {
+    pub(crate) fn open(path: &Path, owner: B256) -> Result<Self> {
         let database = Database::create(path);
         Self::claim(database.map_err(|e| broken(e).with("path", path.display()))?, owner)
     }
 
-    pub(super) fn in_memory(owner: B256) -> Result<Self> {
+    pub(crate) fn in_memory(owner: B256) -> Result<Self> {
         let database = Database::builder().create_with_backend(InMemoryBackend::new());
         Self::claim(database.map_err(broken)?, owner)
     }
@@ -40,7 +40,7 @@ impl Book {
 
     /// Enters a charge and what `sign` makes of the new sum, or finds what was signed for it before. `paid` is
     /// what was signed for elsewhere at least.
-    pub(super) fn pay(
+    pub(crate) fn pay(
         &self,
         charge: &Charge,
         paid: Amount,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use depin_core::{
     Address, Amount, B256, ChainId, Error, ErrorKind, Result, Signer, Timestamp, U256, keccak256,
 };
-use depin_evm::{alloy::primitives::Signature, recoverable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,6 +15,7 @@ use super::{
     message::{PaymentPayload, PaymentRequirements},
     refusal::Refusal,
 };
+use crate::typed::{Domain, hash_words, recover, sign};
 
 /// What an offer of scheme `exact` on an EVM chain asks for.
 ///
@@ -138,15 +138,16 @@ impl Authorization {
 
     /// The digest of the EIP-712 message `TransferWithAuthorization` for a token on a chain.
     pub fn digest(&self, domain: &TokenDomain, chain: ChainId, asset: Address) -> B256 {
-        let mut message = [B256::ZERO; 7];
-        message[0] = keccak256(TRANSFER);
-        message[1] = self.from.into_word();
-        message[2] = self.to.into_word();
-        message[3] = self.value.to_units().into();
-        message[4] = self.valid_after.into();
-        message[5] = self.valid_before.into();
-        message[6] = self.nonce;
-        typed(&separator(domain, chain, asset), &keccak256(message.concat()))
+        let message = hash_words([
+            keccak256(TRANSFER),
+            self.from.into_word(),
+            self.to.into_word(),
+            self.value.to_units().into(),
+            self.valid_after.into(),
+            self.valid_before.into(),
+            self.nonce,
+        ]);
+        Domain::new(&domain.name, &domain.version, chain, asset).digest(message)
     }
 
     /// Signs it.
@@ -156,7 +157,11 @@ impl Authorization {
     /// digests.
     pub fn sign(self, terms: &ExactTerms, key: &dyn Signer) -> Result<ExactPayment> {
         let digest = self.digest(&terms.domain, terms.chain, terms.asset);
-        let signature = recoverable(&key.sign_prehash(&digest.0)?, digest, self.from)?;
+        if key.public_key().to_address() != Some(self.from) {
+            let text = "the key is not that of the account that pays";
+            return Err(Error::new(ErrorKind::Rejected, text).with("payer", self.from));
+        }
+        let signature = sign(key, digest)?;
         Ok(ExactPayment { authorization: self, signature })
     }
 }
@@ -193,7 +198,7 @@ impl ExactPayment {
     pub fn id(&self, terms: &ExactTerms) -> B256 {
         let Authorization { from, nonce, .. } = &self.authorization;
         let chain: B256 = U256::from(terms.chain.value()).into();
-        keccak256([chain, terms.asset.into_word(), from.into_word(), *nonce].concat())
+        hash_words([chain, terms.asset.into_word(), from.into_word(), *nonce])
     }
 
     /// Checks all that needs no chain: signature, amount, recipient and time.
@@ -241,15 +246,8 @@ impl ExactPayment {
 
     /// Who signed; nobody when `s` is high, for then anybody could have made a second signature of it.
     fn signer(&self, terms: &ExactTerms) -> Option<Address> {
-        if !matches!(self.signature[64], 27 | 28) {
-            return None;
-        }
-        let signature = Signature::from_raw_array(&self.signature).ok()?;
-        if signature.normalize_s().is_some() {
-            return None;
-        }
         let digest = self.authorization.digest(&terms.domain, terms.chain, terms.asset);
-        signature.recover_address_from_prehash(&digest).ok()
+        recover(digest, &self.signature).ok()
     }
 
     pub(super) fn to_payload(&self) -> Map<String, Value> {
@@ -338,26 +336,11 @@ fn bytes<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N]> {
     if digits.len() != N * 2 {
         return Err(wrong());
     }
-    depin_evm::alloy::primitives::hex::decode_to_array(digits).map_err(|_| wrong())
+    alloy_primitives::hex::decode_to_array(digits).map_err(|_| wrong())
 }
 
 fn hex(bytes: &[u8]) -> String {
-    depin_evm::alloy::primitives::hex::encode(bytes)
-}
-
-fn separator(domain: &TokenDomain, chain: ChainId, asset: Address) -> B256 {
-    let fields = [
-        keccak256(DOMAIN),
-        keccak256(&domain.name),
-        keccak256(&domain.version),
-        U256::from(chain.value()).into(),
-        asset.into_word(),
-    ];
-    keccak256(fields.concat())
-}
-
-fn typed(domain: &B256, message: &B256) -> B256 {
-    keccak256([&[0x19, 0x01], domain.as_slice(), message.as_slice()].concat())
+    alloy_primitives::hex::encode(bytes)
 }
 
 fn unsupported(field: &'static str, found: &str) -> Error {
@@ -374,8 +357,6 @@ fn shorten(text: &str) -> String {
     text.chars().take(128).collect()
 }
 
-const DOMAIN: &str =
-    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
 const TRANSFER: &str = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
 
 /// Seconds that have to be left, so that a transaction can be mined in time.

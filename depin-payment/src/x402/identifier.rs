@@ -28,7 +28,7 @@ pub(super) fn offered() -> Map<String, Value> {
 pub(super) fn add(extensions: &mut Map<String, Value>, secret: &[u8; 16]) {
     let info = extensions.get_mut(NAME).and_then(|extension| extension.get_mut("info"));
     if let Some(Value::Object(info)) = info {
-        let digits = depin_evm::alloy::primitives::hex::encode(secret);
+        let digits = alloy_primitives::hex::encode(secret);
         info.insert("id".to_owned(), Value::String(format!("pay_{digits}")));
     }
 }

@@ -33,6 +33,7 @@ use super::{
     refusal::Refusal,
     till::{Outcome, Sale, Till},
 };
+use crate::typed::hash_words;
 
 /// A price for every request to what it is laid around.
 ///
@@ -249,16 +250,13 @@ impl Price {
         let name = identifier::of(payload)?;
         let resource = self.url(parts);
         let described = self.resource.description.as_deref().unwrap_or_default();
-        let purpose = keccak256(
-            [
-                keccak256(parts.method.as_str()),
-                keccak256(resource),
-                keccak256(described),
-                keccak256(body),
-                name.unwrap_or_default(),
-            ]
-            .concat(),
-        );
+        let purpose = hash_words([
+            keccak256(parts.method.as_str()),
+            keccak256(resource),
+            keccak256(described),
+            keccak256(body),
+            name.unwrap_or_default(),
+        ]);
         Ok(Order { payment, purpose, name })
     }
 

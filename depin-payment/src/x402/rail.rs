@@ -3,20 +3,20 @@
 //! The nonce of the transfer follows from the charge, so a payer who is asked twice pays once, and a payment is
 //! good for its charge only. Payments are settled when the payee says so, each by a transaction of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use depin_core::{
     Address, Amount, B256, Clock, Error, ErrorKind, Result, Signer, keccak256,
     payment::{Accepted, Charge, Payer, Payment, PaymentRail, RailBalance, Settlement},
 };
-use depin_evm::{Chain, bindings::NetworkToken as Token};
 
 use super::{
     exact::{Authorization, ExactPayment, ExactTerms},
     refusal::Refusal,
     till::{Outcome, Sale, Till},
 };
+use crate::{rail::Book, typed::hash_words};
 
 /// A [`Till`] as a rail. Open the till with a long [`keep`](super::TillOptions::keep): a charge that is forgotten
 /// can be paid again by somebody else.
@@ -84,27 +84,74 @@ impl PaymentRail for ExactRail {
     }
 }
 
-/// Pays charges of one payee by signing transfers.
+/// Pays charges of one payee by signing transfers, and remembers them.
 ///
-/// What it paid for is remembered in memory, so that another charge under the same id is noticed. After a restart
-/// the token notices: both charges have the same nonce, so only one of them can ever be paid.
+/// A payment is valid for as long as the terms say; one that was not used in that time is lost, and its charge has
+/// to be made anew under another id. It stays counted, for nobody can prove to a stranger's till that it is late.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use depin_core::{Algorithm, B256, SoftwareKey, SystemClock, payment::{Charge, Payer}};
+/// use depin_payment::x402::{ExactPayer, ExactTerms, PaymentRequired};
+///
+/// let offer = PaymentRequired::from_json(br#"{"x402Version":2,"resource":{"url":"/data"},"accepts":[{
+///     "scheme":"exact","network":"eip155:84532","amount":"10000","maxTimeoutSeconds":60,
+///     "asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e","extra":{"name":"USDC","version":"2"},
+///     "payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C"}]}"#)?;
+/// let terms = ExactTerms::parse(&offer.accepts[0])?;
+/// let charge = Charge { id: B256::repeat_byte(1), payee: terms.pay_to, amount: 30.into() };
+/// let key = Arc::new(SoftwareKey::from_seed(Algorithm::Es256k, [7; 32]));
+/// let payer = ExactPayer::in_memory(terms, key, Arc::new(SystemClock), 40.into())?;
+///
+/// assert_eq!(payer.pay(&charge).await?, payer.pay(&charge).await?, "asking again costs nothing");
+/// let more = Charge { id: B256::repeat_byte(2), ..charge };
+/// assert!(payer.pay(&more).await.is_err(), "that would pass the limit");
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
 pub struct ExactPayer {
-    chain: Chain,
     terms: ExactTerms,
     key: Arc<dyn Signer>,
     account: Address,
     clock: Arc<dyn Clock>,
     limit: Amount,
-    signed: Mutex<Vec<Charge>>,
+    book: Book,
 }
 
 impl ExactPayer {
-    /// Pays what `terms` name with `key`, at most `limit` in all. `chain` is only read.
+    /// A payer that remembers in a file. The amount in `terms` does not matter; `limit` is for all charges.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the key is not on secp256k1 or the chain is not that of the terms.
-    pub fn new(
-        chain: Chain,
+    /// [`ErrorKind::Config`] when the key is not on secp256k1 or the file belongs to another payer,
+    /// [`ErrorKind::Unavailable`] when it cannot be opened.
+    pub fn open(
+        path: &Path,
+        terms: ExactTerms,
+        key: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+        limit: Amount,
+    ) -> Result<Self> {
+        Self::with(|owner| Book::open(path, owner), terms, key, clock, limit)
+    }
+
+    /// A payer that forgets with the process, for tests: then a charge asked for again is signed again, but the
+    /// token takes only one of the two.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the key is not on secp256k1.
+    pub fn in_memory(
+        terms: ExactTerms,
+        key: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+        limit: Amount,
+    ) -> Result<Self> {
+        Self::with(Book::in_memory, terms, key, clock, limit)
+    }
+
+    fn with(
+        book: impl FnOnce(B256) -> Result<Book>,
         terms: ExactTerms,
         key: Arc<dyn Signer>,
         clock: Arc<dyn Clock>,
@@ -113,49 +160,10 @@ impl ExactPayer {
         let account = key.public_key().to_address().ok_or_else(|| {
             Error::new(ErrorKind::Config, "x402 is paid with a key on secp256k1 (ES256K)")
         })?;
-        if chain.id() != terms.chain {
-            let text = "the terms are for another chain than the payer reads";
-            return Err(Error::new(ErrorKind::Config, text).with("terms", terms.chain));
-        }
-        Ok(Self { chain, terms, key, account, clock, limit, signed: Mutex::default() })
-    }
-
-    /// What of the payer's money signatures may still take.
-    async fn outstanding(&self) -> Result<Amount> {
-        let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let token = Token::new(self.terms.asset, self.chain.provider());
-        let mut sum = Amount::ZERO;
-        for charge in signed {
-            let used = token.authorizationState(self.account, nonce_of(charge.id));
-            if !self.chain.read(&used).await? {
-                sum = sum.checked_add(charge.amount)?;
-            }
-        }
-        Ok(sum)
-    }
-
-    /// Notes that a charge is paid for, if it was not before.
-    fn note(&self, charge: &Charge) -> Result<()> {
-        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
-        match signed.iter().find(|earlier| earlier.id == charge.id) {
-            Some(earlier) if earlier != charge => {
-                let text = "another charge was paid under this id; ask the payee for a new id";
-                return Err(Error::new(ErrorKind::Conflict, text).with("charge", charge.id));
-            }
-            Some(_) => return Ok(()),
-            None => {}
-        }
-        let spent = Amount::sum(signed.iter().map(|charge| charge.amount))?;
-        if spent.checked_add(charge.amount)? > self.limit {
-            let text = "the charge passes the payer's limit; build it with a higher one";
-            return Err(Error::new(ErrorKind::Rejected, text).with("limit", self.limit.to_units()));
-        }
-        signed.push(*charge);
-        Ok(())
-    }
-
-    fn is_noted(&self, charge: &Charge) -> bool {
-        self.signed.lock().unwrap_or_else(PoisonError::into_inner).contains(charge)
+        let chain = B256::left_padding_from(&terms.chain.value().to_be_bytes());
+        let [asset, payee, payer] = [terms.asset, terms.pay_to, account].map(|a| a.into_word());
+        let book = book(hash_words([chain, asset, payee, payer]))?;
+        Ok(Self { terms, key, account, clock, limit, book })
     }
 }
 
@@ -163,33 +171,16 @@ impl ExactPayer {
 impl Payer for ExactPayer {
     async fn pay(&self, charge: &Charge) -> Result<Payment> {
         if charge.payee != self.terms.pay_to {
-            let text = "the payer was not built for this payee";
+            let text = "the charge is for somebody whom this payer does not pay";
             return Err(Error::new(ErrorKind::Rejected, text).with("payee", charge.payee));
         }
-        if !self.is_noted(charge) {
-            let token = Token::new(self.terms.asset, self.chain.provider());
-            let balance = self.chain.read(&token.balanceOf(self.account)).await?;
-            let needed = self.outstanding().await?.checked_add(charge.amount)?;
-            if needed > Amount::units(balance) {
-                return Err(Refusal::Funds.into());
-            }
-        }
-        self.note(charge)?;
-        let terms = ExactTerms { amount: charge.amount, ..self.terms.clone() };
-        let expires = self.clock.now().plus(terms.timeout);
-        let payment = Authorization::new(&terms, self.account, expires, nonce_of(charge.id));
-        let payment = payment.sign(&terms, &*self.key)?;
-        Ok(Payment { payer: self.account, proof: payment.to_bytes().into() })
-    }
-}
-
-impl std::fmt::Debug for ExactPayer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExactPayer")
-            .field("account", &self.account)
-            .field("terms", &self.terms)
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        let proof = self.book.pay(charge, Amount::ZERO, self.limit, |_| {
+            let terms = ExactTerms { amount: charge.amount, ..self.terms.clone() };
+            let expires = self.clock.now().plus(terms.timeout);
+            let payment = Authorization::new(&terms, self.account, expires, nonce_of(charge.id));
+            payment.sign(&terms, &*self.key).map(|payment| payment.to_bytes().into())
+        })?;
+        Ok(Payment { payer: self.account, proof })
     }
 }
 

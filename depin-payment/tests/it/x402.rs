@@ -4,6 +4,7 @@ mod exact;
 mod http;
 mod interop;
 mod messages;
+mod rail;
 mod till;
 
 use std::sync::Arc;

@@ -1,0 +1,96 @@
+//! The suite that every rail passes.
+
+use std::sync::Arc;
+
+use depin_core::{
+    Address, Amount, ChainId, Clock, SystemClock,
+    payment::{Payer, Payment, PaymentRail},
+};
+use depin_payment::x402::{ExactPayer, ExactRail, ExactTerms, Till, TillOptions};
+use depin_testkit::rails::{self, RailSetup, with_high_s};
+use serde_json::{Value, json};
+
+use super::{PAYEE, Town, payer, payers, settle};
+
+struct Counter {
+    town: Town,
+    folder: tempfile::TempDir,
+    terms: ExactTerms,
+    payer: Option<ExactPayer>,
+    strangers: Vec<Arc<dyn Payer>>,
+}
+
+impl Counter {
+    async fn open() -> Self {
+        let town = Town::start().await;
+        let terms = town.till().await.terms(Amount::ZERO);
+        let (_, other) = settle(town.devnet.provider(), town.devnet.account(4), &payers()).await;
+        let clock = || -> Arc<dyn Clock> { Arc::new(SystemClock) };
+        let (mut token, mut chain) = (terms.clone(), terms.clone());
+        token.asset = other;
+        chain.chain = ChainId::new(4_689);
+        let elsewhere = [token, chain];
+        let strangers = elsewhere.map(|terms| -> Arc<dyn Payer> {
+            Arc::new(ExactPayer::in_memory(terms, payer(), clock(), 1_000.into()).unwrap())
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let mut counter = Self { town, folder, terms, payer: None, strangers: strangers.into() };
+        counter.restart_payer();
+        counter
+    }
+}
+
+impl RailSetup for Counter {
+    fn payee(&self) -> Address {
+        PAYEE
+    }
+
+    fn payer(&self) -> &dyn Payer {
+        self.payer.as_ref().unwrap()
+    }
+
+    fn strangers(&self) -> Vec<Arc<dyn Payer>> {
+        self.strangers.clone()
+    }
+
+    fn spendthrift(&self) -> Arc<dyn Payer> {
+        let (terms, clock) = (self.terms.clone(), Arc::new(SystemClock));
+        Arc::new(ExactPayer::in_memory(terms, payer(), clock, Amount::MAX).unwrap())
+    }
+
+    fn rail(&self) -> Arc<dyn PaymentRail> {
+        let store = self.folder.path().join("till.redb");
+        let options = TillOptions::default().pay_to(PAYEE).store(store);
+        let (chain, clock) = (self.town.chain.clone(), Arc::new(SystemClock));
+        let opening = Till::open(chain, self.town.token, clock, options);
+        let here = tokio::runtime::Handle::current();
+        let till = tokio::task::block_in_place(|| here.block_on(opening)).unwrap();
+        Arc::new(ExactRail::new(till))
+    }
+
+    fn restart_payer(&mut self) {
+        self.payer = None;
+        let (path, clock) = (self.folder.path().join("payer.redb"), Arc::new(SystemClock));
+        let limit = Self::FUNDS.into();
+        self.payer =
+            Some(ExactPayer::open(&path, self.terms.clone(), payer(), clock, limit).unwrap());
+    }
+
+    fn malleated(&self, payment: &Payment) -> Vec<Payment> {
+        let mut proof: Value = serde_json::from_slice(&payment.proof).unwrap();
+        let signature = proof["signature"].as_str().unwrap().to_owned();
+        let signature = depin_evm::alloy::primitives::hex::decode_to_array(signature).unwrap();
+        let high = depin_evm::alloy::primitives::hex::encode_prefixed(with_high_s(&signature));
+        proof["signature"] = json!(high);
+        vec![Payment { payer: payment.payer, proof: proof.to_string().into_bytes().into() }]
+    }
+
+    async fn held(&self) -> Amount {
+        self.town.balance(PAYEE).await.into()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exact_payments_conform() {
+    rails::conforms(Counter::open().await).await;
+}
