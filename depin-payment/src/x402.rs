@@ -6,6 +6,7 @@
 //! Specification: `x402-specification-v2`, `transports-v2/http` and `scheme_exact_evm` of the x402 Foundation.
 
 mod answer;
+mod batch;
 mod book;
 mod client;
 mod exact;
@@ -18,6 +19,7 @@ mod rail;
 mod refusal;
 mod till;
 
+pub use batch::{BINDING, Tab};
 pub use client::{Paid, PayingClient};
 pub use exact::{Authorization, ExactPayment, ExactTerms, TokenDomain};
 pub use layer::{Price, Priced};

@@ -16,8 +16,10 @@ use rand_core::CryptoRngCore;
 use reqwest::{Client, redirect};
 
 use super::{
+    batch::Tab,
     message::{
-        PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentRequired, SettleResponse,
+        PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentPayload, PaymentRequired,
+        SettleResponse,
     },
     purse::{Fresh, Purse},
 };
@@ -27,6 +29,7 @@ use super::{
 pub struct PayingClient {
     client: Client,
     purse: Purse,
+    tabs: Vec<Tab>,
     answer_limit: usize,
     attempts: u32,
 }
@@ -56,7 +59,14 @@ impl PayingClient {
             .map_err(|error| {
                 Error::new(ErrorKind::Config, "the HTTP client cannot be set up").source(error)
             })?;
-        Ok(Self { client, purse, answer_limit: 1024 * 1024, attempts: 10 })
+        Ok(Self { client, purse, tabs: Vec::new(), answer_limit: 1024 * 1024, attempts: 10 })
+    }
+
+    /// Pays with vouchers where the server takes those of this tab, before it pays from the purse.
+    #[must_use]
+    pub fn with_tab(mut self, tab: Tab) -> Self {
+        self.tabs.push(tab);
+        self
     }
 
     /// Most bytes of an answer's body; 1 MiB unless told.
@@ -100,8 +110,17 @@ impl PayingClient {
             let text = "the server wants money and does not say how in x402 version 2";
             Error::new(ErrorKind::Unsupported, text)
         })?;
-        let payload = self.purse.pay_with(&PaymentRequired::from_header(offer)?, &fresh)?;
+        let payload = self.sign(&PaymentRequired::from_header(offer)?, &fresh).await?;
         self.insist(request, &payload.to_header()).await
+    }
+
+    async fn sign(&self, required: &PaymentRequired, fresh: &Fresh) -> Result<PaymentPayload> {
+        for tab in &self.tabs {
+            if let Some(payload) = tab.pay(required, fresh).await? {
+                return Ok(payload);
+            }
+        }
+        self.purse.pay_with(required, fresh)
     }
 
     /// Sends a paid request until there is an answer.

@@ -311,7 +311,7 @@ pub(super) fn network_of(chain: ChainId) -> String {
 }
 
 /// The chain of a CAIP-2 network, if it is an EVM chain.
-fn chain_of(network: &str) -> Result<ChainId> {
+pub(super) fn chain_of(network: &str) -> Result<ChainId> {
     let id = network.strip_prefix("eip155:").ok_or_else(|| unsupported("network", network))?;
     let id = decimal("network", id)?;
     u64::try_from(id).map(ChainId::new).map_err(|_| unsupported("network", network))

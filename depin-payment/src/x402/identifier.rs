@@ -24,13 +24,14 @@ pub(super) fn offered() -> Map<String, Value> {
     Map::from_iter([(NAME.to_owned(), json!({ "info": { "required": false }, "schema": schema }))])
 }
 
-/// Adds an identifier to the extensions that a client sends back, if the server knows what it is.
-pub(super) fn add(extensions: &mut Map<String, Value>, secret: &[u8; 16]) {
-    let info = extensions.get_mut(NAME).and_then(|extension| extension.get_mut("info"));
-    if let Some(Value::Object(info)) = info {
-        let digits = alloy_primitives::hex::encode(secret);
-        info.insert("id".to_owned(), Value::String(format!("pay_{digits}")));
-    }
+/// Adds an identifier to the extensions that a client sends back, if the server knows what it is. Answers what
+/// [`of`] makes of it.
+pub(super) fn add(extensions: &mut Map<String, Value>, secret: &[u8; 16]) -> Option<B256> {
+    let info = extensions.get_mut(NAME)?.get_mut("info")?.as_object_mut()?;
+    let id = format!("pay_{}", alloy_primitives::hex::encode(secret));
+    let hash = hash(&id);
+    info.insert("id".to_owned(), Value::String(id));
+    Some(hash)
 }
 
 /// The identifier that a client sent, hashed.
@@ -50,7 +51,11 @@ pub(super) fn of(payload: &PaymentPayload) -> Result<Option<B256>> {
         let text = "a payment identifier is 16 to 128 letters, digits, hyphens and underscores";
         Error::new(ErrorKind::Malformed, text)
     })?;
-    Ok(Some(keccak256([NAME.as_bytes(), b"/", id.as_bytes()].concat())))
+    Ok(Some(hash(id)))
+}
+
+fn hash(id: &str) -> B256 {
+    keccak256([NAME.as_bytes(), b"/", id.as_bytes()].concat())
 }
 
 const SHORTEST: usize = 16;

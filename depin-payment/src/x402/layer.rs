@@ -24,7 +24,8 @@ use tower_service::Service;
 
 use super::{
     answer::Answer,
-    exact::{ExactPayment, ExactTerms},
+    batch::{self, Committed},
+    exact::{ExactPayment, ExactTerms, network_of},
     identifier,
     message::{
         PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentPayload, PaymentRequired,
@@ -33,7 +34,7 @@ use super::{
     refusal::Refusal,
     till::{Outcome, Sale, Till},
 };
-use crate::typed::hash_words;
+use crate::{evm::ChannelRail, typed::hash_words};
 
 /// A price for every request to what it is laid around.
 ///
@@ -74,6 +75,7 @@ use crate::typed::hash_words;
 pub struct Price {
     till: Till,
     amount: Amount,
+    pub(super) vouchers: Option<Arc<ChannelRail>>,
     base: String,
     resource: ResourceInfo,
     request_limit: usize,
@@ -86,6 +88,7 @@ impl Till {
         Price {
             till: self.clone(),
             amount,
+            vouchers: None,
             base: String::new(),
             resource: ResourceInfo::default(),
             request_limit: 64 * 1024,
@@ -171,6 +174,12 @@ where
     }
 }
 
+enum Done {
+    Worked(Answer),
+    /// What costs nothing.
+    Failed(Response<Bytes>),
+}
+
 /// A request that brings a payment.
 struct Order {
     payment: ExactPayment,
@@ -197,7 +206,7 @@ impl Price {
         &self,
         parts: &request::Parts,
         body: B,
-        mut service: S,
+        service: S,
     ) -> Result<Response<Bytes>>
     where
         S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Send,
@@ -207,27 +216,82 @@ impl Price {
     {
         let Some(payload) = payload_of(parts)? else { return Ok(self.ask(parts, None)) };
         let body = whole(body, self.request_limit, "request").await?;
-        let order = self.order(parts, &payload, &body)?;
+        let name = identifier::of(&payload)?;
+        let purpose = self.purpose(parts, &body, name);
+        let request = Request::from_parts(parts.clone(), B::from(body));
+        if payload.accepted.scheme == batch::SCHEME {
+            let committed = self.take_voucher(&payload, name).await?;
+            return self.trade_voucher(&committed, purpose, request, service).await;
+        }
+        let order = Order { payment: self.payment(&payload)?, purpose, name };
         let sale = self.sale(&order);
         if let Some(id) = self.till.taken(&sale)? {
             return self.deliver(parts, &order, id).await;
         }
-        let id = order.payment.id(&self.till.terms(self.amount));
+        let id = order.payment.id(&self.terms());
         let Some(_mark) = self.till.mark(id) else { return Err(busy()) };
         // Another request may have been through since.
         if let Some(id) = self.till.taken(&sale)? {
             return self.deliver(parts, &order, id).await;
         }
         let seen = self.till.examine(self.amount, &order.payment).await?;
-        let request = Request::from_parts(parts.clone(), B::from(body));
+        match self.work(request, service).await? {
+            Done::Failed(response) => Ok(response),
+            Done::Worked(answer) => {
+                self.till.keep(&sale, seen, Some(&answer))?;
+                self.deliver(parts, &order, id).await
+            }
+        }
+    }
+
+    /// Serves a charge that a voucher pays, once. A service that fails leaves the charge paid: who repeats the
+    /// request with the same voucher gets it served.
+    async fn trade_voucher<S, B, R>(
+        &self,
+        committed: &Committed,
+        purpose: B256,
+        request: Request<B>,
+        service: S,
+    ) -> Result<Response<Bytes>>
+    where
+        S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Send,
+        S::Future: Send,
+        R: Body<Data: Send, Error: Into<Cause>> + Send,
+        B: Send,
+    {
+        let charge = committed.charge;
+        let Some(_mark) = self.till.mark(charge) else { return Err(busy()) };
+        if let Some(answer) = self.till.served(charge, purpose)? {
+            return Ok(committed.hand_over(&answer));
+        }
+        match self.work(request, service).await? {
+            Done::Failed(response) => Ok(response),
+            Done::Worked(answer) => {
+                self.till.serve(charge, purpose, &answer)?;
+                Ok(committed.hand_over(&answer))
+            }
+        }
+    }
+
+    /// Lets the service answer.
+    async fn work<S, B, R>(&self, request: Request<B>, mut service: S) -> Result<Done>
+    where
+        S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Send,
+        S::Future: Send,
+        R: Body<Data: Send, Error: Into<Cause>> + Send,
+        B: Send,
+    {
         let Ok(response) = service.call(request).await;
         let (head, body) = response.into_parts();
         let body = whole(body, self.answer_limit, "answer").await?;
         if head.status.is_client_error() || head.status.is_server_error() {
-            return Ok(Response::from_parts(head, body));
+            return Ok(Done::Failed(Response::from_parts(head, body)));
         }
-        self.till.keep(&sale, seen, Some(&Answer::of(&head, body)))?;
-        self.deliver(parts, &order, id).await
+        Ok(Done::Worked(Answer::of(&head, body)))
+    }
+
+    pub(super) fn terms(&self) -> ExactTerms {
+        self.till.terms(self.amount)
     }
 
     const fn sale<'a>(&self, order: &'a Order) -> Sale<'a> {
@@ -235,29 +299,25 @@ impl Price {
         Sale { amount: self.amount, payment, purpose: *purpose, name: *name }
     }
 
-    /// Parses what a client brings, and refuses what is for another offer.
-    fn order(
-        &self,
-        parts: &request::Parts,
-        payload: &PaymentPayload,
-        body: &Bytes,
-    ) -> Result<Order> {
+    /// Parses the payment that a client brings, and refuses one for another offer.
+    fn payment(&self, payload: &PaymentPayload) -> Result<ExactPayment> {
         let accepted = ExactTerms::parse(&payload.accepted);
-        if !accepted.is_ok_and(|accepted| accepted == self.till.terms(self.amount)) {
+        if !accepted.is_ok_and(|accepted| accepted == self.terms()) {
             return Err(Refusal::Offer.into());
         }
-        let payment = ExactPayment::parse(payload)?;
-        let name = identifier::of(payload)?;
-        let resource = self.url(parts);
+        ExactPayment::parse(payload)
+    }
+
+    /// What a request asks for, so that another request is not taken for it.
+    fn purpose(&self, parts: &request::Parts, body: &Bytes, name: Option<B256>) -> B256 {
         let described = self.resource.description.as_deref().unwrap_or_default();
-        let purpose = hash_words([
+        hash_words([
             keccak256(parts.method.as_str()),
-            keccak256(resource),
+            keccak256(self.url(parts)),
             keccak256(described),
             keccak256(body),
             name.unwrap_or_default(),
-        ]);
-        Ok(Order { payment, purpose, name })
+        ])
     }
 
     /// Settles what was taken and hands over the answer that it bought.
@@ -269,7 +329,7 @@ impl Price {
     ) -> Result<Response<Bytes>> {
         let mut said = SettleResponse {
             payer: Some(order.payment.authorization().from.to_string()),
-            network: super::exact::network_of(self.till.terms(self.amount).chain),
+            network: network_of(self.terms().chain),
             ..SettleResponse::default()
         };
         // Before settling, for what is settled may be forgotten.
@@ -303,11 +363,12 @@ impl Price {
     /// 402 with the offer.
     fn ask(&self, parts: &request::Parts, error: Option<&str>) -> Response<Bytes> {
         let error = error.unwrap_or("PAYMENT-SIGNATURE header is required");
+        let exact = self.terms().to_requirements();
         let required = PaymentRequired {
             version: VERSION,
             error: Some(error.to_owned()),
             resource: ResourceInfo { url: self.url(parts), ..self.resource.clone() },
-            accepts: vec![self.till.terms(self.amount).to_requirements()],
+            accepts: [exact].into_iter().chain(self.voucher_offer()).collect(),
             extensions: Some(identifier::offered()),
         };
         let mut response = problem(StatusCode::PAYMENT_REQUIRED, error);
@@ -316,8 +377,9 @@ impl Price {
     }
 
     fn refuse(&self, parts: &request::Parts, error: &Error) -> Response<Bytes> {
-        if let Some(refusal) = Refusal::of(error).filter(|_| error.kind() == ErrorKind::Rejected) {
-            return self.ask(parts, Some(refusal.code()));
+        if error.kind() == ErrorKind::Rejected {
+            let code = Refusal::of(error).map_or(error.message(), Refusal::code);
+            return self.ask(parts, Some(code));
         }
         let status = match error.kind() {
             ErrorKind::Malformed | ErrorKind::Unsupported => StatusCode::BAD_REQUEST,
@@ -384,7 +446,7 @@ fn problem(status: StatusCode, text: &str) -> Response<Bytes> {
     response
 }
 
-fn tell(mut response: Response<Bytes>, said: &SettleResponse) -> Response<Bytes> {
+pub(super) fn tell(mut response: Response<Bytes>, said: &SettleResponse) -> Response<Bytes> {
     insert(&mut response, PAYMENT_RESPONSE, &said.to_header());
     response
 }

@@ -245,7 +245,7 @@ impl fmt::Debug for Purse {
 /// What is drawn for one payment.
 pub(super) struct Fresh {
     nonce: B256,
-    identifier: [u8; 16],
+    pub(super) identifier: [u8; 16],
 }
 
 impl Fresh {

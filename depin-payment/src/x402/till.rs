@@ -275,6 +275,23 @@ impl Till {
         self.0.book.answer(id)
     }
 
+    /// The answer that a charge of another rail bought, if it was served for this purpose.
+    pub(super) fn served(&self, charge: B256, purpose: B256) -> Result<Option<Answer>> {
+        match self.0.book.served(charge)? {
+            None => Ok(None),
+            Some(found) if found == purpose => {
+                self.0.book.answer(charge)?.ok_or(Refusal::Spent.into()).map(Some)
+            }
+            Some(_) => Err(Refusal::Spent.into()),
+        }
+    }
+
+    pub(super) fn serve(&self, charge: B256, purpose: B256, answer: &Answer) -> Result<()> {
+        let forget = self.now().saturating_add(self.0.keep.as_secs());
+        self.0.book.serve(charge, purpose, answer, forget)?;
+        self.0.book.forget(self.now())
+    }
+
     pub(super) async fn examine(&self, amount: Amount, payment: &ExactPayment) -> Result<Seen> {
         payment.check(&self.terms(amount), self.0.clock.now())?;
         let (chain, provider) = (&self.0.chain, self.0.chain.provider());

@@ -1,5 +1,6 @@
 //! Paying for requests: the till on the embedded chain, and server and client over real HTTP.
 
+mod batch;
 mod exact;
 mod http;
 mod interop;

@@ -1,0 +1,203 @@
+//! The scheme `batch-settlement`, bound to voucher channels.
+//!
+//! The specification leaves to each network what a commitment is. Here it is a voucher of a channel of the
+//! contract `PaymentChannel`:
+//!
+//! 1. Commitment: `payload.voucher` is the hexadecimal form of [`SignedVoucher::encode`], `extra.binding` is
+//!    [`BINDING`] and `extra.channel` names the contract.
+//! 2. Verification: that of [`ChannelRail`]: signature, terms, and funds on chain that reach all that is due.
+//! 3. Storage: charge, voucher and answer; the commitment identifier is the digest of the voucher.
+//! 4. Double spending: the payment identifier, which is required, is the charge, and a voucher pays one charge.
+//! 5. Expiry: none but the challenge period of the channel, within which the payee has to settle.
+//! 6. Redemption: the payee settles any number of vouchers in one transaction, whenever it likes.
+//! 7. Trust: the payer's own deposit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use depin_core::{
+    Amount, B256, Error, ErrorKind, Result,
+    payment::{Charge, Payer, Payment, PaymentRail},
+};
+use http::Response;
+use serde_json::{Map, Value};
+
+use super::{
+    answer::Answer,
+    exact::{address, chain_of, decimal, network_of},
+    identifier,
+    layer::{Price, tell},
+    message::{PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VERSION},
+    purse::Fresh,
+    refusal::Refusal,
+};
+use crate::{
+    channel::{SignedVoucher, Terms},
+    evm::ChannelRail,
+    rail::ChannelPayer,
+    typed::Domain,
+};
+
+/// The scheme's name.
+pub(super) const SCHEME: &str = "batch-settlement";
+
+/// What `extra.binding` says of offers that are paid with vouchers of a channel.
+pub const BINDING: &str = "depin-channel/1";
+
+impl Price {
+    /// Takes vouchers as well: nothing is sent to the chain until the rail is settled. The rail's payee and token
+    /// have to be those of the till.
+    pub fn or_vouchers(mut self, rail: Arc<ChannelRail>) -> Self {
+        self.vouchers = Some(rail);
+        self
+    }
+
+    /// The offer, if vouchers are taken.
+    pub(super) fn voucher_offer(&self) -> Option<PaymentRequirements> {
+        let rail = self.vouchers.as_ref()?;
+        let (domain, terms) = (rail.channel().domain(), self.terms());
+        let text = |value: &str| Value::String(value.to_owned());
+        let extra = Map::from_iter([
+            ("binding".to_owned(), text(BINDING)),
+            ("channel".to_owned(), text(&domain.contract().to_string())),
+        ]);
+        Some(PaymentRequirements {
+            scheme: SCHEME.to_owned(),
+            network: network_of(domain.chain()),
+            extra: Some(extra),
+            ..terms.to_requirements()
+        })
+    }
+
+    /// Makes sure of a voucher, for the charge that the payment identifier names.
+    pub(super) async fn take_voucher(
+        &self,
+        payload: &PaymentPayload,
+        name: Option<B256>,
+    ) -> Result<Committed> {
+        let rail = self.vouchers.as_ref().ok_or(Refusal::Offer)?;
+        let offer = self.voucher_offer().ok_or(Refusal::Offer)?;
+        if !same(&offer, &payload.accepted) {
+            return Err(Refusal::Offer.into());
+        }
+        let id = name.ok_or_else(|| {
+            let text = "a voucher needs a payment identifier, which names what it pays for";
+            Error::new(ErrorKind::Malformed, text)
+        })?;
+        let voucher = voucher_of(payload)?;
+        let terms = self.terms();
+        let charge = Charge { id, payee: terms.pay_to, amount: terms.amount };
+        let payment = Payment { payer: voucher.terms.payer, proof: voucher.encode() };
+        rail.accept(&charge, &payment).await?;
+        Ok(Committed {
+            charge: id,
+            said: SettleResponse {
+                success: true,
+                transaction: voucher.digest(&rail.channel().domain()).to_string(),
+                payer: Some(payment.payer.to_string()),
+                network: offer.network,
+                amount: Some(offer.amount),
+                ..SettleResponse::default()
+            },
+        })
+    }
+}
+
+/// A voucher that was accepted for a charge.
+pub(super) struct Committed {
+    pub(super) charge: B256,
+    said: SettleResponse,
+}
+
+impl Committed {
+    pub(super) fn hand_over(&self, answer: &Answer) -> Response<Bytes> {
+        tell(answer.to_response(), &self.said)
+    }
+}
+
+/// A running tab with one payee: pays requests with vouchers of a channel that was opened with it.
+///
+/// For [`PayingClient::with_tab`](super::PayingClient::with_tab).
+#[derive(Clone, Debug)]
+pub struct Tab {
+    payer: Arc<ChannelPayer>,
+    terms: Terms,
+    domain: Domain,
+    each: Amount,
+}
+
+impl Tab {
+    /// Pays from `payer`, whose channel is in the contract of `domain`, at most `each` for one request.
+    pub fn new(payer: ChannelPayer, domain: Domain, each: Amount) -> Self {
+        Self { terms: *payer.terms(), payer: Arc::new(payer), domain, each }
+    }
+
+    /// Pays, if the server takes vouchers of this channel.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] when the price is more than allowed for one request, else as the payer.
+    pub(super) async fn pay(
+        &self,
+        required: &PaymentRequired,
+        fresh: &Fresh,
+    ) -> Result<Option<PaymentPayload>> {
+        let Some(offer) = required.accepts.iter().find(|offer| self.fits(offer)) else {
+            return Ok(None);
+        };
+        let mut extensions = required.extensions.clone().unwrap_or_default();
+        let Some(id) = identifier::add(&mut extensions, &fresh.identifier) else { return Ok(None) };
+        let amount = decimal("amount", &offer.amount).map(Amount::units)?;
+        if amount > self.each {
+            let text = "the server asks for more than the tab allows for one request; raise the \
+                        limit or use another server";
+            let error = Error::new(ErrorKind::Limit, text).with("asked", amount.to_units());
+            return Err(error.with("limit", self.each.to_units()));
+        }
+        let charge = Charge { id, payee: self.terms.payee, amount };
+        let proof = self.payer.pay(&charge).await?.proof;
+        let voucher = Value::String(alloy_primitives::hex::encode_prefixed(&proof));
+        Ok(Some(PaymentPayload {
+            version: VERSION,
+            resource: Some(required.resource.clone()),
+            accepted: offer.clone(),
+            payload: Map::from_iter([("voucher".to_owned(), voucher)]),
+            extensions: Some(extensions),
+        }))
+    }
+
+    fn fits(&self, offer: &PaymentRequirements) -> bool {
+        let same = |text: &str, expected| address("", text).is_ok_and(|found| found == expected);
+        offer.scheme == SCHEME
+            && offer.extra("binding") == Some(BINDING)
+            && chain_of(&offer.network).is_ok_and(|chain| chain == self.domain.chain())
+            && offer.extra("channel").is_some_and(|text| same(text, self.domain.contract()))
+            && same(&offer.asset, self.terms.token)
+            && same(&offer.pay_to, self.terms.payee)
+    }
+}
+
+/// Whether a client accepted this offer; addresses may be written in lower case.
+fn same(offer: &PaymentRequirements, accepted: &PaymentRequirements) -> bool {
+    let alike = |ours: &str, theirs: &str| ours.eq_ignore_ascii_case(theirs);
+    let extra = |name| match (offer.extra(name), accepted.extra(name)) {
+        (Some(ours), Some(theirs)) => alike(ours, theirs),
+        _ => false,
+    };
+    offer.scheme == accepted.scheme
+        && offer.network == accepted.network
+        && offer.amount == accepted.amount
+        && alike(&offer.asset, &accepted.asset)
+        && alike(&offer.pay_to, &accepted.pay_to)
+        && extra("binding")
+        && extra("channel")
+}
+
+fn voucher_of(payload: &PaymentPayload) -> Result<SignedVoucher> {
+    let text = payload.payload.get("voucher").and_then(Value::as_str);
+    let bytes = text.and_then(|text| alloy_primitives::hex::decode(text.strip_prefix("0x")?).ok());
+    let bytes = bytes.ok_or_else(|| {
+        let text = "the payload has no voucher in hexadecimal digits after 0x";
+        Error::new(ErrorKind::Malformed, text)
+    })?;
+    SignedVoucher::decode(&bytes)
+}

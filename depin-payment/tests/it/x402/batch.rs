@@ -1,0 +1,205 @@
+//! Requests paid with vouchers of a channel: nothing goes to the chain until the payee settles.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{Router, routing::get};
+use depin_core::{
+    Address, Amount, B256, ErrorKind, U256,
+    payment::{PaymentRail, Settlement},
+};
+use depin_evm::{Chain, alloy::signers::local::PrivateKeySigner, bindings::PaymentChannel};
+use depin_payment::{
+    channel::Terms,
+    evm::{ChannelRail, ChannelRules, EvmChannel},
+    rail::{ChannelPayer, RailStore},
+    x402::{PAYMENT_SIGNATURE, PayingClient, PaymentPayload, PaymentRequired, Tab},
+};
+use http::{Request, StatusCode};
+use rand::thread_rng;
+
+use super::{PAYEE, Town, account_of, payer, purse, units};
+
+struct Market {
+    town: Town,
+    rail: Arc<ChannelRail>,
+    terms: Terms,
+    channel: EvmChannel,
+    url: String,
+    served: Arc<AtomicU64>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Market {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Market {
+    /// A channel with 1,000 units, and a server that sells a reading for 10; the third one fails at first.
+    async fn open() -> Self {
+        let town = Town::start().await;
+        let create = PaymentChannel::deploy_builder(town.chain.provider());
+        let receipt = town.chain.send(create.into_transaction_request()).await.unwrap();
+        let contract = receipt.contract_address.unwrap();
+        let from = account_of(&payer());
+        town.devnet.set_balance(from, U256::from(10).pow(U256::from(18)));
+        let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(1)).unwrap();
+        let chain = Chain::from_provider(town.devnet.provider(), signer).connect().await.unwrap();
+        let (token, salt) = (town.token, B256::ZERO);
+        let terms =
+            Terms { payer: from, payee: PAYEE, token, signer: from, challenge: 3_600, salt };
+        let channel = EvmChannel::new(chain, contract);
+        channel.deposit("first", &terms, 1_000.into()).await.unwrap();
+
+        let payees = EvmChannel::new(town.chain.clone(), contract);
+        let (rules, store) = (ChannelRules::default(), RailStore::in_memory().unwrap());
+        let rail = Arc::new(ChannelRail::new(payees, PAYEE, token, rules, store).unwrap());
+        let till = town.till().await;
+        let served = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&served);
+        let reading = get(move || async move {
+            match count.fetch_add(1, Ordering::SeqCst) {
+                2 => Err(StatusCode::BAD_GATEWAY),
+                number => Ok(number.to_string()),
+            }
+        });
+        let price = till.price(units(10)).or_vouchers(rail.clone());
+        let app = Router::new().route("/reading", reading.layer(price));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/reading", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { town, rail, terms, channel, url, served, server }
+    }
+
+    fn tab(&self, each: u64) -> Tab {
+        let (domain, key) = (self.channel.domain(), payer());
+        let wallet = ChannelPayer::in_memory(domain, self.terms, key, 1_000.into()).unwrap();
+        Tab::new(wallet, domain, each.into())
+    }
+
+    fn client(&self, tab: Tab) -> PayingClient {
+        PayingClient::new(purse(&self.town.chain, self.town.token)).unwrap().with_tab(tab)
+    }
+
+    fn get(&self) -> Request<Vec<u8>> {
+        Request::get(&self.url).body(Vec::new()).unwrap()
+    }
+
+    async fn with(&self, payment: &str) -> reqwest::Response {
+        let request = reqwest::Client::new().get(&self.url).header(PAYMENT_SIGNATURE, payment);
+        request.send().await.unwrap()
+    }
+
+    async fn due(&self) -> Amount {
+        self.rail.balance().await.unwrap().due().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn many_requests_are_settled_by_one_transaction() {
+    let market = Market::open().await;
+    let client = market.client(market.tab(10));
+    let blocks = market.town.devnet.block_number();
+    for number in ["0", "1"] {
+        let paid = client.send(market.get(), &mut thread_rng()).await.unwrap();
+        assert_eq!(paid.response.body(), number.as_bytes());
+        let settlement = paid.settlement.unwrap();
+        assert!(settlement.success && !settlement.transaction.is_empty());
+        assert_eq!(settlement.amount.as_deref(), Some("10"));
+    }
+    assert_eq!(market.town.devnet.block_number(), blocks, "nothing went to the chain");
+    assert_eq!(market.due().await, units(20));
+    let settled = market.rail.settle().await.unwrap();
+    assert!(matches!(settled, Settlement::Settled { amount, .. } if amount == units(20)));
+    assert_eq!(market.town.devnet.block_number(), blocks + 1);
+    assert_eq!(market.town.balance(PAYEE).await, 20);
+}
+
+#[tokio::test]
+async fn a_voucher_buys_one_answer_however_often_it_is_shown() {
+    let market = Market::open().await;
+    let unpaid = reqwest::get(&market.url).await.unwrap();
+    let offer = unpaid.headers()["payment-required"].to_str().unwrap().to_owned();
+    let required = PaymentRequired::from_header(&offer).unwrap();
+    let schemes: Vec<_> = required.accepts.iter().map(|offer| offer.scheme.as_str()).collect();
+    assert_eq!(schemes, ["exact", "batch-settlement"]);
+
+    let (header, first) = record(&market).await;
+    let again = market.with(&header).await;
+    assert_eq!((again.status(), again.text().await.unwrap()), (StatusCode::OK, first));
+    assert_eq!((market.served.load(Ordering::SeqCst), market.due().await), (1, units(10)));
+    // For something else, for less, or without the name of what it pays for.
+    let payload: serde_json::Value =
+        serde_json::from_slice(&PaymentPayload::from_header(&header).unwrap().to_json()).unwrap();
+    let change = |path: &str, value: serde_json::Value| {
+        let mut changed = payload.clone();
+        *changed.pointer_mut(path).unwrap() = value;
+        PaymentPayload::from_json(changed.to_string().as_bytes()).unwrap().to_header()
+    };
+    let other = Address::repeat_byte(9).to_string();
+    for (path, value, status) in [
+        ("/extensions", serde_json::Value::Null, 400),
+        ("/extensions/payment-identifier/info/id", "another_identifier".into(), 402),
+        ("/accepted/amount", "1".into(), 402),
+        ("/accepted/extra/channel", other.into(), 402),
+        ("/payload/voucher", "0x01".into(), 400),
+    ] {
+        let response = market.with(&change(path, value)).await;
+        assert_eq!(response.status().as_u16(), status, "{path}");
+    }
+    let elsewhere = format!("{}?page=2", market.url);
+    let elsewhere = reqwest::Client::new().get(elsewhere).header(PAYMENT_SIGNATURE, &header);
+    assert_eq!(elsewhere.send().await.unwrap().status(), StatusCode::CONFLICT);
+    assert_eq!((market.served.load(Ordering::SeqCst), market.due().await), (1, units(10)));
+}
+
+/// Pays once and answers with what was sent and what came.
+async fn record(market: &Market) -> (String, String) {
+    let seen = Arc::new(std::sync::Mutex::new(None));
+    let (listener, target) =
+        (tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), market.url.clone());
+    let url = format!("http://{}/reading", listener.local_addr().unwrap());
+    let note = Arc::clone(&seen);
+    let relay = get(move |headers: http::HeaderMap| async move {
+        let mut request = reqwest::Client::new().get(target);
+        if let Some(payment) = headers.get(PAYMENT_SIGNATURE) {
+            *note.lock().unwrap() = Some(payment.to_str().unwrap().to_owned());
+            request = request.header(PAYMENT_SIGNATURE, payment);
+        }
+        let response = request.send().await.unwrap();
+        let mut answer = http::Response::builder().status(response.status());
+        answer.headers_mut().unwrap().extend(response.headers().clone());
+        answer.body(axum::body::Body::from(response.bytes().await.unwrap())).unwrap()
+    });
+    let app = Router::new().route("/reading", relay);
+    let relay = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let request = Request::get(url).body(Vec::new()).unwrap();
+    let paid = market.client(market.tab(10)).send(request, &mut thread_rng()).await.unwrap();
+    relay.abort();
+    let header = seen.lock().unwrap().take().unwrap();
+    (header, String::from_utf8(paid.response.into_body()).unwrap())
+}
+
+#[tokio::test]
+async fn a_service_that_fails_is_asked_again_for_the_same_voucher() {
+    let market = Market::open().await;
+    market.served.store(2, Ordering::SeqCst);
+    let (header, _) = record(&market).await;
+    assert_eq!(market.due().await, units(10), "the charge is paid");
+    let again = market.with(&header).await;
+    assert_eq!((again.status(), again.text().await.unwrap()), (StatusCode::OK, "3".to_owned()));
+    assert_eq!(market.due().await, units(10), "once");
+}
+
+#[tokio::test]
+async fn a_price_over_the_limit_of_a_tab_is_not_paid_from_it() {
+    let market = Market::open().await;
+    let client = market.client(market.tab(9));
+    let error = client.send(market.get(), &mut thread_rng()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    assert_eq!(market.due().await, units(0));
+}
