@@ -378,7 +378,7 @@ impl Price {
 
     fn refuse(&self, parts: &request::Parts, error: &Error) -> Response<Bytes> {
         if error.kind() == ErrorKind::Rejected {
-            let code = Refusal::of(error).map_or(error.message(), Refusal::code);
+            let code = Refusal::of(error).map_or_else(|| error.message(), |refusal| refusal.code());
             return self.ask(parts, Some(code));
         }
         let status = match error.kind() {

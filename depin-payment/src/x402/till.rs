@@ -280,7 +280,7 @@ impl Till {
         match self.0.book.served(charge)? {
             None => Ok(None),
             Some(found) if found == purpose => {
-                self.0.book.answer(charge)?.ok_or(Refusal::Spent.into()).map(Some)
+                self.0.book.answer(charge)?.ok_or_else(|| Refusal::Spent.into()).map(Some)
             }
             Some(_) => Err(Refusal::Spent.into()),
         }
