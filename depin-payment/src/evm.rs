@@ -7,6 +7,9 @@ mod approval;
 mod channel;
 mod distributor;
 mod emission;
+mod escrow;
+mod flow;
+mod stream;
 mod token;
 
 use depin_core::{Error, ErrorKind};
@@ -21,6 +24,8 @@ use depin_evm::{
 
 pub use channel::{ChannelFunds, ChannelRail, ChannelRules, EvmChannel};
 pub use distributor::EvmDistributor;
+pub use escrow::{EscrowAccount, EscrowRail, EvmEscrow, RailTerms};
+pub use stream::{EvmStream, Purse, StreamRail};
 pub use token::EvmToken;
 
 /// Gives a revert of the distributor its kind and remedy; leaves other errors alone.

@@ -19,6 +19,8 @@ pub use store::RailStore;
 #[cfg(feature = "x402")]
 pub(crate) use book::Book;
 #[cfg(feature = "evm")]
+pub(crate) use disk::{damaged, split_amount};
+#[cfg(feature = "evm")]
 pub(crate) use record::LaneRecord;
 #[cfg(feature = "evm")]
 pub(crate) use store::{Answer, Paid};

@@ -163,7 +163,7 @@ impl<S: RailSetup> Suite<'_, S> {
             assert!(answer.is_err(), "clause 1: one payment, one charge; not {answer:?}");
         }
         let answer = rail.accept(&Charge { amount: 9.into(), ..first }, &payment).await;
-        assert_eq!(kind(answer), Some(ErrorKind::Conflict), "clause 2: another charge, same id");
+        assert!(answer.is_err(), "clause 2: another charge under the same id");
 
         // Two payers of one lane, or one payer's two requests, in the wrong order.
         let (second, third) = (self.charge(2, 20), self.charge(3, 30));
@@ -224,10 +224,11 @@ impl<S: RailSetup> Suite<'_, S> {
         rail.accept(&rest, &payment).await.expect("clause 7: funds reach exactly");
         self.accepted(rail, S::FUNDS, "clause 7: all funds are used").await;
         let settled = rail.settle().await.expect("clause 6: it settles again");
-        assert!(
-            matches!(settled, Settlement::Settled { amount, .. } if amount == (S::FUNDS - 60).into()),
-            "clause 6: what came since is settled, not {settled:?}"
-        );
+        // What flows by time may be there already.
+        let moved = matches!(settled, Settlement::Settled { amount, .. } if amount == (S::FUNDS - 60).into());
+        assert!(moved || self.setup.by_time(), "clause 6: what came since is settled");
+        let balance = rail.balance().await.expect("the rail answers");
+        assert_eq!(balance.settled, S::FUNDS.into(), "clause 6: all is settled");
     }
 
     async fn accepted(&self, rail: &dyn PaymentRail, expected: u64, clause: &str) {

@@ -313,5 +313,5 @@ const VOUCHERS_PER_TRANSACTION: usize = 50;
 const CLOSED: u64 = (1 << 40) - 1;
 /// `isValidSignature(bytes32,bytes)` answers its own selector.
 const ERC1271_MAGIC: [u8; 4] = [0x16, 0x26, 0xba, 0x7e];
-/// What a contract may burn of the node's time to say whether it signed.
-const ASKING_GAS: u64 = 1_000_000;
+/// What a contract may burn to say whether it signed: no more than it may when many vouchers are settled.
+const ASKING_GAS: u64 = 700_000;
