@@ -47,6 +47,22 @@ pub struct Preset {
     pub(crate) folder: Option<PathBuf>,
 }
 
+#[cfg(feature = "devnet")]
+impl Preset {
+    /// The embedded chain, where there is one: for accounts of your own on it, or its clock.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let preset = depin::presets::devnet().await?;
+    /// assert!(preset.embedded().is_some_and(|devnet| devnet.addresses().len() > 2));
+    /// # Ok::<(), depin::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub const fn embedded(&self) -> Option<&depin_devnet::Devnet> {
+        self.devnet.as_ref()
+    }
+}
+
 /// Only what every network has, without a chain: the builder is then given registry, distributor and
 /// token. `operator` signs receipts and must be the same at every start.
 pub fn bare(

@@ -49,14 +49,12 @@ pub struct ChannelFunds {
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// use depin_core::{Address, Algorithm, Amount, B256, NetworkId, Signer, SoftwareKey};
 /// use depin_devnet::Devnet;
-/// use depin_evm::{Chain, bindings};
+/// use depin_evm::Chain;
 /// use depin_payment::{channel::{SignedVoucher, Terms}, evm::EvmChannel};
 ///
 /// let devnet = Devnet::start();
 /// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
-/// let create = bindings::PaymentChannel::deploy_builder(chain.provider());
-/// let receipt = chain.send_once("channels", create.into_transaction_request()).await?;
-/// let channels = EvmChannel::new(chain.clone(), receipt.contract_address.expect("created"));
+/// let channels = EvmChannel::deploy(chain).await?;
 ///
 /// // What Rust signs is what the contract verifies.
 /// let key = SoftwareKey::from_seed(Algorithm::Es256k, [7; 32]);
@@ -79,6 +77,21 @@ impl EvmChannel {
     /// The contract at `address`.
     pub fn new(chain: Chain, address: Address) -> Self {
         Self { chain, address, deposits: Arc::default() }
+    }
+
+    /// Puts a contract for everybody's channels on the chain, once per chain handle's store: no network needs
+    /// another one than its neighbours on the chain.
+    ///
+    /// # Errors
+    /// As [`Chain::send_once`].
+    pub async fn deploy(chain: Chain) -> Result<Self> {
+        let create = Contract::deploy_builder(chain.provider()).into_transaction_request();
+        let receipt = chain.send_once("deploy/channels", create).await?;
+        let address = receipt.contract_address.ok_or_else(|| {
+            let text = "the receipt of a deployment lacks the contract";
+            Error::new(ErrorKind::Malformed, text).with("transaction", receipt.transaction_hash)
+        })?;
+        Ok(Self::new(chain, address))
     }
 
     /// Where the contract is.
