@@ -87,15 +87,12 @@ impl<'a> Draft<'a> {
         link.map(|fresh| fresh.link).ok_or_else(|| chain_hole(sequence))
     }
 
-    /// Grows the tree by these batches, in any thread; nobody sees it yet.
-    pub(super) fn grower(&self) -> impl FnOnce() -> Grown + Send + use<'_, 'a> {
-        let (files, fresh) = (self.files, &self.fresh);
-        move || {
-            let leaves: Vec<_> = fresh.iter().map(|(_, new)| new.batch.as_bytes()).collect();
-            let mut edge = files.overlay().edge().clone();
-            let nodes = edge.extend(leaf_hashes(&leaves));
-            (edge, nodes)
-        }
+    /// Grows the tree by these batches; nobody sees it yet.
+    pub(super) fn grow(&self) -> Grown {
+        let leaves: Vec<_> = self.fresh.iter().map(|(_, new)| new.batch.as_bytes()).collect();
+        let mut edge = self.files.overlay().edge().clone();
+        let nodes = edge.extend(leaf_hashes(&leaves));
+        (edge, nodes)
     }
 
     /// Shows the batches to readers: they are durable up to `tail`.

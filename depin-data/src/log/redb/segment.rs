@@ -19,7 +19,11 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        mpsc::{self, Receiver, SyncSender},
+    },
+    thread,
 };
 
 use depin_core::{Error, ErrorKind, Result, SignedBatch, log::NewBatch};
@@ -32,7 +36,7 @@ const EXTENSION: &str = "batches";
 const SEGMENT: u64 = 64 << 20;
 /// Zeros that are written ahead at once.
 const ROOM: u64 = 1 << 20;
-/// Longest frame that is worth it.
+/// Longest frame that is worth it; while a longer one is flushed, something else can be done.
 const SMALL: usize = 128 << 10;
 /// Largest buffer that is kept for the next frame.
 const BUFFER: usize = 8 << 20;
@@ -111,7 +115,8 @@ impl Bytes {
 pub(super) struct Segments {
     bytes: Bytes,
     key: Key,
-    file: Option<File>,
+    file: Option<Arc<File>>,
+    flusher: Option<Flusher>,
     end: Tail,
     /// Index of the next batch.
     next: u64,
@@ -127,7 +132,7 @@ impl Segments {
     /// Those of an index that knows `next` batches up to `end`.
     pub(super) fn new(bytes: Bytes, key: Key, next: u64, end: Tail) -> Self {
         let (file, length, torn, buffer) = (None, end.offset, false, Vec::new());
-        Self { bytes, key, file, end, next, length, torn, buffer }
+        Self { bytes, key, file, flusher: None, end, next, length, torn, buffer }
     }
 
     pub(super) const fn end(&self) -> Tail {
@@ -149,33 +154,45 @@ impl Segments {
         Frame::new(std::mem::take(&mut self.buffer), self.key, self.next, self.end)
     }
 
-    /// Makes a frame of so many batches durable. When that fails, the files are as if it had not been tried.
-    pub(super) fn append(&mut self, mut frame: Frame, batches: u64) -> Result<()> {
+    /// Makes a frame of so many batches durable, and does `meanwhile` while the disk works when that takes
+    /// long. When the disk fails, the files are as if it had not been tried.
+    pub(super) fn append<T>(
+        &mut self,
+        mut frame: Frame,
+        batches: u64,
+        meanwhile: impl FnOnce() -> T,
+    ) -> Result<T> {
         let end = frame.end();
-        self.put(frame.seal(self.key)?)?;
+        let value = self.put(frame.seal(self.key)?, meanwhile)?;
         (self.end, self.next) = (end, self.next.saturating_add(batches));
         self.length = self.length.max(end.offset);
         let mut buffer = frame.into_bytes();
         buffer.clear();
         buffer.shrink_to(BUFFER);
         self.buffer = buffer;
-        Ok(())
+        Ok(value)
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+    fn put<T>(&mut self, bytes: &[u8], meanwhile: impl FnOnce() -> T) -> Result<T> {
         let folder = match &self.bytes {
             Bytes::Memory(files) => {
                 let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
                 files.entry(self.end.segment).or_default().extend(bytes);
-                return Ok(());
+                return Ok(meanwhile());
             }
             Bytes::Folder(folder) => folder,
         };
         let file = match self.file.take() {
             Some(file) => file,
-            None => create(folder, self.end.segment).map_err(disk)?,
+            None => Arc::new(create(folder, self.end.segment).map_err(disk)?),
         };
-        let written = self.write(&file, bytes);
+        let written = self.write(&file, bytes).and_then(|()| {
+            if bytes.len() > SMALL {
+                Flusher::of(&mut self.flusher)?.flush(&file, meanwhile)
+            } else {
+                file.sync_data().map(|()| meanwhile())
+            }
+        });
         if written.is_err() {
             // At best now, while the machine runs; if that fails, before the next write.
             self.torn = file.set_len(self.end.offset).is_err();
@@ -200,7 +217,7 @@ impl Segments {
                 Err(_) => end,
             };
         }
-        file.sync_data()
+        Ok(())
     }
 
     /// Lets the next frame begin a new file, named by the index of its first batch.
@@ -248,7 +265,7 @@ impl Segments {
             self.recover_file(&file, segment == last, &mut replay)?;
             file.set_len(self.end.offset).map_err(disk)?;
             file.sync_all().map_err(disk)?;
-            self.file = Some(file);
+            self.file = Some(Arc::new(file));
         }
         self.length = self.end.offset;
         Ok(self)
@@ -278,46 +295,92 @@ impl Segments {
         is_last: bool,
         replay: &mut impl FnMut(Vec<(NewBatch, Span)>, Tail) -> Result<()>,
     ) -> Result<()> {
-        let (segment, known) = (self.end.segment, self.end.offset);
-        let broken = |at: u64| damaged(segment, at);
-        let named = self.is_ours(file)?;
-        // The last frame that the index knows shows that these are the files it knows.
-        let start = if known > 0 { self.end.last } else { 0 };
+        let (segment, is_ours) = (self.end.segment, self.is_ours(file)?);
+        let start = self.end.last;
         file.seek(SeekFrom::Start(start)).map_err(disk)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(disk)?;
-        let mut at = if start == 0 && named { HEAD } else { 0 };
-        if known > 0 {
-            let frame = Found::at_start(self.key, bytes.get(at..).unwrap_or_default());
-            let end = frame.map(|frame| start + (at + frame.len()) as u64);
-            if end != Some(known) {
-                return Err(broken(start));
+        let mut at = match self.end.offset {
+            0 => {
+                if is_ours {
+                    HEAD
+                } else {
+                    0
+                }
             }
-            at = usize::try_from(known - start).map_err(|_| broken(start))?;
-        }
-        while named
-            && let Some(frame) = Found::at_start(self.key, bytes.get(at..).unwrap_or_default())
-        {
+            known => self.known_frame(&bytes, known)?,
+        };
+        while is_ours && let Some(frame) = self.frame_at(&bytes, at) {
             let here = start.saturating_add(at as u64);
             if frame.first != self.next {
-                return Err(broken(here));
+                return Err(damaged(segment, here));
             }
-            let records = frame.records(segment, here).ok_or_else(|| broken(here))?;
+            let records = frame.records(segment, here).ok_or_else(|| damaged(segment, here))?;
             self.next = self.next.saturating_add(records.len() as u64);
             at = at.saturating_add(frame.len());
             self.end = Tail { segment, offset: start.saturating_add(at as u64), last: here };
             replay(records, self.end)?;
         }
         let rest = bytes.get(at..).unwrap_or_default();
-        if rest.iter().any(|byte| *byte != 0) {
-            let behind = (1..rest.len()).filter_map(|skip| rest.get(skip..));
-            let good =
-                |rest: &[u8]| rest.starts_with(&MAGIC) && Found::at_start(self.key, rest).is_some();
-            if !is_last || behind.into_iter().any(good) {
-                return Err(broken(self.end.offset));
-            }
+        // Nothing of a frame is all zeros: those are room for the next.
+        let is_torn = rest.iter().any(|byte| *byte != 0);
+        if is_torn && (!is_last || self.any_frame_in(rest)) {
+            return Err(damaged(segment, self.end.offset));
         }
         Ok(())
+    }
+
+    /// Length of the last frame that the index knows, which ends at `known`: it shows that these are the
+    /// files that the index knows.
+    fn known_frame(&self, bytes: &[u8], known: u64) -> Result<usize> {
+        let length = self.frame_at(bytes, 0).map(|frame| frame.len());
+        let fits = |length: &usize| self.end.last.saturating_add(*length as u64) == known;
+        length.filter(fits).ok_or_else(|| damaged(self.end.segment, self.end.last))
+    }
+
+    fn frame_at<'b>(&self, bytes: &'b [u8], at: usize) -> Option<Found<'b>> {
+        Found::at_start(self.key, bytes.get(at..)?)
+    }
+
+    /// Whether a good frame begins anywhere behind the start.
+    fn any_frame_in(&self, bytes: &[u8]) -> bool {
+        let mut starts =
+            (1..bytes.len()).filter(|at| bytes.get(*at..).is_some_and(|b| b.starts_with(&MAGIC)));
+        starts.any(|at| self.frame_at(bytes, at).is_some())
+    }
+}
+
+/// A thread that waits for the disk, so that the writer need not while it has something to do.
+struct Flusher {
+    files: SyncSender<Arc<File>>,
+    flushed: Receiver<io::Result<()>>,
+}
+
+impl Flusher {
+    /// Starts the thread when there is none. It ends with this value.
+    fn of(flusher: &mut Option<Self>) -> io::Result<&Self> {
+        let started = match flusher.take() {
+            Some(started) => started,
+            None => Self::start()?,
+        };
+        Ok(flusher.insert(started))
+    }
+
+    fn start() -> io::Result<Self> {
+        let (files, queue) = mpsc::sync_channel::<Arc<File>>(1);
+        let (done, flushed) = mpsc::sync_channel(1);
+        let flush =
+            move || queue.iter().map(|file| file.sync_data()).try_for_each(|r| done.send(r));
+        thread::Builder::new().name("depin-flush".into()).spawn(flush)?;
+        Ok(Self { files, flushed })
+    }
+
+    fn flush<T>(&self, file: &Arc<File>, meanwhile: impl FnOnce() -> T) -> io::Result<T> {
+        let stopped = || io::Error::other("the thread that flushes has stopped");
+        self.files.send(Arc::clone(file)).map_err(|_| stopped())?;
+        let value = meanwhile();
+        self.flushed.recv().map_err(|_| stopped())??;
+        Ok(value)
     }
 }
 

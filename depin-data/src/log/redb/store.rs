@@ -287,7 +287,7 @@ impl Files {
                     .with("index", self.head().size));
             }
         }
-        let grown = draft.grower()();
+        let grown = draft.grow();
         draft.publish(grown, tail);
         if self.overlay().is_full() { self.flush() } else { Ok(()) }
     }

@@ -30,9 +30,6 @@ use crate::{log::growth::Growth, observe};
 const GROUP: usize = 1024;
 /// Bytes after which a commit takes no more batches.
 const GROUP_BYTES: usize = 8 << 20;
-/// Bytes from which on a second thread is worth its start.
-const OVERLAPPED: usize = 64 << 10;
-
 pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 
 pub(super) struct Job {
@@ -147,18 +144,7 @@ impl Group<'_> {
 
 /// Makes the group durable and shows it to readers.
 fn store(segments: &mut Segments, draft: Draft<'_>, frame: Frame) -> Result<()> {
-    let batches = draft.len() as u64;
-    let grown = if frame.len() < OVERLAPPED {
-        segments.append(frame, batches)?;
-        draft.grower()()
-    } else {
-        thread::scope(|scope| {
-            let grower = thread::Builder::new().spawn_scoped(scope, draft.grower());
-            segments.append(frame, batches)?;
-            let grown = grower.ok().and_then(|grower| grower.join().ok());
-            Ok::<_, Error>(grown.unwrap_or_else(|| draft.grower()()))
-        })?
-    };
+    let grown = segments.append(frame, draft.len() as u64, || draft.grow())?;
     draft.publish(grown, segments.end());
     Ok(())
 }
