@@ -3,7 +3,7 @@
 //! The suite computes RFC 9162 roots by itself, straight from the recursive definition, so that a log is
 //! not compared with its own arithmetic. Logs do not look into batches: any bytes will do here.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use depin_core::{
     B256, Bytes, Did, EpochId, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
@@ -26,6 +26,7 @@ pub async fn conforms<L: BatchLog + 'static>(open: impl AsyncFn() -> L) {
     chains_may_end_at_the_end_of_numbers(&open().await).await;
     indices_are_dense_under_concurrent_appends(Arc::new(open().await)).await;
     one_of_two_rivals_wins(Arc::new(open().await)).await;
+    links_under_way_are_judged_in_their_order(&open().await).await;
     every_past_size_has_its_root_and_paths(&open().await).await;
     growth_wakes_who_waits(Arc::new(open().await)).await;
     refusals_keep_their_order(&open().await).await;
@@ -260,6 +261,44 @@ async fn one_of_two_rivals_wins(log: Arc<dyn BatchLog>) {
         }
     }
     assert_eq!(won, 1, "clause 3: check and append are one step");
+}
+
+async fn links_under_way_are_judged_in_their_order(log: &dyn BatchLog) {
+    const LINKS: u64 = 200;
+    let (forward, backward) = (chain_of(&did("forward"), LINKS), chain_of(&did("backward"), 3));
+    let answers = under_way(log, forward).await;
+    for (sequence, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer, Append::Stored(sequence as u64), "clause 14: link {sequence}");
+    }
+    let answers = under_way(log, backward.into_iter().rev().collect()).await;
+    let gap = Append::Gap(Sequence::new(0));
+    assert_eq!(answers, [gap, gap, Append::Stored(LINKS)], "clause 14: as they were polled");
+}
+
+/// The first links of a chain.
+fn chain_of(device: &Did, links: u64) -> Vec<NewBatch> {
+    let mut previous = B256::ZERO;
+    let next = |sequence| {
+        let new = batch(device, sequence, previous);
+        previous = new.batch.hash();
+        new
+    };
+    (0..links).map(next).collect()
+}
+
+/// Begins all appends in this order before the first is answered, in one task.
+async fn under_way(log: &dyn BatchLog, batches: Vec<NewBatch>) -> Vec<Append> {
+    let mut appends: Vec<_> = batches.into_iter().map(|new| (log.append(new), None)).collect();
+    poll_fn(|context| {
+        for (append, answer) in appends.iter_mut().filter(|(_, answer)| answer.is_none()) {
+            if let Poll::Ready(there) = append.as_mut().poll(context) {
+                *answer = Some(there.expect("appends do not fail"));
+            }
+        }
+        let all: Option<Vec<_>> = appends.iter().map(|(_, answer)| *answer).collect();
+        all.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 async fn every_past_size_has_its_root_and_paths(log: &dyn BatchLog) {

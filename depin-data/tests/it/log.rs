@@ -183,6 +183,59 @@ async fn whatever_a_power_cut_leaves_of_the_last_commit_the_others_stay() {
     }
 }
 
+/// Batches of these sizes, one commit each: large ones are written past the page cache, small ones between them.
+const SIZES: [usize; 8] = [200_000, 9, 131_100, 700_001, 3_000, 4096 * 40, 9, 300_000];
+
+#[tokio::test]
+async fn whatever_a_power_cut_leaves_of_a_large_commit_the_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("log"), folder.path().join("copy"));
+    let log = RedbLog::open(&path).unwrap();
+    let (mut all, mut ends) = (Vec::<NewBatch>::new(), Vec::new());
+    for (sequence, size) in SIZES.into_iter().enumerate() {
+        let bytes: Vec<u8> = (0..size).map(|i| (i * 31 + sequence) as u8 | 1).collect();
+        let first = NewBatch {
+            device: "did:example:a".parse().unwrap(),
+            sequence: Sequence::new(0),
+            previous: depin_core::B256::ZERO,
+            covers: None,
+            received: crate::support::NOW,
+            batch: depin_core::SignedBatch::new(bytes.clone()),
+        };
+        let batch = depin_core::SignedBatch::new(bytes);
+        let new = all.last().map_or(first, |last| NewBatch { batch, ..after(last) });
+        assert_eq!(log.append(new.clone()).await.unwrap(), Append::Stored(sequence as u64));
+        all.push(new);
+        ends.push(frames_in(&batches_in(&path)[0]).len());
+    }
+    let bytes = frames_in(&batches_in(&path)[0]);
+    let (start, end) = (ends[6], ends[7]);
+    assert_eq!(end, bytes.len());
+    let block = |n: usize| start.next_multiple_of(4096) + n * 4096;
+    for at in [start, start + 1, start + 30, block(0), block(1) + 1, block(60), end - 1, end] {
+        let cut = bytes[..at].to_vec();
+        let mut zeroed = bytes.clone();
+        zeroed[at..].fill(0);
+        // Blocks reach the disk in any order.
+        let mut holed = bytes.clone();
+        holed[at..].iter_mut().take(4096).for_each(|byte| *byte = 0);
+        for left in [cut, zeroed, holed] {
+            let whole = left == bytes;
+            crashed(&path, &copy);
+            std::fs::write(&batches_in(&copy)[0], left).unwrap();
+            let log = RedbLog::open(&copy).unwrap();
+            assert_eq!(log.head().await.unwrap().size, 7 + u64::from(whole), "byte {at}");
+            if !whole {
+                assert_eq!(log.append(all[7].clone()).await.unwrap(), Append::Stored(7));
+            }
+            drop(log);
+            let log = RedbLog::open(&copy).unwrap();
+            let read = log.read(0, 9).await.unwrap();
+            assert!(read.iter().map(|entry| &entry.batch).eq(all.iter().map(|new| &new.batch)));
+        }
+    }
+}
+
 #[tokio::test]
 async fn damage_before_the_last_commit_is_not_taken_for_a_power_cut() {
     let folder = tempfile::tempdir().unwrap();

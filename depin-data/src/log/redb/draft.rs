@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,8 +31,9 @@ pub(super) struct Draft<'a> {
     files: &'a Files,
     tips: MutexGuard<'a, HashMap<Did, ChainTip>>,
     first: u64,
-    /// Each with the batch that it is for.
-    fresh: Vec<(Fresh, NewBatch)>,
+    fresh: Vec<Fresh>,
+    /// The batches that those are for.
+    batches: Vec<NewBatch>,
 }
 
 /// The tree's edge after some leaves, and the nodes that they completed, by level.
@@ -44,7 +46,7 @@ impl<'a> Draft<'a> {
         if tips.len() > TIPS {
             tips.clear();
         }
-        Self { files, tips, first, fresh: Vec::new() }
+        Self { files, tips, first, fresh: Vec::new(), batches: Vec::new() }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -73,7 +75,8 @@ impl<'a> Draft<'a> {
             None => drop(self.tips.insert(new.device.clone(), tip)),
         }
         let link = Stored { index, hash, tip };
-        self.fresh.push((Fresh { device: new.device.clone(), link, row }, new));
+        self.fresh.push(Fresh { device: new.device.clone(), link, row });
+        self.batches.push(new);
         Ok(Append::Stored(index))
     }
 
@@ -81,26 +84,25 @@ impl<'a> Draft<'a> {
         if let Some(link) = self.files.link(device, sequence)? {
             return Ok(link);
         }
-        let mut ours = self.fresh.iter().map(|(fresh, _)| fresh);
-        let link =
-            ours.find(|fresh| fresh.device == *device && fresh.link.tip.sequence >= sequence);
+        let there = |fresh: &&Fresh| fresh.device == *device && fresh.link.tip.sequence >= sequence;
+        let link = self.fresh.iter().find(there);
         link.map(|fresh| fresh.link).ok_or_else(|| chain_hole(sequence))
     }
 
     /// Grows the tree by these batches; nobody sees it yet.
     pub(super) fn grow(&self) -> Grown {
-        let leaves: Vec<_> = self.fresh.iter().map(|(_, new)| new.batch.as_bytes()).collect();
+        let leaves: Vec<_> = self.batches.iter().map(|new| new.batch.as_bytes()).collect();
         let mut edge = self.files.overlay().edge().clone();
         let nodes = edge.extend(leaf_hashes(&leaves));
         (edge, nodes)
     }
 
-    /// Shows the batches to readers: they are durable up to `tail`.
-    pub(super) fn publish(mut self, grown: Grown, tail: Tail) {
-        let fresh = std::mem::take(&mut self.fresh);
-        // Batches are dropped when nobody waits for the lock.
-        let (fresh, _batches): (Vec<_>, Vec<_>) = fresh.into_iter().unzip();
+    /// Shows the batches to readers: they are durable up to `tail`. They are given back to be dropped when
+    /// nobody waits.
+    pub(super) fn publish(mut self, grown: Grown, tail: Tail) -> Vec<NewBatch> {
+        let (fresh, batches) = (mem::take(&mut self.fresh), mem::take(&mut self.batches));
         self.files.overlay_mut().grow(fresh, grown, tail);
+        batches
     }
 }
 

@@ -19,6 +19,8 @@ use depin_core::{
 };
 use sha2::{Digest, Sha256};
 
+use super::disk::BLOCK;
+
 pub(super) const MAGIC: [u8; 4] = *b"\xffdpl";
 const HEADER: usize = 28;
 const MARK: usize = 8;
@@ -79,8 +81,10 @@ impl Tail {
 
 /// The records of one commit on their way to the disk.
 pub(super) struct Frame {
-    bytes: Vec<u8>,
-    /// Where the frame begins in `bytes`: after the head of a new file.
+    buffer: Vec<u8>,
+    /// Where what goes to the file begins: whole blocks of the file then lie at whole blocks of memory.
+    skip: usize,
+    /// Where the frame begins: after the head of a new file.
     start: usize,
     first: u64,
     end: Tail,
@@ -89,13 +93,16 @@ pub(super) struct Frame {
 impl Frame {
     /// For batches from index `first` on, at `end`; what is in `buffer` goes, its space is used.
     pub(super) fn new(mut buffer: Vec<u8>, key: Key, first: u64, end: Tail) -> Self {
+        let place = (end.offset % BLOCK as u64) as usize;
+        let skip = (BLOCK + place - buffer.as_ptr().addr() % BLOCK) % BLOCK;
         buffer.clear();
+        buffer.resize(skip, 0);
         if end.offset == 0 {
             buffer.extend(key.head(end.segment));
         }
         let start = buffer.len();
         buffer.resize(start.saturating_add(HEADER), 0);
-        Self { bytes: buffer, start, first, end }
+        Self { buffer, skip, start, first, end }
     }
 
     /// Adds a batch and says where its bytes will be.
@@ -103,7 +110,7 @@ impl Frame {
         let too_large = || Error::new(ErrorKind::Limit, "the batch cannot be encoded");
         let signed = new.batch.as_bytes();
         let covers = new.covers.as_ref();
-        Encoder::new(&mut self.bytes)
+        Encoder::new(&mut self.buffer)
             .array(7)
             .and_then(|e| e.str(new.device.as_str())?.u64(new.sequence.value()))
             .and_then(|e| e.bytes(new.previous.as_slice())?.u64(new.received.millis()))
@@ -114,7 +121,7 @@ impl Frame {
             })
             .and_then(|e| e.bytes(signed))
             .map_err(|_| too_large())?;
-        let start = self.bytes.len().saturating_sub(signed.len()) as u64;
+        let start = self.len().saturating_sub(signed.len()) as u64;
         Ok(Span {
             segment: self.end.segment,
             offset: self.end.offset.saturating_add(start),
@@ -124,29 +131,34 @@ impl Frame {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes().len()
+    }
+
+    /// What goes to the end of the file, once it is sealed.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.skip..).unwrap_or_default()
     }
 
     /// The end of the file when it holds the frame.
     pub(super) fn end(&self) -> Tail {
         let at = |offset: usize| self.end.offset.saturating_add(offset as u64);
-        Tail { segment: self.end.segment, offset: at(self.len()), last: at(self.start) }
+        Tail { segment: self.end.segment, offset: at(self.len()), last: at(self.start - self.skip) }
     }
 
-    /// Completes the frame: these bytes go to the end of the file.
-    pub(super) fn seal(&mut self, key: Key) -> Result<&[u8]> {
-        let (_, frame) = self.bytes.split_at_mut(self.start);
+    /// Completes the frame.
+    pub(super) fn seal(&mut self, key: Key) -> Result<()> {
+        let (_, frame) = self.buffer.split_at_mut(self.start);
         if let Some((header, body)) = frame.split_first_chunk_mut::<HEADER>() {
             let length = u32::try_from(body.len())
                 .map_err(|_| Error::new(ErrorKind::Limit, "a commit takes at most 4 GiB"))?;
             *header = header_bytes(key, length, self.first, crc32fast::hash(body));
         }
-        Ok(&self.bytes)
+        Ok(())
     }
 
     /// Gives the buffer back.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 }
 

@@ -5,13 +5,15 @@ use std::sync::mpsc::Receiver;
 
 use depin_core::{Bytes, EpochId, Error, Result};
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
+use tokio::sync::oneshot;
 
 use super::{
     index::{EPOCHS, REFUSALS},
     place::failed,
     store::{Files, Store},
-    writer::Reply,
 };
+
+pub(super) type Reply = oneshot::Sender<Result<Outcome>>;
 
 /// Most jobs in one commit: bounds the memory of a transaction.
 const GROUP: usize = 1024;
@@ -21,16 +23,16 @@ pub(super) enum Job {
     Ripe,
     Refuse {
         record: Vec<u8>,
-        reply: Reply<Outcome>,
+        reply: Reply,
     },
     Seal {
         epoch: EpochId,
         record: Bytes,
-        reply: Reply<Outcome>,
+        reply: Reply,
     },
     Forget {
         before: u64,
-        reply: Reply<Outcome>,
+        reply: Reply,
     },
 }
 

@@ -25,15 +25,17 @@ use depin_core::{
 use tokio::sync::oneshot;
 
 use self::{
+    answer::Crowd,
     index::{EPOCHS, REFUSALS},
-    indexer::Outcome,
+    indexer::{Outcome, Reply},
     place::{Place, failed},
     store::Store,
-    writer::Reply,
 };
 use super::{growth::Growth, past_the_end, sealed_otherwise};
 use crate::merkle::path;
 
+mod answer;
+mod disk;
 mod draft;
 mod frame;
 mod index;
@@ -51,7 +53,8 @@ const QUEUE: usize = 4096;
 /// A [`BatchLog`] in one folder, with group commit.
 ///
 /// Writes never block the caller's thread: they wait for the writer thread without holding it. Reads run
-/// on the caller's thread, usually from the page cache. One process at a time may hold the folder. When
+/// on the caller's thread, usually from the page cache; large groups are written past it, so they come from
+/// the disk when they are read first. One process at a time may hold the folder. When
 /// the disk fails or is full, calls answer [`ErrorKind::Unavailable`], nothing is acknowledged, and the
 /// files are opened again before the next use, so that the log goes on when the disk does.
 ///
@@ -75,6 +78,7 @@ const QUEUE: usize = 4096;
 pub struct RedbLog {
     store: Arc<Store>,
     growth: Arc<Growth>,
+    crowd: Crowd,
     writer: Option<Thread<writer::Job>>,
     indexer: Option<Thread<indexer::Job>>,
 }
@@ -131,12 +135,13 @@ impl RedbLog {
         let growth = Arc::new(Growth::new(store.with(|files| Ok(files.head()))?.size));
         let theirs = Arc::clone(&store);
         let indexer = Thread::start("depin-index", move |jobs| indexer::run(&theirs, &jobs))?;
-        let theirs = (Arc::clone(&store), Arc::clone(&growth), indexer.jobs.clone());
+        let crowd = Crowd::default();
+        let theirs = (Arc::clone(&store), Arc::clone(&growth), crowd.clone(), indexer.jobs.clone());
         let writer = Thread::start("depin-log", move |jobs| {
-            let (store, growth, indexer) = theirs;
-            writer::run(&store, &jobs, &growth, &indexer);
+            let (store, growth, crowd, indexer) = theirs;
+            writer::run(&store, &jobs, &growth, &crowd, &indexer);
         })?;
-        Ok(Self { store, growth, writer: Some(writer), indexer: Some(indexer) })
+        Ok(Self { store, growth, crowd, writer: Some(writer), indexer: Some(indexer) })
     }
 
     /// The link that holds a place of a chain, if the chain reaches there.
@@ -145,21 +150,23 @@ impl RedbLog {
         self.store.with(|files| files.link(device, sequence))
     }
 
-    async fn index(&self, job: impl FnOnce(Reply<Outcome>) -> indexer::Job) -> Result<Outcome> {
-        submit(self.indexer.as_ref(), job).await
+    async fn index(&self, job: impl FnOnce(Reply) -> indexer::Job) -> Result<Outcome> {
+        let (reply, answer) = oneshot::channel();
+        submit(self.indexer.as_ref(), job(reply))?;
+        answer.await.map_err(|_| stopped())?
     }
 }
 
-/// Hands a job to a thread and waits for the commit that holds it.
-async fn submit<J, T>(thread: Option<&Thread<J>>, job: impl FnOnce(Reply<T>) -> J) -> Result<T> {
-    let stopped = || Error::unavailable("the log's threads have stopped; open the log again");
-    let (reply, answer) = oneshot::channel();
-    let thread = thread.ok_or_else(stopped)?;
-    thread.jobs.try_send(job(reply)).map_err(|error| match error {
+/// Hands a job to a thread.
+fn submit<J>(thread: Option<&Thread<J>>, job: J) -> Result<()> {
+    thread.ok_or_else(stopped)?.jobs.try_send(job).map_err(|error| match error {
         TrySendError::Full(_) => Error::unavailable("the log is busy; try again"),
         TrySendError::Disconnected(_) => stopped(),
-    })?;
-    answer.await.map_err(|_| stopped())?
+    })
+}
+
+fn stopped() -> Error {
+    Error::unavailable("the log's threads have stopped; open the log again")
 }
 
 impl Drop for RedbLog {
@@ -180,7 +187,9 @@ impl fmt::Debug for RedbLog {
 impl BatchLog for RedbLog {
     async fn append(&self, batch: NewBatch) -> Result<Append> {
         let new = Box::new(batch);
-        submit(self.writer.as_ref(), |reply| writer::Job { new, reply }).await
+        let (reply, answer) = self.crowd.ask();
+        submit(self.writer.as_ref(), writer::Job { new, reply })?;
+        answer.await
     }
 
     async fn head(&self) -> Result<TreeHead> {

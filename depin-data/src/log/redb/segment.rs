@@ -5,8 +5,8 @@
 //! off. A bad frame with a good one behind it is damage.
 //!
 //! A flush that has to tell the file system that a file has grown takes about twice as long, so small frames
-//! are written into zeros that were flushed ahead of them, [`ROOM`] bytes at a time. Large ones make
-//! the file grow, since zeros for them would cost as much as they do.
+//! are written into zeros that were flushed ahead of them. Large ones make the file grow, since zeros for
+//! them would cost as much as they do; how they are written is told in [`disk`](super::disk).
 //!
 //! Frames share blocks of the disk: a frame that does not begin at a block makes the disk write the block
 //! again in which the one before ends. This counts on a disk that then keeps the old bytes of the block or
@@ -17,27 +17,20 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::{
-        Arc, PoisonError, RwLock,
-        mpsc::{self, Receiver, SyncSender},
-    },
-    thread,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use depin_core::{Error, ErrorKind, Result, SignedBatch, log::NewBatch};
 use tracing::warn;
 
+use super::disk::{Crew, Load, Output};
 use super::frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, Span, Tail};
 
 const EXTENSION: &str = "batches";
 /// Bytes after which a new file begins.
 const SEGMENT: u64 = 64 << 20;
-/// Zeros that are written ahead at once.
-const ROOM: u64 = 1 << 20;
-/// Longest frame that is worth it; while a longer one is flushed, something else can be done.
-const SMALL: usize = 128 << 10;
 /// Largest buffer that is kept for the next frame.
 const BUFFER: usize = 8 << 20;
 
@@ -115,13 +108,11 @@ impl Bytes {
 pub(super) struct Segments {
     bytes: Bytes,
     key: Key,
-    file: Option<Arc<File>>,
-    flusher: Option<Flusher>,
+    output: Option<Output>,
+    crew: Option<Crew>,
     end: Tail,
     /// Index of the next batch.
     next: u64,
-    /// Up to here the file has bytes: those of frames, then zeros.
-    length: u64,
     /// Whether something may lie behind the end that a failed write left there.
     torn: bool,
     /// Of the last frame, to be used again.
@@ -131,8 +122,8 @@ pub(super) struct Segments {
 impl Segments {
     /// Those of an index that knows `next` batches up to `end`.
     pub(super) fn new(bytes: Bytes, key: Key, next: u64, end: Tail) -> Self {
-        let (file, length, torn, buffer) = (None, end.offset, false, Vec::new());
-        Self { bytes, key, file, flusher: None, end, next, length, torn, buffer }
+        let (output, crew, torn, buffer) = (None, None, false, Vec::new());
+        Self { bytes, key, output, crew, end, next, torn, buffer }
     }
 
     pub(super) const fn end(&self) -> Tail {
@@ -163,80 +154,85 @@ impl Segments {
         meanwhile: impl FnOnce() -> T,
     ) -> Result<T> {
         let end = frame.end();
-        let value = self.put(frame.seal(self.key)?, meanwhile)?;
+        frame.seal(self.key)?;
+        let (frame, value) = self.put(frame, meanwhile)?;
         (self.end, self.next) = (end, self.next.saturating_add(batches));
-        self.length = self.length.max(end.offset);
-        let mut buffer = frame.into_bytes();
+        let mut buffer = frame.into_buffer();
         buffer.clear();
         buffer.shrink_to(BUFFER);
         self.buffer = buffer;
         Ok(value)
     }
 
-    fn put<T>(&mut self, bytes: &[u8], meanwhile: impl FnOnce() -> T) -> Result<T> {
-        let folder = match &self.bytes {
-            Bytes::Memory(files) => {
-                let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
-                files.entry(self.end.segment).or_default().extend(bytes);
-                return Ok(meanwhile());
-            }
-            Bytes::Folder(folder) => folder,
-        };
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => Arc::new(create(folder, self.end.segment).map_err(disk)?),
-        };
-        let written = self.write(&file, bytes).and_then(|()| {
-            if bytes.len() > SMALL {
-                Flusher::of(&mut self.flusher)?.flush(&file, meanwhile)
-            } else {
-                file.sync_data().map(|()| meanwhile())
-            }
-        });
+    fn put<T>(&mut self, frame: Frame, meanwhile: impl FnOnce() -> T) -> Result<(Frame, T)> {
+        if let Bytes::Memory(files) = &self.bytes {
+            let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
+            files.entry(self.end.segment).or_default().extend(frame.bytes());
+            drop(files);
+            return Ok((frame, meanwhile()));
+        }
+        let load = Load { output: self.output().map_err(disk)?, frame, at: self.end.offset };
+        let (Load { mut output, frame, .. }, written) =
+            self.deliver(load, meanwhile).map_err(disk)?;
         if written.is_err() {
             // At best now, while the machine runs; if that fails, before the next write.
-            self.torn = file.set_len(self.end.offset).is_err();
-            self.length = self.end.offset;
+            self.torn = output.cut(self.end.offset).is_err();
         }
-        self.file = Some(file);
-        written.map_err(disk)
+        self.output = Some(output);
+        Ok((frame, written.map_err(disk)?))
     }
 
-    fn write(&mut self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    /// Takes the file to write to.
+    fn output(&mut self) -> io::Result<Output> {
+        let Tail { segment, offset, .. } = self.end;
+        let mut output = match (self.output.take(), &self.bytes) {
+            (Some(output), _) => output,
+            (None, Bytes::Folder(folder)) if offset == 0 => {
+                Output::new(name(folder, segment), create(folder, segment)?, 0)
+            }
+            // The thread that had it has died.
+            (None, _) => return Err(io::Error::other("the log's file was lost")),
+        };
         if self.torn {
-            file.set_len(self.end.offset)?;
+            output.cut(offset)?;
             self.torn = false;
         }
-        file.seek(SeekFrom::Start(self.end.offset))?;
-        file.write_all(bytes)?;
-        let end = self.end.offset.saturating_add(bytes.len() as u64);
-        if end > self.length && bytes.len() <= SMALL {
-            // A full disk may still have room for the frame.
-            self.length = match file.write_all(&vec![0; ROOM as usize]) {
-                Ok(()) => end.saturating_add(ROOM),
-                Err(_) => end,
+        Ok(output)
+    }
+
+    fn deliver<T>(
+        &mut self,
+        mut load: Load,
+        meanwhile: impl FnOnce() -> T,
+    ) -> io::Result<(Load, io::Result<T>)> {
+        if Output::takes_long(load.frame.bytes()) {
+            let crew = match self.crew.take() {
+                Some(crew) => crew,
+                None => Crew::start()?,
             };
+            self.crew.insert(crew).put(load, meanwhile)
+        } else {
+            let written = load.put().map(|()| meanwhile());
+            Ok((load, written))
         }
-        Ok(())
     }
 
     /// Lets the next frame begin a new file, named by the index of its first batch.
     pub(super) fn roll(&mut self) -> Result<()> {
         if self.end.offset > 0 {
             self.trim()?;
-            (self.end, self.file, self.length) = (Tail::start(self.next), None, 0);
+            (self.end, self.output) = (Tail::start(self.next), None);
         }
         Ok(())
     }
 
     /// Cuts off what lies behind the end.
     pub(super) fn trim(&mut self) -> Result<()> {
-        if let Some(file) =
-            self.file.as_ref().filter(|_| self.torn || self.length > self.end.offset)
-        {
-            file.set_len(self.end.offset).map_err(disk)?;
+        let end = self.end.offset;
+        if let Some(output) = self.output.as_mut().filter(|o| self.torn || o.length() > end) {
+            output.cut(end).map_err(disk)?;
+            self.torn = false;
         }
-        (self.torn, self.length) = (false, self.end.offset);
         Ok(())
     }
 
@@ -265,9 +261,8 @@ impl Segments {
             self.recover_file(&file, segment == last, &mut replay)?;
             file.set_len(self.end.offset).map_err(disk)?;
             file.sync_all().map_err(disk)?;
-            self.file = Some(Arc::new(file));
+            self.output = Some(Output::new(name(folder, segment), file, self.end.offset));
         }
-        self.length = self.end.offset;
         Ok(self)
     }
 
@@ -301,13 +296,8 @@ impl Segments {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(disk)?;
         let mut at = match self.end.offset {
-            0 => {
-                if is_ours {
-                    HEAD
-                } else {
-                    0
-                }
-            }
+            0 if is_ours => HEAD,
+            0 => 0,
             known => self.known_frame(&bytes, known)?,
         };
         while is_ours && let Some(frame) = self.frame_at(&bytes, at) {
@@ -347,40 +337,6 @@ impl Segments {
         let mut starts =
             (1..bytes.len()).filter(|at| bytes.get(*at..).is_some_and(|b| b.starts_with(&MAGIC)));
         starts.any(|at| self.frame_at(bytes, at).is_some())
-    }
-}
-
-/// A thread that waits for the disk, so that the writer need not while it has something to do.
-struct Flusher {
-    files: SyncSender<Arc<File>>,
-    flushed: Receiver<io::Result<()>>,
-}
-
-impl Flusher {
-    /// Starts the thread when there is none. It ends with this value.
-    fn of(flusher: &mut Option<Self>) -> io::Result<&Self> {
-        let started = match flusher.take() {
-            Some(started) => started,
-            None => Self::start()?,
-        };
-        Ok(flusher.insert(started))
-    }
-
-    fn start() -> io::Result<Self> {
-        let (files, queue) = mpsc::sync_channel::<Arc<File>>(1);
-        let (done, flushed) = mpsc::sync_channel(1);
-        let flush =
-            move || queue.iter().map(|file| file.sync_data()).try_for_each(|r| done.send(r));
-        thread::Builder::new().name("depin-flush".into()).spawn(flush)?;
-        Ok(Self { files, flushed })
-    }
-
-    fn flush<T>(&self, file: &Arc<File>, meanwhile: impl FnOnce() -> T) -> io::Result<T> {
-        let stopped = || io::Error::other("the thread that flushes has stopped");
-        self.files.send(Arc::clone(file)).map_err(|_| stopped())?;
-        let value = meanwhile();
-        self.flushed.recv().map_err(|_| stopped())??;
-        Ok(value)
     }
 }
 

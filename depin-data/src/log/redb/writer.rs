@@ -15,13 +15,12 @@ use depin_core::{
     Error, ErrorKind, Result,
     log::{Append, NewBatch},
 };
-use tokio::sync::oneshot;
 
 use super::{
+    answer::{Crowd, Reply},
     draft::Draft,
     frame::Frame,
     indexer,
-    segment::Segments,
     store::{Files, Store},
 };
 use crate::{log::growth::Growth, observe};
@@ -30,17 +29,16 @@ use crate::{log::growth::Growth, observe};
 const GROUP: usize = 1024;
 /// Bytes after which a commit takes no more batches.
 const GROUP_BYTES: usize = 8 << 20;
-pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
-
 pub(super) struct Job {
     pub(super) new: Box<NewBatch>,
-    pub(super) reply: Reply<Append>,
+    pub(super) reply: Reply,
 }
 
 pub(super) fn run(
     store: &Store,
     jobs: &Receiver<Job>,
     growth: &Growth,
+    crowd: &Crowd,
     indexer: &SyncSender<indexer::Job>,
 ) {
     let mut pace = Pace::default();
@@ -51,21 +49,20 @@ pub(super) fn run(
             group.commit(files, first)
         });
         match committed {
-            Ok(Committed { size, is_ripe }) => {
+            Ok(Committed { size, is_ripe, batches }) => {
                 observe::committed(answers.len());
                 growth.reached(size);
-                // Whoever asked may have stopped waiting.
-                answers.into_iter().for_each(|(reply, answer)| drop(reply.send(answer)));
+                crowd.tell(answers);
+                drop(batches);
                 if is_ripe {
                     // It is told again with the next commit when it is too busy to listen.
                     let _ = indexer.try_send(indexer::Job::Ripe);
                 }
             }
             Err(error) => {
-                for (reply, _) in answers {
-                    let again = Error::new(error.kind(), error.message().to_owned());
-                    let _ = reply.send(Err(again.with("cause", &error)));
-                }
+                let again = || Error::new(error.kind(), error.message().to_owned());
+                let failed = |(reply, _)| (reply, Err(again().with("cause", &error)));
+                crowd.tell(answers.into_iter().map(failed));
             }
         }
     }
@@ -74,6 +71,8 @@ pub(super) fn run(
 struct Committed {
     size: u64,
     is_ripe: bool,
+    /// Nobody needs them any more.
+    batches: Vec<NewBatch>,
 }
 
 /// One commit.
@@ -81,7 +80,7 @@ struct Group<'a> {
     jobs: &'a Receiver<Job>,
     pace: &'a mut Pace,
     /// What everybody who is in the group is told when it is durable.
-    answers: &'a mut Vec<(Reply<Append>, Result<Append>)>,
+    answers: &'a mut Vec<(Reply, Result<Append>)>,
 }
 
 impl Group<'_> {
@@ -100,12 +99,14 @@ impl Group<'_> {
         let mut frame = segments.frame();
         self.judge(*new, &mut draft, &mut frame)?;
         self.gather(&mut draft, &mut frame)?;
+        let mut batches = Vec::new();
         if draft.len() > 0 {
             let started = Instant::now();
-            store(&mut segments, draft, frame)?;
+            let grown = segments.append(frame, draft.len() as u64, || draft.grow())?;
+            batches = draft.publish(grown, segments.end());
             self.pace.took(self.answers.len(), started.elapsed());
         }
-        Ok(Committed { size: segments.next(), is_ripe: files.overlay().is_ripe() })
+        Ok(Committed { size: segments.next(), is_ripe: files.overlay().is_ripe(), batches })
     }
 
     /// Takes the batches that wait, and those that follow closely.
@@ -140,13 +141,6 @@ impl Group<'_> {
         }
         Ok(())
     }
-}
-
-/// Makes the group durable and shows it to readers.
-fn store(segments: &mut Segments, draft: Draft<'_>, frame: Frame) -> Result<()> {
-    let grown = segments.append(frame, draft.len() as u64, || draft.grow())?;
-    draft.publish(grown, segments.end());
-    Ok(())
 }
 
 /// How long it pays to wait for more.
