@@ -258,7 +258,7 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
 
     let Some(server) = Broker::nats(jetstream) else { return };
     let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
-    intrude(&server, b"\x8a\x69depin-log\x02".to_vec()).await;
+    intrude(&server, b"\x8a\x69depin-log\x03".to_vec()).await;
     assert_eq!(log.level().await.unwrap_err().kind(), ErrorKind::Unsupported);
     let error =
         JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap_err();
@@ -294,12 +294,90 @@ async fn another_refusal_in_the_place_of_one_that_was_lost_is_noticed() {
     assert_eq!(open("other").await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
+fn small(folder: &Path, port: u16) -> String {
+    jetstream(folder, port) + "max_payload: 8192\n"
+}
+
+/// About what the record and statement of so many devices have.
+fn record(devices: usize) -> Vec<u8> {
+    (0..325 * devices).map(|i| (i * i / 7) as u8).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_record_larger_than_a_message_is_refused_with_what_helps_and_harms_nothing() {
-    let small = |folder: &Path, port: u16| jetstream(folder, port) + "max_payload: 8192\n";
+async fn a_record_larger_than_a_message_is_sealed_once_for_everybody() {
+    let Some(server) = Broker::nats(small) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let open = async |view: &str| {
+        let view = RedbLog::open(folder.path().join(view)).unwrap();
+        JetStreamLog::open(&server.options(), &network(), view).await.unwrap()
+    };
+    let (first, other) = (open("first").await, open("other").await);
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    stored(&first, next(&mut device)).await;
+    let (epoch, large) = (EpochId::new(4), record(1000));
+    // Others write meanwhile, and seal the same.
+    let seals = async || {
+        tokio::join!(
+            first.seal(epoch, large.clone().into()),
+            other.seal(epoch, large.clone().into())
+        )
+    };
+    let appends = async {
+        for _ in 0..20 {
+            stored(&other, next(&mut device)).await;
+        }
+    };
+    let ((mine, theirs), ()) = tokio::join!(seals(), appends);
+    (mine.unwrap(), theirs.unwrap());
+    first.seal(epoch, large.clone().into()).await.unwrap();
+    for rival in [record(999), b"small".to_vec()] {
+        let error = other.seal(epoch, rival.into()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+    }
+    other.close().await;
+    // Filled anew, continued, and followed: everybody has it, and goes on.
+    for log in [open("empty").await, open("other").await, first] {
+        log.level().await.unwrap();
+        assert_eq!(log.sealed(epoch).await.unwrap().unwrap(), large);
+        stored(&log, next(&mut device)).await;
+        log.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parts_of_a_process_that_died_have_no_effect() {
+    let Some(server) = Broker::nats(small) else { return };
+    let (epoch, large) = (EpochId::new(4), record(10_000));
+    let watch = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let dies = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let (dies, options, doomed) = (dies.unwrap(), server.options(), large.clone());
+    dies.spawn(async move {
+        let log = JetStreamLog::open(&options, &network(), MemoryLog::new()).await.unwrap();
+        log.seal(epoch, doomed.into()).await
+    });
+    while watch.applied() < 20 {
+        watch.level().await.unwrap();
+    }
+    dies.shutdown_background();
+    watch.level().await.unwrap();
+    assert!(watch.applied() < 400, "it died on the way");
+    let fresh = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    for log in [&watch, &fresh] {
+        assert_eq!(log.sealed(epoch).await.unwrap(), None);
+        stored(log, next(&mut Device::new(&format!("{}", log.applied()), Algorithm::EdDsa))).await;
+    }
+    let other = record(9_999);
+    fresh.seal(epoch, other.clone().into()).await.unwrap();
+    watch.level().await.unwrap();
+    assert_eq!(watch.sealed(epoch).await.unwrap().unwrap(), other);
+    assert_eq!(watch.seal(epoch, large.into()).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_beyond_all_bounds_is_refused_with_what_helps_and_harms_nothing() {
     let Some(server) = Broker::nats(small) else { return };
     let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
-    let error = log.seal(EpochId::new(0), vec![7; 8192].into()).await.unwrap_err();
+    let error = log.seal(EpochId::new(0), vec![7; (256 << 20) + 1].into()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
     for remedy in ["max_payload", "shorter epochs"] {
         assert!(error.to_string().contains(remedy), "{error}");

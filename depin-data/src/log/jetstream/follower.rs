@@ -148,7 +148,7 @@ impl Follower {
         awaited: Option<&[u8]>,
         found: &mut Option<u64>,
     ) -> Result<()> {
-        self.replica.apply(sequence, &message).await?;
+        self.replica.apply(sequence, &message, &self.wire).await?;
         if awaited == Some(message.as_slice()) {
             *found = Some(sequence);
         }
@@ -158,7 +158,7 @@ impl Follower {
 
     /// Applies a message that is known to be in the stream, because we have just put it there.
     pub(super) async fn take_own(&mut self, sequence: u64, message: &[u8]) -> Result<()> {
-        self.replica.apply(sequence, message).await?;
+        self.replica.apply(sequence, message, &self.wire).await?;
         self.keep(sequence, message.to_vec());
         Ok(())
     }

@@ -11,6 +11,13 @@
 //!   [*[epoch, record]]]
 //! ```
 //!
+//! A message with [parts](super::parts) of a record, or the head of one, has version 2 and two lists more:
+//!
+//! ```text
+//!   [*[SHA-256 of the record, count of its parts, place among them from 0, bytes]],
+//!   [*[epoch, SHA-256 of the record, count of its parts, length]]
+//! ```
+//!
 //! `id` is unlike that of any other message. Size and root tie the message to everything before it.
 
 use depin_core::{
@@ -20,9 +27,14 @@ use depin_core::{
     log::{ChainTip, NewBatch, TreeHead},
 };
 
+use super::parts::{HEAD_WEIGHT, Head, MOST_BYTES, MOST_PARTS, PART_OVERHEAD, Part};
+
 const MAGIC: &str = "depin-log";
 const VERSION: u8 = 1;
 const FIELDS: u64 = 10;
+/// Of messages with parts or heads.
+const VERSION_PARTS: u8 = 2;
+const FIELDS_PARTS: u64 = 12;
 
 /// Bytes of a message beside its records, at most: names, base, lengths.
 pub(super) const OVERHEAD: usize = 512;
@@ -36,6 +48,8 @@ pub(super) struct Group {
     pub(super) batches: Vec<NewBatch>,
     pub(super) refusals: Vec<Vec<u8>>,
     pub(super) seals: Vec<(EpochId, Bytes)>,
+    pub(super) parts: Vec<Part>,
+    pub(super) heads: Vec<Head>,
 }
 
 /// Why a message is no group of ours.
@@ -49,8 +63,16 @@ pub(super) enum Unread {
 
 impl Group {
     pub(super) fn new(id: String, base: TreeHead, refusals_before: u64) -> Self {
-        let (batches, refusals, seals) = (Vec::new(), Vec::new(), Vec::new());
-        Self { id, base, refusals_before, batches, refusals, seals }
+        Self {
+            id,
+            base,
+            refusals_before,
+            batches: Vec::new(),
+            refusals: Vec::new(),
+            seals: Vec::new(),
+            parts: Vec::new(),
+            heads: Vec::new(),
+        }
     }
 
     /// How many batches and refusals there are after it.
@@ -60,7 +82,14 @@ impl Group {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty() && self.refusals.is_empty() && self.seals.is_empty()
+        self.batches.is_empty()
+            && self.refusals.is_empty()
+            && self.seals.is_empty()
+            && !self.has_parts()
+    }
+
+    fn has_parts(&self) -> bool {
+        !self.parts.is_empty() || !self.heads.is_empty()
     }
 
     pub(super) fn encode(&self, network: &NetworkId) -> Result<Vec<u8>> {
@@ -74,7 +103,7 @@ impl Group {
         let mut d = Decoder::new(bytes);
         let ours = d.array().is_ok() && d.str().is_ok_and(|magic| magic == MAGIC);
         let version = ours.then(|| d.u8().ok()).flatten().ok_or(Unread::Foreign)?;
-        if version != VERSION {
+        if !matches!(version, VERSION | VERSION_PARTS) {
             return Err(Unread::Version(version));
         }
         cbor::check(bytes).map_err(|_| Unread::Foreign)?;
@@ -85,6 +114,8 @@ impl Group {
         self.batches.iter().map(batch_weight).sum::<usize>()
             + self.refusals.iter().map(|refusal| refusal_weight(refusal)).sum::<usize>()
             + self.seals.iter().map(|(_, record)| seal_weight(record)).sum::<usize>()
+            + self.parts.iter().map(|part| part.bytes.len() + PART_OVERHEAD).sum::<usize>()
+            + self.heads.len() * HEAD_WEIGHT
     }
 }
 
@@ -106,7 +137,11 @@ pub(super) fn seal_weight(record: &Bytes) -> usize {
 type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
 
 fn write(group: &Group, network: &NetworkId, e: &mut Encoder<&mut Vec<u8>>) -> Written {
-    e.array(FIELDS)?.str(MAGIC)?.u8(VERSION)?.str(network.as_str())?.str(&group.id)?;
+    let (fields, version) = match group.has_parts() {
+        true => (FIELDS_PARTS, VERSION_PARTS),
+        false => (FIELDS, VERSION),
+    };
+    e.array(fields)?.str(MAGIC)?.u8(version)?.str(network.as_str())?.str(&group.id)?;
     e.u64(group.base.size)?.bytes(group.base.root.as_slice())?.u64(group.refusals_before)?;
     e.array(group.batches.len() as u64)?;
     for new in &group.batches {
@@ -127,6 +162,21 @@ fn write(group: &Group, network: &NetworkId, e: &mut Encoder<&mut Vec<u8>>) -> W
     for (epoch, record) in &group.seals {
         e.array(2)?.u64(epoch.value())?.bytes(record)?;
     }
+    if group.has_parts() {
+        write_parts(group, e)?;
+    }
+    Ok(())
+}
+
+fn write_parts(group: &Group, e: &mut Encoder<&mut Vec<u8>>) -> Written {
+    e.array(group.parts.len() as u64)?;
+    for Part { record, count, place, bytes } in &group.parts {
+        e.array(4)?.bytes(record.as_slice())?.u32(*count)?.u32(*place)?.bytes(bytes)?;
+    }
+    e.array(group.heads.len() as u64)?;
+    for Head { epoch, record, count, length } in &group.heads {
+        e.array(4)?.u64(epoch.value())?.bytes(record.as_slice())?.u32(*count)?.u64(*length)?;
+    }
     Ok(())
 }
 
@@ -134,7 +184,11 @@ type Read<T> = Result<T, cbor::decode::Error>;
 
 fn read(bytes: &[u8], network: &NetworkId) -> Read<Group> {
     let d = &mut Decoder::new(bytes);
-    let _prefix = (array_of(d, FIELDS)?, d.str()?, d.u8()?);
+    let (fields, _magic, version) = (d.array()?, d.str()?, d.u8()?);
+    let has_parts = version == VERSION_PARTS;
+    if fields != Some(if has_parts { FIELDS_PARTS } else { FIELDS }) {
+        return Err(shape("a group"));
+    }
     if d.str()? != network.as_str() {
         return Err(shape("the network"));
     }
@@ -168,7 +222,25 @@ fn read(bytes: &[u8], network: &NetworkId) -> Read<Group> {
             array_of(d, 2)?;
             Ok((EpochId::new(d.u64()?), d.bytes()?.to_vec().into()))
         })?,
+        parts: if has_parts { list(d, part)? } else { Vec::new() },
+        heads: if has_parts { list(d, head)? } else { Vec::new() },
     })
+}
+
+fn part(d: &mut Decoder<'_>) -> Read<Part> {
+    array_of(d, 4)?;
+    let (record, count, place) = (hash(d)?, d.u32()?, d.u32()?);
+    Ok(Part { record, count, place, bytes: d.bytes()?.to_vec().into() })
+}
+
+fn head(d: &mut Decoder<'_>) -> Read<Head> {
+    array_of(d, 4)?;
+    let (epoch, record) = (EpochId::new(d.u64()?), hash(d)?);
+    let (count, length) = (d.u32()?, d.u64()?);
+    if count > MOST_PARTS || length > MOST_BYTES {
+        return Err(shape("a head"));
+    }
+    Ok(Head { epoch, record, count, length })
 }
 
 /// The check before has bounded every count by the bytes that follow.
@@ -222,10 +294,19 @@ mod tests {
             refusals_before: u64,
             refusals in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3),
             seals in prop::collection::vec((any::<u64>(), prop::collection::vec(any::<u8>(), 0..40)), 0..3),
+            parts in prop::collection::vec((any::<[u8; 32]>(), any::<u32>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..40)), 0..3),
+            heads in prop::collection::vec((any::<u64>(), any::<[u8; 32]>(), 0..=MOST_PARTS, 0..=MOST_BYTES), 0..3),
         ) -> Group {
             let seals = seals.into_iter().map(|(epoch, record)| (EpochId::new(epoch), record.into()));
             let base = TreeHead { size, root: B256::new(root) };
-            Group { id: "x.1".into(), base, refusals_before, batches, refusals, seals: seals.collect() }
+            let parts = parts.into_iter().map(|(record, count, place, bytes)| Part {
+                record: B256::new(record), count, place, bytes: bytes.into(),
+            });
+            let heads = heads.into_iter().map(|(epoch, record, count, length)| Head {
+                epoch: EpochId::new(epoch), record: B256::new(record), count, length,
+            });
+            let (parts, heads) = (parts.collect(), heads.collect());
+            Group { id: "x.1".into(), base, refusals_before, batches, refusals, seals: seals.collect(), parts, heads }
         }
     }
 
@@ -252,6 +333,6 @@ mod tests {
 
     #[test]
     fn another_version_is_told_from_noise() {
-        assert_eq!(Group::decode(b"\x8a\x69depin-log\x02", &network()), Err(Unread::Version(2)));
+        assert_eq!(Group::decode(b"\x8a\x69depin-log\x03", &network()), Err(Unread::Version(3)));
     }
 }

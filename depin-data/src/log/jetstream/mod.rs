@@ -52,12 +52,14 @@
 //!
 //! # Limits
 //!
-//! A message, so also a sealed epoch, must fit the server's `max_payload` (1 MiB unless configured, at most
-//! 64 MiB). What is sealed is the record and the [statement](crate::epoch::Statement) of what came out: 32 bytes
-//! for each batch, about 325 for each device, more with windows, and what findings say. So at 1 MiB an epoch of
-//! 1,000 devices takes some 22,000 batches, and one of 3,200 devices none; of a larger one the
-//! [seal](BatchLog::seal) fails, and nothing else. Shorter epochs have fewer batches and findings, but the bytes
-//! of the devices stay: for many devices raise `max_payload`. Appends of all processes pass one point: contention costs a judged group again,
+//! A batch and a refusal must fit the server's `max_payload` (1 MiB unless configured, at most 64 MiB). A sealed
+//! epoch (the record and the [statement](crate::epoch::Statement) of what came out: 32 bytes for each batch,
+//! about 325 for each device, more with windows) may be larger, up to 256 MiB and 65,536 messages: what does not
+//! fit goes into the stream in parts, and a last message names their count, their length and the SHA-256 of
+//! the whole. Parts alone have no effect; every process puts them together and verifies them. A process of
+//! an earlier version stops at the first of them with [`ErrorKind::Unsupported`].
+//!
+//! Appends of all processes pass one point: contention costs a judged group again,
 //! never a batch. [`head`](BatchLog::head), [`tip`](BatchLog::tip) and reads tell what this view has,
 //! which another process may be ahead of; [`level`](JetStreamLog::level) waits until it has caught up.
 //! One view belongs to one process, and nobody else may write to it. [`forget`](BatchLog::forget) gives up
@@ -91,6 +93,7 @@ use crate::nats::NatsOptions;
 
 mod follower;
 mod group;
+mod parts;
 mod replica;
 mod view;
 mod wire;
@@ -262,10 +265,9 @@ fn too_large(bytes: usize) -> Error {
     Error::new(ErrorKind::Limit, why).with("bytes", bytes)
 }
 
-/// Record and statement have 32 bytes for each batch and about 325 for each device, more with windows.
 fn epoch_too_large(epoch: EpochId, bytes: usize) -> Error {
-    let why = "the sealed epoch does not fit a message of the server; raise its max_payload (at most 64 MB), \
-               which many devices need, or close shorter epochs, which have fewer batches";
+    let why = "a sealed epoch takes at most 256 MiB and 65,536 messages of the server; close shorter epochs, \
+               which have fewer batches, or raise its max_payload";
     Error::new(ErrorKind::Limit, why).with("epoch", epoch).with("bytes", bytes)
 }
 

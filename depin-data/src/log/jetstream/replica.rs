@@ -18,9 +18,13 @@ use tracing::warn;
 use super::{
     super::{Stored, chain_hole, judge, redb::refusal},
     group::{Group, Unread, refusal_weight},
+    parts::{Head, Recent},
     view::AnyView,
+    wire::Wire,
 };
 
+/// Messages of others that may lie between the parts of a record and its head.
+const SPREAD: u64 = 1 << 16;
 /// Refusals read from the view at a time; each may have 64 KiB.
 const STEP: usize = 16;
 
@@ -33,13 +37,15 @@ pub(super) struct Replica {
     end: (u64, u64),
     /// Counted when it is needed and not known.
     refusals: Option<u64>,
+    parts: Recent,
     /// Messages passed over.
     pub(super) skipped: u64,
 }
 
 impl Replica {
     pub(super) fn new(network: NetworkId, view: Arc<AnyView>) -> Self {
-        Self { network, view, applied: 0, end: (0, 0), refusals: None, skipped: 0 }
+        let parts = Recent::default();
+        Self { network, view, applied: 0, end: (0, 0), refusals: None, parts, skipped: 0 }
     }
 
     /// A group that would follow what is applied.
@@ -87,10 +93,15 @@ impl Replica {
     }
 
     /// Applies the message with this sequence.
-    pub(super) async fn apply(&mut self, sequence: u64, message: &[u8]) -> Result<()> {
+    pub(super) async fn apply(&mut self, sequence: u64, message: &[u8], wire: &Wire) -> Result<()> {
         match Group::decode(message, &self.network) {
             Ok(group) => {
-                self.add(&group).await.map_err(|error| error.with("message", sequence))?;
+                let told = |error: Error| error.with("message", sequence);
+                self.add(&group).await.map_err(told)?;
+                group.parts.iter().for_each(|part| self.parts.keep(part));
+                for head in &group.heads {
+                    self.add_whole(head, sequence, wire).await.map_err(told)?;
+                }
                 self.end = group.end();
             }
             Err(Unread::Foreign) => {
@@ -125,14 +136,37 @@ impl Replica {
         }
         self.add_refusals(group).await?;
         for (epoch, record) in &group.seals {
-            self.view.log().seal(*epoch, record.clone()).await.map_err(|error| {
-                match error.kind() {
-                    ErrorKind::Conflict => parted().with("epoch", epoch),
-                    _ => error,
-                }
-            })?;
+            self.seal(*epoch, record.clone()).await?;
         }
         Ok(())
+    }
+
+    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
+        self.view.log().seal(epoch, record).await.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => parted().with("epoch", epoch),
+            _ => error,
+        })
+    }
+
+    /// Seals what came in parts before the message with this sequence.
+    async fn add_whole(&mut self, head: &Head, sequence: u64, wire: &Wire) -> Result<()> {
+        let mut assembly = self.parts.take(head);
+        if let Some(sealed) = self.sealed(head.epoch).await? {
+            return if head.names(&sealed) {
+                Ok(())
+            } else {
+                Err(parted().with("epoch", head.epoch))
+            };
+        }
+        let furthest = sequence.saturating_sub(SPREAD + u64::from(head.count)).max(1);
+        let mut before = sequence;
+        while !assembly.is_whole() && before > furthest {
+            before -= 1;
+            let message = wire.read_surely(before).await?;
+            let group = message.and_then(|message| Group::decode(&message, &self.network).ok());
+            group.iter().flat_map(|group| &group.parts).for_each(|part| assembly.take(part));
+        }
+        self.seal(head.epoch, assembly.finish()?).await
     }
 
     /// Nothing is missing before the group, and what is before it is what its writer had.

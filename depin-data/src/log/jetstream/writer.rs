@@ -16,6 +16,7 @@ use tracing::{error, warn};
 use super::{
     follower::Follower,
     group::{Group, OVERHEAD, batch_weight, refusal_weight, seal_weight},
+    parts,
     replica::Planned,
     wire::Published,
 };
@@ -225,6 +226,11 @@ impl Writer {
 
     /// Brings the first of the waiting jobs to an end, as many as fit into a message.
     async fn round(&mut self, waiting: &[Waiting], deadline: Instant) -> Result<Vec<Outcome>> {
+        if let Some(Waiting { request: Request::Seal(epoch, record), .. }) = waiting.first()
+            && seal_weight(record) > self.most()
+        {
+            return Ok(vec![self.seal_in_parts(*epoch, record).await?]);
+        }
         let mut level = false;
         loop {
             self.greet().await?;
@@ -246,6 +252,52 @@ impl Writer {
             }
             level = false;
         }
+    }
+
+    /// Puts each part of a record into the stream, then the head that gives them effect.
+    async fn seal_in_parts(&mut self, epoch: EpochId, record: &Bytes) -> Result<Outcome> {
+        if let Some(outcome) = self.sealed_with(epoch, record).await? {
+            return Ok(outcome);
+        }
+        let Some((head, parts)) = parts::cut(epoch, record, self.most()) else {
+            return Ok(Outcome::TooLarge);
+        };
+        for part in parts {
+            while !self.put(|group| group.parts.push(part.clone())).await? {}
+        }
+        // Another process may seal the epoch at any time before.
+        while !self.put(|group| group.heads.push(head)).await? {
+            if let Some(outcome) = self.sealed_with(epoch, record).await? {
+                return Ok(outcome);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn sealed_with(&self, epoch: EpochId, record: &Bytes) -> Result<Option<Outcome>> {
+        let there = self.follower.replica.sealed(epoch).await?;
+        Ok(there.map(|there| if there == *record { Outcome::Done } else { Outcome::Conflict }))
+    }
+
+    /// Puts one message with this in it into the stream and the view; false when another one came first.
+    async fn put(&mut self, add: impl FnOnce(&mut Group)) -> Result<bool> {
+        self.greet().await?;
+        self.take_turn().await;
+        let mut group = self.next_group().await?;
+        add(&mut group);
+        let message = group.encode(&self.follower.network)?;
+        self.write(&message, Instant::now() + PATIENCE).await
+    }
+
+    async fn next_group(&mut self) -> Result<Group> {
+        self.messages += 1;
+        let id = format!("{}.{}", self.name, self.messages);
+        self.follower.replica.group(id).await
+    }
+
+    /// Most bytes of records in a message.
+    fn most(&self) -> usize {
+        self.follower.wire.most().saturating_sub(OVERHEAD)
     }
 
     /// Puts a message into the stream and the view; false when another one came first.
@@ -301,15 +353,16 @@ impl Writer {
 
     /// Judges the jobs in their order, as far as they fit into one message.
     async fn plan(&mut self, waiting: &[Waiting]) -> Result<Plan> {
-        self.messages += 1;
-        let id = format!("{}.{}", self.name, self.messages);
-        let group = self.follower.replica.group(id).await?;
-        let most = self.follower.wire.most().saturating_sub(OVERHEAD);
+        let (group, most) = (self.next_group().await?, self.most());
         let mut plan = Plan { group, outcomes: Vec::with_capacity(waiting.len()), gap: false };
         let (mut planned, mut weight) = (Planned::default(), 0);
         for job in waiting {
             let size = job.request.weight();
             if size > most {
+                if matches!(job.request, Request::Seal(..)) {
+                    // In parts, once it is its turn.
+                    break;
+                }
                 plan.outcomes.push(Outcome::TooLarge);
                 continue;
             }
