@@ -3,7 +3,7 @@
 //! The log is the arbiter of a device's chain, because only it can check and append in one step.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::fmt;
+use core::{fmt, ops::Range};
 
 use alloy_primitives::{B256, Bytes};
 use async_trait::async_trait;
@@ -117,6 +117,9 @@ pub struct RefusedBatch {
 ///     fork. The tip is its `covers` then. What a marker gave up is superseded when it comes after all.
 /// 14. Appends are judged in the order in which their futures are first polled, so that one caller may have many
 ///     links of a chain under way.
+/// 15. `forget_refusals` takes the oldest refusals, bytes and all, durably. Positions of others stay theirs and
+///     are never given again, and `refusal_range` says which are kept. To read what is forgotten is
+///     [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a batch log",
@@ -208,11 +211,26 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when it could not be made durable.
     async fn refuse(&self, refused: RefusedBatch) -> Result<()>;
 
-    /// Up to `limit` refused batches from position `from` on, in order.
+    /// Up to `limit` refused batches from position `from` on, in order; none past the end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) before the
+    /// [range](Self::refusal_range) that is kept, [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data
+    /// is damaged.
+    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>>;
+
+    /// The positions of the refusals that are kept: from the oldest up to that of the next.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
-    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>>;
+    async fn refusal_range(&self) -> Result<Range<u64>>;
+
+    /// Gives up the refusals before position `before`, durably: their bytes, and the evidence that some of them
+    /// are. Less than was forgotten already changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) past the end.
+    async fn forget_refusals(&self, before: u64) -> Result<()>;
 
     /// Stores the record of a closed epoch, for good.
     ///

@@ -30,12 +30,13 @@ pub async fn conforms<L: BatchLog + 'static>(open: impl AsyncFn() -> L) {
     every_past_size_has_its_root_and_paths(&open().await).await;
     growth_wakes_who_waits(Arc::new(open().await)).await;
     refusals_keep_their_order(&open().await).await;
+    forgotten_refusals_leave_their_positions(&open().await).await;
     epochs_are_sealed_once(&open().await).await;
     chains_are_read_device_by_device(&open().await).await;
     forgotten_bytes_leave_every_proof(&open().await).await;
 }
 
-/// Clauses 1, 2, 6, 7 and 11 across a restart: what `first` has stored, `reopen` finds.
+/// Clauses 1, 2, 6, 7, 11 and 15 across a restart: what `first` has stored, `reopen` finds.
 ///
 /// # Panics
 /// When something acknowledged is gone.
@@ -51,7 +52,9 @@ pub async fn survives_reopening<L: BatchLog>(first: L, reopen: impl AsyncFnOnce(
     let end = ChainTip { sequence: Sequence::new(29), hash: B256::repeat_byte(29) };
     let gap = marker(&device, 20, previous, end);
     stored(&first, gap.clone()).await;
+    first.refuse(refused(0)).await.expect("clause 6: refusals are taken");
     first.refuse(refused(1)).await.expect("clause 6: refusals are taken");
+    first.forget_refusals(1).await.expect("clause 15: forgets");
     first.seal(EpochId::new(3), b"record".as_slice().into()).await.expect("clause 7: sealed");
     let (head, entries) =
         (first.head().await.expect("head"), first.read(4, 100).await.expect("read"));
@@ -59,7 +62,8 @@ pub async fn survives_reopening<L: BatchLog>(first: L, reopen: impl AsyncFnOnce(
     assert_eq!(log.head().await.expect("head"), head, "clause 1: stored batches survive");
     assert_eq!(log.read(4, 100).await.expect("read"), entries, "clause 2: unchanged");
     assert_eq!(log.oldest().await.expect("oldest"), 4, "clause 11: forgotten for good");
-    assert_eq!(log.refusals(0, 10).await.expect("refusals"), [refused(1)], "clause 6: durable");
+    assert_eq!(log.refusals(1, 10).await.expect("refusals"), [refused(1)], "clause 6: durable");
+    assert_eq!(log.refusal_range().await.expect("range"), 1..2, "clause 15: forgotten for good");
     let sealed = log.sealed(EpochId::new(3)).await.expect("sealed");
     assert_eq!(sealed, Some(b"record".as_slice().into()), "clause 7: for good");
     assert_eq!(stored_tip(&log, &device).await, end, "clause 1: the whole chain");
@@ -369,6 +373,32 @@ async fn refusals_keep_their_order(log: &dyn BatchLog) {
     assert_eq!(log.refusals(0, 100).await.expect("refusals"), all, "clause 6: as written");
     assert_eq!(log.refusals(4, 2).await.expect("refusals"), all[4..6], "clause 6: from the middle");
     assert_eq!(log.head().await.expect("head").size, 0, "clause 6: refusals are no batches");
+}
+
+async fn forgotten_refusals_leave_their_positions(log: &dyn BatchLog) {
+    let range = async || log.refusal_range().await.expect("clause 15: a range");
+    let kind = |result: Result<Vec<RefusedBatch>>| result.map_err(|error| error.kind());
+    assert_eq!(range().await, 0..0, "clause 15: nothing is refused at first");
+    for n in 0..10 {
+        log.refuse(refused(n)).await.expect("clause 6: refusals are taken");
+    }
+    let mut all: Vec<_> = (0..10).map(refused).collect();
+    let past = log.forget_refusals(11).await.expect_err("clause 15: past the end");
+    assert_eq!(past.kind(), ErrorKind::NotFound, "clause 15: past the end");
+    for (before, oldest) in [(0, 0), (4, 4), (2, 4), (10, 10)] {
+        log.forget_refusals(before).await.expect("clause 15: forgets");
+        assert_eq!(range().await, oldest..10, "clause 15: no less and no more");
+        let kept = log.refusals(oldest, 100).await.expect("refusals");
+        assert_eq!(kept, all[oldest as usize..], "clause 15: the rest keeps its positions");
+        if let Some(gone) = oldest.checked_sub(1) {
+            let read = kind(log.refusals(gone, 1).await);
+            assert_eq!(read, Err(ErrorKind::NotFound), "clause 15: no hole");
+        }
+    }
+    log.refuse(refused(10)).await.expect("clause 6: refusals are taken");
+    all.push(refused(10));
+    assert_eq!(range().await, 10..11, "clause 15: positions are never given again");
+    assert_eq!(log.refusals(10, 9).await.expect("refusals"), all[10..], "clause 15: and go on");
 }
 
 async fn epochs_are_sealed_once(log: &dyn BatchLog) {

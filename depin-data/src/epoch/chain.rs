@@ -40,11 +40,21 @@ struct Beyond {
     previous: B256,
     covers: Option<ChainTip>,
     hash: B256,
+    /// Which of the member's [`keys`] signed it, if that is later than those that signed the ones before.
+    key: Option<usize>,
 }
 
 impl Submission {
     pub(crate) const fn new(member: usize) -> Self {
         Self { member, batches: Vec::new(), bytes: 0, readings: None, beyond: Vec::new() }
+    }
+
+    /// The key of a batch that is beyond, when the device has changed to it; else nothing is verified.
+    fn later_key(&self, record: &EpochRecord, batch: &SignedBatch) -> Option<usize> {
+        let keys = record.roster().get(self.member).map_or(&[][..], keys);
+        let before = self.beyond.iter().rev().find_map(|beyond| beyond.key).unwrap_or_default();
+        let mut later = keys.iter().enumerate().skip(before.saturating_add(1));
+        later.find(|(_, key)| holds(batch, record.network(), key)).map(|(place, _)| place)
     }
 
     /// Takes the next batch, which must be what the record says.
@@ -80,7 +90,8 @@ impl Submission {
         let claim = batch::claim(batch.as_bytes(), record.network());
         let Claim { sequence, previous, covers, .. } =
             claim.map_err(|error| wrong(error.into()))?;
-        self.beyond.push(Beyond { index, sequence, previous, covers, hash: batch.hash() });
+        let (hash, key) = (batch.hash(), self.later_key(record, &batch));
+        self.beyond.push(Beyond { index, sequence, previous, covers, hash, key });
         Ok(())
     }
 
@@ -194,6 +205,9 @@ pub(super) fn follow(
     }
     for beyond in &submission.beyond {
         follow.pass(record, submission.member, beyond)?;
+        if beyond.key == Some(follow.current) {
+            key = keys.get(follow.current).map(thumbprint);
+        }
     }
     let beyond = submission.beyond.len() as u64;
     Ok(Chain { batches, tip: follow.tip, key, unverified, beyond })
@@ -236,8 +250,9 @@ impl Follow<'_> {
         Ok(link)
     }
 
-    /// Moves the chain over a batch that is not looked at.
+    /// Moves the chain over a batch that earns nothing, and on to the key that signed it.
     fn pass(&mut self, record: &EpochRecord, member: usize, it: &Beyond) -> Result<(), AuditError> {
+        self.current = self.current.max(it.key.unwrap_or_default());
         self.tip = tip_after(self.tip, it.sequence, it.previous, it.hash, it.covers);
         if self.tip.is_some() {
             return Ok(());
@@ -298,17 +313,18 @@ mod tests {
     use super::*;
     use crate::{batch::seal, epoch::EpochDraft, log::MemoryLog};
 
-    /// Ten batches of one device in a record, with their indices.
-    async fn ten() -> (EpochRecord, Vec<(u64, SignedBatch)>) {
+    /// Ten batches of one device in a record, with their indices. It has two keys, and changes to the second.
+    async fn ten(change: u64) -> (EpochRecord, Vec<(u64, SignedBatch)>) {
         let (log, network) = (MemoryLog::new(), NetworkId::parse("climate").unwrap());
-        let key = SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]);
+        let both = [1, 2].map(|seed| SoftwareKey::from_seed(Algorithm::EdDsa, [seed; 32]));
         let device: Did = "did:example:a".parse().unwrap();
         let (mut previous, mut batches) = (B256::ZERO, Vec::new());
         for number in 0..10 {
             let at = Timestamp::from_secs(number);
             let reading = Reading::new(Quantity::new("temperature", "Cel"), Decimal::from(5), at);
             let sequence = Sequence::new(number);
-            let batch = seal(&key, &device, &network, sequence, previous, &[reading]).unwrap();
+            let key = &both[usize::from(number >= change)];
+            let batch = seal(key, &device, &network, sequence, previous, &[reading]).unwrap();
             let (device, covers, received) = (device.clone(), None, at);
             let bytes = batch.clone();
             let new = NewBatch { device, sequence, previous, covers, received, batch: bytes };
@@ -317,7 +333,7 @@ mod tests {
             batches.push((number, batch));
         }
         let draft = EpochDraft::read(&log, &network, EpochId::new(0), 0..10).await.unwrap();
-        let keys = vec![key.public_key().clone()];
+        let keys = both.iter().map(|key| key.public_key().clone()).collect();
         let beneficiary = Address::repeat_byte(1);
         let member = Member { device, keys, beneficiary, past: None };
         (draft.close(vec![member], Vec::new(), "policy").unwrap(), batches)
@@ -338,7 +354,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_device_sends_beyond_its_share_moves_the_chain_and_earns_nothing() {
-        let (record, batches) = ten().await;
+        for change in [99, 7, 4, 2, 0] {
+            beyond_is_passed_over(change).await;
+        }
+    }
+
+    async fn beyond_is_passed_over(change: u64) {
+        let (record, batches) = ten(change).await;
         const ALL: usize = usize::MAX;
         let all = submitted(&record, &batches, (ALL, ALL)).unwrap();
         assert_eq!((all.batches.len(), all.beyond), (10, 0));
@@ -351,17 +373,19 @@ mod tests {
         }
         let nothing = submitted(&record, &batches, (0, 0)).unwrap();
         assert_eq!((nothing.batches.len(), nothing.beyond, nothing.tip), (0, 10, all.tip));
+        let changed = all.key.filter(|_| change < 10);
+        assert_eq!(nothing.key, changed, "an older key counts no more");
     }
 
     #[tokio::test]
     async fn what_is_beyond_must_still_be_what_was_recorded() {
-        let (record, mut batches) = ten().await;
+        let (record, mut batches) = ten(99).await;
         let mut bytes = batches[7].1.as_bytes().to_vec();
         *bytes.last_mut().unwrap() ^= 1;
         batches[7].1 = SignedBatch::new(bytes);
         let error = submitted(&record, &batches, (0, 0)).err().unwrap();
         assert!(matches!(error, AuditError::Batch { index: 7, .. }), "{error}");
-        let (record, mut batches) = ten().await;
+        let (record, mut batches) = ten(99).await;
         batches.remove(7);
         let error = submitted(&record, &batches, (0, 0)).err().unwrap();
         let AuditError::Batch { index: 8, fault: Fault::Chain { .. }, .. } = error else {

@@ -4,22 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use depin_core::{
-    B256, Bytes, Error, ErrorKind, Result, SignedBatch,
+    B256, Bytes, Error, Result, SignedBatch,
     cbor::{self, Decoder},
     transport::{Answer, Refusal, Transport},
 };
 use rand_core::CryptoRngCore;
-use reqwest::{Client, Response, StatusCode, Url, header, redirect};
+use reqwest::{Client, Response, StatusCode, Url, header};
 use serde_json::Value;
 
-use super::{CBOR, COSE, NONCE, PROBLEM, essence};
+use super::{
+    CBOR, COSE, NONCE, PROBLEM,
+    connect::{Patience, connect},
+    essence,
+};
 use crate::{
     batch, merkle,
     receipt::{self, ReceiptError, ReceiptVerifier, SignedHead},
     wire::{Nonce, Nonces, Reply},
 };
 
-const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(30);
 /// Longest time that an answer may tell a device to wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -58,25 +61,11 @@ impl HttpTransport {
     /// Sends to the ingest at `url`, to which `/v1/batches` is appended. `receipts` verifies what it says.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when `url` is no `http` or `https` URL.
+    /// [`ErrorKind::Config`](depin_core::ErrorKind::Config) when `url` is no `http` or `https` URL.
     pub fn new(url: &str, receipts: ReceiptVerifier, rng: &mut impl CryptoRngCore) -> Result<Self> {
-        let unfit = || {
-            Error::new(ErrorKind::Config, "ingest needs a url such as http://host:port")
-                .with("url", url)
-        };
+        let needed = "ingest needs a url such as http://host:port";
+        let (client, batches) = connect(url, "/v1/batches", Patience::Whole(REQUEST), needed)?;
         let base = url.trim_end_matches('/');
-        let batches =
-            Url::parse(&format!("{base}/v1/batches")).map_err(|error| unfit().source(error))?;
-        if !matches!(batches.scheme(), "http" | "https") {
-            return Err(unfit());
-        }
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(REQUEST)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| unfit().source(error))?;
         let nonces = Arc::new(Nonces::new(rng));
         Ok(Self { client, url: base.into(), batches, receipts, nonces })
     }
@@ -85,8 +74,8 @@ impl HttpTransport {
     /// one in each receipt.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when ingest does not answer, [`ErrorKind::Rejected`] or
-    /// [`ErrorKind::Malformed`] when the head is not signed by the log.
+    /// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when ingest does not answer, [`ErrorKind::Rejected`](depin_core::ErrorKind::Rejected) or
+    /// [`ErrorKind::Malformed`](depin_core::ErrorKind::Malformed) when the head is not signed by the log.
     pub async fn head(&self) -> Result<SignedHead> {
         Ok(self.receipts.head(&self.fetch("/v1/head", COSE).await?)?)
     }
@@ -95,8 +84,8 @@ impl HttpTransport {
     /// in the log then was changed or taken out.
     ///
     /// # Errors
-    /// [`ErrorKind::Rejected`] when the log has taken something back; keep both heads as evidence, see
-    /// [`ReceiptVerifier::continued`]. [`ErrorKind::Unavailable`] for no answer, one of old, or a smaller tree that
+    /// [`ErrorKind::Rejected`](depin_core::ErrorKind::Rejected) when the log has taken something back; keep both heads as evidence, see
+    /// [`ReceiptVerifier::continued`]. [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) for no answer, one of old, or a smaller tree that
     /// is not shown to be another: where several processes serve one log, some lag behind, so ask again. A log
     /// that took batches back shows it at the latest when it is as large again.
     pub async fn follow(&self, kept: &SignedHead) -> Result<SignedHead> {

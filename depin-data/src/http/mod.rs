@@ -53,6 +53,7 @@
 
 mod bundles;
 mod client;
+mod connect;
 mod operator;
 mod problem;
 mod query;

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Path, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{FromRequestParts, Path, Request, State},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -50,6 +50,21 @@ pub async fn serve_operator(ingest: Arc<Ingest>, addr: SocketAddr) -> CoreResult
         .method_not_allowed_fallback(wrong_method)
         .with_state(ingest);
     start(router, addr, Limits::default()).await
+}
+
+/// A position in the path.
+struct At(u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for At {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Ok(Path(position)) = Path::from_request_parts(parts, state).await else {
+            let why = "a position is a whole number; list them";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, why));
+        };
+        Ok(Self(position))
+    }
 }
 
 fn problem(error: depin_core::Error) -> Problem {
@@ -112,7 +127,7 @@ fn letter_json(letter: &DeadLetter) -> Value {
     })
 }
 
-async fn explain(State(ingest): Gate, Path(position): Path<u64>) -> Result<Response, Problem> {
+async fn explain(State(ingest): Gate, At(position): At) -> Result<Response, Problem> {
     let told = ingest.explain(position).await.map_err(problem)?;
     Ok(document(&diagnosis_json(&told)))
 }
@@ -148,7 +163,7 @@ fn diagnosis_json(told: &Diagnosis) -> Value {
     })
 }
 
-async fn bytes(State(ingest): Gate, Path(position): Path<u64>) -> Result<Response, Problem> {
+async fn bytes(State(ingest): Gate, At(position): At) -> Result<Response, Problem> {
     let letter = ingest.dead_letter(position).await.map_err(problem)?;
     let bytes = letter.refused.bytes.to_vec();
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
@@ -156,7 +171,7 @@ async fn bytes(State(ingest): Gate, Path(position): Path<u64>) -> Result<Respons
 
 async fn replay(
     State(ingest): Gate,
-    Path(position): Path<u64>,
+    At(position): At,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     from_no_page(&headers)?;
@@ -203,7 +218,7 @@ async fn forks(State(ingest): Gate, request: Request) -> Result<Response, Proble
     Ok(document(&json!({ "forks": forks, "next": page.next })))
 }
 
-async fn fork(State(ingest): Gate, Path(position): Path<u64>) -> Result<Response, Problem> {
+async fn fork(State(ingest): Gate, At(position): At) -> Result<Response, Problem> {
     let evidence = ingest.fork(position).await.map_err(problem)?;
     Ok(([(header::CONTENT_TYPE, CBOR)], evidence.encode()).into_response())
 }

@@ -1,6 +1,6 @@
 //! Dead letters: what was refused, kept with its bytes, to be listed and judged again.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use depin_core::{
     Did, Error, ErrorKind, Result, SignedBatch, Timestamp,
@@ -111,7 +111,7 @@ pub struct Replays {
 }
 
 impl Ingest {
-    /// Up to `limit` dead letters from position `from` on.
+    /// Up to `limit` dead letters from position `from` on, of those that are kept.
     ///
     /// A call looks at 4,096 refusals at most and then says where to go on.
     ///
@@ -123,6 +123,7 @@ impl Ingest {
         from: u64,
         limit: usize,
     ) -> Result<LetterPage> {
+        let from = from.max(self.log().refusal_range().await?.start);
         let (mut letters, mut position) = (Vec::new(), from);
         while position < from.saturating_add(SCAN) {
             let read = self.log().refusals(position, STEP).await?;
@@ -143,6 +144,30 @@ impl Ingest {
             }
         }
         Ok(LetterPage { letters, next: Some(position) })
+    }
+
+    /// Forgets dead letters beyond the `most` youngest, and the oldest ones in a row that were received before
+    /// `since`; says which positions are kept. Whoever runs a network calls this now and then: letters are
+    /// kept for ever otherwise, and anybody can send what is refused.
+    ///
+    /// Evidence goes with them: keep the [forks](Self::fork) that matter elsewhere before.
+    ///
+    /// # Errors
+    /// As the log's [`forget_refusals`](depin_core::log::BatchLog::forget_refusals); what was forgotten before
+    /// stays so, and to begin again is safe.
+    pub async fn forget_dead_letters(&self, most: u64, since: Timestamp) -> Result<Range<u64>> {
+        let kept = self.log().refusal_range().await?;
+        let mut before = kept.start.max(kept.end.saturating_sub(most));
+        while before < kept.end {
+            let read = self.log().refusals(before, STEP).await?;
+            let old = read.iter().take_while(|refused| refused.received < since).count();
+            before = before.saturating_add(old as u64);
+            if old < read.len() || read.is_empty() {
+                break;
+            }
+        }
+        self.log().forget_refusals(before).await?;
+        self.log().refusal_range().await
     }
 
     /// The dead letter at a position.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,7 +12,10 @@ use depin_core::{
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
 
-use super::{Stored, chain_hole, forgotten, growth::Growth, judge, past_the_end, sealed_otherwise};
+use super::{
+    Stored, chain_hole, forgotten, growth::Growth, judge, past_the_end, past_the_refusals,
+    refusals_forgotten, sealed_otherwise,
+};
 use crate::merkle::{Tree, leaf_hash};
 
 /// A [`BatchLog`] in memory. Nothing survives the process, so clause 1 of the contract holds only while
@@ -45,13 +49,19 @@ struct State {
     tree: Tree,
     /// The links of every device, by the sequence at which each ends.
     chains: HashMap<Did, BTreeMap<Sequence, Stored>>,
-    refusals: Vec<RefusedBatch>,
+    /// From position `oldest_refusal` on.
+    refusals: VecDeque<RefusedBatch>,
+    oldest_refusal: u64,
     epochs: BTreeMap<EpochId, Bytes>,
 }
 
 impl State {
     fn entry(&self, index: u64) -> Option<&LogEntry> {
         self.entries.get(position(index.checked_sub(self.oldest)?))
+    }
+
+    fn refusal_range(&self) -> Range<u64> {
+        self.oldest_refusal..self.oldest_refusal + self.refusals.len() as u64
     }
 }
 
@@ -169,13 +179,32 @@ impl BatchLog for MemoryLog {
     }
 
     async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
-        self.state().refusals.push(refused);
+        self.state().refusals.push_back(refused);
         Ok(())
     }
 
     async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
         let state = self.state();
+        let oldest = state.oldest_refusal;
+        let from = from.checked_sub(oldest).ok_or_else(|| refusals_forgotten(oldest))?;
         Ok(state.refusals.iter().skip(position(from)).take(limit).cloned().collect())
+    }
+
+    async fn refusal_range(&self) -> Result<Range<u64>> {
+        Ok(self.state().refusal_range())
+    }
+
+    async fn forget_refusals(&self, before: u64) -> Result<()> {
+        let state = &mut *self.state();
+        let Range { start, end } = state.refusal_range();
+        if before > end {
+            return Err(past_the_refusals());
+        }
+        let gone = before.saturating_sub(start);
+        state.refusals.drain(..position(gone));
+        state.refusals.shrink_to_fit();
+        state.oldest_refusal += gone;
+        Ok(())
     }
 
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {

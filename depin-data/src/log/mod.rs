@@ -108,6 +108,15 @@ fn forgotten(oldest: u64) -> Error {
     Error::new(ErrorKind::NotFound, message).with("oldest", oldest)
 }
 
+fn refusals_forgotten(oldest: u64) -> Error {
+    let message = "these refusals were forgotten; ask for the range that is kept";
+    Error::new(ErrorKind::NotFound, message).with("oldest", oldest)
+}
+
+fn past_the_refusals() -> Error {
+    Error::new(ErrorKind::NotFound, "the log has not refused so many; ask for the range")
+}
+
 fn sealed_otherwise() -> Error {
     Error::new(ErrorKind::Conflict, "the epoch is sealed with another record; it cannot change")
 }

@@ -77,6 +77,12 @@ impl BatchLog for Copy<'_> {
     async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
         self.original.refusals(from, limit).await
     }
+    async fn refusal_range(&self) -> Result<std::ops::Range<u64>> {
+        self.original.refusal_range().await
+    }
+    async fn forget_refusals(&self, before: u64) -> Result<()> {
+        self.original.forget_refusals(before).await
+    }
     async fn seal(&self, _: EpochId, _: Bytes) -> Result<()> {
         Err(Error::new(ErrorKind::Unsupported, "a copy"))
     }

@@ -579,3 +579,25 @@ async fn a_view_that_lags_is_asked_again_and_another_history_is_found_out() {
         assert_eq!(error.kind(), kind, "{size}: {error:?}");
     }
 }
+
+#[tokio::test]
+async fn what_operators_misspell_is_a_problem_document() {
+    let (net, _server) = start().await;
+    let server = serve_operator(net.ingest.clone(), ANY.into()).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for path in [
+        "dead-letters/x",
+        "dead-letters/-1",
+        "forks/18446744073709551616",
+        "dead-letters/x/bytes",
+        "lags?limit=x",
+    ] {
+        let url = format!("{}/v1/{path}", server.url());
+        let answer = client.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
+        let body: serde_json::Value =
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert_eq!(body["status"], 400, "{path}");
+    }
+}

@@ -261,6 +261,12 @@ impl BatchLog for Stuck {
     async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
         self.0.refusals(from, limit).await
     }
+    async fn refusal_range(&self) -> Result<std::ops::Range<u64>> {
+        self.0.refusal_range().await
+    }
+    async fn forget_refusals(&self, before: u64) -> Result<()> {
+        self.0.forget_refusals(before).await
+    }
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
         self.0.seal(epoch, record).await
     }

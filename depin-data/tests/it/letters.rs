@@ -258,3 +258,27 @@ async fn the_moments_of_the_log_do_not_run_backwards_for_a_replay() {
     let received: Timestamp = net.ingest.log().read(0, 1).await.unwrap()[0].received;
     assert_eq!(received, NOW.plus(Duration::from_secs(100)));
 }
+
+#[tokio::test]
+async fn letters_are_kept_for_a_while_and_so_many() {
+    let net = Net::over(Arc::new(RedbLog::open_in_memory().unwrap()));
+    for n in 0..6_u64 {
+        net.clock.set(NOW.plus(Duration::from_secs(n)));
+        net.refused(format!("noise {n}").as_bytes()).await;
+    }
+    let kept = async |most, seconds| {
+        let since = NOW.plus(Duration::from_secs(seconds));
+        net.ingest.forget_dead_letters(most, since).await.unwrap()
+    };
+    assert_eq!(kept(100, 0).await, 0..6, "all are young and few");
+    assert_eq!(kept(100, 2).await, 2..6, "two are too old");
+    assert_eq!(kept(3, 0).await, 3..6, "one is too many");
+    let page = net.ingest.dead_letters(&Letters::default(), 0, 99).await.unwrap();
+    let positions: Vec<_> = page.letters.iter().map(|letter| letter.position).collect();
+    assert_eq!(positions, [3, 4, 5], "the others keep their positions");
+    let gone = net.ingest.dead_letter(2).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    assert_eq!(kept(0, 0).await, 6..6);
+    net.refused(b"more noise").await;
+    assert_eq!(net.ingest.dead_letter(6).await.unwrap().refused.bytes.to_vec(), b"more noise");
+}

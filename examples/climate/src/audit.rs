@@ -54,7 +54,8 @@ impl Journey {
     /// Sums up from the log and the chain, so that runs before a crash count too.
     pub async fn conclude(&mut self) -> Result<()> {
         self.report.batches_accepted = self.network.log().head().await?.size;
-        for refused in self.network.log().refusals(0, usize::MAX).await? {
+        let refusals = self.network.log().refusal_range().await?;
+        for refused in self.network.log().refusals(refusals.start, usize::MAX).await? {
             *self.report.batches_refused.entry(refused.refusal.code.to_string()).or_default() += 1;
         }
         let mut claimed = Amount::ZERO;

@@ -11,15 +11,18 @@ use depin_core::{
     B256, EpochId, Error, ErrorKind, Result,
     cbor::{self, Decoder},
 };
-use reqwest::{Client, Response, StatusCode, Url, header, redirect};
+use reqwest::{Client, Response, StatusCode, header};
 
 use super::{
-    super::{CBOR, essence},
+    super::{
+        CBOR,
+        connect::{Patience, connect},
+        essence,
+    },
     BUNDLE, MOST,
 };
 use crate::bundle::{Bundle, BundleError};
 
-const CONNECT: Duration = Duration::from_secs(5);
 /// Longest silence of a server that works.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Most bytes of a list.
@@ -57,23 +60,9 @@ impl Bundles {
     /// # Errors
     /// [`ErrorKind::Config`] when `url` is no `http` or `https` URL.
     pub fn at(url: &str) -> Result<Self> {
-        let unfit = || {
-            Error::new(ErrorKind::Config, "bundles need a url such as http://host:port")
-                .with("url", url)
-        };
-        let url = format!("{}/v1/bundles", url.trim_end_matches('/'));
-        let parsed = Url::parse(&url).map_err(|error| unfit().source(error))?;
-        if !matches!(parsed.scheme(), "http" | "https") {
-            return Err(unfit());
-        }
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| unfit().source(error))?;
-        Ok(Self { client, url })
+        let needed = "bundles need a url such as http://host:port";
+        let (client, url) = connect(url, "/v1/bundles", Patience::Silence(SILENCE), needed)?;
+        Ok(Self { client, url: url.into() })
     }
 
     /// Up to 1,024 epochs from `from` on, rising, with the bytes of their bundles, as the server says.

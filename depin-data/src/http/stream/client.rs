@@ -7,16 +7,21 @@ use depin_core::{
     cbor::{self, CborError, Decoder},
     log::{LogEntry, TreeHead},
 };
-use reqwest::{Client, Response, StatusCode, Url, header, redirect};
+use reqwest::{Client, Response, StatusCode, Url, header};
 
-use super::{super::essence, OLDEST, SEQUENCE};
+use super::{
+    super::{
+        connect::{Patience, connect},
+        essence,
+    },
+    OLDEST, SEQUENCE,
+};
 use crate::{
     batch,
     receipt::{self, ReceiptVerifier},
     subscribe::{Cursor, Delivery, Filter},
 };
 
-const CONNECT: Duration = Duration::from_secs(5);
 /// Longest silence of a server that works.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Most bytes of an item: a batch, its receipt, numbers.
@@ -73,22 +78,8 @@ impl StreamClient {
     /// # Errors
     /// [`ErrorKind::Config`] when `url` is no `http` or `https` URL.
     pub fn new(url: &str, receipts: ReceiptVerifier, from: Cursor, filter: Filter) -> Result<Self> {
-        let unfit = || {
-            Error::new(ErrorKind::Config, "a stream needs a url such as http://host:port")
-                .with("url", url)
-        };
-        let url = Url::parse(&format!("{}/v1/stream", url.trim_end_matches('/')))
-            .map_err(|error| unfit().source(error))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(unfit());
-        }
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| unfit().source(error))?;
+        let needed = "a stream needs a url such as http://host:port";
+        let (client, url) = connect(url, "/v1/stream", Patience::Silence(SILENCE), needed)?;
         let (open, proven, tried) = (None, None, None);
         Ok(Self { client, url, receipts, filter, cursor: from, open, proven, size: 0, tried })
     }

@@ -62,10 +62,10 @@
 //! Appends of all processes pass one point: contention costs a judged group again,
 //! never a batch. [`head`](BatchLog::head), [`tip`](BatchLog::tip) and reads tell what this view has,
 //! which another process may be ahead of; [`level`](JetStreamLog::level) waits until it has caught up.
-//! One view belongs to one process, and nobody else may write to it. [`forget`](BatchLog::forget) gives up
-//! bytes of this view only; the stream keeps all of them, so that an empty view can be filled.
+//! One view belongs to one process, and nobody else may write to it. [`forget`](BatchLog::forget) and
+//! [`forget_refusals`](BatchLog::forget_refusals) give up bytes of this view only; the stream keeps all of them, so that an empty view can be filled.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use async_nats::jetstream::stream::Stream;
 use async_trait::async_trait;
@@ -357,6 +357,17 @@ impl BatchLog for JetStreamLog {
     async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
         self.check()?;
         self.view.log().refusals(from, limit).await
+    }
+
+    async fn refusal_range(&self) -> Result<Range<u64>> {
+        self.check()?;
+        self.view.log().refusal_range().await
+    }
+
+    /// Gives up refusals of this process's view; the stream and the views of others keep theirs.
+    async fn forget_refusals(&self, before: u64) -> Result<()> {
+        self.check()?;
+        self.view.log().forget_refusals(before).await
     }
 
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {

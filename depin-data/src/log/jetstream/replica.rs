@@ -35,8 +35,6 @@ pub(super) struct Replica {
     pub(super) applied: u64,
     /// Batches and refusals at the end of the last group applied.
     end: (u64, u64),
-    /// Counted when it is needed and not known.
-    refusals: Option<u64>,
     parts: Recent,
     /// Messages passed over.
     pub(super) skipped: u64,
@@ -45,7 +43,7 @@ pub(super) struct Replica {
 impl Replica {
     pub(super) fn new(network: NetworkId, view: Arc<AnyView>) -> Self {
         let parts = Recent::default();
-        Self { network, view, applied: 0, end: (0, 0), refusals: None, parts, skipped: 0 }
+        Self { network, view, applied: 0, end: (0, 0), parts, skipped: 0 }
     }
 
     /// A group that would follow what is applied.
@@ -194,23 +192,25 @@ impl Replica {
         if refusals.is_empty() {
             return Ok(());
         }
-        let added = refusals.len() as u64;
-        // Counted again after a failure: some may have been written.
-        self.refusals = None;
         for written in
             join_all(refusals.into_iter().map(|refused| self.view.log().refuse(refused))).await
         {
             written?;
         }
-        self.refusals = Some(held + added);
         Ok(())
     }
 
     /// The first `count` refusals of the group are those that the view holds there: refusals are in no tree, so
     /// a server that lost some, and a writer that did not know, would part the replicas unnoticed.
     async fn compare_refusals(&self, group: &Group, count: usize) -> Result<()> {
-        let mut there = group.refusals_before;
-        for told in group.refusals.iter().take(count).collect::<Vec<_>>().chunks(STEP) {
+        let oldest = self.view.log().refusal_range().await?.start;
+        // Those that the view has forgotten are compared with nothing.
+        let forgotten = oldest.saturating_sub(group.refusals_before);
+        let mut there = group.refusals_before.saturating_add(forgotten);
+        let forgotten = usize::try_from(forgotten).unwrap_or(usize::MAX);
+        for told in
+            group.refusals.iter().take(count).skip(forgotten).collect::<Vec<_>>().chunks(STEP)
+        {
             let held = self.view.log().refusals(there, told.len()).await?;
             for (held, told) in held.iter().zip(told) {
                 if refusal::encode(held)? != **told {
@@ -222,26 +222,9 @@ impl Replica {
         Ok(())
     }
 
-    /// Counts by halving: the seam reads refusals and does not count them.
-    async fn refusals(&mut self) -> Result<u64> {
-        if let Some(count) = self.refusals {
-            return Ok(count);
-        }
-        let (mut least, mut past) = (0, 1);
-        while self.has_refusal(past - 1).await? {
-            (least, past) = (past, past.saturating_mul(2));
-        }
-        while least < past - 1 {
-            let middle = least + (past - least) / 2;
-            let there = self.has_refusal(middle - 1).await?;
-            if there { least = middle } else { past = middle }
-        }
-        self.refusals = Some(least);
-        Ok(least)
-    }
-
-    async fn has_refusal(&self, position: u64) -> Result<bool> {
-        Ok(!self.view.log().refusals(position, 1).await?.is_empty())
+    /// How many refusals the view was told of.
+    async fn refusals(&self) -> Result<u64> {
+        Ok(self.view.log().refusal_range().await?.end)
     }
 
     /// Whether the view holds all that the group adds, and something that came after.

@@ -33,6 +33,8 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 const SIZE_KEY: &str = "size";
 /// Key of the index of the oldest entry.
 const OLDEST_KEY: &str = "oldest";
+/// Key of the position of the oldest refusal.
+const OLDEST_REFUSAL_KEY: &str = "oldest-refusal";
 /// Keys of the end of the segments as far as the index knows them.
 const TAIL_KEYS: [&str; 3] = ["tail-segment", "tail-offset", "tail-last"];
 
@@ -118,6 +120,28 @@ pub(super) fn forget(transaction: &WriteTransaction, before: u64) -> Result<()> 
     let mut meta = transaction.open_table(META).map_err(failed)?;
     meta.insert(OLDEST_KEY, before).map_err(failed)?;
     Ok(())
+}
+
+/// The positions of the refusals that are kept.
+pub(super) fn refusal_range(
+    meta: &impl ReadableTable<&'static str, u64>,
+    refusals: &impl ReadableTable<u64, &'static [u8]>,
+) -> Result<Range<u64>> {
+    let oldest = value(meta, OLDEST_REFUSAL_KEY)?;
+    let last = refusals.last().map_err(failed)?;
+    Ok(oldest..last.map_or(oldest, |(position, _)| position.value().saturating_add(1)))
+}
+
+/// Removes the refusals before a position, which is not past their end; false when it is.
+pub(super) fn forget_refusals(transaction: &WriteTransaction, before: u64) -> Result<bool> {
+    let mut refusals = transaction.open_table(REFUSALS).map_err(failed)?;
+    let mut meta = transaction.open_table(META).map_err(failed)?;
+    let kept = refusal_range(&meta, &refusals)?;
+    if before > kept.start && before <= kept.end {
+        refusals.retain_in(..before, |_, _| false).map_err(failed)?;
+        meta.insert(OLDEST_REFUSAL_KEY, before).map_err(failed)?;
+    }
+    Ok(before <= kept.end)
 }
 
 fn value(meta: &impl ReadableTable<&'static str, u64>, key: &str) -> Result<u64> {

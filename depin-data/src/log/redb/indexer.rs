@@ -4,11 +4,11 @@
 use std::sync::mpsc::Receiver;
 
 use depin_core::{Bytes, EpochId, Error, Result};
-use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::{
-    index::{EPOCHS, REFUSALS},
+    index::{self, EPOCHS, META, REFUSALS},
     place::failed,
     store::{Files, Store},
 };
@@ -31,6 +31,10 @@ pub(super) enum Job {
         reply: Reply,
     },
     Forget {
+        before: u64,
+        reply: Reply,
+    },
+    ForgetRefusals {
         before: u64,
         reply: Reply,
     },
@@ -65,7 +69,10 @@ impl Job {
     fn answer(self, result: Result<Outcome>) {
         match self {
             Self::Ripe => {}
-            Self::Refuse { reply, .. } | Self::Seal { reply, .. } | Self::Forget { reply, .. } => {
+            Self::Refuse { reply, .. }
+            | Self::Seal { reply, .. }
+            | Self::Forget { reply, .. }
+            | Self::ForgetRefusals { reply, .. } => {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(result);
             }
@@ -117,9 +124,15 @@ fn apply(transaction: &WriteTransaction, job: &Job, size: u64) -> Result<Outcome
         Job::Ripe => {}
         Job::Forget { before, .. } if *before > size => return Ok(Outcome::Conflict),
         Job::Forget { .. } => {}
+        Job::ForgetRefusals { before, .. } => {
+            if !index::forget_refusals(transaction, *before)? {
+                return Ok(Outcome::Conflict);
+            }
+        }
         Job::Refuse { record, .. } => {
             let mut refusals = transaction.open_table(REFUSALS).map_err(failed)?;
-            let position = refusals.len().map_err(failed)?;
+            let meta = transaction.open_table(META).map_err(failed)?;
+            let position = index::refusal_range(&meta, &refusals)?.end;
             refusals.insert(position, record.as_slice()).map_err(failed)?;
         }
         Job::Seal { epoch, record, .. } => {

@@ -9,6 +9,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -26,12 +27,14 @@ use tokio::sync::oneshot;
 
 use self::{
     answer::Crowd,
-    index::{EPOCHS, REFUSALS},
+    index::{EPOCHS, META, REFUSALS},
     indexer::{Outcome, Reply},
     place::{Place, failed},
     store::Store,
 };
-use super::{growth::Growth, past_the_end, sealed_otherwise};
+use super::{
+    growth::Growth, past_the_end, past_the_refusals, refusals_forgotten, sealed_otherwise,
+};
 use crate::merkle::path;
 
 mod answer;
@@ -264,10 +267,31 @@ impl BatchLog for RedbLog {
         self.store.with(|files| {
             files.read(|tables| {
                 let refusals = tables.open_table(REFUSALS).map_err(failed)?;
+                let meta = tables.open_table(META).map_err(failed)?;
+                let oldest = index::refusal_range(&meta, &refusals)?.start;
+                if from < oldest {
+                    return Err(refusals_forgotten(oldest));
+                }
                 let range = refusals.range(from..).map_err(failed)?.take(limit);
                 range.map(|row| refusal::decode(row.map_err(failed)?.1.value())).collect()
             })
         })
+    }
+
+    async fn refusal_range(&self) -> Result<Range<u64>> {
+        self.store.with(|files| {
+            files.read(|tables| {
+                let meta = tables.open_table(META).map_err(failed)?;
+                index::refusal_range(&meta, &tables.open_table(REFUSALS).map_err(failed)?)
+            })
+        })
+    }
+
+    async fn forget_refusals(&self, before: u64) -> Result<()> {
+        match self.index(|reply| indexer::Job::ForgetRefusals { before, reply }).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Conflict => Err(past_the_refusals()),
+        }
     }
 
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
