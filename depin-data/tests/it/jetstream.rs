@@ -328,7 +328,8 @@ async fn a_record_larger_than_a_message_is_sealed_once_for_everybody() {
         }
     };
     let ((mine, theirs), ()) = tokio::join!(seals(), appends);
-    (mine.unwrap(), theirs.unwrap());
+    mine.unwrap();
+    theirs.unwrap();
     first.seal(epoch, large.clone().into()).await.unwrap();
     for rival in [record(999), b"small".to_vec()] {
         let error = other.seal(epoch, rival.into()).await.unwrap_err();
