@@ -1,9 +1,17 @@
 //! Paying for HTTP requests with x402, version 2.
 //!
-//! A server answers 402 with what it wants, the client signs a transfer and asks again, the server makes sure of
-//! the payment, does the work, moves the money and answers. [`Till`] is the payee's side of it without HTTP.
+//! A server answers 402 with what it wants, the client signs a payment and asks again, the server makes sure of
+//! the payment, does the work, moves the money and answers. Servers lay a [`Price`] around a route, clients send
+//! with a [`PayingClient`]; [`Till`] and [`Purse`] are the two sides without HTTP.
 //!
-//! Specification: `x402-specification-v2`, `transports-v2/http` and `scheme_exact_evm` of the x402 Foundation.
+//! | scheme | here |
+//! |---|---|
+//! | `exact`, ERC-3009 | client, server, and [`ExactRail`] as one of the payment rails |
+//! | `batch-settlement` | client and server with vouchers of a channel: [`Price::or_vouchers`], [`Tab`] |
+//! | `upto`, Permit2 | [`UptoTerms`] and [`UptoPayment`]: signing, checking, and the call that settles |
+//!
+//! Specification: `x402-specification-v2`, `transports-v2/http`, `scheme_exact_evm`, `scheme_upto_evm` and
+//! `batch_settlement` of the x402 Foundation.
 
 mod answer;
 mod batch;
@@ -18,6 +26,7 @@ mod purse;
 mod rail;
 mod refusal;
 mod till;
+mod upto;
 
 pub use batch::{BINDING, Tab};
 pub use client::{Paid, PayingClient};
@@ -31,3 +40,4 @@ pub use purse::{Allowance, Policy, Purse};
 pub use rail::{ExactPayer, ExactRail};
 pub use refusal::Refusal;
 pub use till::{Outcome, Till, TillOptions};
+pub use upto::{PERMIT2, UPTO_PROXY, UptoPayment, UptoTerms};

@@ -260,7 +260,7 @@ impl ExactPayment {
         let Authorization { from, to, value, valid_after, valid_before, nonce } =
             &self.authorization;
         Wire {
-            signature: format!("0x{}", hex(&self.signature)),
+            signature: signature_text(&self.signature),
             authorization: WireAuthorization {
                 from: from.to_string(),
                 to: to.to_string(),
@@ -274,7 +274,7 @@ impl ExactPayment {
 
     pub(super) fn from_wire(wire: &Wire) -> Result<Self> {
         let given = &wire.authorization;
-        let signature = bytes::<65>("signature", &wire.signature)?;
+        let signature = signature(&wire.signature)?;
         let authorization = Authorization {
             from: address("from", &given.from)?,
             to: address("to", &given.to)?,
@@ -339,16 +339,21 @@ fn bytes<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N]> {
     alloy_primitives::hex::decode_to_array(digits).map_err(|_| wrong())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    alloy_primitives::hex::encode(bytes)
+/// `r || s || v` from its hexadecimal form.
+pub(super) fn signature(text: &str) -> Result<[u8; 65]> {
+    bytes("signature", text)
 }
 
-fn unsupported(field: &'static str, found: &str) -> Error {
+pub(super) fn signature_text(signature: &[u8; 65]) -> String {
+    alloy_primitives::hex::encode_prefixed(signature)
+}
+
+pub(super) fn unsupported(field: &'static str, found: &str) -> Error {
     let text = "this way to pay is not taken here; choose exact with ERC-3009 on an EVM chain";
     Error::new(ErrorKind::Unsupported, text).with("field", field).with("found", shorten(found))
 }
 
-fn malformed(field: &'static str, why: &str) -> Error {
+pub(super) fn malformed(field: &'static str, why: &str) -> Error {
     let text = "a field of an x402 payment does not follow its format";
     Error::new(ErrorKind::Malformed, text).with("field", field).with("cause", shorten(why))
 }
@@ -360,4 +365,4 @@ fn shorten(text: &str) -> String {
 const TRANSFER: &str = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
 
 /// Seconds that have to be left, so that a transaction can be mined in time.
-const MARGIN: u64 = 6;
+pub(super) const MARGIN: u64 = 6;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use depin_core::{Address, Amount, B256, Clock, Error, ErrorKind, Result};
+use depin_core::{Address, Amount, B256, Clock, Error, ErrorKind, Result, U256};
 use depin_evm::{
     Chain, Revert,
     alloy::{
@@ -220,7 +220,8 @@ impl Till {
         self.settle_one(payment.id(&self.terms(amount))).await
     }
 
-    /// Moves the money of all payments that are due, and answers what became of each.
+    /// Moves the money of all payments that are due, and answers what became of each. Do this at the start and
+    /// from time to time: a client that went away leaves its payment unsettled.
     ///
     /// # Errors
     /// When the book cannot be read or written.
@@ -358,7 +359,8 @@ impl Till {
         let sent = self.0.chain.send_once(&format!("x402/{id}"), transfer).await;
         let transaction = match sent {
             Ok(receipt) => Some(receipt.transaction_hash),
-            Err(error) if error.kind() == ErrorKind::Rejected => {
+            // Whatever else a node refuses, for example for lack of gas money, says nothing of the payment.
+            Err(error) if Revert::of(&error).is_some() || self.is_over(&payment) => {
                 match self.sent_by_another(&payment, entry.block).await {
                     Ok(Some(transaction)) => Some(transaction),
                     Ok(None) => return self.fail(id, error),
@@ -375,6 +377,12 @@ impl Till {
         self.0.book.settled(id, transaction, forget)?;
         self.0.book.forget(self.now())?;
         Ok(Outcome::Settled(transaction))
+    }
+
+    /// Whether no block can take the payment any more.
+    fn is_over(&self, payment: &ExactPayment) -> bool {
+        let late = U256::from(self.now().saturating_sub(CLOCKS_DIFFER));
+        payment.authorization().valid_before < late
     }
 
     fn fail(&self, id: B256, error: Error) -> Result<Outcome> {
@@ -508,6 +516,9 @@ fn refused(error: Error) -> Error {
         None => Refusal::Transfer.into(),
     }
 }
+
+/// Seconds by which the clocks of chain and till may differ.
+const CLOCKS_DIFFER: u64 = 60;
 
 /// How many blocks a transaction may have been mined before it was seen to be missing.
 const REORGANISED: u64 = 64;

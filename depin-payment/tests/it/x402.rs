@@ -7,6 +7,7 @@ mod interop;
 mod messages;
 mod rail;
 mod till;
+mod upto;
 
 use std::sync::Arc;
 

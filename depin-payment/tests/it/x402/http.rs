@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    http::{Request, Response, StatusCode},
+    http::{self, Request, Response, StatusCode},
     routing::{get, post},
 };
 use depin_core::ErrorKind;
@@ -290,6 +290,39 @@ async fn what_is_not_mined_yet_is_told_and_served_later_for_the_same_payment() {
     let response = exchange(with(shop.get("/reading"), &payment)).await;
     assert_eq!((response.status(), response.body().as_slice()), (StatusCode::OK, &b"0"[..]));
     assert_eq!((shop.served(), town.balance(PAYEE).await), (1, 10));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_again_with_the_same_payment() {
+    let (town, _, shop, purse) = town().await;
+    let (lost, target) = (Arc::new(AtomicU64::new(0)), format!("{}/reading", shop.url));
+    let count = Arc::clone(&lost);
+    // The first paid answer never arrives.
+    let relay = get(move |headers: http::HeaderMap| async move {
+        let mut request = Request::get(target).body(Vec::new()).unwrap();
+        request.headers_mut().extend(headers.get(PAYMENT_SIGNATURE).cloned().map(|payment| {
+            let name = http::HeaderName::from_static(PAYMENT_SIGNATURE);
+            (name, payment)
+        }));
+        let response = exchange(request).await;
+        if response.status() == StatusCode::OK && count.fetch_add(1, Ordering::SeqCst) == 0 {
+            let lost = http::Response::builder().status(503).header("retry-after", "0");
+            return lost.body(axum::body::Body::empty()).unwrap();
+        }
+        response.map(axum::body::Body::from)
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/relay", listener.local_addr().unwrap());
+    let app = Router::new().route("/relay", relay);
+    let relay = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let client = PayingClient::new(purse.clone()).unwrap();
+    let request = Request::get(url).body(Vec::new()).unwrap();
+    let paid = client.send(request, &mut thread_rng()).await.unwrap();
+    relay.abort();
+    assert_eq!(paid.response.body(), b"0");
+    assert_eq!((lost.load(Ordering::SeqCst), shop.served()), (2, 1));
+    assert_eq!(town.balance(PAYEE).await, 10);
+    assert_eq!(purse.spent(town.chain.id(), town.token), units(10), "signed once");
 }
 
 #[tokio::test]

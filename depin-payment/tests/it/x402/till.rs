@@ -1,6 +1,6 @@
 //! Payments are taken once and settled once.
 
-use depin_core::{B256, ErrorKind};
+use depin_core::{B256, ErrorKind, U256};
 use depin_evm::{Chain, bindings::NetworkToken};
 use depin_payment::x402::{Authorization, ExactPayment, Outcome, Refusal, TillOptions};
 
@@ -148,6 +148,19 @@ async fn what_was_taken_survives_a_restart_and_belongs_to_one_till() {
     let other = options().pay_to(account_of(&payer()));
     let other = depin_payment::x402::Till::open(town.chain.clone(), town.token, clock, other);
     assert_eq!(other.await.unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn a_till_without_gas_money_loses_nothing() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let payment = pays(&till.terms(units(10)), 1);
+    till.take(units(10), &payment, TEA).await.unwrap();
+    town.devnet.set_balance(town.chain.account(), U256::ZERO);
+    assert_eq!(till.settle(units(10), &payment).await.unwrap(), Outcome::Pending);
+    assert_eq!(till.balance().unwrap().due().unwrap(), units(10));
+    town.devnet.set_balance(town.chain.account(), U256::from(10).pow(U256::from(18)));
+    assert!(matches!(till.settle(units(10), &payment).await.unwrap(), Outcome::Settled(_)));
 }
 
 #[tokio::test]
