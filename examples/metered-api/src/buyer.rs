@@ -6,20 +6,16 @@ use anyhow::{Result, ensure};
 use axum::http::Request;
 use depin::{
     Amount, B256, SignedBatch, SystemClock, Unverified,
-    core::payment::Payer,
     data::batch::BatchVerifier,
     payment::{
         channel::Terms,
         evm::EvmChannel,
         rail::ChannelPayer,
-        x402::{Allowance, PayingClient, Policy, Purse},
+        x402::{Allowance, PayingClient, Policy, Purse, Tab},
     },
 };
 
-use crate::{
-    shop::{VOUCHER, charge},
-    town::Town,
-};
+use crate::town::Town;
 
 /// One way of paying, and what it came to.
 #[derive(Clone, Debug)]
@@ -48,15 +44,8 @@ impl<'a> Buyer<'a> {
         let total = self.price.mul_div(requests.into(), 1.into())?;
         let allowance = Allowance { chain, asset, each: self.price, total };
         let policy = Policy::default().allow(allowance).only_to([self.town.ann.account()]);
-        let key = bob.key.clone();
-        let client = PayingClient::new(Purse::new(key, policy, Arc::new(SystemClock))?)?;
-        for n in 0..requests {
-            let request = Request::get(format!("{}/readings/{n}", self.url)).body(Vec::new())?;
-            let paid = client.send(request, &mut rand::thread_rng()).await?;
-            let settled = paid.settlement.is_some_and(|settlement| settlement.success);
-            ensure!(settled, "reading {n} was not settled");
-            self.check(paid.response.into_body()).await?;
-        }
+        let purse = Purse::new(bob.key.clone(), policy, Arc::new(SystemClock))?;
+        self.buy(&PayingClient::new(purse)?, requests).await?;
         Ok(Purchase { way: "x402", requests, paid: total })
     }
 
@@ -75,17 +64,24 @@ impl<'a> Buyer<'a> {
         let channel = EvmChannel::new(bob.chain.clone(), self.town.channels);
         channel.deposit("readings", &terms, total).await?;
         let key = bob.key.clone();
-        let payer = ChannelPayer::in_memory(channel.domain(), terms, key, total)?;
-        let client = reqwest::Client::new();
-        for n in 0..requests {
-            let payment = payer.pay(&charge(bob.account(), ann.account(), n, self.price)).await?;
-            let request = client
-                .get(format!("{}/stream/{n}", self.url))
-                .header(VOUCHER, format!("{} {}", payment.payer, payment.proof));
-            let answer = request.send().await?.error_for_status()?;
-            self.check(answer.bytes().await?.to_vec()).await?;
-        }
+        let payer = ChannelPayer::in_memory(channel.domain(), terms, key.clone(), total)?;
+        let tab = Tab::new(payer, channel.domain(), self.price);
+        // The purse allows nothing: only the tab pays.
+        let purse = Purse::new(key, Policy::default(), Arc::new(SystemClock))?;
+        self.buy(&PayingClient::new(purse)?.with_tab(tab), requests).await?;
         Ok(Purchase { way: "vouchers", requests, paid: total })
+    }
+
+    /// Asks for the first readings, whatever the client pays with.
+    async fn buy(&self, client: &PayingClient, requests: u64) -> Result<()> {
+        for n in 0..requests {
+            let request = Request::get(format!("{}/readings/{n}", self.url)).body(Vec::new())?;
+            let paid = client.send(request, &mut rand::thread_rng()).await?;
+            let settled = paid.settlement.is_some_and(|settlement| settlement.success);
+            ensure!(settled, "reading {n} was not paid for: {:?}", paid.response.status());
+            self.check(paid.response.into_body()).await?;
+        }
+        Ok(())
     }
 
     /// Whether Ann's station signed this, whatever the server says.
