@@ -71,6 +71,8 @@ impl Policy {
 
 /// A key that pays for requests within a [`Policy`]. Cloning shares what was spent.
 ///
+/// The count is kept in memory: a program that starts again gives its next purse what is left as limit.
+///
 /// ```
 /// use std::sync::Arc;
 /// use depin_core::{Algorithm, ChainId, ErrorKind, SoftwareKey, SystemClock};

@@ -5,6 +5,7 @@ mod exact;
 mod http;
 mod interop;
 mod messages;
+mod purse;
 mod rail;
 mod till;
 mod upto;

@@ -1,8 +1,10 @@
 //! Payments are taken once and settled once.
 
-use depin_core::{B256, ErrorKind, U256};
+use std::{sync::Arc, time::Duration};
+
+use depin_core::{B256, ErrorKind, ManualClock, U256};
 use depin_evm::{Chain, bindings::NetworkToken};
-use depin_payment::x402::{Authorization, ExactPayment, Outcome, Refusal, TillOptions};
+use depin_payment::x402::{Authorization, ExactPayment, Outcome, Refusal, Till, TillOptions};
 
 use super::{PAYEE, Town, account_of, in_a_minute, payer, pays, units};
 
@@ -148,6 +150,24 @@ async fn what_was_taken_survives_a_restart_and_belongs_to_one_till() {
     let other = options().pay_to(account_of(&payer()));
     let other = depin_payment::x402::Till::open(town.chain.clone(), town.token, clock, other);
     assert_eq!(other.await.unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn what_the_till_forgot_is_refused_by_the_chain() {
+    let town = Town::start().await;
+    let clock = Arc::new(ManualClock::at(super::now()));
+    let options = TillOptions::default().pay_to(PAYEE).keep(Duration::from_secs(5));
+    let till = Till::open(town.chain.clone(), town.token, clock.clone(), options).await.unwrap();
+    let payment = pays(&till.terms(units(10)), 1);
+    till.take(units(10), &payment, TEA).await.unwrap();
+    till.settle(units(10), &payment).await.unwrap();
+    assert!(!till.take(units(10), &payment, TEA).await.unwrap(), "still known");
+    clock.advance(Duration::from_secs(10));
+    till.settle_due().await.unwrap();
+    let forgotten = till.settle(units(10), &payment).await.unwrap_err();
+    assert_eq!(forgotten.kind(), ErrorKind::NotFound);
+    assert_eq!(refusal(till.take(units(10), &payment, CAKE).await), Refusal::Used);
+    assert_eq!((town.balance(PAYEE).await, till.balance().unwrap().settled), (10, units(10)));
 }
 
 #[tokio::test]
