@@ -76,3 +76,10 @@ sol! {
     ERC6551Registry,
     "artifacts/ERC6551Registry.json"
 }
+sol! {
+    /// Where a `CreditMinter` takes its prices from.
+    #[sol(rpc, all_derives)]
+    interface PriceSource {
+        function latestPrice() external view returns (int64 price, uint64 conf, int32 expo, uint64 publishTime);
+    }
+}

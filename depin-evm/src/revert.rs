@@ -13,7 +13,8 @@ use alloy::{
 use depin_core::{Error, ErrorKind};
 
 use crate::bindings::{
-    DeviceAccount, DeviceRegistry, ERC6551Registry, NetworkToken, RewardDistributor,
+    CreditMinter, DeviceAccount, DeviceRegistry, ERC6551Registry, EmissionController, NetworkToken,
+    RewardDistributor, StakeManager,
 };
 
 /// The data of a revert.
@@ -82,6 +83,9 @@ impl fmt::Display for Revert {
             named::<NetworkToken::NetworkTokenErrors>,
             named::<DeviceAccount::DeviceAccountErrors>,
             named::<ERC6551Registry::ERC6551RegistryErrors>,
+            named::<EmissionController::EmissionControllerErrors>,
+            named::<StakeManager::StakeManagerErrors>,
+            named::<CreditMinter::CreditMinterErrors>,
         ];
         match known.iter().find_map(|name| name(&self.data)) {
             Some(text) => f.write_str(&text),

@@ -4,11 +4,15 @@
 //! is sent which the chain would refuse or has done already, so every call can simply be made again.
 
 mod approval;
+mod calls;
 mod channel;
+mod controller;
 mod distributor;
 mod emission;
 mod escrow;
 mod flow;
+mod minter;
+mod stake;
 mod stream;
 mod token;
 
@@ -23,8 +27,11 @@ use depin_evm::{
 };
 
 pub use channel::{ChannelFunds, ChannelRail, ChannelRules, EvmChannel};
+pub use controller::EvmController;
 pub use distributor::EvmDistributor;
 pub use escrow::{EscrowAccount, EscrowRail, EvmEscrow, RailTerms};
+pub use minter::{BandRules, EvmMinter, EvmPrices};
+pub use stake::{EvmStake, Slash, Stake, StakeRules};
 pub use stream::{EvmStream, Purse, StreamRail};
 pub use token::EvmToken;
 

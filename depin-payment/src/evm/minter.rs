@@ -1,0 +1,226 @@
+//! The `CreditMinter` contract, and prices that a contract publishes.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use depin_core::{Address, Amount, Error, ErrorKind, Result, Timestamp, U256};
+use depin_evm::{
+    Chain,
+    alloy::{
+        contract::SolCallBuilder,
+        providers::{DynProvider, Provider},
+        rpc::types::TransactionReceipt,
+        sol_types::SolCall,
+    },
+    bindings::{
+        CreditMinter::{self as Contract, CreditMinterErrors as Refusal},
+        PriceSource as PriceContract,
+    },
+};
+
+use super::calls::{allow, create, event, narrow, refused, too_long};
+use crate::credits::{Price, PriceSource};
+
+/// Burn and mint on chain, through one account: who buys credits, the service that uses them up, or who mints
+/// rewards within the band.
+///
+/// The contract prices credits as [`Credits`](crate::credits::Credits) does: at the lower bound of the price,
+/// rounded down.
+#[derive(Clone, Debug)]
+pub struct EvmMinter {
+    chain: Chain,
+    address: Address,
+}
+
+/// The fiat side and the band, fixed when the contract is deployed. Whole seconds count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the rules of the contract, none of which has a default"
+)]
+pub struct BandRules {
+    /// Credits for one unit of fiat: 100,000 for a credit of 0.00001.
+    pub credits_per_fiat: u64,
+    /// How far a price may be from the time of the block.
+    pub max_age: Duration,
+    /// How long a period of the band is.
+    pub period: Duration,
+    /// Over how many periods burns are smoothed.
+    pub smoothing: u16,
+    /// What may be minted in a period beside the smoothed burn.
+    pub allowance: Amount,
+}
+
+impl EvmMinter {
+    /// The minter at `address`.
+    pub const fn new(chain: Chain, address: Address) -> Self {
+        Self { chain, address }
+    }
+
+    /// Deploys a minter whose prices come from `prices`, once per `key`; the account becomes its administrator,
+    /// who grants `SPENDER_ROLE` and `EMITTER_ROLE`. The token must let it mint.
+    ///
+    /// # Errors
+    /// As [`Chain::send_once`]; [`ErrorKind::Config`] when the period, the smoothing or the credits are zero,
+    /// [`ErrorKind::Limit`] for what the contract cannot count.
+    pub async fn deploy(
+        chain: &Chain,
+        key: &str,
+        token: Address,
+        prices: Address,
+        rules: &BandRules,
+    ) -> Result<Self> {
+        let (provider, admin) = (chain.provider(), chain.account());
+        let call = Contract::deploy_builder(provider, token, prices, rules.encode()?, admin);
+        let key = format!("minter/{token}/{key}");
+        let address = create(chain, &key, call.into_transaction_request()).await?;
+        Ok(Self::new(chain.clone(), address))
+    }
+
+    /// Where the contract is.
+    pub const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Where its prices come from.
+    ///
+    /// # Errors
+    /// As [`Chain::read`].
+    pub async fn prices(&self) -> Result<EvmPrices> {
+        let address = self.chain.read(&self.contract().prices()).await?;
+        Ok(EvmPrices::new(self.chain.clone(), address))
+    }
+
+    /// The credits that burning `tokens` gives now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] for a stale price, [`ErrorKind::Rejected`] for one that is not positive or too
+    /// uncertain, otherwise as [`Chain::read`].
+    pub async fn quote(&self, tokens: Amount) -> Result<U256> {
+        self.chain.read(&self.contract().quote(tokens.to_units())).await.map_err(explain)
+    }
+
+    /// Burns `tokens` of the account and credits `to`, with `at_least` so many credits however the price moves.
+    /// Answers the credits. Called again, it buys again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when the price gives fewer, as [`quote`](Self::quote), or as [`Chain::send`].
+    pub async fn buy(&self, to: Address, tokens: Amount, at_least: U256) -> Result<U256> {
+        let token = self.chain.read(&self.contract().token()).await?;
+        allow(&self.chain, token, self.address, tokens).await?;
+        let receipt = self.send(self.contract().buy(to, tokens.to_units(), at_least)).await?;
+        event::<Contract::Bought>(&receipt, self.address).map(|bought| bought.credits)
+    }
+
+    /// Uses up credits of `owner`. Needs `SPENDER_ROLE`. Called again, it uses up as many again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`] when there are fewer, otherwise as [`Chain::send`].
+    pub async fn spend(&self, owner: Address, credits: U256) -> Result<()> {
+        self.send(self.contract().spend(owner, credits)).await.map(drop)
+    }
+
+    /// Issues tokens to `to` out of the band. Needs `EMITTER_ROLE`. Called again, it issues again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] when the band of this period or the token's cap leaves less, otherwise as
+    /// [`Chain::send`].
+    pub async fn mint(&self, to: Address, amount: Amount) -> Result<()> {
+        self.send(self.contract().mint(to, amount.to_units())).await.map(drop)
+    }
+
+    /// Credits of `owner`.
+    ///
+    /// # Errors
+    /// As [`Chain::read`].
+    pub async fn credits(&self, owner: Address) -> Result<U256> {
+        self.chain.read(&self.contract().creditsOf(owner)).await
+    }
+
+    /// What may still be minted in this period.
+    ///
+    /// # Errors
+    /// As [`Chain::read`].
+    pub async fn mintable(&self) -> Result<Amount> {
+        self.chain.read(&self.contract().mintable()).await.map(Amount::units)
+    }
+
+    async fn send<P: Provider, C: SolCall>(
+        &self,
+        call: SolCallBuilder<P, C>,
+    ) -> Result<TransactionReceipt> {
+        self.chain.send(call.into_transaction_request()).await.map_err(explain)
+    }
+
+    fn contract(&self) -> Contract::CreditMinterInstance<&DynProvider> {
+        Contract::new(self.address, self.chain.provider())
+    }
+}
+
+/// The prices of a contract: an oracle in the form of Pyth, or an adapter to another one.
+#[derive(Clone, Debug)]
+pub struct EvmPrices {
+    chain: Chain,
+    address: Address,
+}
+
+impl EvmPrices {
+    /// The prices at `address`.
+    pub const fn new(chain: Chain, address: Address) -> Self {
+        Self { chain, address }
+    }
+}
+
+#[async_trait]
+impl PriceSource for EvmPrices {
+    async fn price(&self) -> Result<Price> {
+        let contract = PriceContract::new(self.address, self.chain.provider());
+        let latest = self.chain.read(&contract.latestPrice()).await?;
+        let published = Timestamp::from_secs(latest.publishTime);
+        Ok(Price::new(latest.price, latest.conf, latest.expo, published))
+    }
+}
+
+impl BandRules {
+    fn encode(&self) -> Result<Contract::BandRules> {
+        let period = self.period.as_secs();
+        if period == 0 || self.smoothing == 0 || self.credits_per_fiat == 0 {
+            let text =
+                "credits need a price, and the band a period and a smoothing that are not zero";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        Ok(Contract::BandRules {
+            creditsPerFiat: self.credits_per_fiat,
+            maxAge: self.max_age.as_secs().try_into().map_err(|_| too_long("max_age"))?,
+            period,
+            smoothing: self.smoothing,
+            allowance: narrow("allowance", self.allowance)?,
+        })
+    }
+}
+
+fn explain(error: Error) -> Error {
+    use ErrorKind::{Conflict, Limit, Rejected, Unavailable};
+    refused(error, |refusal: &Refusal| {
+        Some(match refusal {
+            Refusal::PriceStale(_) => {
+                (Unavailable, "the price is from another time; try again when it is fresh")
+            }
+            Refusal::PriceUnusable(_) => {
+                (Rejected, "the price is not positive, too uncertain, or in an unknown unit")
+            }
+            Refusal::TooFewCredits(_) => {
+                (Conflict, "the price moved: the tokens give fewer credits; ask for a new quote")
+            }
+            Refusal::CreditsTooFew(_) => (Rejected, "the owner has fewer credits"),
+            Refusal::MintAboveBand(_) => {
+                (Limit, "the band of this period leaves less; mint less, or in the next period")
+            }
+            Refusal::AccessControlUnauthorizedAccount(_) => (
+                Rejected,
+                "this account may not spend or mint; have the administrator grant the role",
+            ),
+            _ => return None,
+        })
+    })
+}
