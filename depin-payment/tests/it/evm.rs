@@ -22,8 +22,23 @@ use depin_testkit::distributor;
 
 use super::{account, work};
 
-async fn chain(devnet: &Devnet, account: u16) -> Chain {
+pub(super) async fn chain(devnet: &Devnet, account: u16) -> Chain {
     Chain::from_provider(devnet.provider(), devnet.account(account)).connect().await.unwrap()
+}
+
+/// A network's token of which each of the accounts has `amount`.
+pub(super) async fn fund(admin: &Chain, accounts: &[Address], amount: Amount) -> Address {
+    let options = DeployOptions::new(NetworkId::parse("climate").unwrap());
+    let address = deploy(admin, &options).await.unwrap().token;
+    let token = NetworkToken::new(address, admin.provider());
+    let role = admin.read(&token.MINTER_ROLE()).await.unwrap();
+    let grant = token.grantRole(role, admin.account()).into_transaction_request();
+    admin.send(grant).await.unwrap();
+    for account in accounts {
+        let mint = token.mint(*account, amount.to_units()).into_transaction_request();
+        admin.send(mint).await.unwrap();
+    }
+    address
 }
 
 async fn network(devnet: &Devnet) -> (EvmDistributor, EvmToken, Deployment) {

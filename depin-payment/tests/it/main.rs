@@ -5,16 +5,22 @@
 mod balances;
 mod books;
 mod conformance;
+#[cfg(feature = "evm")]
+mod controller;
 mod credits;
 mod emission;
 #[cfg(feature = "evm")]
 mod evm;
+#[cfg(feature = "evm")]
+mod minter;
 mod policy;
 mod proof_file;
 #[cfg(feature = "evm")]
 mod rails;
 mod settlement;
 mod shares;
+#[cfg(feature = "evm")]
+mod stake;
 mod tokenomics;
 mod tree;
 mod vouchers;

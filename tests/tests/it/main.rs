@@ -9,5 +9,6 @@ mod interruptions;
 mod journey;
 mod readme;
 mod rotation;
+mod slashing;
 mod support;
 mod windows;

@@ -1,0 +1,149 @@
+//! Credits bought on the embedded chain, at prices of a contract.
+
+use std::time::Duration;
+
+use depin_core::{Address, Amount, B256, ErrorKind, Timestamp, U256, reward::TokenLedger};
+use depin_devnet::Devnet;
+use depin_evm::{
+    Chain,
+    alloy::{primitives::Bytes, rpc::types::TransactionRequest},
+    bindings::{CreditMinter, NetworkToken},
+};
+use depin_payment::{
+    credits::{Credits, Price, PriceSource},
+    evm::{BandRules, EvmMinter, EvmPrices, EvmToken},
+};
+
+use super::evm::{chain, fund};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn rules() -> BandRules {
+    BandRules {
+        credits_per_fiat: 100_000,
+        max_age: MINUTE,
+        period: MINUTE * 60,
+        smoothing: 4,
+        allowance: Amount::tokens(10),
+    }
+}
+
+/// A contract that answers every call with 2.00 give or take 0.01, with eight decimals, as of `when`: the opcode
+/// that gives the time, or a number.
+async fn oracle(chain: &Chain, when: &[u8]) -> Address {
+    let mut code = vec![0x63, 0x0b, 0xeb, 0xc2, 0x00, 0x5f, 0x52]; // 200,000,000 in word 0
+    code.extend([0x62, 0x0f, 0x42, 0x40, 0x60, 0x20, 0x52]); // 1,000,000 in word 1
+    code.extend([0x60, 0x07, 0x19, 0x60, 0x40, 0x52]); // -8 in word 2
+    code.extend(when);
+    code.extend([0x60, 0x60, 0x52, 0x60, 0x80, 0x5f, 0xf3]); // in word 3; four words are the answer
+    let length = u8::try_from(code.len()).unwrap();
+    let mut init = vec![0x60, length, 0x60, 0x0a, 0x5f, 0x39, 0x60, length, 0x5f, 0xf3];
+    init.extend(code);
+    let tx = TransactionRequest::default().input(Bytes::from(init).into());
+    let tx = TransactionRequest { to: Some(depin_evm::alloy::primitives::TxKind::Create), ..tx };
+    chain.send(tx).await.unwrap().contract_address.unwrap()
+}
+
+const NOW: &[u8] = &[0x42];
+const LONG_AGO: &[u8] = &[0x60, 0x01];
+
+async fn minter(devnet: &Devnet, when: &[u8]) -> (EvmMinter, EvmToken, Chain) {
+    let admin = chain(devnet, 0).await;
+    let token = fund(&admin, &[admin.account()], Amount::tokens(100)).await;
+    let prices = oracle(&admin, when).await;
+    let minter = EvmMinter::deploy(&admin, "test", token, prices, &rules()).await.unwrap();
+    let token_contract = NetworkToken::new(token, admin.provider());
+    let role = admin.read(&token_contract.MINTER_ROLE()).await.unwrap();
+    let grant = token_contract.grantRole(role, minter.address()).into_transaction_request();
+    admin.send(grant).await.unwrap();
+    (minter, EvmToken::new(admin.clone(), token), admin)
+}
+
+async fn grant(admin: &Chain, minter: &EvmMinter, role: B256) {
+    let contract = CreditMinter::new(minter.address(), admin.provider());
+    let grant = contract.grantRole(role, admin.account()).into_transaction_request();
+    admin.send(grant).await.unwrap();
+}
+
+#[tokio::test]
+async fn tokens_become_credits_as_the_rules_in_rust_say() {
+    let devnet = Devnet::start();
+    let (minter, token, admin) = minter(&devnet, NOW).await;
+    let price = minter.prices().await.unwrap().price().await.unwrap();
+    let published = price.published();
+    assert_eq!(price, Price::new(200_000_000, 1_000_000, -8, published));
+    let credits = Credits::new(18, 5, MINUTE);
+    for units in [1_u128, 5_050_505_050_505, 10_u128.pow(18), 3 * 10_u128.pow(18) + 7] {
+        let amount = Amount::units(U256::from(units));
+        let expected = credits.bought(amount, &price, published).unwrap();
+        assert_eq!(minter.quote(amount).await.unwrap(), expected, "{units}");
+    }
+    let (device, tokens) = (Address::repeat_byte(1), Amount::tokens(10));
+    let wanted = U256::from(1_980_000);
+    let more = minter.buy(device, tokens, wanted + U256::ONE).await.unwrap_err();
+    assert_eq!(more.kind(), ErrorKind::Conflict);
+    assert_eq!(minter.buy(device, tokens, wanted).await.unwrap(), wanted);
+    assert_eq!(token.supply().await.unwrap(), Amount::tokens(90), "burned");
+    assert_eq!(token.balance(admin.account()).await.unwrap(), Amount::tokens(90));
+
+    let refused = minter.spend(device, U256::ONE).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Rejected, "who may spend is appointed");
+    let contract = CreditMinter::new(minter.address(), admin.provider());
+    let spender = admin.read(&contract.SPENDER_ROLE()).await.unwrap();
+    grant(&admin, &minter, spender).await;
+    minter.spend(device, wanted - U256::ONE).await.unwrap();
+    assert_eq!(minter.credits(device).await.unwrap(), U256::ONE);
+    let refused = minter.spend(device, wanted).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Rejected);
+}
+
+#[tokio::test]
+async fn rewards_stay_within_the_band() {
+    let devnet = Devnet::start();
+    let (minter, token, admin) = minter(&devnet, NOW).await;
+    let contract = CreditMinter::new(minter.address(), admin.provider());
+    let emitter = admin.read(&contract.EMITTER_ROLE()).await.unwrap();
+    grant(&admin, &minter, emitter).await;
+    let bob = Address::repeat_byte(0xb0);
+    assert_eq!(minter.mintable().await.unwrap(), Amount::tokens(10), "the allowance");
+    minter.mint(bob, Amount::tokens(10)).await.unwrap();
+    let more = minter.mint(bob, Amount::from(1)).await.unwrap_err();
+    assert_eq!(more.kind(), ErrorKind::Limit);
+
+    // A quarter of what was burned comes back in the next period.
+    minter.buy(bob, Amount::tokens(40), U256::ZERO).await.unwrap();
+    devnet.increase_time(rules().period.as_secs() + 60).unwrap();
+    devnet.mine(1);
+    assert_eq!(minter.mintable().await.unwrap(), Amount::tokens(20));
+    minter.mint(bob, Amount::tokens(20)).await.unwrap();
+    assert_eq!(token.balance(bob).await.unwrap(), Amount::tokens(30));
+}
+
+#[tokio::test]
+async fn a_stale_price_sells_nothing() {
+    let devnet = Devnet::start();
+    let (minter, _, admin) = minter(&devnet, LONG_AGO).await;
+    let error = minter.buy(admin.account(), Amount::tokens(1), U256::ZERO).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let prices = minter.prices().await.unwrap();
+    assert_eq!(prices.price().await.unwrap().published(), Timestamp::from_secs(1), "told as it is");
+    let nowhere = EvmPrices::new(admin, Address::repeat_byte(9));
+    assert_eq!(nowhere.price().await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn bands_that_the_contract_would_refuse_are_refused_before() {
+    let devnet = Devnet::start();
+    let chain = chain(&devnet, 0).await;
+    let nobody = Address::repeat_byte(9);
+    for (rules, kind) in [
+        (BandRules { period: Duration::ZERO, ..rules() }, ErrorKind::Config),
+        (BandRules { smoothing: 0, ..rules() }, ErrorKind::Config),
+        (BandRules { credits_per_fiat: 0, ..rules() }, ErrorKind::Config),
+        (BandRules { max_age: Duration::from_secs(1 << 40), ..rules() }, ErrorKind::Limit),
+        (BandRules { allowance: Amount::MAX, ..rules() }, ErrorKind::Limit),
+    ] {
+        let error = EvmMinter::deploy(&chain, "bad", nobody, nobody, &rules).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{rules:?}");
+    }
+}
