@@ -176,6 +176,13 @@ impl Chain {
         Ok(hash)
     }
 
+    /// Forgets a waiting transaction; answers whether it was there.
+    pub(crate) fn drop_waiting(&mut self, hash: &B256) -> bool {
+        let waits = self.pool.by_hash(hash).is_some();
+        self.pool.remove(hash);
+        waits
+    }
+
     /// Mines one block from the pool.
     pub(crate) fn mine(&mut self, now: u64) {
         let candidates = self.pool.ready(&self.latest().state, self.next_base_fee());

@@ -8,7 +8,7 @@ use std::{
 
 use alloy::{
     network::EthereumWallet,
-    primitives::{Address, U256},
+    primitives::{Address, B256, U256},
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::client::RpcClient,
     signers::local::PrivateKeySigner,
@@ -191,6 +191,17 @@ impl Devnet {
     /// When there are fewer blocks above genesis.
     pub fn reorg(&self, depth: u64) -> Result<(), Error> {
         self.chain().reorg(depth, unix_now())
+    }
+
+    /// Hashes of the transactions that wait for a block, in the order in which they arrived.
+    pub fn waiting(&self) -> Vec<B256> {
+        self.chain().pool.iter().map(|tx| *tx.tx_hash()).collect()
+    }
+
+    /// Forgets a transaction that waits, as nodes do whose pool is full or which restart. Answers whether it
+    /// was there.
+    pub fn drop_transaction(&self, hash: B256) -> bool {
+        self.chain().drop_waiting(&hash)
     }
 
     pub(crate) fn chain(&self) -> MutexGuard<'_, Chain> {

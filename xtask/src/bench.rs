@@ -50,6 +50,7 @@ const BENCHES: [Bench; 12] = [
     Bench::new("depin-identity", "status_lookup", &[]).features("credentials"),
     Bench::new("depin-payment", "rewards_1m", &[]),
     Bench::new("depin-payment", "voucher_verify", &[]),
+    Bench::new("depin-payment", "claims_100k", &[]).features("evm"),
     Bench::new(
         "depin-data",
         "ingest",

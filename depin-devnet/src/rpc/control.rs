@@ -1,6 +1,6 @@
 //! Methods that steer the chain; real networks have none of them.
 
-use alloy::primitives::{Address, U64, U256};
+use alloy::primitives::{Address, B256, U64, U256};
 use serde::Deserialize;
 
 use super::{Answer, json, params::Params, unknown_method};
@@ -42,6 +42,11 @@ pub(super) fn answer(devnet: &Devnet, method: &str, mut params: Params<'_>) -> A
             params.end()?;
             devnet.set_balance(address, balance);
             json(())
+        }
+        "anvil_dropTransaction" => {
+            let hash: B256 = params.need("hash")?;
+            params.end()?;
+            json(devnet.drop_transaction(hash).then_some(hash))
         }
         "anvil_reorg" => anvil_reorg(devnet, params),
         _ => Err(unknown_method(method)),

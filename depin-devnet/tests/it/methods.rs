@@ -172,6 +172,7 @@ async fn the_chain_is_steered_over_json_rpc() {
         ("anvil_setBalance", json!([FRIEND, "0x5"]), json!(null)),
         ("anvil_mine", json!([]), json!(null)),
         ("anvil_reorg", json!([1, []]), json!(null)),
+        ("anvil_dropTransaction", json!([B256::ZERO]), json!(null)),
         ("eth_getBalance", json!([FRIEND, "latest"]), json!("0x5")),
         ("evm_revert", json!([snapshot]), json!(true)),
         ("evm_revert", json!([snapshot]), json!(false)),

@@ -28,6 +28,23 @@ async fn transactions_wait_without_automine() {
 }
 
 #[tokio::test]
+async fn a_dropped_transaction_is_forgotten_until_it_is_sent_again() {
+    let devnet = Devnet::builder().automine(false).build();
+    let raw = sign(devnet.account(0), filled(0)).await;
+    let send = async || ask(&devnet, "eth_sendRawTransaction", json!([raw])).await.unwrap();
+    send().await;
+    let [hash] = devnet.waiting()[..] else { panic!("one waits") };
+    assert!(devnet.drop_transaction(hash));
+    assert!(!devnet.drop_transaction(hash));
+    devnet.mine(1);
+    assert_eq!(ask(&devnet, "eth_getTransactionByHash", json!([hash])).await.unwrap(), json!(null));
+    send().await;
+    assert_eq!(devnet.waiting(), [hash]);
+    devnet.mine(1);
+    assert!(devnet.waiting().is_empty());
+}
+
+#[tokio::test]
 async fn a_gap_holds_back_later_nonces_until_it_is_filled() {
     let devnet = Devnet::start();
     let raw = |nonce| sign(devnet.account(0), filled(nonce));

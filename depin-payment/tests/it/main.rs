@@ -4,6 +4,8 @@
 
 mod balances;
 mod books;
+#[cfg(feature = "evm")]
+mod claims;
 mod conformance;
 #[cfg(feature = "evm")]
 mod controller;
