@@ -204,7 +204,9 @@ impl TxSender {
             quote.fees.apply(&mut tx);
         }
         if tx.gas.is_none() {
-            let needed = ask(self.provider.estimate_gas(tx.clone())).await?;
+            // On what is mined: on top of what waits, a node would run all of that for each question.
+            let estimate = self.provider.estimate_gas(tx.clone()).block(BlockId::latest());
+            let needed = ask(estimate).await?;
             // State may change before it is mined; unused gas is not paid.
             let roomy = needed.saturating_add(needed / 5);
             tx.gas = Some(roomy.min(quote.block_gas.max(needed)));
