@@ -7,7 +7,7 @@ mod faults;
 #[path = "../tests/it/claims/storm.rs"]
 mod storm;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use depin_testkit::bench::Row;
 
@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     let chosen = std::env::var("DEPIN_CLAIMS").unwrap_or_default();
     let chosen = chosen.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     let (accounts, each): (u16, u64) = chosen.unwrap_or((1_000, 100));
-    let report = storm::run(accounts, each, 1).await;
+    let report = storm::run(accounts, each, Duration::from_secs(3)).await;
     println!("{report}");
     let claims = u64::from(accounts) * each;
     let seconds = report.time.as_secs_f64();

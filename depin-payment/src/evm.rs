@@ -15,6 +15,7 @@ mod minter;
 mod stake;
 mod stream;
 mod token;
+mod treasury;
 
 use depin_core::{Error, ErrorKind};
 use depin_evm::{
@@ -34,6 +35,7 @@ pub use minter::{BandRules, EvmMinter, EvmPrices};
 pub use stake::{EvmStake, Slash, Stake, StakeRules};
 pub use stream::{EvmStream, Purse, StreamRail};
 pub use token::EvmToken;
+pub use treasury::{Estimate, PayList, Plan, RunReport, Treasury, Unpaid, Way};
 
 /// Gives a revert of the distributor its kind and remedy; leaves other errors alone.
 fn explain(error: Error) -> Error {

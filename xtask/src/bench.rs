@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 13] = [
     Bench::new(
         "depin-core",
         "verify",

@@ -278,6 +278,6 @@ fn payment(claim: &Claim) -> Contract::Claim {
 }
 
 /// A first claim costs about 97,000 gas at a million accounts: well inside a block of 15 million.
-const CLAIMS_PER_TRANSACTION: usize = 100;
+pub(super) const CLAIMS_PER_TRANSACTION: usize = 100;
 /// Blocks per request for logs, which public nodes limit.
 const LOG_WINDOW: u64 = 10_000;

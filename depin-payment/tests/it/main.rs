@@ -24,6 +24,8 @@ mod shares;
 #[cfg(feature = "evm")]
 mod stake;
 mod tokenomics;
+#[cfg(feature = "evm")]
+mod treasury;
 mod tree;
 mod vouchers;
 #[cfg(feature = "x402")]

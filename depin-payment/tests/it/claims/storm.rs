@@ -105,8 +105,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// `accounts` accounts claim for `each` recipients.
-pub(crate) async fn run(accounts: u16, each: u64, seed: u64) -> Report {
+/// `accounts` accounts claim for `each` recipients; what waits longer than `replace_after` is replaced.
+pub(crate) async fn run(accounts: u16, each: u64, replace_after: Duration) -> Report {
     let devnet = Devnet::builder().accounts(accounts + FIRST).build();
     let (contracts, claims) = prepare(&devnet, u64::from(accounts) * each).await;
     let storm = Arc::new(Storm {
@@ -116,10 +116,11 @@ pub(crate) async fn run(accounts: u16, each: u64, seed: u64) -> Report {
         over: AtomicBool::new(false),
         doubles: AtomicU64::new(0),
         active: Semaphore::new(ACTIVE),
+        replace_after,
     });
     devnet.set_automine(false);
     let start = Instant::now();
-    let driver = tokio::spawn(drive(Arc::clone(&storm), seed));
+    let driver = tokio::spawn(drive(Arc::clone(&storm)));
     let mut senders = JoinSet::new();
     for (account, claims) in (FIRST..).zip(claims.chunks(usize::try_from(each).unwrap())) {
         senders.spawn(Arc::clone(&storm).account(account, claims.to_vec()));
@@ -163,6 +164,7 @@ struct Storm {
     /// Claims for somebody who was paid already: the sender must never come to that.
     doubles: AtomicU64,
     active: Semaphore,
+    replace_after: Duration,
 }
 
 impl Storm {
@@ -173,7 +175,7 @@ impl Storm {
         let chain = loop {
             let chain = Chain::from_provider(provider.clone(), self.devnet.account(account))
                 .poll_interval(POLL)
-                .replace_after(REPLACE_AFTER)
+                .replace_after(self.replace_after)
                 .confirmations(CONFIRMATIONS);
             match chain.connect().await {
                 Ok(chain) => break chain,
@@ -248,15 +250,15 @@ impl Storm {
 }
 
 /// Mines, and lets happen to the chain what happens to chains.
-async fn drive(storm: Arc<Storm>, seed: u64) -> Faults {
-    let mut rng = StdRng::seed_from_u64(seed);
+async fn drive(storm: Arc<Storm>) -> Faults {
+    let mut rng = StdRng::seed_from_u64(1);
     let (devnet, provider) = (&storm.devnet, storm.devnet.provider());
     let floor = devnet.block_number();
     let mut faults = Faults::default();
     let mut until_paused = 3;
     while !storm.over.load(Relaxed) {
         gather(devnet).await;
-        storm.tally.deliver(devnet, 2 * REPLACE_AFTER).await;
+        storm.tally.deliver(devnet, 2 * storm.replace_after).await;
         for hash in devnet.waiting() {
             if rng.gen_ratio(1, 100) && devnet.drop_transaction(hash) {
                 faults.dropped += 1;
@@ -328,7 +330,6 @@ const FIRST: u16 = 1;
 const ACTIVE: usize = 64;
 const LANES: usize = 8;
 const POLL: Duration = Duration::from_millis(100);
-const REPLACE_AFTER: Duration = Duration::from_secs(3);
 /// One more than the deepest reorganisation.
 const CONFIRMATIONS: u64 = 4;
 const HALF_BLOCK: usize = 128;

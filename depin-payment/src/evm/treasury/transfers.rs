@@ -1,0 +1,179 @@
+//! Runs by batched transfers through `Disperse`.
+//!
+//! The key of a batch on chain follows from the token, the name of the run and the number of the batch, and
+//! not from its content: once anything was paid under it, nothing else can be. The key in the chain
+//! handle's store has the content too, so that a batch without those who cannot receive is a new intent.
+
+use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, keccak256};
+use depin_evm::{
+    Revert,
+    alloy::{contract::SolCallBuilder, primitives::U256, providers::DynProvider},
+    bindings::Disperse,
+};
+
+use super::{PayList, RunReport, Treasury, Unpaid, Way, journal::Journal};
+
+type Call<'a> = SolCallBuilder<&'a DynProvider, Disperse::disperseCall>;
+
+/// One batch of a run.
+struct Batch<'a> {
+    disperse: Address,
+    key: B256,
+    index: u64,
+    list: &'a PayList,
+    payments: &'a [(Address, Amount)],
+}
+
+impl Treasury {
+    /// Pays all batches one after another, then looks whether the chain still has them all.
+    pub(super) async fn transfer_all(
+        &self,
+        disperse: Address,
+        size: usize,
+        list: &PayList,
+        journal: &mut Journal,
+    ) -> Result<RunReport> {
+        let batches: Vec<_> = (0..)
+            .zip(list.payments().chunks(size.max(1)))
+            .map(|(index, payments)| Batch {
+                disperse,
+                key: self.key(list, index),
+                index,
+                list,
+                payments,
+            })
+            .collect();
+        self.check_funds(disperse, self.unpaid(&batches, journal).await?).await?;
+        let mut gas: u64 = 0;
+        for batch in &batches {
+            gas = gas.saturating_add(self.pay(batch, journal).await?);
+        }
+        // A reorganisation deeper than what counts as final may have taken some back.
+        for batch in &batches {
+            gas = gas.saturating_add(self.pay(batch, journal).await?);
+        }
+        let skipped = |account: &Address| journal.skipped(account).is_some();
+        let paid = list.payments().iter().filter(|(account, _)| !skipped(account));
+        let unpaid = list.payments().iter().filter_map(|(account, amount)| {
+            let reason = journal.skipped(account)?.to_owned();
+            Some(Unpaid { account: *account, amount: *amount, reason })
+        });
+        Ok(RunReport {
+            way: Way::Transfers,
+            paid: paid.clone().count(),
+            amount: Amount::sum(paid.map(|(_, amount)| *amount))?,
+            unpaid: unpaid.collect(),
+            to_claim: 0,
+            gas,
+            balances: None,
+        })
+    }
+
+    /// Pays a batch unless it is paid; answers the gas.
+    async fn pay(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<u64> {
+        let mut gas: u64 = 0;
+        for attempt in 1.. {
+            let payments = journal.payable(batch.payments);
+            if payments.is_empty() || self.is_paid(batch, &payments).await? {
+                break;
+            }
+            let call = self.call(batch.disperse, batch.key, &payments);
+            let content = keccak256(call.calldata());
+            let key = format!("treasury/{}/{}/{content}", batch.list.id(), batch.index);
+            let error = match self.chain.send_once(&key, call.into_transaction_request()).await {
+                Ok(receipt) => {
+                    gas = gas.saturating_add(receipt.gas_used);
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::Rejected => error,
+                Err(error) => return Err(error),
+            };
+            if already_paid(&error) {
+                continue;
+            }
+            let sum = Amount::sum(payments.iter().map(|(_, amount)| *amount))?;
+            self.check_funds(batch.disperse, sum).await?;
+            let refused = self.refused(batch, &payments).await?;
+            if refused.is_empty() && attempt >= ATTEMPTS {
+                return Err(error.with("run", batch.list.id()).with("batch", batch.index));
+            }
+            for (account, reason) in refused {
+                journal.skip(account, &reason)?;
+            }
+        }
+        Ok(gas)
+    }
+
+    /// What the batches that are not paid need.
+    async fn unpaid(&self, batches: &[Batch<'_>], journal: &Journal) -> Result<Amount> {
+        let mut sum = Amount::ZERO;
+        for batch in batches {
+            let payments = journal.payable(batch.payments);
+            if !payments.is_empty() && !self.is_paid(batch, &payments).await? {
+                let amounts = payments.iter().map(|(_, amount)| *amount);
+                sum = sum.checked_add(Amount::sum(amounts)?)?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Whether the chain has the batch.
+    async fn is_paid(&self, batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Result<bool> {
+        let contract = Disperse::new(batch.disperse, self.chain.provider());
+        let account = self.chain.account();
+        let paid = self.chain.read(&contract.paidBatch(account, batch.key)).await?;
+        let call = self.call(batch.disperse, batch.key, payments);
+        if paid.is_zero() || paid == keccak256(call.calldata()) {
+            return Ok(!paid.is_zero());
+        }
+        let text = "the run's name was used for other payments; use its journal, or another name";
+        Err(Error::new(ErrorKind::Conflict, text)
+            .with("run", batch.list.id())
+            .with("batch", batch.index))
+    }
+
+    /// Who of a batch cannot receive, found by halves without sending anything.
+    async fn refused(
+        &self,
+        batch: &Batch<'_>,
+        payments: &[(Address, Amount)],
+    ) -> Result<Vec<(Address, String)>> {
+        let probe = keccak256(batch.key);
+        let (mut open, mut refused) = (vec![payments], Vec::new());
+        while let Some(part) = open.pop() {
+            let call = self.call(batch.disperse, probe, part).from(self.chain.account());
+            match (self.chain.read(&call).await, part) {
+                (Ok(_), _) => {}
+                (Err(error), _) if error.kind() != ErrorKind::Rejected => return Err(error),
+                (Err(error), [(account, _)]) => {
+                    let reason =
+                        Revert::of(&error).map_or_else(|| error.to_string(), Revert::to_string);
+                    refused.push((*account, reason));
+                }
+                (Err(_), part) => open.extend(<[_; 2]>::from(part.split_at(part.len() / 2))),
+            }
+        }
+        Ok(refused)
+    }
+
+    fn call(&self, disperse: Address, key: B256, payments: &[(Address, Amount)]) -> Call<'_> {
+        let (recipients, amounts): (Vec<Address>, Vec<U256>) =
+            payments.iter().map(|(account, amount)| (*account, amount.to_units())).unzip();
+        let call = Disperse::disperseCall { key, token: self.token, recipients, amounts };
+        SolCallBuilder::new_sol(self.chain.provider(), &disperse, &call)
+    }
+
+    fn key(&self, list: &PayList, index: u64) -> B256 {
+        let parts: [&[u8]; 4] =
+            [DOMAIN, self.token.as_slice(), list.id().as_bytes(), &index.to_be_bytes()];
+        keccak256(parts.concat())
+    }
+}
+
+fn already_paid(error: &Error) -> bool {
+    Revert::of(error).is_some_and(|revert| revert.decode::<Disperse::AlreadyPaid>().is_some())
+}
+
+const DOMAIN: &[u8] = b"depin treasury batch 1:";
+/// How often a batch is sent that reverts without a recipient to blame.
+const ATTEMPTS: u32 = 3;
