@@ -68,7 +68,12 @@ pub(crate) struct Faults {
     reorganised: u64,
 }
 
+#[allow(dead_code, reason = "the benchmark asks for all faults, the test for one")]
 impl Report {
+    pub(crate) const fn blocks_were_taken_back(&self) -> bool {
+        self.faults.reorganised > 0
+    }
+
     pub(crate) const fn each_fault_happened(&self) -> bool {
         let Faults { dropped, replaced, reverted, reorganised, .. } = self.faults;
         dropped > 0 && replaced > 0 && reverted > 0 && reorganised > 0

@@ -80,13 +80,10 @@ async fn a_treasurer_killed_a_hundred_times_pays_nobody_twice_and_misses_nobody(
         let life = Duration::from_millis(rng.gen_range(10..400));
         let ended = tokio::task::spawn_blocking(move || {
             std::thread::sleep(life);
-            let status = match child.try_wait().unwrap() {
-                Some(status) => status,
-                None => {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                    return None;
-                }
+            let Some(status) = child.try_wait().unwrap() else {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return None;
             };
             let mut said = String::new();
             std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
