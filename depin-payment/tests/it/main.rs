@@ -19,6 +19,8 @@ mod policy;
 mod proof_file;
 #[cfg(feature = "evm")]
 mod rails;
+#[cfg(feature = "evm")]
+mod reconcile;
 mod settlement;
 mod shares;
 #[cfg(feature = "evm")]

@@ -1,0 +1,318 @@
+//! The books of a token, made from the chain and proved against it.
+//!
+//! Every `Transfer` of the token since it was deployed becomes an entry, and the balances that follow have to
+//! equal `balanceOf` and `totalSupply` to the last unit, at one block that is still part of the chain when
+//! everything has been read. With its distributor, what that says it paid and issued has to equal what the
+//! token moved.
+
+mod events;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, Timestamp};
+use depin_evm::{
+    Chain,
+    alloy::{eips::BlockId, providers::Provider},
+    bindings::NetworkToken,
+};
+use futures_util::future::try_join_all;
+
+use crate::books::{Account, Books, Commodity, Transaction};
+use events::{Movement, Note};
+
+/// Books of one token from its chain.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use depin_core::{Address, Amount, B256, EpochId, NetworkId, reward::{Commitment, RewardDistributor}};
+/// use depin_devnet::Devnet;
+/// use depin_evm::{Chain, DeployOptions, deploy};
+/// use depin_payment::{RewardTree, evm::{EvmDistributor, Ledger}};
+///
+/// let devnet = Devnet::start();
+/// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+/// let contracts = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?;
+/// let tree = RewardTree::build(vec![(Address::repeat_byte(1), Amount::tokens(7))])?;
+/// let (epoch, root, cumulative, manifest) = (EpochId::new(0), tree.root(), Amount::tokens(7), B256::ZERO);
+/// let distributor = EvmDistributor::new(chain.clone(), contracts.distributor);
+/// distributor.publish(&Commitment { epoch, root, cumulative, manifest }).await?;
+/// distributor.claim_many(&tree.claims().collect::<Vec<_>>()).await?;
+///
+/// let proved = Ledger::new(chain, contracts.token, "CLIM")?
+///     .since(contracts.block)
+///     .distributor(contracts.distributor)
+///     .reconcile()
+///     .await?;
+/// assert_eq!((proved.accounts, proved.supply), (1, Amount::tokens(7)));
+/// assert!(proved.books.csv().contains("7.000000000000000000"));
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    chain: Chain,
+    token: Address,
+    commodity: Commodity,
+    since: u64,
+    behind: u64,
+    window: u64,
+    distributor: Option<Address>,
+    names: BTreeMap<Address, String>,
+}
+
+/// Books that agree with the chain.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Reconciled {
+    /// Every movement, ready for export.
+    pub books: Books,
+    /// The block whose balances they have.
+    pub block: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// Accounts that hold something.
+    pub accounts: usize,
+    /// Movements of the token.
+    pub movements: usize,
+    /// What exists of the token.
+    pub supply: Amount,
+}
+
+impl Ledger {
+    /// The books of the token at `token`, with 18 decimals, under a symbol of 2 to 24 capitals and digits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] for any other symbol.
+    pub fn new(chain: Chain, token: Address, symbol: &str) -> Result<Self> {
+        Ok(Self {
+            chain,
+            token,
+            commodity: Commodity::new(symbol, 18)?,
+            since: 0,
+            behind: 0,
+            window: WINDOW,
+            distributor: None,
+            names: BTreeMap::new(),
+        })
+    }
+
+    /// Reads from the block on in which the token was deployed, and not from the first one.
+    #[must_use]
+    pub const fn since(mut self, block: u64) -> Self {
+        self.since = block;
+        self
+    }
+
+    /// Reads up to so many blocks behind the latest, on chains that take blocks back.
+    #[must_use]
+    pub const fn behind(mut self, blocks: u64) -> Self {
+        self.behind = blocks;
+        self
+    }
+
+    /// Blocks per request for events; 10,000 unless told, and halved when a node finds that too many.
+    #[must_use]
+    pub fn window(mut self, blocks: u64) -> Self {
+        self.window = blocks.max(1);
+        self
+    }
+
+    /// The distributor that issues and pays the token; its account is called `Assets:Chain:Distributor`.
+    #[must_use]
+    pub fn distributor(mut self, distributor: Address) -> Self {
+        self.distributor = Some(distributor);
+        self.names.insert(distributor, "Distributor".to_owned());
+        self
+    }
+
+    /// Calls an account `Assets:Chain:NAME` instead of by its address.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when the name does not begin with a capital or digit, or has other than
+    /// letters, digits and dashes; [`ErrorKind::Conflict`] when it names another account.
+    pub fn name(mut self, account: Address, name: &str) -> Result<Self> {
+        Account::parse(&format!("{SCOPE}:{name}"))?;
+        if self.names.iter().any(|(other, known)| *other != account && known == name) {
+            let text = "the name stands for another account";
+            return Err(Error::new(ErrorKind::Conflict, text).with("name", name));
+        }
+        self.names.insert(account, name.to_owned());
+        Ok(self)
+    }
+
+    /// Reads all movements, enters them, and proves the balances of all accounts and the supply.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] naming the first account, supply or transaction in which events and state
+    /// differ: a log that is not the chain's, or a token that moves without telling.
+    /// [`ErrorKind::Malformed`] when the node's log is out of order, has an event twice or one that the token
+    /// cannot have; [`ErrorKind::Unavailable`] when the node does not answer, or the chain was reorganised
+    /// meanwhile: try again; [`ErrorKind::NotFound`] when there is no token.
+    pub async fn reconcile(&self) -> Result<Reconciled> {
+        let provider = self.chain.provider();
+        let latest = self.chain.ask(provider.get_block_number()).await?;
+        let block = latest.saturating_sub(self.behind);
+        let hash = self.hash(block).await?;
+        let proved = self.prove(block, hash).await;
+        // What was read belongs together only if the block is still where it was.
+        if self.hash(block).await? != hash {
+            return Err(Error::unavailable(
+                "the chain was reorganised while it was read; try again",
+            ));
+        }
+        proved
+    }
+
+    async fn prove(&self, block: u64, hash: B256) -> Result<Reconciled> {
+        let movements = self.movements(block).await?;
+        let times = self.times(&movements).await?;
+        let (books, accounts) = self.enter(&movements, &times)?;
+        self.check_distributor(&movements, block).await?;
+        let at = BlockId::hash_canonical(hash);
+        let observed = self.observe(&accounts, at).await?;
+        let held = observed.iter().filter(|(_, _, amount)| !amount.is_zero()).count();
+        books.reconcile(SCOPE, observed)?;
+        let supply = self.check_supply(&books, at).await?;
+        Ok(Reconciled { books, block, hash, accounts: held, movements: movements.len(), supply })
+    }
+
+    /// One entry per transaction, with two lines per movement.
+    fn enter(
+        &self,
+        movements: &[Movement],
+        times: &BTreeMap<B256, Timestamp>,
+    ) -> Result<(Books, BTreeMap<Address, Account>)> {
+        let (issued, burned) = (Account::parse(ISSUED)?, Account::parse(BURNED)?);
+        let (mut books, mut accounts) = (Books::default(), BTreeMap::new());
+        for group in movements.chunk_by(|a, b| a.transaction == b.transaction) {
+            let Some(first) = group.first() else { continue };
+            let at = times.get(&first.block).copied().unwrap_or_default();
+            let note = self.describe(group);
+            let mut entry = Transaction::new(&first.transaction.to_string(), at, note)?;
+            for Movement { from, to, amount, .. } in group {
+                let mut account = |address: &Address, nobody: &Account| -> Result<Account> {
+                    if address.is_zero() {
+                        return Ok(nobody.clone());
+                    }
+                    let account = self.account(address)?;
+                    accounts.insert(*address, account.clone());
+                    Ok(account)
+                };
+                let (from, to) = (account(from, &issued)?, account(to, &burned)?);
+                entry = entry.transfer(&from, &to, &self.commodity, *amount);
+            }
+            if !books.enter(entry)? {
+                return Err(events::disordered(first));
+            }
+        }
+        Ok((books, accounts))
+    }
+
+    fn account(&self, address: &Address) -> Result<Account> {
+        match self.names.get(address) {
+            Some(name) => Account::parse(&format!("{SCOPE}:{name}")),
+            None => Account::parse(&format!("{SCOPE}:{address}")),
+        }
+    }
+
+    /// What a transaction was, for people.
+    fn describe(&self, group: &[Movement]) -> &'static str {
+        let all = |is: fn(&Movement) -> bool| group.iter().all(|movement| is(movement));
+        let paid = group.iter().any(|movement| Some(movement.from) == self.distributor);
+        match () {
+            () if all(|movement| movement.from.is_zero()) => "Issue",
+            () if all(|movement| movement.to.is_zero()) => "Burn",
+            () if paid => "Claim",
+            () if group.len() > 1 => "Payments",
+            () => "Transfer",
+        }
+    }
+
+    /// Compares, transaction by transaction, what the distributor says with what the token did.
+    async fn check_distributor(&self, movements: &[Movement], block: u64) -> Result<()> {
+        let Some(distributor) = self.distributor else { return Ok(()) };
+        // Issued and paid out, by the token and by the distributor.
+        let mut sums: BTreeMap<B256, [Amount; 4]> = BTreeMap::new();
+        let said = self.statements(distributor, block).await?;
+        for movement in movements.iter().chain(&said) {
+            let place = match movement.note {
+                Note::Transfer if movement.from.is_zero() && movement.to == distributor => 0,
+                Note::Transfer if movement.from == distributor => 2,
+                Note::Activated => 1,
+                Note::Claimed => 3,
+                Note::Transfer | Note::Resolved => continue,
+            };
+            let sums = sums.entry(movement.transaction).or_default();
+            if let Some(sum) = sums.get_mut(place) {
+                *sum = sum.checked_add(movement.amount)?;
+            }
+        }
+        // The bond of a dispute goes out of the distributor too.
+        let resolved = said.iter().filter(|statement| statement.note == Note::Resolved);
+        let resolved: BTreeSet<_> = resolved.map(|statement| statement.transaction).collect();
+        for (transaction, [issued, activated, paid, claimed]) in sums {
+            let (text, moved, said) = if issued != activated {
+                ("the distributor says that it issued other than the token did", issued, activated)
+            } else if paid != claimed && !resolved.contains(&transaction) {
+                ("the distributor says that it paid other than the token moved", paid, claimed)
+            } else {
+                continue;
+            };
+            return Err(Error::new(ErrorKind::Conflict, text)
+                .with("transaction", transaction)
+                .with("token", moved)
+                .with("distributor", said));
+        }
+        Ok(())
+    }
+
+    /// The balances of all accounts by the token itself.
+    async fn observe(
+        &self,
+        accounts: &BTreeMap<Address, Account>,
+        at: BlockId,
+    ) -> Result<Vec<(Account, Commodity, Amount)>> {
+        let contract = NetworkToken::new(self.token, self.chain.provider());
+        let accounts: Vec<_> = accounts.iter().collect();
+        let mut observed = Vec::with_capacity(accounts.len());
+        for accounts in accounts.chunks(AT_ONCE) {
+            let calls: Vec<_> = accounts
+                .iter()
+                .map(|(address, _)| contract.balanceOf(**address).block(at))
+                .collect();
+            let held = try_join_all(calls.iter().map(|call| self.chain.read(call))).await?;
+            for ((_, account), held) in accounts.iter().zip(held) {
+                observed.push(((*account).clone(), self.commodity.clone(), Amount::units(held)));
+            }
+        }
+        Ok(observed)
+    }
+
+    async fn check_supply(&self, books: &Books, at: BlockId) -> Result<Amount> {
+        let contract = NetworkToken::new(self.token, self.chain.provider());
+        let supply = self.chain.read(&contract.totalSupply().block(at)).await.map(Amount::units)?;
+        let of = |name| Ok::<_, Error>(books.balance(&Account::parse(name)?, &self.commodity).1);
+        let (issued, burned) = (of(ISSUED)?, of(BURNED)?);
+        let booked = issued.checked_sub(burned);
+        if booked.as_ref().is_ok_and(|booked| *booked == supply) {
+            return Ok(supply);
+        }
+        let show = |amount| self.commodity.format(amount);
+        let booked = booked.map_or_else(|_| format!("-{}", show(burned)), show);
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "the supply differs from what the books issued and burned",
+        )
+        .with("booked", booked)
+        .with("observed", show(supply)))
+    }
+}
+
+const SCOPE: &str = "Assets:Chain";
+const ISSUED: &str = "Equity:Issued";
+const BURNED: &str = "Equity:Burned";
+
+/// Blocks per request for events.
+const WINDOW: u64 = 10_000;
+/// Questions to a node at the same time.
+const AT_ONCE: usize = 32;
