@@ -217,7 +217,7 @@ impl Ledger {
 
     /// What a transaction was, for people.
     fn describe(&self, group: &[Movement]) -> &'static str {
-        let all = |is: fn(&Movement) -> bool| group.iter().all(|movement| is(movement));
+        let all = |is: fn(&Movement) -> bool| group.iter().all(is);
         let paid = group.iter().any(|movement| Some(movement.from) == self.distributor);
         match () {
             () if all(|movement| movement.from.is_zero()) => "Issue",
