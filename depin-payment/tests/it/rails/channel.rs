@@ -1,12 +1,16 @@
 //! Voucher channels.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use depin_core::{
-    Address, Amount, B256, ChainId, ErrorKind,
+    Address, Amount, B256, Bytes, ChainId, ErrorKind,
     payment::{Payer, Payment, PaymentRail, Settlement},
 };
-use depin_evm::bindings;
+use depin_evm::{
+    Chain,
+    alloy::{network::TransactionBuilder, rpc::types::TransactionRequest},
+    bindings,
+};
 use depin_payment::{
     channel::{SignedVoucher, Terms, domain},
     evm::{ChannelRail, ChannelRules, EvmChannel},
@@ -203,7 +207,7 @@ async fn of_two_charges_that_race_for_one_voucher_one_is_paid() {
 #[tokio::test]
 async fn a_closing_channel_buys_nothing_more_and_pays_what_it_granted() {
     let channel = Channel::open().await;
-    let rules = ChannelRules::default().fresh(std::time::Duration::ZERO);
+    let rules = ChannelRules::default().fresh(Duration::ZERO);
     let rail = channel.rail_in("rail.redb", rules);
     let payee = channel.terms.payee;
     rail.accept(&charge(payee, 1, 70), &channel.voucher(channel.terms, 0, 70)).await.unwrap();
@@ -295,4 +299,90 @@ async fn stores_belong_to_one_rail_and_one_process() {
     drop(channel.wallet);
     let lane = ChannelPayer::open_lane(&wallet, domain, terms, 1, key, 9.into());
     assert_eq!(lane.unwrap_err().kind(), ErrorKind::Config);
+}
+
+/// A contract that answers every question with the magic of ERC-1271.
+const YES: &str = "6010600c60003960106000f3631626ba7e60e01b60005260206000f3";
+/// A contract that answers no question before its gas is gone.
+const BURNER: &str = "6004600c60003960046000f35b600056";
+
+#[tokio::test]
+async fn contracts_sign_only_where_the_payee_lets_them() {
+    let channel = Channel::open().await;
+    let (strict, lenient) =
+        (ChannelRules::default(), ChannelRules::default().contract_signers(true));
+    let [strict, lenient] = [("strict", strict), ("lenient", lenient)]
+        .map(|(file, rules)| channel.rail_in(file, rules));
+    for (number, code, signs) in [(1, YES, true), (2, BURNER, false)] {
+        let code: Bytes = code.parse().unwrap();
+        let signer =
+            channel.world.create(TransactionRequest::default().with_deploy_code(code)).await;
+        let terms = Terms { signer, ..channel.terms };
+        channel.deposit("contract", &terms, 100).await;
+        let (lane, cumulative, signature) = (0, 40.into(), vec![7; 100].into());
+        let voucher = SignedVoucher { terms, lane, cumulative, signature };
+        let payment = Payment { payer: terms.payer, proof: voucher.encode() };
+        let asked = charge(terms.payee, number, 40);
+        assert!(strict.accept(&asked, &payment).await.is_err());
+        let answer = lenient.accept(&asked, &payment).await;
+        assert_eq!(answer.is_ok(), signs, "{answer:?}");
+    }
+    assert!(matches!(
+        lenient.settle().await.unwrap(),
+        Settlement::Settled { amount, .. } if amount == 40.into()
+    ));
+    assert_eq!(channel.held().await, 40.into());
+}
+
+/// What lies on the disk when the answer is given is what a crash would leave behind.
+#[tokio::test]
+async fn what_was_answered_is_on_disk_already() {
+    let channel = Channel::open().await;
+    let (rail, folder) = (channel.channel_rail(), channel.world.folder.path());
+    let asked = charge(channel.terms.payee, 1, 10);
+    let payment = channel.payer().pay(&asked).await.unwrap();
+    std::fs::copy(folder.join("wallet.redb"), folder.join("wallet.copy")).unwrap();
+    rail.accept(&asked, &payment).await.unwrap();
+    std::fs::copy(folder.join("rail.redb"), folder.join("rail.copy")).unwrap();
+
+    let after_crash = channel.rail_in("rail.copy", ChannelRules::default());
+    assert_eq!(after_crash.balance().await.unwrap().accepted, 10.into());
+    let twice = after_crash.accept(&charge(channel.terms.payee, 2, 10), &payment).await;
+    assert!(twice.is_err(), "{twice:?}");
+    let (domain, key) = (channel.payers().domain(), channel.world.key());
+    let path = folder.join("wallet.copy");
+    let wallet = ChannelPayer::open(&path, domain, channel.terms, key, 1_000.into()).unwrap();
+    assert_eq!(wallet.pay(&asked).await.unwrap(), payment, "nothing is signed twice");
+    let next = wallet.pay(&charge(channel.terms.payee, 2, 5)).await.unwrap();
+    assert_eq!(SignedVoucher::decode(&next.proof).unwrap().cumulative, 15.into());
+}
+
+#[tokio::test]
+async fn a_settlement_that_is_not_mined_in_time_is_pending_and_pays_once() {
+    let channel = Channel::open().await;
+    let devnet = &channel.world.devnet;
+    let hurried = Chain::from_provider(devnet.provider(), devnet.account(2))
+        .timeout(Duration::from_millis(50))
+        .poll_interval(Duration::from_millis(5))
+        .connect()
+        .await
+        .unwrap();
+    let store = RailStore::in_memory().unwrap();
+    let contract = EvmChannel::new(hurried, channel.contract);
+    let (payee, token) = (channel.terms.payee, channel.terms.token);
+    let rail = ChannelRail::new(contract, payee, token, ChannelRules::default(), store).unwrap();
+    rail.accept(&charge(payee, 1, 70), &channel.voucher(channel.terms, 0, 70)).await.unwrap();
+
+    devnet.set_automine(false);
+    for _ in 0..2 {
+        assert_eq!(rail.settle().await.unwrap(), Settlement::Pending { amount: 70.into() });
+        assert!(rail.balance().await.unwrap().settled.is_zero());
+    }
+    devnet.mine(1);
+    let settled = rail.settle().await.unwrap();
+    assert!(matches!(settled, Settlement::Settled { amount, .. } if amount == 70.into()));
+    assert_eq!(rail.settle().await.unwrap(), Settlement::NothingDue);
+    assert_eq!(channel.held().await, 70.into());
+    devnet.mine(1);
+    assert_eq!(channel.held().await, 70.into());
 }
