@@ -115,7 +115,7 @@ fn export(proved: &Reconciled, out: &Path) -> Result<()> {
 fn draw(curve: &Curve, out: &Path) -> Result<()> {
     let scenario = Scenario {
         devices: Series::growing(500, 5_000, 5_000),
-        revenue: Series::constant(2_000_000_000),
+        revenue: Series::constant(400_000_000),
         price: Series::constant(50_000),
         device_cost: 200_000_000,
         running_cost: 300_000,
