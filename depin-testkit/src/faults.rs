@@ -123,6 +123,44 @@ pub fn clone_stream(readings: &[Reading], offset: Decimal, delay: Duration) -> F
     Faulty { readings: readings.iter().map(copy).collect(), labels: all.clone(), touched: all }
 }
 
+/// A [clone](clone_stream) whose values, but those of the quantity named `but`, were multiplied by a percentage
+/// before, and then moved by up to `noise` at random; noisy ones are rounded to hundredths.
+pub fn clone_scaled(
+    readings: &[Reading],
+    percent: i64,
+    (offset, noise): (Decimal, Decimal),
+    but: &str,
+    delay: Duration,
+    rng: &mut impl Rng,
+) -> Faulty {
+    let most = noise.scaled();
+    let mut scaled = |reading: &Reading| {
+        if reading.quantity().name() == but {
+            return Reading::new(
+                reading.quantity().clone(),
+                reading.value(),
+                reading.at().plus(delay),
+            );
+        }
+        let mut value =
+            reading.value().scaled().saturating_mul(i128::from(percent)) / 100 + offset.scaled();
+        if most > 0 {
+            value += rng.gen_range(-most..=most);
+            value -= value.rem_euclid(HUNDREDTH);
+        }
+        Reading::new(reading.quantity().clone(), decimal(value), reading.at().plus(delay))
+    };
+    let all = vec![true; readings.len()];
+    Faulty {
+        readings: readings.iter().map(&mut scaled).collect(),
+        labels: all.clone(),
+        touched: all,
+    }
+}
+
+/// Of scaled values.
+const HUNDREDTH: i128 = 10_000_000_000;
+
 /// A clock that is off by so many milliseconds (positive: ahead) from some moment of the first half on; with
 /// `whole`, from the beginning.
 pub fn clock_skew(readings: &[Reading], ahead: i64, whole: bool, rng: &mut impl Rng) -> Faulty {

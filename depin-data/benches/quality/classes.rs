@@ -34,10 +34,15 @@ pub(crate) enum Class {
     Skew,
     /// A clock set forward or back by half an interval.
     Step,
+    /// The stream of another device, every value times 0.9 to 1.1 and with an offset.
+    CloneScaled,
+    /// The same with a noise of up to 0.05, rounded to hundredths: less than two honest stations differ. Shows
+    /// what is not found.
+    CloneNoisy,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Clean,
         Self::Labelled,
         Self::Replay,
@@ -47,6 +52,8 @@ impl Class {
         Self::Clone,
         Self::Skew,
         Self::Step,
+        Self::CloneScaled,
+        Self::CloneNoisy,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -60,6 +67,8 @@ impl Class {
             Self::Clone => "clone",
             Self::Skew => "clock_skew",
             Self::Step => "clock_step",
+            Self::CloneScaled => "clone_scaled",
+            Self::CloneNoisy => "clone_noisy",
         }
     }
 
@@ -70,6 +79,9 @@ impl Class {
             // A switch has two values: nobody can tell what it does again from what it did before.
             Self::Replay | Self::Clone => {
                 series.labels.is_none() && !series.name.starts_with("switch")
+            }
+            Self::CloneScaled | Self::CloneNoisy => {
+                Self::Clone.applies(series) && series.kind != Kind::Drive
             }
             Self::Labelled => series.labels.is_some(),
             Self::Stuck => {
@@ -210,7 +222,7 @@ fn fleet(class: Class, series: &Series, rng: &mut StdRng) -> Vec<Faulty> {
             let half = i64::try_from(series.every.as_millis() / 2).unwrap();
             faults::clock_skew(&honest, if rng.r#gen() { half } else { -half }, false, rng)
         }
-        Class::Scale | Class::Clone | Class::Skew => {
+        Class::Scale | Class::Clone | Class::Skew | Class::CloneScaled | Class::CloneNoisy => {
             return among_neighbours(class, series, &honest, rng);
         }
     };
@@ -304,7 +316,15 @@ fn among_neighbours(
             let late = Duration::from_secs(if rng.r#gen() { 600 } else { 3600 });
             let offset = Decimal::new(if rng.r#gen() { 0 } else { 3 }, -1).unwrap();
             fleet.push(Faulty::honest(&own));
-            fleet.push(faults::clone_stream(&own, offset, late));
+            fleet.push(match class {
+                Class::Clone => faults::clone_stream(&own, offset, late),
+                _ => {
+                    let percent = [90, 95, 105, 110][rng.gen_range(0..4)];
+                    let noise = if class == Class::CloneNoisy { 5 } else { 0 };
+                    let noise = Decimal::new(noise, -2).unwrap();
+                    faults::clone_scaled(&own, percent, (offset, noise), "cell", late, rng)
+                }
+            });
         }
     }
     fleet

@@ -19,8 +19,9 @@ use super::{
 
 /// No device sends another one's stream. Code `copied`.
 ///
-/// Compares windows of 16 or, where these say too little, 64 changes of the quantities, taken together as [`Repeat`](super::Repeat) does: an
-/// added offset or another clock hides nothing. Only windows count that are no chance, by at least 48 bits of
+/// Compares windows of 16 or, where these say too little, 64 changes of the quantities, taken together as [`Repeat`](super::Repeat) does,
+/// each in proportion to the one before: neither an added offset nor a factor nor another clock hides
+/// anything, as long as nothing was rounded away. Only windows count that are no chance, by at least 48 bits of
 /// surprise in the device's own stream. The note of a device is a sample of at most 1,000 of its windows:
 /// those with the least digests, so that two devices with one stream sample the same ones. Three windows in
 /// common are a copy.
@@ -32,15 +33,15 @@ use super::{
 /// nothing, and who reads along can only harm himself as long as batches are not shown to others before
 /// their epoch is over.
 ///
-/// Copies that are scaled or noisy have other changes and are not seen: see
-/// [`Neighbours`](super::Neighbours).
+/// Copies with noise, or rounded after they were scaled, have other changes and are not seen: they are no more
+/// alike than two honest stations side by side may be. See [`Neighbours`](super::Neighbours).
 ///
 /// ```
 /// use depin_core::quality::FleetCheck;
 /// use depin_data::quality::Copied;
 ///
 /// let check = Copied::new([("temperature", "Cel")]);
-/// assert_eq!(check.name(), "copied(\"temperature\" \"Cel\", 3 windows of 16 or 64 changes and 48 bits)");
+/// assert_eq!(check.name(), "copied(\"temperature\" \"Cel\", 3 windows of 16 or 64 changes in proportion and 48 bits)");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Copied {
@@ -83,13 +84,14 @@ fn windows(rows: &[Row<'_>]) -> Vec<(RangeInclusive<usize>, Window)> {
         let telling = |length: usize| {
             // The first row has nothing to differ from.
             let first = (last + 1).checked_sub(length).filter(|first| *first > 0)?;
-            let changes = rows.get(first..=last)?;
+            // The first one is what the next is in proportion to.
+            let changes = rows.get(first + 1..=last)?;
             let says = changes.iter().map(|row| row.surprise).sum::<u64>();
             (says >= 16 * BITS).then_some((first, changes))
         };
         let (first, changes) = WINDOWS.into_iter().find_map(telling)?;
         let mut digest = Digest::default();
-        changes.iter().for_each(|row| digest.take(row.change));
+        changes.iter().for_each(|row| digest.take(row.shape));
         Some((first - 1..=last, Window { digest: digest.0, at: row.at.millis() }))
     };
     rows.iter().enumerate().filter_map(window).collect()

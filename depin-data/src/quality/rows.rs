@@ -16,6 +16,9 @@ pub(super) struct Row<'a> {
     pub(super) places: Vec<Place<'a>>,
     /// Digest of the changes against the row before, with the quantities they are of.
     pub(super) change: u64,
+    /// The same of each change in proportion to the last of its quantity that was none of zero: no factor that
+    /// all values are multiplied with shows in it.
+    pub(super) shape: u64,
     /// How surprising the change is, in sixteenths of a bit: by how rare it is in the device's stream, or where
     /// it is that of the row before once more, by how rarely it lasts.
     pub(super) surprise: u64,
@@ -28,7 +31,7 @@ pub(super) fn rows<'a>(quantities: &[Quantity], batches: &'a [&Verified<Batch>])
         let (quantity, at) = (place.reading.quantity(), place.reading.at());
         match rows.last_mut() {
             Some(row) if row.at == at && !row.has(quantity) => row.places.push(place),
-            _ => rows.push(Row { at, places: vec![place], change: 0, surprise: 0 }),
+            _ => rows.push(Row { at, places: vec![place], change: 0, shape: 0, surprise: 0 }),
         }
     }
     digest_changes(quantities, &mut rows);
@@ -43,22 +46,46 @@ impl Row<'_> {
 }
 
 fn digest_changes(quantities: &[Quantity], rows: &mut [Row<'_>]) {
-    let mut last = vec![None::<i128>; quantities.len()];
+    let mut lasts = vec![(None::<i128>, 0); quantities.len()];
     for row in rows {
-        let mut digest = Digest::default();
-        for (position, (quantity, last)) in (0u64..).zip(quantities.iter().zip(&mut last)) {
+        let (mut digest, mut shape) = (Digest::default(), Digest::default());
+        for (position, (quantity, (last, step))) in (0..).zip(quantities.iter().zip(&mut lasts)) {
             let place = row.places.iter().find(|place| place.reading.quantity() == quantity);
             let Some(place) = place else { continue };
             let value = place.reading.value().scaled();
             // Two scaled decimals differ by less than 2^125.
             let change = value - last.unwrap_or(value);
             digest.take(position);
-            digest.take(change as u64);
-            digest.take((change >> 64) as u64);
+            digest.take_wide(change);
+            shape.take(position);
+            let (this, before) = in_proportion(change, *step);
+            shape.take_wide(this);
+            shape.take_wide(before);
             *last = Some(value);
+            if change != 0 {
+                *step = change;
+            }
         }
-        row.change = digest.0;
+        (row.change, row.shape) = (digest.0, shape.0);
     }
+}
+
+/// Two changes in lowest terms, the earlier one positive. Both are less than 2^126.
+fn in_proportion(change: i128, before: i128) -> (i128, i128) {
+    let common = common_divisor(change.unsigned_abs(), before.unsigned_abs()).max(1);
+    let common = i128::try_from(common).unwrap_or(1) * if before < 0 { -1 } else { 1 };
+    if change == 0 { (0, 1) } else { (change / common, before / common) }
+}
+
+fn common_divisor(mut a: u128, mut b: u128) -> u128 {
+    while b != 0 {
+        (a, b) = match (u64::try_from(a), u64::try_from(b)) {
+            // Several times as fast.
+            (Ok(a), Ok(b)) => (b.into(), (a % b).into()),
+            _ => (b, a % b),
+        };
+    }
+    a
 }
 
 fn count_surprise(rows: &mut [Row<'_>]) {
@@ -94,6 +121,11 @@ impl Default for Digest {
 }
 
 impl Digest {
+    fn take_wide(&mut self, wide: i128) {
+        self.take(wide as u64);
+        self.take((wide >> 64) as u64);
+    }
+
     pub(super) fn take(&mut self, word: u64) {
         let mixed = (self.0 ^ word).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -119,7 +151,23 @@ pub(super) fn sixteenths(all: u64, some: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::sixteenths;
+    use super::{in_proportion, sixteenths};
+
+    #[test]
+    fn proportions_know_no_factor() {
+        assert_eq!(in_proportion(6, 4), (3, 2));
+        assert_eq!(in_proportion(6, -4), (-3, 2));
+        assert_eq!((in_proportion(0, 7), in_proportion(0, 0)), ((0, 1), (0, 1)));
+        assert_eq!(in_proportion(9, 0), (1, 0));
+        let most = (1 << 126) - 1;
+        assert_eq!(in_proportion(most, -most), (-1, 1));
+        for (change, before) in [(1, 2), (17, -5), (1000, 35), (-3, 3)] {
+            for factor in [1, 7, -1, -100, 1 << 80] {
+                let scaled = in_proportion(change * factor, before * factor);
+                assert_eq!(scaled, in_proportion(change, before));
+            }
+        }
+    }
 
     #[test]
     fn logarithms_are_floored_to_sixteenths() {

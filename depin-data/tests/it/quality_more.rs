@@ -397,6 +397,24 @@ fn copies_lose_their_points_and_the_first_device_keeps_its_own() {
 }
 
 #[test]
+fn a_factor_and_an_offset_hide_no_copy_and_noise_accuses_nobody() {
+    let check = Copied::new([("temperature", "Cel")]);
+    let honest = weather(3, 400);
+    let copy = |percent, noise: &str| {
+        let change = (decimal("0.5"), decimal(noise));
+        let rng = &mut StdRng::seed_from_u64(1);
+        faults::clone_scaled(&honest, percent, change, "cell", 10 * MINUTE, rng).readings
+    };
+    for percent in [60, 97, 150, -100] {
+        let found = fleet_findings(&check, &[copy(percent, "0"), honest.clone(), weather(4, 400)]);
+        let found: Vec<_> = found.iter().map(Vec::len).collect();
+        assert!(found[0] >= 396 && found[1..] == [0, 0], "{percent} %: {found:?}");
+    }
+    let found = fleet_findings(&check, &[copy(100, "0.05"), honest]);
+    assert!(found.iter().all(Vec::is_empty), "as alike as honest neighbours may be");
+}
+
+#[test]
 fn a_copied_part_costs_that_part() {
     let check = Copied::new([("temperature", "Cel")]);
     let (honest, mut partly) = (weather(5, 400), weather(6, 400));
