@@ -77,13 +77,17 @@ impl RailStore {
         Ok(answer)
     }
 
-    /// The answer that was given to this charge and payment before, if any.
+    /// The answer that was given to this charge and payment before, if any; refuses one used for another charge.
     pub(crate) fn answer(&self, paid: &Paid) -> Result<Option<Accepted>> {
         let read = self.0.begin_read().map_err(broken)?;
         let charges = read.open_table(CHARGES).map_err(broken)?;
         match charges.get(paid.charge.id.as_slice()).map_err(broken)? {
             Some(stored) => paid.same_as(stored.value()).map(Some),
-            None => Ok(None),
+            None => {
+                let used = read.open_table(USED).map_err(broken)?;
+                let found = used.get(paid.payment.as_slice()).map_err(broken)?;
+                found.map_or(Ok(None), |_| Err(spent(paid.charge.id)))
+            }
         }
     }
 
@@ -139,6 +143,11 @@ impl Paid {
     }
 }
 
+fn spent(charge: B256) -> Error {
+    let text = "the payment was used for another charge; pay this one too";
+    Error::new(ErrorKind::Rejected, text).with("charge", charge)
+}
+
 /// A transaction under way.
 pub(crate) struct Write(redb::WriteTransaction);
 
@@ -152,8 +161,7 @@ impl Write {
         }
         let mut used = self.0.open_table(USED).map_err(broken)?;
         if used.get(paid.payment.as_slice()).map_err(broken)?.is_some() {
-            let text = "the payment was used for another charge; pay this one too";
-            return Err(Error::new(ErrorKind::Rejected, text).with("charge", key));
+            return Err(spent(key));
         }
         used.insert(paid.payment.as_slice(), key.as_slice()).map_err(broken)?;
         charges.insert(key.as_slice(), paid.encode().as_slice()).map_err(broken)?;

@@ -32,6 +32,11 @@ impl Answer {
                 response.headers_mut().append(name, value);
             }
         }
+        // Who paid for it gets it, and no cache gives it to others, unless the service says otherwise.
+        let headers = response.headers_mut();
+        headers
+            .entry(http::header::CACHE_CONTROL)
+            .or_insert(http::HeaderValue::from_static("private"));
         response
     }
 }

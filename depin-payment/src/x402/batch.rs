@@ -12,7 +12,7 @@
 //! 6. Redemption: the payee settles any number of vouchers in one transaction, whenever it likes.
 //! 7. Trust: the payer's own deposit.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use depin_core::{
@@ -45,11 +45,29 @@ pub(super) const SCHEME: &str = "batch-settlement";
 pub const BINDING: &str = "depin-channel/1";
 
 impl Price {
-    /// Takes vouchers as well: nothing is sent to the chain until the rail is settled. The rail's payee and token
-    /// have to be those of the till.
-    pub fn or_vouchers(mut self, rail: Arc<ChannelRail>) -> Self {
+    /// Takes vouchers as well: nothing is sent to the chain until the rail is settled.
+    ///
+    /// The till remembers which vouchers it has served, for the chain does not know them. So it needs a file, and
+    /// a rail belongs to the prices of one till: another till would serve what this one has served.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the till has no [store](super::TillOptions::store), or the rail is for another
+    /// payee, token or chain.
+    pub fn or_vouchers(mut self, rail: Arc<ChannelRail>) -> Result<Self> {
+        if !self.till().is_durable() {
+            let text =
+                "without a file a restarted till serves used vouchers again; open it with a store";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        let terms = self.terms();
+        let ours = (terms.pay_to, terms.asset, terms.chain);
+        if (rail.payee(), rail.token(), rail.channel().domain().chain()) != ours {
+            let text = "the rail takes vouchers for another payee, token or chain than the till's";
+            let error = Error::new(ErrorKind::Config, text).with("payee", rail.payee());
+            return Err(error.with("token", rail.token()));
+        }
         self.vouchers = Some(rail);
-        self
+        Ok(self)
     }
 
     /// The offer, if vouchers are taken.
@@ -69,12 +87,12 @@ impl Price {
         })
     }
 
-    /// Makes sure of a voucher, for the charge that the payment identifier names.
-    pub(super) async fn take_voucher(
+    /// Examines a voucher for the charge that the payment identifier names. Nothing is taken yet.
+    pub(super) async fn commitment(
         &self,
         payload: &PaymentPayload,
         name: Option<B256>,
-    ) -> Result<Committed> {
+    ) -> Result<Commitment> {
         let rail = self.vouchers.as_ref().ok_or(Refusal::Offer)?;
         let offer = self.voucher_offer().ok_or(Refusal::Offer)?;
         if !same(&offer, &payload.accepted) {
@@ -88,9 +106,9 @@ impl Price {
         let terms = self.terms();
         let charge = Charge { id, payee: terms.pay_to, amount: terms.amount };
         let payment = Payment { payer: voucher.terms.payer, proof: voucher.encode() };
-        rail.accept(&charge, &payment).await?;
-        Ok(Committed {
-            charge: id,
+        rail.examine(&charge, &payment).await?;
+        Ok(Commitment {
+            rail: Arc::clone(rail),
             said: SettleResponse {
                 success: true,
                 transaction: voucher.digest(&rail.channel().domain()).to_string(),
@@ -99,23 +117,36 @@ impl Price {
                 amount: Some(offer.amount),
                 ..SettleResponse::default()
             },
+            charge,
+            payment,
         })
     }
 }
 
-/// A voucher that was accepted for a charge.
-pub(super) struct Committed {
-    pub(super) charge: B256,
+/// A voucher that is offered for a charge.
+pub(super) struct Commitment {
+    rail: Arc<ChannelRail>,
+    pub(super) charge: Charge,
+    payment: Payment,
     said: SettleResponse,
 }
 
-impl Committed {
+impl Commitment {
+    /// Takes the voucher, durably; once, however often.
+    pub(super) async fn accept(&self) -> Result<()> {
+        self.rail.accept(&self.charge, &self.payment).await.map(drop)
+    }
+
     pub(super) fn hand_over(&self, answer: &Answer) -> Response<Bytes> {
         tell(answer.to_response(), &self.said)
     }
 }
 
 /// A running tab with one payee: pays requests with vouchers of a channel that was opened with it.
+///
+/// A charge that the server refused or did not answer is signed for, and every later voucher grants it too. So the
+/// tab uses it for its next request of the same price, and nothing is paid that was not served. It remembers such
+/// charges for as long as it and its clones live.
 ///
 /// For [`PayingClient::with_tab`](super::PayingClient::with_tab).
 #[derive(Clone, Debug)]
@@ -124,12 +155,44 @@ pub struct Tab {
     terms: Terms,
     domain: Domain,
     each: Amount,
+    open: Arc<Mutex<Vec<Signed>>>,
+}
+
+/// What a charge was made of.
+#[derive(Clone, Copy, Debug)]
+struct Signed {
+    identifier: [u8; 16],
+    amount: Amount,
+}
+
+/// A charge that a request is made with. It goes back to its tab unless it is closed.
+#[derive(Debug)]
+pub(super) struct Open {
+    tab: Tab,
+    signed: Option<Signed>,
+    /// Whether an earlier request was made with it.
+    pub(super) again: bool,
+}
+
+impl Open {
+    /// The charge was served, now or before.
+    pub(super) fn close(mut self) {
+        self.signed = None;
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut open = self.tab.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.extend(self.signed.take());
+    }
 }
 
 impl Tab {
     /// Pays from `payer`, whose channel is in the contract of `domain`, at most `each` for one request.
     pub fn new(payer: ChannelPayer, domain: Domain, each: Amount) -> Self {
-        Self { terms: *payer.terms(), payer: Arc::new(payer), domain, each }
+        let open = Arc::default();
+        Self { terms: *payer.terms(), payer: Arc::new(payer), domain, each, open }
     }
 
     /// Pays, if the server takes vouchers of this channel.
@@ -140,12 +203,11 @@ impl Tab {
         &self,
         required: &PaymentRequired,
         fresh: &Fresh,
-    ) -> Result<Option<PaymentPayload>> {
+    ) -> Result<Option<(PaymentPayload, Open)>> {
         let Some(offer) = required.accepts.iter().find(|offer| self.fits(offer)) else {
             return Ok(None);
         };
         let mut extensions = required.extensions.clone().unwrap_or_default();
-        let Some(id) = identifier::add(&mut extensions, &fresh.identifier) else { return Ok(None) };
         let amount = decimal("amount", &offer.amount).map(Amount::units)?;
         if amount > self.each {
             let text = "the server asks for more than the tab allows for one request; raise the \
@@ -153,16 +215,31 @@ impl Tab {
             let error = Error::new(ErrorKind::Limit, text).with("asked", amount.to_units());
             return Err(error.with("limit", self.each.to_units()));
         }
+        let (open, identifier) = self.open(amount, fresh);
+        let Some(id) = identifier::add(&mut extensions, &identifier) else { return Ok(None) };
         let charge = Charge { id, payee: self.terms.payee, amount };
         let proof = self.payer.pay(&charge).await?.proof;
         let voucher = Value::String(alloy_primitives::hex::encode_prefixed(&proof));
-        Ok(Some(PaymentPayload {
+        let payload = PaymentPayload {
             version: VERSION,
             resource: Some(required.resource.clone()),
             accepted: offer.clone(),
             payload: Map::from_iter([("voucher".to_owned(), voucher)]),
             extensions: Some(extensions),
-        }))
+        };
+        Ok(Some((payload, open)))
+    }
+
+    /// A charge of this price that nobody served yet, or a fresh one.
+    fn open(&self, amount: Amount, fresh: &Fresh) -> (Open, [u8; 16]) {
+        let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = all.iter().position(|signed| signed.amount == amount);
+        let signed = match found {
+            Some(place) => all.swap_remove(place),
+            None => Signed { identifier: fresh.identifier, amount },
+        };
+        let open = Open { tab: self.clone(), signed: Some(signed), again: found.is_some() };
+        (open, signed.identifier)
     }
 
     fn fits(&self, offer: &PaymentRequirements) -> bool {

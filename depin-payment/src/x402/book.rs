@@ -4,12 +4,16 @@
 //! was bought with it. So a payment buys one thing, whatever happens afterwards, and what is due is known after
 //! a crash. What is settled may be forgotten after a while: then the chain itself refuses it.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, U256, payment::RailBalance};
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
-    WriteTransaction, backends::InMemoryBackend,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, Table,
+    TableDefinition, WriteTransaction, backends::InMemoryBackend,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +44,8 @@ pub(super) struct Taking<'a> {
     pub(super) amount: Amount,
     /// What the payer has on chain, which has to reach everything of the payer's that is due.
     pub(super) balance: Amount,
+    /// What was due of the payer before the balance was read. What is settled by now may still be in that balance.
+    pub(super) due: BTreeMap<B256, Amount>,
     pub(super) entry: &'a Entry,
     pub(super) answer: Option<&'a Answer>,
 }
@@ -56,7 +62,7 @@ impl Book {
     /// Opens the file, or memory when there is none, for `owner`.
     pub(super) fn open(path: Option<&Path>, owner: &str) -> Result<Self> {
         let opened = match path {
-            Some(path) => Database::create(path),
+            Some(path) => create(path),
             None => Database::builder().create_with_backend(InMemoryBackend::new()),
         };
         let book = Self(opened.map_err(|error| match (path, error) {
@@ -109,7 +115,9 @@ impl Book {
                 }
             }
             let mut due = write.open_table(DUE).map_err(broken)?;
-            let owed = owed(&due, taking.payer)?.checked_add(taking.amount)?;
+            let mut owed = taking.due.clone();
+            owed.extend(owed_by(&due, taking.payer)?);
+            let owed = Amount::sum(owed.into_values())?.checked_add(taking.amount)?;
             if owed > taking.balance {
                 return Err(Refusal::Funds.into());
             }
@@ -172,7 +180,8 @@ impl Book {
         })
     }
 
-    /// Drops a payment that the chain refused for good.
+    /// Drops a payment that the chain refused for good. What it bought has gone out if no answer is kept here:
+    /// then it stays accepted, and its name taken, for the loss is one.
     pub(super) fn failed(&self, id: B256) -> Result<()> {
         self.write(|write| {
             let mut entries = write.open_table(ENTRIES).map_err(broken)?;
@@ -181,13 +190,23 @@ impl Book {
                 return Ok(());
             }
             let amount = undue(write, &entry, id)?;
-            less(write, ACCEPTED, amount)?;
+            entries.remove(id.0).map_err(broken)?;
+            let mut answers = write.open_table(ANSWERS).map_err(broken)?;
+            if answers.remove(id.0).map_err(broken)?.is_none() {
+                return Ok(());
+            }
             if let Some(name) = entry.name {
                 write.open_table(NAMES).map_err(broken)?.remove(name.0).map_err(broken)?;
             }
-            entries.remove(id.0).map_err(broken)?;
-            write.open_table(ANSWERS).map_err(broken)?.remove(id.0).map_err(broken)?;
-            Ok(())
+            less(write, ACCEPTED, amount)
+        })
+    }
+
+    /// Drops the answer that a payment bought.
+    pub(super) fn drop_answer(&self, id: B256) -> Result<()> {
+        self.write(|write| {
+            let mut answers = write.open_table(ANSWERS).map_err(broken)?;
+            answers.remove(id.0).map(drop).map_err(broken)
         })
     }
 
@@ -224,6 +243,12 @@ impl Book {
         let due = read.open_table(DUE).map_err(broken)?;
         let all = due.iter().map_err(broken)?;
         all.map(|entry| Ok(B256::new(entry.map_err(broken)?.0.value().1))).collect()
+    }
+
+    /// What is not settled yet of one payer.
+    pub(super) fn due_of(&self, payer: Address) -> Result<BTreeMap<B256, Amount>> {
+        let read = self.0.begin_read().map_err(broken)?;
+        owed_by(&read.open_table(DUE).map_err(broken)?, payer)
     }
 
     pub(super) fn sums(&self) -> Result<RailBalance> {
@@ -270,12 +295,37 @@ fn load(entries: &Table<'_, [u8; 32], &[u8]>, id: B256) -> Result<Option<Entry>>
     found.map(|entry| decode(entry.value())).transpose()
 }
 
-/// What a payer's payments that are due come to.
-fn owed(due: &Table<'_, ([u8; 20], [u8; 32]), [u8; 32]>, payer: Address) -> Result<Amount> {
+/// A payer's payments that are due.
+fn owed_by(
+    due: &impl ReadableTable<([u8; 20], [u8; 32]), [u8; 32]>,
+    payer: Address,
+) -> Result<BTreeMap<B256, Amount>> {
     let payer = payer.into_array();
     let range = due.range((payer, [0; 32])..=(payer, [0xff; 32])).map_err(broken)?;
-    let amounts = range.map(|entry| Ok(amount(entry.map_err(broken)?.1.value())));
-    Amount::sum(amounts.collect::<Result<Vec<_>>>()?)
+    let entries = range.map(|entry| {
+        let (key, units) = entry.map_err(broken)?;
+        Ok((B256::new(key.value().1), amount(units.value())))
+    });
+    entries.collect()
+}
+
+/// Makes a file aside and puts it into place whole: a process that dies meanwhile leaves no half of one there.
+fn create(path: &Path) -> Result<Database, DatabaseError> {
+    if !path.exists() {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let fresh = PathBuf::from(name);
+        // Left behind by an earlier process with our id.
+        let _ = fs::remove_file(&fresh);
+        drop(Database::create(&fresh)?);
+        // A link never replaces what somebody else put there in the meantime.
+        let placed = match fs::hard_link(&fresh, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&fresh, path),
+            _ => fs::remove_file(&fresh),
+        };
+        placed.map_err(StorageError::Io)?;
+    }
+    Database::create(path)
 }
 
 /// Takes a payment off what is due and answers its amount.
@@ -350,3 +400,45 @@ const ACCEPTED: &str = "accepted";
 const SETTLED: &str = "settled";
 
 const FORGET_AT_ONCE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use depin_core::{Algorithm, ChainId, Signer, SoftwareKey, Timestamp};
+
+    use super::*;
+    use crate::x402::exact::{Authorization, ExactTerms, TokenDomain};
+
+    #[test]
+    fn what_is_settled_after_the_balance_was_read_does_not_free_that_balance() {
+        let (amount, asset) = (Amount::from(60), Address::repeat_byte(2));
+        let key = SoftwareKey::from_seed(Algorithm::Es256k, [1; 32]);
+        let payer = key.public_key().to_address().unwrap();
+        let domain = TokenDomain { name: "T".to_owned(), version: "1".to_owned() };
+        let (chain, timeout) = (ChainId::new(1), Duration::from_secs(60));
+        let terms = ExactTerms { chain, asset, pay_to: Address::ZERO, amount, timeout, domain };
+        let payment = Authorization::new(&terms, payer, Timestamp::from_secs(60), B256::ZERO);
+        let entry = Entry {
+            purpose: B256::ZERO.to_string(),
+            name: None,
+            payer: payer.to_string(),
+            payment: payment.sign(&terms, &key).unwrap().to_wire(),
+            block: 0,
+            settled: None,
+        };
+        let book = Book::open(None, "owner").unwrap();
+        let take = |id, due| {
+            let balance = Amount::from(100);
+            let id = B256::with_last_byte(id);
+            book.take(&Taking { id, payer, amount, balance, due, entry: &entry, answer: None })
+        };
+        assert!(take(1, BTreeMap::new()).unwrap());
+        // One request reads that 100 are there and 60 of them are due; then those 60 are moved.
+        let seen = book.due_of(payer).unwrap();
+        book.settled(B256::with_last_byte(1), B256::ZERO, 0).unwrap();
+        let refused = take(2, seen).unwrap_err();
+        assert_eq!(Refusal::of(&refused), Some(Refusal::Funds));
+        assert!(take(3, BTreeMap::new()).unwrap(), "a balance that was read since");
+    }
+}

@@ -16,7 +16,7 @@ use rand_core::CryptoRngCore;
 use reqwest::{Client, redirect};
 
 use super::{
-    batch::Tab,
+    batch::{Open, Tab},
     message::{
         PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentPayload, PaymentRequired,
         SettleResponse,
@@ -110,17 +110,32 @@ impl PayingClient {
             let text = "the server wants money and does not say how in x402 version 2";
             Error::new(ErrorKind::Unsupported, text)
         })?;
-        let payload = self.sign(&PaymentRequired::from_header(offer)?, &fresh).await?;
-        self.insist(request, &payload.to_header()).await
-    }
-
-    async fn sign(&self, required: &PaymentRequired, fresh: &Fresh) -> Result<PaymentPayload> {
-        for tab in &self.tabs {
-            if let Some(payload) = tab.pay(required, fresh).await? {
-                return Ok(payload);
+        let required = PaymentRequired::from_header(offer)?;
+        loop {
+            let (payload, open) = self.sign(&required, &fresh).await?;
+            let paid = self.insist(request.clone(), &payload.to_header()).await?;
+            let Some(open) = open else { return Ok(paid) };
+            let served_before = open.again && paid.response.status() == StatusCode::CONFLICT;
+            if served_before || paid.settlement.as_ref().is_some_and(|said| said.success) {
+                open.close();
+            }
+            if !served_before {
+                return Ok(paid);
             }
         }
-        self.purse.pay_with(required, fresh)
+    }
+
+    async fn sign(
+        &self,
+        required: &PaymentRequired,
+        fresh: &Fresh,
+    ) -> Result<(PaymentPayload, Option<Open>)> {
+        for tab in &self.tabs {
+            if let Some((payload, open)) = tab.pay(required, fresh).await? {
+                return Ok((payload, Some(open)));
+            }
+        }
+        Ok((self.purse.pay_with(required, fresh)?, None))
     }
 
     /// Sends a paid request until there is an answer.
@@ -185,8 +200,8 @@ fn judge(response: Response<Vec<u8>>) -> Result<Verdict> {
     let settlement = settlement.map(SettleResponse::from_header).transpose()?;
     let status = response.status();
     let pending = settlement.as_ref().is_some_and(SettleResponse::is_pending);
-    let busy = matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE)
-        && response.headers().contains_key(header::RETRY_AFTER);
+    let busy = status == StatusCode::SERVICE_UNAVAILABLE
+        || (status == StatusCode::CONFLICT && response.headers().contains_key(header::RETRY_AFTER));
     if pending || busy {
         let error = Error::unavailable("the server does not know yet whether it got the payment");
         let seconds = text(response.headers(), header::RETRY_AFTER.as_str());

@@ -1,7 +1,9 @@
 //! The extension `payment-identifier`: a name that a client gives its request, so that it can ask again.
 //!
-//! A payment's signature is public once it is on chain, so it alone must not open the answer that it bought. The
-//! identifier is known to client and server only.
+//! A payment's signature is public once it is sent to the chain, so it alone must not open the answer that it
+//! bought. The identifier is known to client and server only, and with it the answer is given again for a while.
+//! A payment without one gets its answer once, and whoever repeats it is told that it is spent. If its settlement
+//! took so long that the client was told to ask again, whoever asks first gets the answer: use identifiers.
 
 use depin_core::{B256, Error, ErrorKind, Result, keccak256};
 use serde_json::{Map, Value, json};

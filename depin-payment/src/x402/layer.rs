@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use super::{
     answer::Answer,
-    batch::{self, Committed},
+    batch::{self, Commitment},
     exact::{ExactPayment, ExactTerms, network_of},
     identifier,
     message::{
@@ -220,12 +220,15 @@ impl Price {
         let purpose = self.purpose(parts, &body, name);
         let request = Request::from_parts(parts.clone(), B::from(body));
         if payload.accepted.scheme == batch::SCHEME {
-            let committed = self.take_voucher(&payload, name).await?;
-            return self.trade_voucher(&committed, purpose, request, service).await;
+            let commitment = self.commitment(&payload, name).await?;
+            return self.trade_voucher(&commitment, purpose, request, service).await;
         }
         let order = Order { payment: self.payment(&payload)?, purpose, name };
         let sale = self.sale(&order);
-        if let Some(id) = self.till.taken(&sale)? {
+        // Without a name one request at a time: whoever sees the payment on its way cannot overtake.
+        if name.is_some()
+            && let Some(id) = self.till.taken(&sale)?
+        {
             return self.deliver(parts, &order, id).await;
         }
         let id = order.payment.id(&self.terms());
@@ -244,11 +247,11 @@ impl Price {
         }
     }
 
-    /// Serves a charge that a voucher pays, once. A service that fails leaves the charge paid: who repeats the
-    /// request with the same voucher gets it served.
+    /// Serves a charge that a voucher pays, once. The voucher is taken when there is an answer, and before that
+    /// goes out: a service that fails costs nothing, and the same voucher is good for the next request.
     async fn trade_voucher<S, B, R>(
         &self,
-        committed: &Committed,
+        commitment: &Commitment,
         purpose: B256,
         request: Request<B>,
         service: S,
@@ -259,16 +262,19 @@ impl Price {
         R: Body<Data: Send, Error: Into<Cause>> + Send,
         B: Send,
     {
-        let charge = committed.charge;
+        let charge = commitment.charge.id;
         let Some(_mark) = self.till.mark(charge) else { return Err(busy()) };
         if let Some(answer) = self.till.served(charge, purpose)? {
-            return Ok(committed.hand_over(&answer));
+            // Whether it is the voucher that was taken for it.
+            commitment.accept().await?;
+            return Ok(commitment.hand_over(&answer));
         }
         match self.work(request, service).await? {
             Done::Failed(response) => Ok(response),
             Done::Worked(answer) => {
+                commitment.accept().await?;
                 self.till.serve(charge, purpose, &answer)?;
-                Ok(committed.hand_over(&answer))
+                Ok(commitment.hand_over(&answer))
             }
         }
     }
@@ -288,6 +294,10 @@ impl Price {
             return Ok(Done::Failed(Response::from_parts(head, body)));
         }
         Ok(Done::Worked(Answer::of(&head, body)))
+    }
+
+    pub(super) const fn till(&self) -> &Till {
+        &self.till
     }
 
     pub(super) fn terms(&self) -> ExactTerms {
@@ -338,12 +348,11 @@ impl Price {
             Outcome::Settled(transaction) => {
                 (said.success, said.transaction) = (true, transaction.to_string());
                 let answer = answer.ok_or(Refusal::Spent)?;
-                let mut response = answer.to_response();
-                response
-                    .headers_mut()
-                    .entry(header::CACHE_CONTROL)
-                    .or_insert(HeaderValue::from_static("private"));
-                Ok(tell(response, &said))
+                if order.name.is_none() {
+                    // The payment is public now, and nothing else tells its payer from others.
+                    self.till.drop_answer(id)?;
+                }
+                Ok(tell(answer.to_response(), &said))
             }
             Outcome::Pending => {
                 said.error_reason = Some(SettleResponse::PENDING.to_owned());
@@ -392,7 +401,8 @@ impl Price {
             tracing::warn!(%error, "a request that brought a payment could not be served");
         }
         let mut response = problem(status, error.message());
-        if let Some(delay) = error.retry_after() {
+        let soon = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY);
+        if let Some(delay) = error.retry_after().or(soon) {
             insert(&mut response, header::RETRY_AFTER.as_str(), &delay.as_secs().to_string());
         }
         response
@@ -456,3 +466,6 @@ fn insert(response: &mut Response<Bytes>, name: &'static str, value: &str) {
         response.headers_mut().insert(name, value);
     }
 }
+
+/// When to repeat what could not be served now.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(2);

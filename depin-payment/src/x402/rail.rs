@@ -20,6 +20,11 @@ use crate::{rail::Book, typed::hash_words};
 
 /// A [`Till`] as a rail. Open the till with a long [`keep`](super::TillOptions::keep): a charge that is forgotten
 /// can be paid again by somebody else.
+///
+/// What is accepted is a signature, and nothing holds the payer's money until it is settled: settle at once, or at
+/// least within the [`timeout`](super::TillOptions::timeout). A transfer that reverts, for example because the
+/// payer has moved the money away, is tried again with every settlement while the signature is valid. What is lost
+/// then is an error once and stays in the books as accepted and not settled.
 #[derive(Clone, Debug)]
 pub struct ExactRail(Till);
 
@@ -48,7 +53,7 @@ impl PaymentRail for ExactRail {
         if authorization.from != payer {
             return Err(Refusal::Signature.into());
         }
-        if authorization.nonce != nonce_of(id) {
+        if authorization.nonce != nonce_of(&self.0.terms(amount), payer, id) {
             return Err(Refusal::Offer.into());
         }
         let name = Some(keccak256([b"charge/", id.as_slice()].concat()));
@@ -176,15 +181,18 @@ impl Payer for ExactPayer {
         }
         let proof = self.book.pay(charge, Amount::ZERO, self.limit, |_| {
             let terms = ExactTerms { amount: charge.amount, ..self.terms.clone() };
+            let nonce = nonce_of(&terms, self.account, charge.id);
             let expires = self.clock.now().plus(terms.timeout);
-            let payment = Authorization::new(&terms, self.account, expires, nonce_of(charge.id));
+            let payment = Authorization::new(&terms, self.account, expires, nonce);
             payment.sign(&terms, &*self.key).map(|payment| payment.to_bytes().into())
         })?;
         Ok(Payment { payer: self.account, proof })
     }
 }
 
-/// The nonce that pays a charge.
-fn nonce_of(charge: B256) -> B256 {
-    keccak256([b"depin/x402-exact/charge/", charge.as_slice()].concat())
+/// The nonce that pays a charge. A payer has one set of nonces per token, and payees may choose the same ids.
+fn nonce_of(terms: &ExactTerms, payer: Address, charge: B256) -> B256 {
+    let chain = B256::left_padding_from(&terms.chain.value().to_be_bytes());
+    let [asset, payee, payer] = [terms.asset, terms.pay_to, payer].map(|a| a.into_word());
+    hash_words([keccak256("depin/x402-exact/charge"), chain, asset, payee, payer, charge])
 }

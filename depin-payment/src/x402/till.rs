@@ -5,7 +5,7 @@
 //! may, counts as settled: the money has arrived.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -62,7 +62,8 @@ impl TillOptions {
     }
 
     /// The file that keeps what was taken. It belongs to one till at a time. Without it a restart forgets which
-    /// payments are due, which loses money, and which bought what, which the chain then catches.
+    /// payments are due, which loses money, and which bought what, which the chain then catches; vouchers, of
+    /// which the chain does not know, are not taken without it.
     #[must_use]
     pub fn store(mut self, path: impl AsRef<Path>) -> Self {
         self.store = Some(path.as_ref().into());
@@ -126,6 +127,7 @@ struct Inner {
     keep: Duration,
     clock: Arc<dyn Clock>,
     book: Book,
+    durable: bool,
     busy: Mutex<HashSet<B256>>,
 }
 
@@ -161,9 +163,18 @@ impl Till {
         let pay_to = options.pay_to.unwrap_or_else(|| chain.account());
         let owner = format!("{}/{token}/{pay_to}", chain.id());
         let book = Book::open(options.store.as_deref(), &owner)?;
-        let TillOptions { timeout, keep, .. } = options;
-        let busy = Mutex::default();
-        Ok(Self(Arc::new(Inner { chain, token, pay_to, domain, timeout, keep, clock, book, busy })))
+        Ok(Self(Arc::new(Inner {
+            chain,
+            token,
+            pay_to,
+            domain,
+            timeout: options.timeout,
+            keep: options.keep,
+            clock,
+            book,
+            durable: options.store.is_some(),
+            busy: Mutex::default(),
+        })))
     }
 
     /// What a payer has to sign for `amount` of the token's smallest unit.
@@ -236,12 +247,18 @@ impl Till {
         Ok(outcomes)
     }
 
-    /// All that was ever taken, without what the chain refused, and how much of it has reached the payee.
+    /// All that was ever taken, without what the chain refused before its answer went out, and how much of it has
+    /// reached the payee. What was lost after [`take`](Self::take) stays in it.
     ///
     /// # Errors
     /// When the book cannot be read.
     pub fn balance(&self) -> Result<depin_core::payment::RailBalance> {
         self.0.book.sums()
+    }
+
+    /// Whether a restart forgets nothing.
+    pub(super) fn is_durable(&self) -> bool {
+        self.0.durable
     }
 
     fn now(&self) -> u64 {
@@ -276,6 +293,10 @@ impl Till {
         self.0.book.answer(id)
     }
 
+    pub(super) fn drop_answer(&self, id: B256) -> Result<()> {
+        self.0.book.drop_answer(id)
+    }
+
     /// The answer that a charge of another rail bought, if it was served for this purpose.
     pub(super) fn served(&self, charge: B256, purpose: B256) -> Result<Option<Answer>> {
         match self.0.book.served(charge)? {
@@ -295,6 +316,8 @@ impl Till {
 
     pub(super) async fn examine(&self, amount: Amount, payment: &ExactPayment) -> Result<Seen> {
         payment.check(&self.terms(amount), self.0.clock.now())?;
+        // Before the balance is read: what is settled in between is in neither of them.
+        let due = self.0.book.due_of(payment.authorization().from)?;
         let (chain, provider) = (&self.0.chain, self.0.chain.provider());
         let token = Token::new(self.0.token, provider);
         let authorization = payment.authorization();
@@ -317,7 +340,7 @@ impl Till {
             return Err(Refusal::Used.into());
         }
         simulated.map_err(refused)?;
-        Ok(Seen { block: block?, balance })
+        Ok(Seen { block: block?, balance, due })
     }
 
     /// Takes a payment that was examined.
@@ -338,7 +361,8 @@ impl Till {
             settled: None,
         };
         let id = payment.id(&self.terms(amount));
-        let taking = Taking { id, payer, amount, balance: seen.balance, entry: &entry, answer };
+        let Seen { balance, due, .. } = seen;
+        let taking = Taking { id, payer, amount, balance, due, entry: &entry, answer };
         if self.0.book.take(&taking)? {
             return Ok(true);
         }
@@ -363,6 +387,7 @@ impl Till {
             Err(error) if Revert::of(&error).is_some() || self.is_over(&payment) => {
                 match self.sent_by_another(&payment, entry.block).await {
                     Ok(Some(transaction)) => Some(transaction),
+                    Ok(None) if self.may_still_pay(id, &payment).await? => None,
                     Ok(None) => return self.fail(id, error),
                     Err(_) => None,
                 }
@@ -385,6 +410,19 @@ impl Till {
         payment.authorization().valid_before < late
     }
 
+    /// Whether to try again later: the payment is for something that was rendered, and a block may yet take it.
+    /// An answer that was not given out is no loss, and who waits for it should know.
+    async fn may_still_pay(&self, id: B256, payment: &ExactPayment) -> Result<bool> {
+        if self.answer(id)?.is_some() || self.is_over(payment) {
+            return Ok(false);
+        }
+        let token = Token::new(self.0.token, self.0.chain.provider());
+        let given = payment.authorization();
+        let state = token.authorizationState(given.from, given.nonce);
+        // Not knowing is no reason to give up.
+        Ok(!self.0.chain.read(&state).await.unwrap_or(false))
+    }
+
     fn fail(&self, id: B256, error: Error) -> Result<Outcome> {
         tracing::warn!(%error, payment = %id, "the chain refused a payment that was taken");
         self.0.book.failed(id)?;
@@ -401,11 +439,19 @@ impl Till {
         let authorization = payment.authorization();
         let filter = Filter::new()
             .address(self.0.token)
-            .from_block(since.saturating_sub(REORGANISED))
             .event_signature(Token::AuthorizationUsed::SIGNATURE_HASH)
             .topic1(authorization.from)
             .topic2(authorization.nonce);
-        for used in chain.ask(provider.get_logs(&filter)).await? {
+        let newest = chain.ask(provider.get_block_number()).await?;
+        let (mut start, mut found) = (since.saturating_sub(REORGANISED), Vec::new());
+        // A nonce is used once, so where it is found is all there is.
+        while found.is_empty() && start <= newest {
+            let end = start.saturating_add(LOG_WINDOW - 1);
+            let window = filter.clone().from_block(start).to_block(end.min(newest));
+            found = chain.ask(provider.get_logs(&window)).await?;
+            start = end.saturating_add(1);
+        }
+        for used in found {
             let Some(hash) = used.transaction_hash else { continue };
             let receipt = chain.ask(provider.get_transaction_receipt(hash)).await?;
             let Some(receipt) = receipt.filter(|receipt| receipt.status()) else { continue };
@@ -480,10 +526,12 @@ impl Drop for Mark {
 }
 
 /// What the chain showed of a payer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Seen {
     block: u64,
     balance: Amount,
+    /// What was due before the balance was read.
+    due: BTreeMap<B256, Amount>,
 }
 
 async fn ask_domain(chain: &Chain, token: Address) -> Result<TokenDomain> {
@@ -522,3 +570,6 @@ const CLOCKS_DIFFER: u64 = 60;
 
 /// How many blocks a transaction may have been mined before it was seen to be missing.
 const REORGANISED: u64 = 64;
+
+/// Blocks per request for logs, which public nodes limit.
+const LOG_WINDOW: u64 = 10_000;

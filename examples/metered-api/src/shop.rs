@@ -59,7 +59,7 @@ impl Shop {
             .till
             .price(self.price)
             .described("one signed reading of Ann's station")
-            .or_vouchers(self.vouchers.clone());
+            .or_vouchers(self.vouchers.clone())?;
         let app = Router::new()
             .route("/readings/{n}", get(reading).layer(price))
             .with_state(self.clone());

@@ -123,6 +123,23 @@ impl ChannelRail {
         &self.channel
     }
 
+    /// Who is paid.
+    pub const fn payee(&self) -> Address {
+        self.payee
+    }
+
+    /// In which token.
+    pub const fn token(&self) -> Address {
+        self.token
+    }
+
+    /// Refuses a payment by its terms, its signature and what it was used for, before anything is done for it;
+    /// takes nothing, and says nothing of funds.
+    pub(crate) async fn examine(&self, charge: &Charge, payment: &Payment) -> Result<()> {
+        let voucher = self.voucher(charge, payment).await?;
+        self.store.answer(&paid_with(charge, payment, &voucher)).map(drop)
+    }
+
     /// The voucher of a payment, if it is one that this rail takes.
     async fn voucher(&self, charge: &Charge, payment: &Payment) -> Result<SignedVoucher> {
         if charge.payee != self.payee {
@@ -273,9 +290,7 @@ impl PaymentRail for ChannelRail {
 
     async fn accept(&self, charge: &Charge, payment: &Payment) -> Result<Accepted> {
         let voucher = self.voucher(charge, payment).await?;
-        let identity =
-            hash_words([voucher.terms.lane_id(voucher.lane), voucher.cumulative.to_units().into()]);
-        let paid = Paid { charge: *charge, payer: payment.payer, payment: identity };
+        let paid = paid_with(charge, payment, &voucher);
         if let Some(before) = self.store.answer(&paid)? {
             return Ok(before);
         }
@@ -334,4 +349,11 @@ impl PaymentRail for ChannelRail {
 
 fn rejected(text: &'static str) -> Error {
     Error::new(ErrorKind::Rejected, text)
+}
+
+/// A voucher is one payment, whoever's signature it has.
+fn paid_with(charge: &Charge, payment: &Payment, voucher: &SignedVoucher) -> Paid {
+    let lane = voucher.terms.lane_id(voucher.lane);
+    let identity = hash_words([lane, voucher.cumulative.to_units().into()]);
+    Paid { charge: *charge, payer: payment.payer, payment: identity }
 }

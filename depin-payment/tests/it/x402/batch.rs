@@ -15,7 +15,9 @@ use depin_payment::{
     channel::Terms,
     evm::{ChannelRail, ChannelRules, EvmChannel},
     rail::{ChannelPayer, RailStore},
-    x402::{PAYMENT_SIGNATURE, PayingClient, PaymentPayload, PaymentRequired, Tab},
+    x402::{
+        PAYMENT_SIGNATURE, PayingClient, PaymentPayload, PaymentRequired, Tab, Till, TillOptions,
+    },
 };
 use http::{Request, StatusCode};
 use rand::thread_rng;
@@ -30,6 +32,7 @@ struct Market {
     url: String,
     served: Arc<AtomicU64>,
     server: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
 }
 
 impl Drop for Market {
@@ -58,7 +61,9 @@ impl Market {
         let payees = EvmChannel::new(town.chain.clone(), contract);
         let (rules, store) = (ChannelRules::default(), RailStore::in_memory().unwrap());
         let rail = Arc::new(ChannelRail::new(payees, PAYEE, token, rules, store).unwrap());
-        let till = town.till().await;
+        let folder = tempfile::tempdir().unwrap();
+        let options = TillOptions::default().store(folder.path().join("till.redb"));
+        let till = town.till_with(options).await;
         let served = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&served);
         let reading = get(move || async move {
@@ -67,12 +72,17 @@ impl Market {
                 number => Ok(number.to_string()),
             }
         });
-        let price = till.price(units(10)).or_vouchers(rail.clone());
-        let app = Router::new().route("/reading", reading.layer(price));
+        let price = || till.price(units(10)).or_vouchers(rail.clone()).unwrap();
+        let long = get(|| async { "x".repeat(101) }).layer(price().answer_limit(100));
+        let app = Router::new()
+            .route("/reading", reading.layer(price()))
+            .route("/missing", get(|| async { StatusCode::NOT_FOUND }).layer(price()))
+            .route("/busy", get(|| async { StatusCode::SERVICE_UNAVAILABLE }).layer(price()))
+            .route("/long", long);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/reading", listener.local_addr().unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { town, rail, terms, channel, url, served, server }
+        Self { town, rail, terms, channel, url, served, server, _folder: folder }
     }
 
     fn tab(&self, each: u64) -> Tab {
@@ -87,6 +97,10 @@ impl Market {
 
     fn get(&self) -> Request<Vec<u8>> {
         Request::get(&self.url).body(Vec::new()).unwrap()
+    }
+
+    fn get_from(&self, path: &str) -> Request<Vec<u8>> {
+        Request::get(self.url.replace("reading", path)).body(Vec::new()).unwrap()
     }
 
     async fn with(&self, payment: &str) -> reqwest::Response {
@@ -132,6 +146,8 @@ async fn a_voucher_buys_one_answer_however_often_it_is_shown() {
     let again = market.with(&header).await;
     assert_eq!((again.status(), again.text().await.unwrap()), (StatusCode::OK, first));
     assert_eq!((market.served.load(Ordering::SeqCst), market.due().await), (1, units(10)));
+    let kept = market.with(&header).await.headers()["cache-control"].clone();
+    assert_eq!(kept, "private");
     // For something else, for less, or without the name of what it pays for.
     let payload: serde_json::Value =
         serde_json::from_slice(&PaymentPayload::from_header(&header).unwrap().to_json()).unwrap();
@@ -189,7 +205,7 @@ async fn a_service_that_fails_is_asked_again_for_the_same_voucher() {
     let market = Market::open().await;
     market.served.store(2, Ordering::SeqCst);
     let (header, _) = record(&market).await;
-    assert_eq!(market.due().await, units(10), "the charge is paid");
+    assert_eq!(market.due().await, units(0), "nothing is paid for it");
     let again = market.with(&header).await;
     assert_eq!((again.status(), again.text().await.unwrap()), (StatusCode::OK, "3".to_owned()));
     assert_eq!(market.due().await, units(10), "once");
@@ -202,4 +218,102 @@ async fn a_price_over_the_limit_of_a_tab_is_not_paid_from_it() {
     let error = client.send(market.get(), &mut thread_rng()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
     assert_eq!(market.due().await, units(0));
+}
+
+#[tokio::test]
+async fn answers_that_fail_or_are_too_long_cost_no_voucher() {
+    let market = Market::open().await;
+    let client = market.client(market.tab(10)).attempts(2);
+    for (path, status) in [("missing", 404), ("long", 500), ("missing", 404)] {
+        let answer = client.send(market.get_from(path), &mut thread_rng()).await.unwrap();
+        assert_eq!(answer.response.status().as_u16(), status, "{path}");
+        assert!(answer.settlement.is_none());
+    }
+    let busy = client.send(market.get_from("busy"), &mut thread_rng()).await.unwrap_err();
+    assert!(busy.is_retryable(), "{busy}");
+    assert_eq!(market.due().await, units(0));
+    // The next voucher pays for what is served, and for none of those.
+    let paid = client.send(market.get(), &mut thread_rng()).await.unwrap();
+    assert_eq!(paid.response.body(), b"0");
+    assert_eq!(market.due().await, units(10));
+    client.send(market.get(), &mut thread_rng()).await.unwrap();
+    assert_eq!(market.due().await, units(20));
+    market.rail.settle().await.unwrap();
+    assert_eq!(market.town.balance(PAYEE).await, 20, "what the payer lost");
+}
+
+#[tokio::test]
+async fn a_charge_whose_answer_was_lost_is_not_used_for_something_else() {
+    let market = Market::open().await;
+    let client = market.client(market.tab(10)).attempts(1);
+    // The server serves and is paid, and the answer never arrives.
+    let target = market.url.clone();
+    let relay = get(move |headers: http::HeaderMap| async move {
+        let mut request = reqwest::Client::new().get(target);
+        let payment = headers.get(PAYMENT_SIGNATURE);
+        if let Some(payment) = payment {
+            request = request.header(PAYMENT_SIGNATURE, payment);
+        }
+        let response = request.send().await.unwrap();
+        let status =
+            if payment.is_some() { StatusCode::GATEWAY_TIMEOUT } else { response.status() };
+        let mut answer = http::Response::builder().status(status);
+        if payment.is_none() {
+            answer.headers_mut().unwrap().extend(response.headers().clone());
+        }
+        answer.body(axum::body::Body::empty()).unwrap()
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/reading", listener.local_addr().unwrap());
+    let app = Router::new().route("/reading", relay);
+    let relay = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let lost = Request::get(url).body(Vec::new()).unwrap();
+    let lost = client.send(lost, &mut thread_rng()).await.unwrap();
+    relay.abort();
+    assert_eq!(lost.response.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!((market.served.load(Ordering::SeqCst), market.due().await), (1, units(10)));
+
+    let other = market.get_from("reading?page=2");
+    let other = client.send(other, &mut thread_rng()).await.unwrap();
+    assert_eq!(other.response.body(), b"1", "paid for with a charge of its own");
+    assert_eq!(market.due().await, units(20));
+}
+
+#[tokio::test]
+async fn garbage_runs_no_service() {
+    let market = Market::open().await;
+    let (header, _) = record(&market).await;
+    let mut payload: serde_json::Value =
+        serde_json::from_slice(&PaymentPayload::from_header(&header).unwrap().to_json()).unwrap();
+    payload["extensions"]["payment-identifier"]["info"]["id"] = "another_identifier".into();
+    let voucher = payload["payload"]["voucher"].as_str().unwrap().to_owned();
+    // Another sum under the same signature.
+    payload["payload"]["voucher"] = voucher.replacen("000a", "000b", 1).into();
+    assert_ne!(payload["payload"]["voucher"], voucher.as_str());
+    let forged = PaymentPayload::from_json(payload.to_string().as_bytes()).unwrap();
+    let response = market.with(&forged.to_header()).await;
+    assert_eq!(response.status(), StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(market.served.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn vouchers_need_a_till_that_remembers_and_a_rail_of_its_own_kind() {
+    let market = Market::open().await;
+    let kind = |till: &Till, rail: &Arc<ChannelRail>| {
+        till.price(units(10)).or_vouchers(Arc::clone(rail)).unwrap_err().kind()
+    };
+    assert_eq!(kind(&market.town.till().await, &market.rail), ErrorKind::Config);
+
+    let folder = tempfile::tempdir().unwrap();
+    let options = TillOptions::default().store(folder.path().join("till.redb"));
+    let till = market.town.till_with(options).await;
+    assert!(till.price(units(10)).or_vouchers(market.rail.clone()).is_ok());
+    let other = Address::repeat_byte(0x0e);
+    for (payee, token) in [(other, market.terms.token), (PAYEE, other)] {
+        let channel =
+            EvmChannel::new(market.town.chain.clone(), market.channel.domain().contract());
+        let (rules, store) = (ChannelRules::default(), RailStore::in_memory().unwrap());
+        let rail = ChannelRail::new(channel, payee, token, rules, store).unwrap();
+        assert_eq!(kind(&till, &Arc::new(rail)), ErrorKind::Config);
+    }
 }

@@ -333,3 +333,19 @@ async fn offers_name_what_is_sold_and_how_it_is_paid() {
     assert_eq!(ExactTerms::parse(&offer.accepts[0]).unwrap(), till.terms(units(10)));
     assert_eq!(offer.accepts[0].network, format!("eip155:{}", town.chain.id().value()));
 }
+
+#[tokio::test]
+async fn a_payment_without_a_name_gets_its_answer_once() {
+    let (town, _, shop, purse) = town().await;
+    let payment = purse.pay(&shop.offer("/reading").await, &mut thread_rng()).unwrap();
+    let mut nameless: serde_json::Value = serde_json::from_slice(&payment.to_json()).unwrap();
+    nameless.as_object_mut().unwrap().remove("extensions");
+    let payment = PaymentPayload::from_json(nameless.to_string().as_bytes()).unwrap();
+    let first = exchange(with(shop.get("/reading"), &payment)).await;
+    assert_eq!((first.status(), first.body().as_slice()), (StatusCode::OK, &b"0"[..]));
+    // Now it is on chain, and anybody can copy it.
+    let copy = exchange(with(shop.get("/reading"), &payment)).await;
+    assert_eq!(copy.status(), StatusCode::CONFLICT);
+    assert!(!copy.headers().contains_key("retry-after"));
+    assert_eq!((shop.served(), town.balance(PAYEE).await), (1, 10));
+}

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Address, Amount, ChainId, Clock, SystemClock,
-    payment::{Payer, Payment, PaymentRail},
+    Address, Amount, B256, ChainId, Clock, SystemClock,
+    payment::{Charge, Payer, Payment, PaymentRail, Settlement},
 };
 use depin_payment::x402::{ExactPayer, ExactRail, ExactTerms, Till, TillOptions};
 use depin_testkit::rails::{self, RailSetup, with_high_s};
 use serde_json::{Value, json};
 
-use super::{PAYEE, Town, payer, payers, settle};
+use super::{
+    PAYEE, Town, payer, payers, settle,
+    till::{mint, move_all},
+};
 
 struct Counter {
     town: Town,
@@ -93,4 +96,40 @@ impl RailSetup for Counter {
 #[tokio::test(flavor = "multi_thread")]
 async fn exact_payments_conform() {
     rails::conforms(Counter::open().await).await;
+}
+
+#[tokio::test]
+async fn payees_may_choose_the_same_charge() {
+    let town = Town::start().await;
+    let clock = || Arc::new(SystemClock);
+    for payee in [PAYEE, Address::repeat_byte(0x6e)] {
+        let options = TillOptions::default().pay_to(payee);
+        let till = Till::open(town.chain.clone(), town.token, clock(), options).await.unwrap();
+        let terms = till.terms(Amount::ZERO);
+        let payer = ExactPayer::in_memory(terms, payer(), clock(), 100.into()).unwrap();
+        let charge = Charge { id: B256::repeat_byte(1), payee, amount: 10.into() };
+        let (rail, payment) = (ExactRail::new(till), payer.pay(&charge).await.unwrap());
+        rail.accept(&charge, &payment).await.unwrap();
+        assert!(matches!(rail.settle().await.unwrap(), Settlement::Settled { .. }));
+        assert_eq!(town.balance(payee).await, 10);
+    }
+}
+
+#[tokio::test]
+async fn money_that_is_gone_for_now_stays_due() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let payer =
+        ExactPayer::in_memory(till.terms(Amount::ZERO), payer(), Arc::new(SystemClock), 100.into());
+    let charge = Charge { id: B256::repeat_byte(1), payee: PAYEE, amount: 10.into() };
+    let payment = payer.unwrap().pay(&charge).await.unwrap();
+    let rail = ExactRail::new(till);
+    rail.accept(&charge, &payment).await.unwrap();
+    move_all(&town, payment.payer, Address::repeat_byte(0xaa)).await;
+    for _ in 0..2 {
+        assert_eq!(rail.settle().await.unwrap(), Settlement::Pending { amount: 10.into() });
+    }
+    mint(&town, payment.payer, 10).await;
+    assert!(matches!(rail.settle().await.unwrap(), Settlement::Settled { .. }));
+    assert_eq!(town.balance(PAYEE).await, 10);
 }

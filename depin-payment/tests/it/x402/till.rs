@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use depin_core::{B256, ErrorKind, ManualClock, U256};
-use depin_evm::{Chain, bindings::NetworkToken};
+use depin_core::{Address, B256, ErrorKind, ManualClock, U256};
+use depin_evm::{Chain, alloy::signers::local::PrivateKeySigner, bindings::NetworkToken};
 use depin_payment::x402::{Authorization, ExactPayment, Outcome, Refusal, Till, TillOptions};
 
 use super::{PAYEE, Town, account_of, in_a_minute, payer, pays, units};
@@ -126,7 +126,9 @@ async fn a_payer_who_uses_the_nonce_for_himself_has_not_paid() {
 
     let outcome = till.settle(units(10), &payment).await.unwrap();
     assert_eq!(outcome, Outcome::Failed(Refusal::Used));
-    assert_eq!(till.balance().unwrap().accepted, units(0));
+    assert!(till.settle_due().await.unwrap().is_empty(), "nothing more is tried");
+    let balance = till.balance().unwrap();
+    assert_eq!((balance.accepted, balance.settled), (units(10), units(0)), "the loss is told");
 }
 
 #[tokio::test]
@@ -168,6 +170,77 @@ async fn what_the_till_forgot_is_refused_by_the_chain() {
     assert_eq!(forgotten.kind(), ErrorKind::NotFound);
     assert_eq!(refusal(till.take(units(10), &payment, CAKE).await), Refusal::Used);
     assert_eq!((town.balance(PAYEE).await, till.balance().unwrap().settled), (10, units(10)));
+}
+
+#[tokio::test]
+async fn a_debt_is_collected_when_the_payer_has_money_again() {
+    let town = Town::start().await;
+    let clock = Arc::new(ManualClock::at(super::now()));
+    let options = TillOptions::default().pay_to(PAYEE);
+    let till = Till::open(town.chain.clone(), town.token, clock.clone(), options).await.unwrap();
+    let [first, second] = [1, 2].map(|nonce| pays(&till.terms(units(10)), nonce));
+    till.take(units(10), &first, TEA).await.unwrap();
+    till.take(units(10), &second, CAKE).await.unwrap();
+    // Served, and then the payer moves everything away.
+    move_all(&town, account_of(&payer()), Address::repeat_byte(0xaa)).await;
+    assert_eq!(till.settle(units(10), &first).await.unwrap(), Outcome::Pending);
+    assert_eq!(till.balance().unwrap().due().unwrap(), units(20));
+    mint(&town, account_of(&payer()), 10).await;
+    assert!(matches!(till.settle(units(10), &first).await.unwrap(), Outcome::Settled(_)));
+    assert_eq!(town.balance(PAYEE).await, 10);
+
+    clock.advance(Duration::from_secs(200));
+    let lost = till.settle(units(10), &second).await.unwrap();
+    assert_eq!(lost, Outcome::Failed(Refusal::Funds));
+    let balance = till.balance().unwrap();
+    assert_eq!((balance.accepted, balance.settled), (units(20), units(10)));
+}
+
+pub(super) async fn move_all(town: &Town, from: Address, to: Address) {
+    town.devnet.set_balance(from, U256::from(10).pow(U256::from(18)));
+    let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(1)).unwrap();
+    let chain = Chain::from_provider(town.devnet.provider(), signer).connect().await.unwrap();
+    let token = NetworkToken::new(town.token, chain.provider());
+    let all = U256::from(town.balance(from).await);
+    chain.send(token.transfer(to, all).into_transaction_request()).await.unwrap();
+}
+
+pub(super) async fn mint(town: &Town, to: Address, amount: u64) {
+    let token = NetworkToken::new(town.token, town.chain.provider());
+    let mint = token.mint(to, U256::from(amount)).into_transaction_request();
+    town.chain.send(mint).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_payment_that_was_sent_long_after_it_was_taken_is_found() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let (terms, from) = (till.terms(units(10)), account_of(&payer()));
+    // The chain's time runs with its blocks.
+    let expires = super::now().plus(Duration::from_secs(1_000_000));
+    let payment = Authorization::new(&terms, from, expires, B256::repeat_byte(1));
+    let payment = payment.sign(&terms, &*payer()).unwrap();
+    till.take(units(10), &payment, TEA).await.unwrap();
+    let start = town.devnet.block_number();
+    for _ in 0..21 {
+        town.devnet.mine(1_000);
+    }
+    assert!(town.devnet.block_number() >= start + 21_000);
+    send_oneself(&town, &payment).await;
+    assert!(matches!(till.settle(units(10), &payment).await.unwrap(), Outcome::Settled(_)));
+}
+
+#[tokio::test]
+async fn half_a_file_of_an_earlier_start_does_no_harm() {
+    let town = Town::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("till.redb");
+    let half = folder.path().join(format!("till.redb.{}.new", std::process::id()));
+    std::fs::write(&half, b"redb, and then the power went").unwrap();
+    let till = town.till_with(TillOptions::default().store(&path)).await;
+    assert!(path.exists() && !half.exists());
+    drop(till);
+    town.till_with(TillOptions::default().store(&path)).await;
 }
 
 #[tokio::test]
