@@ -21,6 +21,6 @@ pub(crate) use book::Book;
 #[cfg(feature = "evm")]
 pub(crate) use disk::{damaged, split_amount};
 #[cfg(feature = "evm")]
-pub(crate) use record::LaneRecord;
+pub(crate) use record::{LaneRecord, REORG_DEPTH};
 #[cfg(feature = "evm")]
 pub(crate) use store::{Answer, Paid};

@@ -29,6 +29,7 @@ pub fn escrow_domain(chain: ChainId, contract: Address) -> Domain {
 ///     payee: Address::repeat_byte(2),
 ///     token: Address::repeat_byte(3),
 ///     amount: Amount::from(5),
+///     rail: 0,
 /// };
 /// assert_ne!(
 ///     spend.digest(&stream_domain(chain, contract)),
@@ -45,16 +46,18 @@ pub struct Spend {
     pub token: Address,
     /// How much.
     pub amount: Amount,
+    /// Out of which escrow rail; zero for a stream.
+    pub rail: u64,
 }
 
 impl Spend {
-    /// `keccak256("Spend(bytes32 charge,address payee,address token,uint256 amount)")`.
+    /// `keccak256("Spend(bytes32 charge,address payee,address token,uint256 amount,uint256 rail)")`.
     pub const TYPEHASH: B256 =
-        b256!("a139a65ec484f91df5f124c260625851879067344ceb39c89c3b4f35818d5af1");
+        b256!("d0097f0bf28c5e19684613c1947061b27a68a4f815260dcd03c1faf51aeeb859");
 
-    /// What pays a charge in `token`.
-    pub const fn of(charge: &Charge, token: Address) -> Self {
-        Self { charge: charge.id, payee: charge.payee, token, amount: charge.amount }
+    /// What pays a charge in `token` out of the escrow rail of this number; zero for a stream.
+    pub const fn of(charge: &Charge, token: Address, rail: u64) -> Self {
+        Self { charge: charge.id, payee: charge.payee, token, amount: charge.amount, rail }
     }
 
     /// The EIP-712 digest.
@@ -66,6 +69,7 @@ impl Spend {
             self.payee.into_word(),
             self.token.into_word(),
             amount.into(),
+            U256::from(self.rail).into(),
         ]))
     }
 

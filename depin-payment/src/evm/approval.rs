@@ -1,6 +1,6 @@
 //! Letting a contract take tokens, so that it can be asked again after a crash.
 
-use depin_core::{Address, Amount, B256, Error, Result, U256, keccak256};
+use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, U256, keccak256};
 use depin_evm::{
     Chain,
     alloy::rpc::types::{TransactionReceipt, TransactionRequest},
@@ -13,7 +13,9 @@ use tokio::sync::Mutex;
 pub(super) struct Deposits(Mutex<()>);
 
 impl Deposits {
-    /// Allows `amount` of `token` to the recipient of `deposit` and sends it, once per `key`.
+    /// Sends `deposit` once per `key`, and allows `amount` of `token` to its recipient before where that is needed.
+    ///
+    /// An approval has no key: it may be made again, and another deposit may have used it up meanwhile.
     pub(super) async fn make(
         &self,
         chain: &Chain,
@@ -24,17 +26,25 @@ impl Deposits {
         deposit: TransactionRequest,
     ) -> Result<B256> {
         let _alone = self.0.lock().await;
+        let key = format!("deposit/{key}");
+        // First as it is: a deposit that was made needs no allowance, and one without an allowance is refused
+        // before it costs anything.
+        let refused = match chain.send_once(&key, deposit.clone()).await {
+            Ok(receipt) => return Ok(receipt.transaction_hash),
+            Err(error) if error.kind() == ErrorKind::Rejected => error,
+            Err(error) => return Err(error),
+        };
         let token = NetworkToken::new(token, chain.provider());
         let allowed = chain.read(&token.allowance(chain.account(), contract)).await?;
-        if allowed < amount.to_units() {
-            // Some tokens let an allowance change only to zero and from zero.
-            let steps = [("clear", U256::ZERO), ("approve", amount.to_units())];
-            for (step, value) in steps.into_iter().skip(usize::from(allowed.is_zero())) {
-                let call = token.approve(contract, value).into_transaction_request();
-                chain.send_once(&format!("{step}/{key}"), call).await?;
-            }
+        if allowed >= amount.to_units() {
+            return Err(refused);
         }
-        chain.send_once(&format!("deposit/{key}"), deposit).await.map(|r| r.transaction_hash)
+        // Some tokens let an allowance change only to zero and from zero.
+        let values = [U256::ZERO, amount.to_units()];
+        for value in values.into_iter().skip(usize::from(allowed.is_zero())) {
+            chain.send(token.approve(contract, value).into_transaction_request()).await?;
+        }
+        chain.send_once(&key, deposit).await.map(|receipt| receipt.transaction_hash)
     }
 }
 

@@ -9,7 +9,8 @@ use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, U256};
 use depin_evm::{
     Chain, Revert,
     alloy::{
-        providers::DynProvider,
+        eips::BlockId,
+        providers::{DynProvider, Provider},
         rpc::types::{TransactionReceipt, TransactionRequest},
         sol_types::SolInterface,
     },
@@ -142,8 +143,8 @@ impl EvmChannel {
     /// As [`Chain::send_once`].
     pub async fn settle_many(&self, vouchers: &[SignedVoucher]) -> Result<Vec<Amount>> {
         let mut paid = Vec::with_capacity(vouchers.len());
-        for chunk in vouchers.chunks(VOUCHERS_PER_TRANSACTION) {
-            match self.settle_chunk(chunk).await? {
+        for payout in self.settle_all(vouchers).await {
+            match payout? {
                 Payout::Paid { amounts, .. } => paid.extend(amounts),
                 Payout::Pending { .. } => {
                     let text = "the settlement is not mined yet; it stays tracked, settle again";
@@ -152,6 +153,43 @@ impl EvmChannel {
             }
         }
         Ok(paid)
+    }
+
+    /// Settles in as many transactions as blocks have room for, in order. What fails for some vouchers is tried with
+    /// fewer of them, so that one that cannot be settled does not stop the others.
+    async fn settle_all(&self, vouchers: &[SignedVoucher]) -> Vec<Result<Payout>> {
+        let mut waiting = self.batches(vouchers);
+        waiting.reverse();
+        let mut payouts = Vec::with_capacity(waiting.len());
+        while let Some(batch) = waiting.pop() {
+            match self.settle_chunk(batch).await {
+                Err(error) if batch.len() > 1 && !error.is_retryable() => {
+                    let (front, back) = batch.split_at(batch.len() / 2);
+                    waiting.extend([back, front]);
+                }
+                payout => payouts.push(payout),
+            }
+        }
+        payouts
+    }
+
+    /// The vouchers in order, in batches that fit a block whatever contracts burn to check signatures.
+    fn batches<'a>(&self, vouchers: &'a [SignedVoucher]) -> Vec<&'a [SignedVoucher]> {
+        let domain = self.domain();
+        let (mut batches, mut rest, mut end, mut gas) = (Vec::new(), vouchers, 0_usize, 0_u64);
+        for voucher in vouchers {
+            let by_key = voucher.verify(&domain).is_ok();
+            let cost = if by_key { SETTLING_GAS } else { SETTLING_GAS + ASKING_GAS };
+            if end > 0 && gas.saturating_add(cost) > BATCH_GAS {
+                let (batch, others) = rest.split_at(end);
+                batches.push(batch);
+                (rest, end, gas) = (others, 0, 0);
+            }
+            (end, gas) = (end.saturating_add(1), gas.saturating_add(cost));
+        }
+        batches.push(rest);
+        batches.retain(|batch| !batch.is_empty());
+        batches
     }
 
     async fn settle_chunk(&self, vouchers: &[SignedVoucher]) -> Result<Payout> {
@@ -216,7 +254,8 @@ impl EvmChannel {
     }
 
     /// Closes a channel and gives the payer what is left: as the payee at any time, as anybody after the
-    /// challenge. Settle first.
+    /// challenge. Settle first; a payee with a rail calls [`ChannelRail::close`], for its rail would go on to take
+    /// vouchers for as long as it believes the funds it saw.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when it is too early or the channel is not open.
@@ -231,7 +270,11 @@ impl EvmChannel {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the chain does not answer now.
     pub async fn funds(&self, terms: &Terms) -> Result<ChannelFunds> {
-        let funds = self.chain.read(&self.contract().fundsOf(terms.id())).await?;
+        self.funds_at(terms, BlockId::latest()).await
+    }
+
+    async fn funds_at(&self, terms: &Terms, at: BlockId) -> Result<ChannelFunds> {
+        let funds = self.chain.read(&self.contract().fundsOf(terms.id()).block(at)).await?;
         let closed = funds.closesAt == U256::from(CLOSED);
         let closes_at = u64::try_from(funds.closesAt).ok().filter(|at| *at != 0 && !closed);
         let [available, settled] = [funds.available, funds.settled].map(Amount::units);
@@ -243,8 +286,17 @@ impl EvmChannel {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the chain does not answer now.
     pub async fn settled(&self, terms: &Terms, lane: u64) -> Result<Amount> {
+        self.settled_at(terms, lane, BlockId::latest()).await
+    }
+
+    async fn settled_at(&self, terms: &Terms, lane: u64, at: BlockId) -> Result<Amount> {
         let contract = self.contract();
-        self.chain.read(&contract.settledOf(terms.id(), U256::from(lane))).await.map(Amount::units)
+        let call = contract.settledOf(terms.id(), U256::from(lane)).block(at);
+        self.chain.read(&call).await.map(Amount::units)
+    }
+
+    async fn latest(&self) -> Result<u64> {
+        self.chain.ask(self.chain.provider().get_block_number()).await
     }
 
     /// What the contract wants signed for a voucher; the same as [`SignedVoucher::digest`].
@@ -320,8 +372,10 @@ fn explain(error: Error) -> Error {
     Error::new(ErrorKind::Rejected, text).with("reason", reason).source(error)
 }
 
-/// A settlement with its signature costs about 60,000 gas: well inside a block of 15 million.
-const VOUCHERS_PER_TRANSACTION: usize = 50;
+/// What a settlement with a key's signature costs.
+const SETTLING_GAS: u64 = 60_000;
+/// What a transaction with settlements may cost: 50 of keys or 4 of contracts, well inside a block of 15 million.
+const BATCH_GAS: u64 = 3_040_000;
 /// `closesAt` of a closed channel: the largest number of 40 bits.
 const CLOSED: u64 = (1 << 40) - 1;
 /// `isValidSignature(bytes32,bytes)` answers its own selector.

@@ -10,6 +10,7 @@ use depin_core::{
 use depin_evm::{
     Chain, Revert,
     alloy::{
+        eips::BlockId,
         providers::DynProvider,
         rpc::types::{Filter, Log, TransactionRequest},
         sol_types::SolEvent,
@@ -184,7 +185,13 @@ impl EvmEscrow {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the chain does not answer now.
     pub async fn owed(&self, rail: u64) -> Result<Amount> {
-        match self.chain.read(&self.contract().settle(U256::from(rail), U256::MAX)).await {
+        self.owed_at(rail, BlockId::latest()).await
+    }
+
+    async fn owed_at(&self, rail: u64, at: BlockId) -> Result<Amount> {
+        let contract = self.contract();
+        let call = contract.settle(U256::from(rail), U256::MAX).block(at);
+        match self.chain.read(&call).await {
             Ok(amount) => Ok(Amount::units(amount)),
             Err(error) if is_unknown(&error) => Ok(Amount::ZERO),
             Err(error) => Err(error),
@@ -222,7 +229,8 @@ pub struct EscrowRail(TimeRail<Rails>);
 
 impl EscrowRail {
     /// Takes spends in `token` for `payee` out of rails with this `validator`, zero for none; remembers in `store`.
-    /// `since` is a block before the first rail, at best that of the contract.
+    /// `since` is a block before the first rail, at best that of the contract. All that flowed from there on can be
+    /// spent, so a payee whose store is lost settles all rails first and begins the new store with the block after.
     ///
     /// A validator's judgement counts as it is now, so name only one whom the payee trusts to keep it.
     ///
@@ -271,6 +279,9 @@ struct Rails {
 
 #[async_trait]
 impl Flow for Rails {
+    // A rail closes.
+    const ALWAYS_CHECKED: bool = true;
+
     fn chain(&self) -> &Chain {
         &self.escrow.chain
     }
@@ -285,6 +296,10 @@ impl Flow for Rails {
             Error::new(ErrorKind::Malformed, text)
         })?;
         Ok((rail.to_vec(), signature))
+    }
+
+    fn rail(source: &[u8]) -> Result<u64> {
+        source.try_into().map(u64::from_be_bytes).map_err(|_| damaged())
     }
 
     async fn check(&self, source: &[u8], payer: Address) -> Result<()> {
@@ -318,9 +333,8 @@ impl Flow for Rails {
             .ok()
     }
 
-    async fn owed(&self, source: &[u8]) -> Result<Amount> {
-        let number = source.try_into().map(u64::from_be_bytes).map_err(|_| damaged())?;
-        self.escrow.owed(number).await
+    async fn owed(&self, source: &[u8], at: BlockId) -> Result<Amount> {
+        self.escrow.owed_at(Self::rail(source)?, at).await
     }
 
     async fn pull(&self, source: &[u8], received: Amount) -> Result<Sent> {
@@ -333,7 +347,7 @@ impl Flow for Rails {
 }
 
 fn number_of(source: &[u8]) -> Result<U256> {
-    source.try_into().map(|bytes| U256::from(u64::from_be_bytes(bytes))).map_err(|_| damaged())
+    Rails::rail(source).map(U256::from)
 }
 
 fn is_unknown(error: &Error) -> bool {

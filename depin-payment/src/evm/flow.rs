@@ -1,8 +1,8 @@
 //! What streams and escrow rails have in common: money that flows by time, and spends that use it up.
 //!
 //! The chain says what has flowed to the payee and what he could take now. Both only grow, so what all spends of a
-//! payer may come to is known from below. Logs are read before the present state: what is settled in between is
-//! then counted nowhere rather than twice.
+//! payer may come to is known from below. Logs and state are read as of one block: what is settled meanwhile is
+//! counted once.
 
 use std::{
     collections::HashMap,
@@ -18,6 +18,7 @@ use depin_core::{
 use depin_evm::{
     Chain,
     alloy::{
+        eips::BlockId,
         providers::Provider,
         rpc::types::{Filter, Log},
     },
@@ -25,7 +26,7 @@ use depin_evm::{
 
 use super::approval::Sent;
 use crate::{
-    rail::{Answer, Paid, RailStore, damaged, split_amount},
+    rail::{Answer, Paid, REORG_DEPTH, RailStore, damaged, split_amount},
     spend::Spend,
     typed::{Domain, recover},
 };
@@ -33,6 +34,9 @@ use crate::{
 /// The payee's side of one kind of contract that pays by time.
 #[async_trait]
 pub(super) trait Flow: Send + Sync + fmt::Debug {
+    /// Whether a source can stop being the payer's to spend.
+    const ALWAYS_CHECKED: bool;
+
     fn chain(&self) -> &Chain;
 
     fn domain(&self) -> Domain;
@@ -40,7 +44,11 @@ pub(super) trait Flow: Send + Sync + fmt::Debug {
     /// What a proof says to be paid out of, as a key, and its signature.
     fn source<'a>(&self, payment: &'a Payment) -> Result<(Vec<u8>, &'a [u8])>;
 
-    /// Refuses a source that is not the payer's to spend at this payee.
+    /// The number of the escrow rail that a source is; zero for a stream.
+    fn rail(source: &[u8]) -> Result<u64>;
+
+    /// Refuses a source that is not the payer's to spend at this payee. Anybody
+    /// can have this asked, so it is cheap.
     async fn check(&self, source: &[u8], payer: Address) -> Result<()>;
 
     /// The events that credit the payee out of a source.
@@ -49,8 +57,8 @@ pub(super) trait Flow: Send + Sync + fmt::Debug {
     /// The amount of such an event.
     fn credited(log: &Log) -> Option<U256>;
 
-    /// What settling the source would credit now.
-    async fn owed(&self, source: &[u8]) -> Result<Amount>;
+    /// What settling the source would credit as of a block.
+    async fn owed(&self, source: &[u8], at: BlockId) -> Result<Amount>;
 
     /// Settles a source that was credited `received` so far.
     async fn pull(&self, source: &[u8], received: Amount) -> Result<Sent>;
@@ -86,7 +94,8 @@ impl<F: Flow> TimeRail<F> {
             return Err(rejected("the charge is for another payee than this rail's"));
         }
         let (source, signature) = self.flow.source(payment.bounded()?)?;
-        let digest = Spend::of(charge, self.token).digest(&self.flow.domain());
+        let spend = Spend::of(charge, self.token, F::rail(&source)?);
+        let digest = spend.digest(&self.flow.domain());
         if recover(digest, signature)? != payment.payer {
             let text = "the spend is not signed by its payer for this charge, token and contract";
             return Err(rejected(text).with("payer", payment.payer));
@@ -95,9 +104,11 @@ impl<F: Flow> TimeRail<F> {
         if let Some(before) = self.store.answer(&paid)? {
             return Ok(before);
         }
-        self.flow.check(&source, payment.payer).await?;
-        let received = self.received(&source).await?;
-        let reach = received.checked_add(self.flow.owed(&source).await?)?;
+        if !self.store.knows(&source)? || F::ALWAYS_CHECKED {
+            self.flow.check(&source, payment.payer).await?;
+        }
+        let credited = self.credited(&source).await?;
+        let reach = credited.now.checked_add(self.flow.owed(&source, credited.at()).await?)?;
         self.store.write(|write| {
             if let Answer::Before(accepted) = write.pay(&paid)? {
                 return Ok(accepted);
@@ -115,25 +126,17 @@ impl<F: Flow> TimeRail<F> {
     }
 
     pub(super) async fn settle(&self) -> Result<Settlement> {
-        let (mut amount, mut missing, mut pending) = (Amount::ZERO, Amount::ZERO, Amount::ZERO);
-        let mut transactions = Vec::new();
+        let (mut done, mut failed) = (Done::default(), None);
         for (source, stored) in self.store.sources(&[])? {
-            let spent = Spent::decode(Some(&stored))?;
-            if spent.due().is_zero() {
-                continue;
+            // One source that fails keeps nobody else's money back.
+            if let Err(error) = self.settle_source(&source, &stored, &mut done).await {
+                failed.get_or_insert(error);
             }
-            let mut received = self.received(&source).await?;
-            if received < spent.accepted && !self.flow.owed(&source).await?.is_zero() {
-                match self.flow.pull(&source, received).await? {
-                    Sent::Mined(receipt) => transactions.push(receipt.transaction_hash),
-                    Sent::Pending => pending = pending.checked_add(spent.due())?,
-                }
-                received = self.received(&source).await?;
-            }
-            amount = amount.checked_add(self.learn(&source, received)?)?;
-            let short = spent.accepted.checked_sub(received).unwrap_or_default();
-            missing = missing.checked_add(short)?;
         }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let Done { amount, missing, pending, transactions } = done;
         if !pending.is_zero() {
             return Ok(Settlement::Pending { amount: pending });
         }
@@ -147,13 +150,36 @@ impl<F: Flow> TimeRail<F> {
         }
     }
 
+    async fn settle_source(&self, source: &[u8], stored: &[u8], done: &mut Done) -> Result<()> {
+        let spent = Spent::decode(Some(stored))?;
+        if spent.is_done() {
+            return Ok(());
+        }
+        let mut credited = self.credited(source).await?;
+        let short = credited.now < spent.accepted;
+        if short && !self.flow.owed(source, credited.at()).await?.is_zero() {
+            let due = spent.accepted.checked_sub(credited.now).unwrap_or_default();
+            match self.flow.pull(source, credited.now).await? {
+                Sent::Mined(receipt) => done.transactions.push(receipt.transaction_hash),
+                Sent::Pending => done.pending = done.pending.checked_add(due)?,
+            }
+            credited = self.credited(source).await?;
+        }
+        let before = spent.settled;
+        let settled = self.learn(source, &credited)?;
+        let news = settled.checked_sub(before).unwrap_or_default();
+        done.amount = done.amount.checked_add(news)?;
+        let missing = spent.accepted.checked_sub(credited.now).unwrap_or_default();
+        done.missing = done.missing.checked_add(missing)?;
+        Ok(())
+    }
+
     pub(super) async fn balance(&self) -> Result<RailBalance> {
         let mut balance = RailBalance::default();
         for (source, stored) in self.store.sources(&[])? {
             let mut spent = Spent::decode(Some(&stored))?;
-            if !spent.due().is_zero() {
-                let news = self.learn(&source, self.received(&source).await?)?;
-                spent.settled = spent.settled.checked_add(news)?;
+            if !spent.is_done() {
+                spent.settled = self.learn(&source, &self.credited(&source).await?)?;
             }
             balance.accepted = balance.accepted.checked_add(spent.accepted)?;
             balance.settled = balance.settled.checked_add(spent.settled.min(spent.accepted))?;
@@ -162,13 +188,14 @@ impl<F: Flow> TimeRail<F> {
     }
 
     /// What the payee was credited out of a source since the contract exists.
-    async fn received(&self, source: &[u8]) -> Result<Amount> {
+    async fn credited(&self, source: &[u8]) -> Result<Credited> {
         let chain = self.flow.chain();
         let latest = chain.ask(chain.provider().get_block_number()).await?;
         // What may still be reorganised is added up anew every time.
         let firm = latest.saturating_sub(REORG_DEPTH);
         let known = self.counted().get(source).copied();
         let (mut next, mut sum) = known.unwrap_or((self.since, Amount::ZERO));
+        let mut settled = sum;
         let filter = self.flow.credits(source)?;
         while next <= latest {
             // Never across the border between firm and young blocks.
@@ -181,23 +208,28 @@ impl<F: Flow> TimeRail<F> {
             }
             next = end.saturating_add(1);
             if end <= firm {
-                self.counted().insert(source.to_vec(), (next, sum));
+                settled = sum;
+                let mut counted = self.counted();
+                if counted.len() >= MAX_SOURCES {
+                    counted.clear();
+                }
+                counted.insert(source.to_vec(), (next, sum));
             }
         }
-        Ok(sum)
+        Ok(Credited { now: sum, firm: settled, block: latest })
     }
 
-    /// Notes how much of what was accepted has been credited; answers how much of it is new.
-    fn learn(&self, source: &[u8], received: Amount) -> Result<Amount> {
+    /// Notes and answers how much of what was accepted has been credited.
+    fn learn(&self, source: &[u8], credited: &Credited) -> Result<Amount> {
         self.store.write(|write| {
             let mut spent = Spent::decode(write.source(source)?.as_deref())?;
-            let settled = received.min(spent.accepted);
-            let news = settled.checked_sub(spent.settled).unwrap_or_default();
-            if settled != spent.settled {
-                spent.settled = settled;
+            let settled = credited.now.min(spent.accepted);
+            let firm = credited.firm.min(spent.accepted);
+            if (settled, firm) != (spent.settled, spent.firm) {
+                (spent.settled, spent.firm) = (settled, firm);
                 write.put_source(source, &spent.encode())?;
             }
-            Ok(news)
+            Ok(settled)
         })
     }
 
@@ -207,27 +239,54 @@ impl<F: Flow> TimeRail<F> {
     }
 }
 
+/// What settling did for all sources.
+#[derive(Default)]
+struct Done {
+    amount: Amount,
+    missing: Amount,
+    pending: Amount,
+    transactions: Vec<B256>,
+}
+
+/// What the payee was credited as of a block, and what of it long enough before to stay.
+struct Credited {
+    now: Amount,
+    firm: Amount,
+    block: u64,
+}
+
+impl Credited {
+    fn at(&self) -> BlockId {
+        BlockId::number(self.block)
+    }
+}
+
 /// What was accepted out of a source, and what of it has been credited.
 #[derive(Default)]
 struct Spent {
     accepted: Amount,
     settled: Amount,
+    /// What of it was credited so long ago that it stays.
+    firm: Amount,
 }
 
 impl Spent {
-    fn due(&self) -> Amount {
-        self.accepted.checked_sub(self.settled).unwrap_or_default()
+    /// Whether the chain need not be asked again.
+    fn is_done(&self) -> bool {
+        self.firm >= self.accepted
     }
 
     fn encode(&self) -> Vec<u8> {
-        [self.accepted, self.settled].map(|a| a.to_units().to_be_bytes::<32>()).concat()
+        let amounts = [self.accepted, self.settled, self.firm];
+        amounts.map(|amount| amount.to_units().to_be_bytes::<32>()).concat()
     }
 
     fn decode(stored: Option<&[u8]>) -> Result<Self> {
         let Some(stored) = stored else { return Ok(Self::default()) };
         let (accepted, rest) = split_amount(stored)?;
         let (settled, rest) = split_amount(rest)?;
-        rest.is_empty().then_some(Self { accepted, settled }).ok_or_else(damaged)
+        let (firm, rest) = split_amount(rest)?;
+        rest.is_empty().then_some(Self { accepted, settled, firm }).ok_or_else(damaged)
     }
 }
 
@@ -244,7 +303,86 @@ fn strange() -> Error {
     Error::new(ErrorKind::Malformed, "the node gave an event that the contract does not have")
 }
 
-/// Blocks that a chain may take back.
-const REORG_DEPTH: u64 = 64;
+/// Sources whose logs are remembered: about 100 bytes each.
+const MAX_SOURCES: usize = 65_536;
 /// Blocks per request for logs, less one, which public nodes limit.
 const LOG_WINDOW: u64 = 9_999;
+
+#[cfg(test)]
+mod tests {
+    use depin_core::{ChainId, keccak256};
+    use depin_devnet::Devnet;
+
+    use super::*;
+
+    /// Sources of which the first never answers.
+    #[derive(Debug)]
+    struct Flaky {
+        chain: Chain,
+        pulled: Mutex<Vec<Vec<u8>>>,
+    }
+
+    #[async_trait]
+    impl Flow for Flaky {
+        const ALWAYS_CHECKED: bool = true;
+
+        fn chain(&self) -> &Chain {
+            &self.chain
+        }
+
+        fn domain(&self) -> Domain {
+            Domain::new("Flaky", "1", ChainId::new(1), Address::ZERO)
+        }
+
+        fn source<'a>(&self, payment: &'a Payment) -> Result<(Vec<u8>, &'a [u8])> {
+            Ok((Vec::new(), &payment.proof))
+        }
+
+        fn rail(_: &[u8]) -> Result<u64> {
+            Ok(0)
+        }
+
+        async fn check(&self, _: &[u8], _: Address) -> Result<()> {
+            Ok(())
+        }
+
+        fn credits(&self, source: &[u8]) -> Result<Filter> {
+            Ok(Filter::new().event_signature(keccak256(source)))
+        }
+
+        fn credited(_: &Log) -> Option<U256> {
+            None
+        }
+
+        async fn owed(&self, source: &[u8], _: BlockId) -> Result<Amount> {
+            match source {
+                [1] => Err(rejected("the first source is bad")),
+                _ => Ok(Amount::from(5)),
+            }
+        }
+
+        async fn pull(&self, source: &[u8], _: Amount) -> Result<Sent> {
+            self.pulled.lock().unwrap_or_else(PoisonError::into_inner).push(source.to_vec());
+            Ok(Sent::Pending)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_fails_keeps_nobody_elses_money_back() {
+        let devnet = Devnet::start();
+        let chain = Chain::from_provider(devnet.provider(), devnet.account(0));
+        let chain = chain.connect().await.expect("the devnet answers");
+        let flow = Flaky { chain, pulled: Mutex::default() };
+        let store = RailStore::in_memory().expect("there is memory");
+        let rail = TimeRail::new(flow, Address::ZERO, Address::ZERO, 0, store).expect("it is new");
+        let spent = Spent { accepted: Amount::from(5), ..Spent::default() };
+        for source in 1..=3 {
+            let put = rail.store.write(|write| write.put_source(&[source], &spent.encode()));
+            put.expect("there is memory");
+        }
+        let error = rail.settle().await.expect_err("the first source fails");
+        assert!(error.to_string().contains("first source"), "{error}");
+        let pulled = rail.flow.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(*pulled, [vec![2], vec![3]]);
+    }
+}

@@ -10,6 +10,7 @@ use depin_core::{
 use depin_evm::{
     Chain, Revert,
     alloy::{
+        eips::BlockId,
         providers::DynProvider,
         rpc::types::{Filter, Log, TransactionRequest},
         sol_types::SolEvent,
@@ -158,14 +159,15 @@ impl EvmStream {
 /// Takes spends out of streams to a payee.
 ///
 /// A spend is good when all spends of its payer together stay within what the stream has paid the payee or owes
-/// it now. Only keys sign spends, not contracts. A purse that runs dry stops its streams, so what will flow is not
+/// it now; the first one comes while the stream runs. Only keys sign spends, not contracts. A purse that runs dry stops its streams, so what will flow is not
 /// promised: see [`EscrowRail`](super::EscrowRail) for that.
 #[derive(Debug)]
 pub struct StreamRail(TimeRail<Streams>);
 
 impl StreamRail {
     /// Takes spends in `token` for `payee`; remembers in `store`. `since` is a block before the first stream, at
-    /// best that of the contract.
+    /// best that of the contract. All that flowed from there on can be spent, so a payee whose store is lost settles
+    /// all streams first and begins the new store with the block after.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](depin_core::ErrorKind::Config) when the store belongs to another rail.
@@ -192,10 +194,10 @@ impl PaymentRail for StreamRail {
 
     async fn settle(&self) -> Result<Settlement> {
         let Streams { stream, payee, token } = &self.0.flow;
-        let settled = self.0.settle().await?;
+        let settled = self.0.settle().await;
         // What streams that ended left the payee is credited, but not paid out.
-        stream.collect(*payee, *token).await?;
-        Ok(settled)
+        let collected = stream.collect(*payee, *token).await;
+        settled.and_then(|settled| collected.map(|_| settled))
     }
 
     async fn balance(&self) -> Result<RailBalance> {
@@ -213,6 +215,9 @@ struct Streams {
 
 #[async_trait]
 impl Flow for Streams {
+    // Once a stream has paid, only its payer can have signed for it.
+    const ALWAYS_CHECKED: bool = false;
+
     fn chain(&self) -> &Chain {
         &self.stream.chain
     }
@@ -225,8 +230,19 @@ impl Flow for Streams {
         Ok((payment.payer.to_vec(), &payment.proof))
     }
 
-    async fn check(&self, _: &[u8], _: Address) -> Result<()> {
-        Ok(())
+    fn rail(_: &[u8]) -> Result<u64> {
+        Ok(0)
+    }
+
+    async fn check(&self, _: &[u8], payer: Address) -> Result<()> {
+        let contract = self.stream.contract();
+        let owed = self.stream.chain.read(&contract.owed(payer, self.payee, self.token)).await?;
+        if !owed.rate.is_zero() || !owed.amount.is_zero() {
+            return Ok(());
+        }
+        let text =
+            "the payer has no stream to this payee; start one, and spend before it is stopped";
+        Err(rejected(text).with("payer", payer))
     }
 
     fn credits(&self, source: &[u8]) -> Result<Filter> {
@@ -241,8 +257,10 @@ impl Flow for Streams {
         paid.or_else(|_| log.log_decode::<Contract::Stopped>().map(|l| l.inner.data.amount)).ok()
     }
 
-    async fn owed(&self, source: &[u8]) -> Result<Amount> {
-        self.stream.owed(payer_of(source)?, self.payee, self.token).await
+    async fn owed(&self, source: &[u8], at: BlockId) -> Result<Amount> {
+        let contract = self.stream.contract();
+        let call = contract.owed(payer_of(source)?, self.payee, self.token).block(at);
+        Ok(Amount::units(self.stream.chain.read(&call).await?.amount))
     }
 
     async fn pull(&self, source: &[u8], received: Amount) -> Result<Sent> {

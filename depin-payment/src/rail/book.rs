@@ -5,7 +5,7 @@ use std::path::Path;
 use depin_core::{Amount, B256, Bytes, Error, ErrorKind, Result, payment::Charge};
 use redb::{Database, ReadableTable, TableDefinition, backends::InMemoryBackend};
 
-use super::disk::{broken, damaged, split_amount};
+use super::disk::{broken, create, damaged, split_amount};
 
 /// Charges that were paid, with the signatures, and their sum.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(crate) struct Book(Database);
 
 impl Book {
     pub(crate) fn open(path: &Path, owner: B256) -> Result<Self> {
-        let database = Database::create(path);
+        let database = create(path);
         Self::claim(database.map_err(|e| broken(e).with("path", path.display()))?, owner)
     }
 

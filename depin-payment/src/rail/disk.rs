@@ -1,6 +1,32 @@
-//! What files of both ends share: errors and amounts.
+//! What files of both ends share: making them, errors and amounts.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use depin_core::{Amount, Error, ErrorKind, Result, U256};
+use redb::{Database, DatabaseError, StorageError};
+
+/// Opens a file. A new one is made whole under another name first and then put in place, so that a process that
+/// is killed meanwhile leaves no half of a file behind.
+pub(crate) fn create(path: &Path) -> Result<Database, DatabaseError> {
+    if !path.exists() {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let fresh = PathBuf::from(name);
+        // Half a file that an earlier process with our id left behind.
+        let _ = fs::remove_file(&fresh);
+        drop(Database::create(&fresh)?);
+        // A link never replaces what somebody else put there in the meantime.
+        let placed = match fs::hard_link(&fresh, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&fresh, path),
+            _ => fs::remove_file(&fresh),
+        };
+        placed.map_err(StorageError::Io)?;
+    }
+    Database::create(path)
+}
 
 /// Gives redb's errors their kind.
 pub(crate) fn broken(error: impl Into<redb::Error>) -> Error {

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use depin_core::{
-    Address, Amount, B256, Bytes, Error, ErrorKind, Result, Signer,
+    Address, Amount, B256, Error, ErrorKind, Result, Signer,
     payment::{Charge, Payer, Payment},
 };
 
@@ -151,7 +151,8 @@ pub struct SpendPayer {
     domain: Domain,
     payee: Address,
     token: Address,
-    prefix: Bytes,
+    /// The number of the escrow rail; a stream has none.
+    rail: Option<u64>,
     payer: Address,
     signer: Arc<dyn Signer>,
     limit: Amount,
@@ -172,7 +173,7 @@ impl SpendPayer {
         signer: Arc<dyn Signer>,
         limit: Amount,
     ) -> Result<Self> {
-        Self::with(path, domain, payee, token, Bytes::new(), signer, limit)
+        Self::with(path, domain, payee, token, None, signer, limit)
     }
 
     /// A payer out of the escrow rail of this number, that remembers in a file.
@@ -188,8 +189,7 @@ impl SpendPayer {
         signer: Arc<dyn Signer>,
         limit: Amount,
     ) -> Result<Self> {
-        let prefix = Bytes::copy_from_slice(&rail.to_be_bytes());
-        Self::with(path, domain, payee, token, prefix, signer, limit)
+        Self::with(path, domain, payee, token, Some(rail), signer, limit)
     }
 
     fn with(
@@ -197,7 +197,7 @@ impl SpendPayer {
         domain: Domain,
         payee: Address,
         token: Address,
-        prefix: Bytes,
+        rail: Option<u64>,
         signer: Arc<dyn Signer>,
         limit: Amount,
     ) -> Result<Self> {
@@ -205,9 +205,9 @@ impl SpendPayer {
             Error::new(ErrorKind::Unsupported, "only secp256k1 keys sign for contracts")
         })?;
         let [a, b, c] = [payer, payee, token].map(|address| address.into_word());
-        let source = B256::right_padding_from(&prefix);
+        let source = rail.map_or(B256::ZERO, |rail| B256::right_padding_from(&rail.to_be_bytes()));
         let book = Book::open(path, hash_words([domain.separator(), a, b, c, source]))?;
-        Ok(Self { domain, payee, token, prefix, payer, signer, limit, book })
+        Ok(Self { domain, payee, token, rail, payer, signer, limit, book })
     }
 }
 
@@ -216,9 +216,10 @@ impl Payer for SpendPayer {
     async fn pay(&self, charge: &Charge) -> Result<Payment> {
         known(charge, self.payee)?;
         let proof = self.book.pay(charge, Amount::ZERO, self.limit, |_| {
-            let spend = Spend::of(charge, self.token);
+            let spend = Spend::of(charge, self.token, self.rail.unwrap_or_default());
             let signature = spend.sign(&self.domain, self.signer.as_ref())?;
-            Ok([self.prefix.as_ref(), &signature].concat().into())
+            let prefix = self.rail.map(u64::to_be_bytes);
+            Ok(prefix.iter().flatten().chain(&signature).copied().collect::<Vec<u8>>().into())
         })?;
         Ok(Payment { payer: self.payer, proof })
     }

@@ -13,11 +13,13 @@ use redb::{
     backends::InMemoryBackend,
 };
 
-use super::disk::broken;
+use super::disk::{broken, create};
 
 /// The durable memory of one payment rail of a payee.
 ///
-/// A file belongs to the rail that used it first, and is locked while open. Clones share it.
+/// A file belongs to the rail that used it first, and is locked while open. Clones share it. One payee keeps one
+/// store per contract and token: with two, a payment counts in each. Charges are kept for ever, about 250 bytes
+/// each, for a charge that is forgotten could be paid with an old payment again.
 ///
 /// ```
 /// use depin_payment::rail::RailStore;
@@ -38,7 +40,7 @@ impl RailStore {
     /// [`ErrorKind::Conflict`] when it is open elsewhere, [`ErrorKind::Corrupt`] when it is another kind of file,
     /// [`ErrorKind::Unavailable`] when it cannot be read or written.
     pub fn open(path: &Path) -> Result<Self> {
-        let opened = Database::create(path).map_err(opening);
+        let opened = create(path).map_err(opening);
         opened.map(|database| Self(Arc::new(database))).map_err(|e| e.with("path", path.display()))
     }
 
@@ -62,7 +64,7 @@ impl RailStore {
                 return Err(error.with("found", found).with("expected", owner));
             }
             table.insert((), owner).map_err(broken)?;
-            for table in [CHARGES, USED, SOURCES] {
+            for table in [CHARGES, USED, SOURCES, CLOSED] {
                 write.0.open_table(table).map_err(broken)?;
             }
             Ok(())
@@ -89,6 +91,13 @@ impl RailStore {
                 found.map_or(Ok(None), |_| Err(spent(paid.charge.id)))
             }
         }
+    }
+
+    /// Whether anything was ever taken out of a source.
+    pub(crate) fn knows(&self, source: &[u8]) -> Result<bool> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let sources = read.open_table(SOURCES).map_err(broken)?;
+        sources.get(source).map(|found| found.is_some()).map_err(broken)
     }
 
     /// The records of all sources, by key.
@@ -182,6 +191,17 @@ impl Write {
         self.sources_table()?.insert(key, record).map(drop).map_err(broken)
     }
 
+    /// Takes nothing out of a channel from now on.
+    pub(crate) fn close(&self, channel: B256) -> Result<()> {
+        let mut table = self.0.open_table(CLOSED).map_err(broken)?;
+        table.insert(channel.as_slice(), [].as_slice()).map(drop).map_err(broken)
+    }
+
+    pub(crate) fn is_closed(&self, channel: B256) -> Result<bool> {
+        let table = self.0.open_table(CLOSED).map_err(broken)?;
+        table.get(channel.as_slice()).map(|found| found.is_some()).map_err(broken)
+    }
+
     fn sources_table(&self) -> Result<Table<'_, &'static [u8], &'static [u8]>> {
         self.0.open_table(SOURCES).map_err(broken)
     }
@@ -217,5 +237,7 @@ const OWNER: TableDefinition<'_, (), &str> = TableDefinition::new("owner");
 const CHARGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("charges");
 /// The charge that a payment was used for.
 const USED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("used");
+/// Channels that the payee closes.
+const CLOSED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("closed");
 /// What stands behind payments.
 const SOURCES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sources");

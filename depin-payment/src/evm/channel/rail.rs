@@ -7,17 +7,18 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    Address, Amount, Error, ErrorKind, Result,
+    Address, Amount, B256, Error, ErrorKind, Result,
     payment::{Accepted, Charge, Payment, PaymentRail, RailBalance, Settlement},
 };
+use depin_evm::alloy::eips::BlockId;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    EvmChannel, Payout, VOUCHERS_PER_TRANSACTION,
+    EvmChannel, Payout,
     reach::{Reach, Reaches},
 };
 use crate::{
-    channel::SignedVoucher,
+    channel::{SignedVoucher, Terms},
     rail::{Answer, LaneRecord, Paid, RailStore},
     typed::hash_words,
 };
@@ -140,6 +141,29 @@ impl ChannelRail {
         self.store.answer(&paid_with(charge, payment, &voucher)).map(drop)
     }
 
+    /// Closes a channel as the payee, and gives the payer what is left: takes nothing more out of it from now on,
+    /// also after a restart, settles, and closes. Make the call again when it fails.
+    ///
+    /// # Errors
+    /// As [`settle`](PaymentRail::settle) and [`EvmChannel::close`]; [`ErrorKind::Unavailable`] while a settlement
+    /// is under way.
+    pub async fn close(&self, terms: &Terms) -> Result<B256> {
+        let channel = terms.id();
+        self.store.write(|write| write.close(channel))?;
+        let settled = self.settle().await;
+        for (_, stored) in self.store.sources(channel.as_slice())? {
+            let record = LaneRecord::decode(&stored)?;
+            if !record.due(record.settled).is_zero() {
+                settled?;
+                let text = "the channel's vouchers are not settled yet; close it again later";
+                return Err(Error::unavailable(text).with("channel", channel));
+            }
+        }
+        let closed = self.channel.close(terms).await;
+        self.reaches().forget();
+        closed
+    }
+
     /// The voucher of a payment, if it is one that this rail takes.
     async fn voucher(&self, charge: &Charge, payment: &Payment) -> Result<SignedVoucher> {
         if charge.payee != self.payee {
@@ -189,14 +213,16 @@ impl ChannelRail {
     async fn ask(&self, voucher: &SignedVoucher) -> Result<Reach> {
         let channel = voucher.terms.id();
         let seen = Instant::now();
+        // All as of one block: a settlement counts in the lane and in the funds, or in neither.
+        let at = BlockId::number(self.channel.latest().await?);
         let mut lanes = HashMap::from([(voucher.lane, Amount::ZERO)]);
         for (_, record) in self.store.sources(channel.as_slice())? {
             lanes.insert(LaneRecord::decode(&record)?.best.lane, Amount::ZERO);
         }
         for (lane, settled) in &mut lanes {
-            *settled = self.channel.settled(&voucher.terms, *lane).await?;
+            *settled = self.channel.settled_at(&voucher.terms, *lane, at).await?;
         }
-        let funds = self.channel.funds(&voucher.terms).await?;
+        let funds = self.channel.funds_at(&voucher.terms, at).await?;
         let reach = Reach { funds, lanes, seen };
         self.reaches().remember(channel, reach.clone());
         Ok(reach)
@@ -216,6 +242,9 @@ impl ChannelRail {
         self.store.write(|write| {
             if let Answer::Before(accepted) = write.pay(paid)? {
                 return Ok(accepted);
+            }
+            if write.is_closed(voucher.terms.id())? {
+                return Err(rejected("the payee closes the channel; open one with another salt"));
             }
             let key = LaneRecord::key(voucher);
             let mut record = match write.source(&key)? {
@@ -251,13 +280,15 @@ impl ChannelRail {
     /// since it was last asked.
     async fn unpaid(&self) -> Result<(Vec<LaneRecord>, Amount)> {
         let (mut unpaid, mut news) = (Vec::new(), Amount::ZERO);
+        let block = self.channel.latest().await?;
         for (key, stored) in self.store.sources(&[])? {
             let record = LaneRecord::decode(&stored)?;
-            if record.due(record.settled).is_zero() {
+            if record.is_done() {
                 continue;
             }
-            let settled = self.channel.settled(&record.best.terms, record.best.lane).await?;
-            news = news.checked_add(self.learn(&key, settled)?)?;
+            let (terms, lane) = (&record.best.terms, record.best.lane);
+            let settled = self.channel.settled_at(terms, lane, BlockId::number(block)).await?;
+            news = news.checked_add(self.learn(&key, settled, block)?)?;
             if !record.due(settled).is_zero() {
                 unpaid.push(LaneRecord { settled, ..record });
             }
@@ -266,18 +297,16 @@ impl ChannelRail {
     }
 
     /// Notes what the chain has paid for a lane; answers how much of it is new.
-    fn learn(&self, key: &[u8], settled: Amount) -> Result<Amount> {
+    fn learn(&self, key: &[u8], settled: Amount, block: u64) -> Result<Amount> {
         self.store.write(|write| {
             let Some(stored) = write.source(key)? else { return Ok(Amount::ZERO) };
             let mut record = LaneRecord::decode(&stored)?;
-            // What others settled beyond what we were granted is not counted, and the chain may have gone back.
-            let settled = settled.min(record.lane.granted);
-            let before = record.settled;
-            if settled != before {
-                record.settled = settled;
+            let (before, known) = (record.settled, record.firm);
+            record.hear(settled, block);
+            if (record.settled, record.firm) != (before, known) {
                 write.put_source(key, &record.encode())?;
             }
-            Ok(settled.checked_sub(before).unwrap_or_default())
+            Ok(record.settled.checked_sub(before).unwrap_or_default())
         })
     }
 }
@@ -308,19 +337,27 @@ impl PaymentRail for ChannelRail {
     async fn settle(&self) -> Result<Settlement> {
         let (unpaid, mut amount) = self.unpaid().await?;
         let (mut transactions, mut pending) = (Vec::new(), Amount::ZERO);
-        for chunk in unpaid.chunks(VOUCHERS_PER_TRANSACTION) {
-            let vouchers: Vec<_> = chunk.iter().map(|record| record.best.clone()).collect();
-            match self.channel.settle_chunk(&vouchers).await? {
-                Payout::Paid { transaction, .. } => transactions.extend(transaction),
-                Payout::Pending { amount } => pending = pending.checked_add(amount)?,
+        let vouchers: Vec<_> = unpaid.iter().map(|record| record.best.clone()).collect();
+        let mut failed = None;
+        for payout in self.channel.settle_all(&vouchers).await {
+            match payout {
+                Ok(Payout::Paid { transaction, .. }) => transactions.extend(transaction),
+                Ok(Payout::Pending { amount }) => pending = pending.checked_add(amount)?,
+                Err(error) => drop(failed.get_or_insert(error)),
             }
         }
         self.reaches().forget();
+        let block = self.channel.latest().await?;
         let mut missing = Amount::ZERO;
         for record in &unpaid {
-            let settled = self.channel.settled(&record.best.terms, record.best.lane).await?;
-            amount = amount.checked_add(self.learn(&LaneRecord::key(&record.best), settled)?)?;
+            let (terms, lane) = (&record.best.terms, record.best.lane);
+            let settled = self.channel.settled_at(terms, lane, BlockId::number(block)).await?;
+            let news = self.learn(&LaneRecord::key(&record.best), settled, block)?;
+            amount = amount.checked_add(news)?;
             missing = missing.checked_add(record.due(settled))?;
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         if !pending.is_zero() {
             return Ok(Settlement::Pending { amount: pending });
@@ -341,7 +378,9 @@ impl PaymentRail for ChannelRail {
         for (_, stored) in self.store.sources(&[])? {
             let LaneRecord { base, lane, settled, .. } = LaneRecord::decode(&stored)?;
             balance.accepted = balance.accepted.checked_add(lane.granted.checked_sub(base)?)?;
-            balance.settled = balance.settled.checked_add(settled.checked_sub(base)?)?;
+            // Less than the lane began with, when the chain lost an earlier settlement.
+            let settled = settled.checked_sub(base).unwrap_or_default();
+            balance.settled = balance.settled.checked_add(settled)?;
         }
         Ok(balance)
     }

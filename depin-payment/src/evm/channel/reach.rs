@@ -1,7 +1,8 @@
 //! How far the funds of a channel reach, as last asked.
 //!
-//! Funds leave an open channel only to the payee, or to the payer when a challenge is over that has not begun
-//! yet. So what was seen stays true for as long as a challenge takes, and not every charge needs the chain.
+//! Funds leave an open channel to the payee, to the payer when a challenge is over that has not begun yet, or to
+//! the payer when the payee closes, which the rail must hear of: see `ChannelRail::close`. So what was seen stays
+//! true for as long as a challenge takes, and not every charge needs the chain.
 
 use std::collections::HashMap;
 
@@ -10,8 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::ChannelFunds;
 
-/// What the chain said of one channel. The lanes were read before the funds, so what was settled in between is
-/// missing on both sides and the reach is rather too small.
+/// What the chain said of one channel, as of one block.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
     pub(super) funds: ChannelFunds,

@@ -386,3 +386,114 @@ async fn a_settlement_that_is_not_mined_in_time_is_pending_and_pays_once() {
     devnet.mine(1);
     assert_eq!(channel.held().await, 70.into());
 }
+
+/// A contract that answers with the magic of ERC-1271 until somebody calls it without data, and then burns all gas.
+const TURNS: &str = "6026600c60003960266000f3\
+    3615601b57600054602257631626ba7e60e01b60005260206000f35b60016000550\
+    05b602256";
+
+#[tokio::test]
+async fn contracts_that_burn_gas_do_not_stop_honest_vouchers() {
+    let channel = Channel::open().await;
+    let rail = channel.rail_in("rail.redb", ChannelRules::default().contract_signers(true));
+    let code: Bytes = TURNS.parse().unwrap();
+    let signer = channel.world.create(TransactionRequest::default().with_deploy_code(code)).await;
+    // Together they burn more than a block of 30 million has.
+    for number in 0..45 {
+        let terms = Terms { signer, salt: B256::with_last_byte(number + 1), ..channel.terms };
+        channel.deposit("turns", &terms, 10).await;
+        let voucher =
+            SignedVoucher { terms, lane: 0, cumulative: 10.into(), signature: vec![7].into() };
+        let payment = Payment { payer: terms.payer, proof: voucher.encode() };
+        rail.accept(&charge(terms.payee, number.into(), 10), &payment).await.unwrap();
+    }
+    for lane in 0..3 {
+        let voucher = channel.voucher(channel.terms, lane, 10);
+        rail.accept(&charge(channel.terms.payee, 100 + lane, 10), &voucher).await.unwrap();
+    }
+    channel.world.admin.send(TransactionRequest::default().to(signer)).await.unwrap();
+    let settled = rail.settle().await.unwrap();
+    assert!(
+        matches!(settled, Settlement::Settled { amount, .. } if amount == 30.into()),
+        "{settled:?}"
+    );
+    assert_eq!(channel.held().await, 30.into());
+}
+
+#[tokio::test]
+async fn a_channel_that_the_payee_closes_buys_nothing_more_whatever_was_seen_of_it() {
+    let channel = Channel::open().await;
+    let rail = channel.channel_rail();
+    assert!(ChannelRules::default().fresh > Duration::ZERO);
+    let payee = channel.terms.payee;
+    rail.accept(&charge(payee, 1, 70), &channel.voucher(channel.terms, 0, 70)).await.unwrap();
+    for _ in 0..2 {
+        rail.close(&channel.terms).await.unwrap();
+    }
+    assert_eq!(channel.held().await, 70.into(), "settled before it is closed");
+    assert!(channel.payers().funds(&channel.terms).await.unwrap().closed);
+    let late = channel.voucher(channel.terms, 0, 80);
+    let error = rail.accept(&charge(payee, 2, 10), &late).await.unwrap_err();
+    assert!(error.to_string().contains("closing or closed"), "{error}");
+    drop(rail);
+    let rail = channel.channel_rail();
+    assert!(rail.accept(&charge(payee, 2, 10), &late).await.is_err(), "also after a restart");
+    assert_eq!(rail.balance().await.unwrap().accepted, 70.into());
+}
+
+#[tokio::test]
+async fn a_settlement_that_the_chain_takes_back_is_made_again() {
+    let channel = Channel::open().await;
+    let rail = channel.channel_rail();
+    let payee = channel.terms.payee;
+    rail.accept(&charge(payee, 1, 70), &channel.voucher(channel.terms, 0, 70)).await.unwrap();
+    rail.settle().await.unwrap();
+    assert_eq!(rail.balance().await.unwrap().settled, 70.into());
+    channel.world.devnet.reorg(1).unwrap();
+    assert_eq!(channel.held().await, Amount::ZERO);
+    assert!(rail.balance().await.unwrap().settled.is_zero(), "the books follow the chain");
+    let settled = rail.settle().await.unwrap();
+    assert!(matches!(settled, Settlement::Settled { amount, .. } if amount == 70.into()));
+    assert_eq!(channel.held().await, 70.into());
+    // Deep enough, it is not asked for again.
+    channel.world.devnet.mine(64);
+    assert_eq!(rail.balance().await.unwrap().settled, 70.into());
+    assert_eq!(rail.settle().await.unwrap(), Settlement::NothingDue);
+}
+
+#[test]
+fn a_store_is_put_in_place_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rail.redb");
+    // What a process with our id left behind when it was killed.
+    let half = folder.path().join(format!("rail.redb.{}.new", std::process::id()));
+    std::fs::write(&half, b"half").unwrap();
+    drop(RailStore::open(&path).unwrap());
+    assert!(!half.exists() && path.exists());
+    drop(RailStore::open(&path).unwrap());
+}
+
+/// What was sent to close it may be mined at any time.
+#[tokio::test]
+async fn a_channel_whose_closing_failed_halfway_buys_nothing_more() {
+    let channel = Channel::open().await;
+    let path = channel.world.folder.path().join("rail.redb");
+    // Only the payee's account closes without a challenge.
+    let open = || {
+        let store = RailStore::open(&path).unwrap();
+        let (payee, token) = (channel.terms.payee, channel.terms.token);
+        ChannelRail::new(channel.payers(), payee, token, ChannelRules::default(), store).unwrap()
+    };
+    let (rail, payee) = (open(), channel.terms.payee);
+    rail.accept(&charge(payee, 1, 70), &channel.voucher(channel.terms, 0, 70)).await.unwrap();
+    rail.close(&channel.terms).await.unwrap_err();
+    assert!(!channel.payers().funds(&channel.terms).await.unwrap().closed);
+    let late = channel.voucher(channel.terms, 0, 80);
+    let error = rail.accept(&charge(payee, 2, 10), &late).await.unwrap_err();
+    assert!(error.to_string().contains("the payee closes"), "{error}");
+    drop(rail);
+    let error = open().accept(&charge(payee, 2, 10), &late).await.unwrap_err();
+    assert!(error.to_string().contains("the payee closes"), "after a restart: {error}");
+    channel.rail_in("rail.redb", ChannelRules::default()).close(&channel.terms).await.unwrap();
+    assert_eq!(channel.held().await, 70.into());
+}

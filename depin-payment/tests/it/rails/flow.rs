@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Address, Amount, ChainId, ErrorKind,
+    Address, Algorithm, Amount, ChainId, ErrorKind, SoftwareKey, U256,
     payment::{Charge, Payer, Payment, PaymentRail, Settlement},
 };
 use depin_evm::{Chain, bindings};
@@ -251,4 +251,101 @@ async fn a_spend_names_a_rail_of_its_payer_only() {
     let judged = EscrowRail::new(escrow, payee, token, validator, 0, store).unwrap();
     assert!(judged.accept(&asked, &good).await.is_err());
     rail.accept(&asked, &good).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_spend_out_of_one_rail_is_worth_nothing_out_of_another_of_the_same_payer() {
+    let flowing = Flowing::escrow().await;
+    let (world, payee) = (&flowing.world, flowing.payee());
+    let payers = flowing.escrow_of(&world.payer);
+    payers.deposit("more", world.token, 100_000.into()).await.unwrap();
+    payers.allow_operator("more", world.token, payee, 1_000, 1_000_000, 20).await.unwrap();
+    let terms = RailTerms {
+        payer: world.payer.account(),
+        payee,
+        token: world.token,
+        validator: Address::ZERO,
+        rate: 10,
+        lockup_period: 20,
+        lockup_fixed: 0,
+    };
+    let other = flowing.escrow_of(&world.payee).open_rail("other", &terms).await.unwrap();
+    world.devnet.increase_time(100).unwrap();
+    world.devnet.mine(1);
+    let rail = flowing.rail();
+    let asked = charge(payee, 1, 10);
+    let good = flowing.payer().pay(&asked).await.unwrap();
+    let proof = [&other.to_be_bytes(), &good.proof[8..]].concat();
+    let swapped = Payment { payer: good.payer, proof: proof.into() };
+    let error = rail.accept(&asked, &swapped).await.unwrap_err();
+    assert!(error.to_string().contains("signed"), "{error}");
+    rail.accept(&asked, &good).await.unwrap();
+    // The other rail does pay what is signed for it.
+    let (path, key) = (world.folder.path().join("other"), world.key());
+    let (domain, token) = (flowing.domain(), world.token);
+    let wallet = SpendPayer::escrow(&path, domain, other, payee, token, key, 10.into()).unwrap();
+    let asked = charge(payee, 2, 10);
+    rail.accept(&asked, &wallet.pay(&asked).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_has_no_stream_buys_nothing_not_even_what_is_free() {
+    let flowing = Flowing::stream().await;
+    let rail = flowing.rail();
+    let (path, payee) = (flowing.world.folder.path().join("stranger"), flowing.payee());
+    let key = Arc::new(SoftwareKey::from_seed(Algorithm::Es256k, [9; 32]));
+    let (domain, token) = (flowing.domain(), flowing.world.token);
+    let stranger = SpendPayer::stream(&path, domain, payee, token, key, 10.into()).unwrap();
+    for (number, amount) in [(1, 0), (2, 1)] {
+        let asked = charge(payee, number, amount);
+        let error = rail.accept(&asked, &stranger.pay(&asked).await.unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains("no stream"), "{error}");
+    }
+    assert!(flowing.pays(rail.as_ref(), 3, 10).await);
+}
+
+#[tokio::test]
+async fn a_settlement_of_a_stream_that_the_chain_takes_back_is_made_again() {
+    let flowing = Flowing::stream().await;
+    let rail = flowing.rail();
+    assert!(flowing.pays(rail.as_ref(), 1, 400).await);
+    rail.settle().await.unwrap();
+    assert_eq!(rail.balance().await.unwrap().settled, 400.into());
+    flowing.world.devnet.reorg(1).unwrap();
+    assert!(rail.balance().await.unwrap().settled.is_zero(), "the books follow the chain");
+    flowing.world.devnet.increase_time(1_000).unwrap();
+    let settled = rail.settle().await.unwrap();
+    assert!(matches!(settled, Settlement::Settled { amount, .. } if amount == 400.into()));
+    assert!(flowing.held().await >= 400.into());
+    flowing.world.devnet.mine(64);
+    assert_eq!(rail.balance().await.unwrap().settled, 400.into());
+    assert_eq!(rail.settle().await.unwrap(), Settlement::NothingDue);
+}
+
+/// The first deposit gets as far as its allowance, and another one uses that up.
+#[tokio::test]
+async fn a_deposit_whose_allowance_another_one_used_can_still_be_made() {
+    let world = World::new().await;
+    let create = bindings::PaymentStream::deploy_builder(world.admin.provider());
+    let stream =
+        EvmStream::new(world.payer.clone(), world.create(create.into_transaction_request()).await);
+    let deposit = async |intent, amount: u64| {
+        stream.deposit(intent, world.token, amount.into()).await.map(drop)
+    };
+    deposit("too much", 1_500_000).await.unwrap_err();
+    deposit("less", 900_000).await.unwrap();
+    let token = bindings::NetworkToken::new(world.token, world.admin.provider());
+    let mint = token.mint(world.payer.account(), U256::from(2_000_000));
+    world.admin.send(mint.into_transaction_request()).await.unwrap();
+    for _ in 0..2 {
+        deposit("too much", 1_500_000).await.unwrap();
+    }
+    let purse = stream.purse(world.payer.account(), world.token).await.unwrap();
+    assert_eq!(purse.balance, 2_400_000.into());
+    let left = token.allowance(world.payer.account(), stream_address(&stream));
+    assert!(world.admin.read(&left).await.unwrap().is_zero());
+}
+
+fn stream_address(stream: &EvmStream) -> Address {
+    stream.domain().contract()
 }
