@@ -7,7 +7,7 @@ mod emission;
 mod rules;
 
 use alloy::{
-    primitives::{Address, B256, address},
+    primitives::{Address, B256, U256, address},
     providers::Provider,
     rpc::types::TransactionRequest,
 };
@@ -175,7 +175,11 @@ pub struct Deployment {
 /// As [`Chain::send`]; [`ErrorKind::Config`] when the token's name is too long, the cap is zero or the rules
 /// hold nothing together; [`ErrorKind::Limit`] for numbers that the contracts cannot hold.
 pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment> {
+    // Before anything is paid for: a deployment that stopped halfway keeps the options it began with.
     check(options)?;
+    let emission =
+        options.emission.clone().map_or_else(|| Emission::at_any_time(options.cap), Ok)?;
+    let rules = options.rules.encode()?;
     let steps = Steps { chain, network: &options.network };
     let (provider, admin) = (chain.provider(), chain.account());
 
@@ -187,15 +191,10 @@ pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment
         admin,
     );
     let (token, block) = steps.create("token", token.into_transaction_request()).await?;
-    let emission = match &options.emission {
-        Some(emission) => emission.clone(),
-        None => Emission::at_any_time(options.cap)?,
-    };
     let Emission { schedule, decay, rows, target } = emission;
     let controller =
         EmissionController::deploy_builder(provider, token, schedule, decay, rows, target, admin);
     let (controller, _) = steps.create("controller", controller.into_transaction_request()).await?;
-    let rules = options.rules.encode()?;
     let distributor = RewardDistributor::deploy_builder(provider, token, controller, rules, admin);
     let (distributor, _) =
         steps.create("distributor", distributor.into_transaction_request()).await?;
@@ -295,6 +294,15 @@ fn check(options: &DeployOptions) -> Result<()> {
             ErrorKind::Config,
             "the token's cap is zero; nothing could be earned",
         ));
+    }
+    let issued =
+        options.emission.as_ref().map(|emission| Amount::units(U256::from(emission.schedule.cap)));
+    if let Some(issued) = issued.filter(|issued| *issued > options.cap) {
+        let text =
+            "the emission's cap is above the token's; an epoch between them could never be paid";
+        return Err(Error::new(ErrorKind::Config, text)
+            .with("emission", issued)
+            .with("token", options.cap));
     }
     Ok(())
 }

@@ -14,8 +14,16 @@ use crate::{
 const WITHOUT_DEFAULTS: [&str; 5] =
     ["depin-core", "depin-hw", "depin-identity", "depin-data", "depin-payment"];
 /// Packages that are not published.
-const PRIVATE: [&str; 6] =
-    ["climate", "device-identity", "drive", "quickstart", "depin-stories", "xtask"];
+const PRIVATE: [&str; 8] = [
+    "climate",
+    "device-identity",
+    "drive",
+    "metered-api",
+    "quickstart",
+    "treasury",
+    "depin-stories",
+    "xtask",
+];
 
 /// Runs every stage.
 pub(crate) fn run() -> Result<()> {
@@ -103,6 +111,8 @@ fn examples() -> Result<()> {
     stage("quickstart", &mut cargo("run --quiet --release -p quickstart"))?;
     stage("device-identity", &mut cargo("run --quiet --release -p device-identity"))?;
     stage("drive", &mut cargo("run --quiet --release -p drive"))?;
+    stage("metered-api", &mut cargo("run --quiet --release -p metered-api"))?;
+    stage("treasury", &mut cargo("run --quiet --release -p treasury"))?;
     stage("climate", &mut cargo("run --quiet --release -p climate"))?;
     println!("\n== climate --json");
     let output = cargo("run --quiet --release -p climate -- --json").output()?;

@@ -140,6 +140,24 @@ impl EvmDistributor {
         }
     }
 
+    /// How many disputes have lapsed in a row: nobody decided them in time, and their roots are gone. Removes the
+    /// one whose time is over, or an epoch would pass for published that the next one removes.
+    async fn lapsed(&self) -> Result<u8> {
+        let contract = self.contract();
+        let pending = self.chain.read(&contract.pendingEpoch()).await.map_err(explain)?;
+        if !pending.disputed {
+            return Ok(pending.lapsed);
+        }
+        let lapse = contract.lapse();
+        match self.chain.read(&lapse).await {
+            Ok(_) => self.chain.send(lapse.into_transaction_request()).await?,
+            // The arbiter still has time.
+            Err(error) if Revert::of(&error).is_some() => return Ok(pending.lapsed),
+            Err(error) => return Err(error),
+        };
+        Ok(self.chain.read(&contract.pendingEpoch()).await?.lapsed)
+    }
+
     /// Activates the epoch that is due; answers whether there was one.
     async fn activate_due(&self) -> Result<bool> {
         if self.due().await?.is_none() {
@@ -209,6 +227,7 @@ impl EvmDistributor {
 impl RewardDistributor for EvmDistributor {
     async fn publish(&self, commitment: &Commitment) -> Result<()> {
         let Commitment { epoch, root, cumulative, manifest } = *commitment;
+        let lapsed = self.lapsed().await?;
         match self.published(epoch).await? {
             Some(there) if there == *commitment => return Ok(()),
             Some(_) => {
@@ -219,7 +238,9 @@ impl RewardDistributor for EvmDistributor {
         }
         let contract = self.contract();
         let call = contract.publish(epoch.value(), root, cumulative.to_units(), manifest);
-        self.send_once("publish", call.into_transaction_request()).await?;
+        // After a dispute that lapsed the same content goes out anew, not by its old transaction.
+        let intent = if lapsed == 0 { "publish".into() } else { format!("publish-{lapsed}") };
+        self.send_once(&intent, call.into_transaction_request()).await?;
         // The receipt may be that of an earlier try, which the arbiter rejected since.
         if self.root(epoch).await? == Some(root) {
             return Ok(());

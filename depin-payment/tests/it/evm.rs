@@ -14,7 +14,7 @@ use depin_evm::{
     deploy,
 };
 use depin_payment::{
-    Claim, Cumulative, ProRata,
+    Claim, Cumulative, ProRata, RewardTree,
     emission::{Curve, Schedule},
     evm::{EvmDistributor, EvmToken},
 };
@@ -294,5 +294,57 @@ async fn nobody_emits_ahead_of_the_curve() {
         chain.send(mint).await.unwrap_err().kind(),
         ErrorKind::Rejected,
         "not even the admin"
+    );
+}
+
+#[tokio::test]
+async fn an_epoch_whose_dispute_nobody_decided_is_published_again() {
+    let devnet = Devnet::start();
+    let (distributor, admin) = disputable(&devnet).await;
+    let watcher = chain(&devnet, 1).await;
+    let wait = || {
+        devnet.increase_time(5 * WINDOW).unwrap();
+        devnet.mine(1);
+    };
+    let commitment = |epoch, tokens| {
+        let cumulative = Amount::tokens(tokens);
+        let tree = RewardTree::build(vec![(watcher.account(), cumulative)]).unwrap();
+        let (root, manifest) = (tree.root(), B256::repeat_byte(1));
+        (Commitment { epoch: EpochId::new(epoch), root, cumulative, manifest }, tree)
+    };
+    let (first, tree) = commitment(0, 10);
+    distributor.publish(&first).await.unwrap();
+    wait();
+    assert_eq!(
+        distributor.claim_many(&tree.claims().collect::<Vec<_>>()).await.unwrap(),
+        [Amount::tokens(10)]
+    );
+
+    let (second, _) = commitment(1, 20);
+    distributor.publish(&second).await.unwrap();
+    let contract = Contract::new(distributor.address(), watcher.provider());
+    let token = admin.read(&contract.token()).await.unwrap();
+    let token = NetworkToken::new(token, watcher.provider());
+    let vault = admin.read(&contract.bonds()).await.unwrap();
+    for spender in [distributor.address(), vault] {
+        let approve = token.approve(spender, U256::MAX).into_transaction_request();
+        watcher.send(approve).await.unwrap();
+    }
+    watcher.send(contract.dispute(1, second.root).into_transaction_request()).await.unwrap();
+    distributor.publish(&second).await.unwrap();
+    wait();
+
+    // Nobody decided: the root is gone, and what is published again is not taken for the old one.
+    distributor.publish(&second).await.unwrap();
+    let pending = admin.read(&contract.pendingEpoch()).await.unwrap();
+    assert_eq!((pending.epoch, pending.disputed, pending.lapsed), (1, false, 1));
+    wait();
+    let (third, tree) = commitment(2, 30);
+    distributor.publish(&third).await.unwrap();
+    assert_eq!(distributor.published(EpochId::new(1)).await.unwrap(), Some(second));
+    wait();
+    assert_eq!(
+        distributor.claim_many(&tree.claims().collect::<Vec<_>>()).await.unwrap(),
+        [Amount::tokens(20)]
     );
 }

@@ -43,7 +43,7 @@ pub(super) struct Head {
 
 impl Head {
     /// Whether this is the record that it names.
-    pub(super) fn names(&self, record: &[u8]) -> bool {
+    fn names(&self, record: &[u8]) -> bool {
         record.len() as u64 == self.length && sha256(record) == self.record
     }
 }

@@ -265,13 +265,13 @@ impl Writer {
         for part in parts {
             while !self.put(|group| group.parts.push(part.clone())).await? {}
         }
-        // Another process may seal the epoch at any time before.
-        while !self.put(|group| group.heads.push(head)).await? {
+        // Another process may seal the epoch at any time before, and then that one counts.
+        loop {
             if let Some(outcome) = self.sealed_with(epoch, record).await? {
                 return Ok(outcome);
             }
+            self.put(|group| group.heads.push(head)).await?;
         }
-        Ok(Outcome::Done)
     }
 
     async fn sealed_with(&self, epoch: EpochId, record: &Bytes) -> Result<Option<Outcome>> {
