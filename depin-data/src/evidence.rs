@@ -41,6 +41,7 @@ use crate::batch::{self, BatchError, BatchVerifier, Link};
 
 const TAG: &str = "depin fork v1";
 const CLAIM_TAG: &str = "depin fork claim v1";
+const FAULT_TAG: &str = "depin fork fault v1";
 
 /// Most bytes of encoded evidence.
 pub const MAX_BYTES: usize = 2 * batch::MAX_BYTES + 64;
@@ -97,6 +98,11 @@ impl From<ForkError> for Error {
 /// let proof = received.verify(&ForkVerifier::new(&network, &[key.public_key().clone()]))?;
 /// assert_eq!((proof.device.as_str(), proof.position), ("did:example:a", Sequence::new(7)));
 /// assert_eq!(proof.id, fork.id());
+///
+/// // A third history of the same place is other evidence of the same fault.
+/// let other = Unverified::new(Fork::new(batch(3)?, batch(5)?));
+/// let other = other.verify(&ForkVerifier::new(&network, &[key.public_key().clone()]))?;
+/// assert!(other.id != proof.id && other.fault() == proof.fault());
 /// # Ok::<(), depin_data::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +181,21 @@ pub struct Equivocation {
 }
 
 impl Equivocation {
+    /// Names the fault, which many pairs of links can show: a device that gave one place of its chain several hashes
+    /// did wrong once, whoever shows which two of them. What costs a stake goes by this, not by the evidence.
+    ///
+    /// SHA-256 of network, device and place.
+    pub fn fault(&self) -> B256 {
+        let mut bytes = Vec::with_capacity(256);
+        let written = Encoder::new(&mut bytes)
+            .map(4)
+            .and_then(|e| e.u8(0)?.str(FAULT_TAG)?.u8(1)?.str(self.network.as_str()))
+            .and_then(|e| e.u8(2)?.str(self.device.as_str())?.u8(3)?.u64(self.position.value()))
+            .is_ok();
+        debug_assert!(written, "writing to a vector cannot fail");
+        B256::new(Sha256::digest(bytes).into())
+    }
+
     /// The claim in short, for a contract that will be shown the evidence.
     pub fn claim(&self) -> Bytes {
         let mut bytes = Vec::with_capacity(256);

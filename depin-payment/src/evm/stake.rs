@@ -20,7 +20,7 @@ use super::calls::{allow, create, event, narrow, refused, too_long};
 /// Stakes that answer for devices, through one account of the chain: an owner, a slasher or the judge.
 ///
 /// Anybody bonds tokens for a *subject*, the address of a device. Who slashes names the evidence by its hash,
-/// for instance the id of a fork from `depin_data::evidence`: the contract takes each evidence once from each
+/// for instance the `fault()` of a fork from `depin_data::evidence`: the contract takes each evidence once from each
 /// stake, holds the amount until the time for an appeal is over, and bounds what a window may cost.
 ///
 /// ```

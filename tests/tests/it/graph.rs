@@ -5,8 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 const SIBLINGS: [&str; 4] = ["depin-data", "depin-hw", "depin-identity", "depin-payment"];
-const PRIVATE: [&str; 6] =
-    ["climate", "depin-stories", "device-identity", "drive", "quickstart", "xtask"];
+const PRIVATE: [&str; 8] = [
+    "climate",
+    "depin-stories",
+    "device-identity",
+    "drive",
+    "metered-api",
+    "quickstart",
+    "treasury",
+    "xtask",
+];
 
 /// What a published crate may depend on in normal use, within the workspace.
 const MAY: [(&str, &[&str]); 9] = [

@@ -22,7 +22,7 @@ use depin::{
     presets, tokens,
 };
 
-use crate::support::{NOW, celsius, owner};
+use crate::support::{NOW, celsius, later, owner};
 
 const APPEAL: Duration = Duration::from_secs(7 * 86_400);
 const TREASURY: Address = Address::repeat_byte(0x77);
@@ -75,11 +75,21 @@ async fn stakes(devnet: &Devnet, admin: &Chain, token: Address) -> (EvmStake, Ev
     (stakes, own, who)
 }
 
-/// The device signs another batch in the place of its first one; the node refuses it and keeps both.
-async fn fork(network: &Network, pebble: &SimulatedPebble, did: &Did, letter: u64) -> Fork {
+/// The device signs another batch for a place of its chain; the node refuses it and keeps both.
+async fn fork(
+    network: &Network,
+    pebble: &SimulatedPebble,
+    did: &Did,
+    place: u64,
+    letter: u64,
+) -> Fork {
     let rival = [celsius(30 + i32::try_from(letter).unwrap())];
-    let place = Sequence::new(0);
-    let rival = seal(&*pebble.signer(), did, network.id(), place, B256::ZERO, &rival).unwrap();
+    let previous = match place.checked_sub(1).map(Sequence::new) {
+        Some(before) => network.log().find(did, before).await.unwrap().unwrap().1,
+        None => B256::ZERO,
+    };
+    let place = Sequence::new(place);
+    let rival = seal(&*pebble.signer(), did, network.id(), place, previous, &rival).unwrap();
     match network.ingest().accept_batch(&rival).await.unwrap() {
         Answer::Refusal(refusal) => assert_eq!(refusal.code, RefusalCode::Fork),
         other => panic!("a fork was taken: {other:?}"),
@@ -108,29 +118,34 @@ async fn a_forked_history_costs_the_stake_of_its_device_once() {
     device.send(&[celsius(20)]).await.unwrap();
 
     // The evidence goes out as bytes: anybody with the keys of the device sees what it proves.
-    let sent = fork(&network, &pebble, device.did(), 0).await.encode();
+    let sent = fork(&network, &pebble, device.did(), 0, 0).await.encode();
     let proof = verified(&network, device.did(), &sent).await;
-    let slash = stakes.slash(operator, subject, tokens(5), proof.id).await.unwrap();
+    let fault = proof.fault();
+    let slash = stakes.slash(operator, subject, tokens(5), fault).await.unwrap();
     assert_eq!(slash.amount, tokens(5));
-    let again = stakes.slash(operator, subject, tokens(5), proof.id).await.unwrap_err();
+    // A third history of the same place is other evidence of the same fault.
+    let again = fork(&network, &pebble, device.did(), 0, 1).await.encode();
+    let again = verified(&network, device.did(), &again).await;
+    assert_ne!(again.id, proof.id);
+    let again = stakes.slash(operator, subject, tokens(5), again.fault()).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict, "{again}");
 
-    // Another contradiction is another fault: held too, but the window executes no more than its cap.
-    let other = fork(&network, &pebble, device.did(), 1).await.encode();
-    let other = verified(&network, device.did(), &other).await;
-    assert_ne!(other.id, proof.id);
-    let above = stakes.slash(operator, subject, tokens(6), other.id).await.unwrap_err();
+    // A fork of a later place is another fault, held too; no slash is larger than what a window executes.
+    device.send(&[later(21)]).await.unwrap();
+    let other = fork(&network, &pebble, device.did(), 1, 2).await.encode();
+    let other = verified(&network, device.did(), &other).await.fault();
+    let above = stakes.slash(operator, subject, tokens(6), other).await.unwrap_err();
     assert_eq!(above.kind(), ErrorKind::Limit, "{above}");
-    stakes.slash(operator, subject, tokens(5), other.id).await.unwrap();
+    stakes.slash(operator, subject, tokens(5), other).await.unwrap();
 
     // The operator appeals against the second one; the judge agrees.
-    stakes.withdraw_slash(other.id, operator, subject).await.unwrap();
-    let early = stakes.execute_slash(proof.id, operator, subject).await.unwrap_err();
+    stakes.withdraw_slash(other, operator, subject).await.unwrap();
+    let early = stakes.execute_slash(fault, operator, subject).await.unwrap_err();
     assert_eq!(early.kind(), ErrorKind::Unavailable, "{early}");
     devnet.increase_time(APPEAL.as_secs() + 60).unwrap();
     devnet.mine(1);
-    assert_eq!(stakes.execute_slash(proof.id, operator, subject).await.unwrap(), tokens(5));
-    for id in [proof.id, other.id] {
+    assert_eq!(stakes.execute_slash(fault, operator, subject).await.unwrap(), tokens(5));
+    for id in [fault, other] {
         let done = stakes.execute_slash(id, operator, subject).await.unwrap_err();
         assert_eq!(done.kind(), ErrorKind::NotFound, "{done}");
         let used = stakes.slash(operator, subject, tokens(1), id).await.unwrap_err();

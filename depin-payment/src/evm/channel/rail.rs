@@ -136,6 +136,7 @@ impl ChannelRail {
 
     /// Refuses a payment by its terms, its signature and what it was used for, before anything is done for it;
     /// takes nothing, and says nothing of funds.
+    #[cfg(feature = "x402")]
     pub(crate) async fn examine(&self, charge: &Charge, payment: &Payment) -> Result<()> {
         let voucher = self.voucher(charge, payment).await?;
         self.store.answer(&paid_with(charge, payment, &voucher)).map(drop)
