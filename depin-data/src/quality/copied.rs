@@ -149,7 +149,9 @@ impl FleetCheck for Copied {
         let names: Vec<String> = self.quantities.iter().map(quoted).collect();
         let whole = if self.whole_moments { ", whole moments" } else { "" };
         let names = names.join(", ");
-        format!("copied({names}, {LEAST} windows of 16 or 64 changes and {BITS} bits{whole})")
+        format!(
+            "copied({names}, {LEAST} windows of 16 or 64 changes in proportion and {BITS} bits{whole})"
+        )
     }
 
     fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
