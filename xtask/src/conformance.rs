@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::stage::{FEATURES, cargo, root, stage, target_dir};
 
 /// Packages whose tests run suites.
-const PACKAGES: [&str; 3] = ["depin-core", "depin-data", "depin-identity"];
+const PACKAGES: [&str; 4] = ["depin-core", "depin-data", "depin-identity", "depin-payment"];
 const README: &str = "depin-identity/README.md";
 const BEGIN: &str = "<!-- conformance: cargo xtask conformance --write -->\n";
 const END: &str = "<!-- /conformance -->\n";
