@@ -18,6 +18,8 @@ pub use store::RailStore;
 
 #[cfg(feature = "x402")]
 pub(crate) use book::Book;
+#[cfg(feature = "x402")]
+pub(crate) use disk::create;
 #[cfg(feature = "evm")]
 pub(crate) use disk::{damaged, split_amount};
 #[cfg(feature = "evm")]

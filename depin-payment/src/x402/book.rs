@@ -4,20 +4,17 @@
 //! was bought with it. So a payment buys one thing, whatever happens afterwards, and what is due is known after
 //! a crash. What is settled may be forgotten after a while: then the chain itself refuses it.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, U256, payment::RailBalance};
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition, WriteTransaction, backends::InMemoryBackend,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    WriteTransaction, backends::InMemoryBackend,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{answer::Answer, exact::Wire, refusal::Refusal};
+use crate::rail::create;
 
 #[derive(Debug)]
 pub(super) struct Book(Database);
@@ -307,25 +304,6 @@ fn owed_by(
         Ok((B256::new(key.value().1), amount(units.value())))
     });
     entries.collect()
-}
-
-/// Makes a file aside and puts it into place whole: a process that dies meanwhile leaves no half of one there.
-fn create(path: &Path) -> Result<Database, DatabaseError> {
-    if !path.exists() {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let fresh = PathBuf::from(name);
-        // Left behind by an earlier process with our id.
-        let _ = fs::remove_file(&fresh);
-        drop(Database::create(&fresh)?);
-        // A link never replaces what somebody else put there in the meantime.
-        let placed = match fs::hard_link(&fresh, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&fresh, path),
-            _ => fs::remove_file(&fresh),
-        };
-        placed.map_err(StorageError::Io)?;
-    }
-    Database::create(path)
 }
 
 /// Takes a payment off what is due and answers its amount.
