@@ -1,21 +1,26 @@
 //! Reward policies: from verified work to an exact allocation.
 //!
-//! Both split a fixed pool per epoch with [`LargestRemainder`] in DID order, so the result depends on
-//! nothing but the policy's name and the set of contributions. Devices whose beneficiary is the zero
+//! Both split the pool of an epoch, fixed or along a curve of [`emission`](crate::emission), with
+//! [`LargestRemainder`] in DID order, so the result depends on nothing but the policy's name, the epoch and the
+//! set of contributions. Devices whose beneficiary is the zero
 //! address have nobody who could be paid and take no part.
 #![warn(clippy::arithmetic_side_effects)]
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use alloy_primitives::Address;
 use depin_core::{
-    Amount, Error, ErrorKind, Result, U256, Verified,
+    Amount, EpochId, Error, ErrorKind, Result, U256, Verified,
     quality::{Contribution, Contributions},
     reward::{Allocation, Payout, RewardPolicy},
 };
 
 use crate::{
     LargestRemainder,
+    emission::Curve,
     settlement::ALL,
     shares::{
         Split,
@@ -23,7 +28,32 @@ use crate::{
     },
 };
 
-/// Pays a fixed amount per epoch in proportion to the score.
+/// What an epoch offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pool {
+    Fixed(Amount),
+    Along(Curve),
+}
+
+impl Pool {
+    fn of(&self, epoch: EpochId) -> Result<Amount> {
+        match self {
+            Self::Fixed(amount) => Ok(*amount),
+            Self::Along(curve) => curve.at(epoch.value()),
+        }
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(amount) => amount.fmt(f),
+            Self::Along(curve) => curve.fmt(f),
+        }
+    }
+}
+
+/// Pays the pool of an epoch in proportion to the score.
 ///
 /// ```
 /// use depin_core::{Amount, reward::RewardPolicy};
@@ -34,7 +64,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProRata {
-    pool: Amount,
+    pool: Pool,
     bounds: Option<(Amount, Amount)>,
     reserve: u16,
 }
@@ -42,7 +72,26 @@ pub struct ProRata {
 impl ProRata {
     /// Offers `pool` in every epoch.
     pub const fn per_epoch(pool: Amount) -> Self {
-        Self { pool, bounds: None, reserve: 0 }
+        Self { pool: Pool::Fixed(pool), bounds: None, reserve: 0 }
+    }
+
+    /// Offers in epoch n what the curve allows in period n: with epochs as long as the periods of the
+    /// network's emission controller, neither more nor less than that mints.
+    ///
+    /// ```
+    /// use depin_core::{Amount, reward::RewardPolicy};
+    /// use depin_payment::{ProRata, emission::Curve};
+    ///
+    /// // A thousand tokens a day, half as many after every year.
+    /// let policy = ProRata::along(Curve::halving(Amount::tokens(1_000), 365)?);
+    /// assert_eq!(
+    ///     policy.name(),
+    ///     "pro-rata(pool=decay(initial=1000, every=365, times=1/2), rounding=largest-remainder)"
+    /// );
+    /// # Ok::<(), depin_core::Error>(())
+    /// ```
+    pub const fn along(curve: Curve) -> Self {
+        Self { pool: Pool::Along(curve), bounds: None, reserve: 0 }
     }
 
     /// Pays each device that scored at least `floor` and at most `cap`, as [`bounded::share`] defines it.
@@ -89,20 +138,21 @@ impl RewardPolicy for ProRata {
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
         let score = |contribution: &Contribution| U256::from(contribution.score);
-        let Some((floor, cap)) = self.bounds else { return allocate(self.pool, work, score) };
-        allocate_with(self.pool, work, score, |weights| {
+        let pool = self.pool.of(work.epoch)?;
+        let Some((floor, cap)) = self.bounds else { return allocate(pool, work, score) };
+        allocate_with(pool, work, score, |weights| {
             let bound = |(index, weight): (usize, &U256)| {
                 let recipient = Recipient::new(index, *weight).at_most(cap);
                 if weight.is_zero() { recipient } else { recipient.at_least(floor) }
             };
-            let split = bounded::share(self.pool, weights.iter().enumerate().map(bound).collect())?;
+            let split = bounded::share(pool, weights.iter().enumerate().map(bound).collect())?;
             let shares = split.shares.into_iter().map(|(_, share)| share).collect();
             Ok(Split { shares, unallocated: split.unallocated })
         })
     }
 }
 
-/// Pays a fixed amount per epoch in proportion to the score times the multiplier of its band.
+/// Pays the pool of an epoch in proportion to the score times the multiplier of its band.
 ///
 /// A score belongs to the highest band that starts at or below it; below the lowest band it earns
 /// nothing. That rewards stations that deliver, without paying for a handful of readings.
@@ -120,7 +170,7 @@ impl RewardPolicy for ProRata {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Banded {
-    pool: Amount,
+    pool: Pool,
     /// Multipliers in basis points by the score from which they hold.
     bands: BTreeMap<u64, u32>,
     reserve: u16,
@@ -130,7 +180,13 @@ impl Banded {
     /// Offers `pool` in every epoch. A band `(from, basis_points)` lets scores of at least `from` weigh
     /// `basis_points` / 10,000 per point, up to the next band; of two with the same start the last holds.
     pub fn per_epoch(pool: Amount, bands: impl IntoIterator<Item = (u64, u32)>) -> Self {
-        Self { pool, bands: bands.into_iter().collect(), reserve: 0 }
+        Self { pool: Pool::Fixed(pool), bands: bands.into_iter().collect(), reserve: 0 }
+    }
+
+    /// Offers in epoch n what the curve allows in period n, as [`ProRata::along`]; bands as in
+    /// [`per_epoch`](Self::per_epoch).
+    pub fn along(curve: Curve, bands: impl IntoIterator<Item = (u64, u32)>) -> Self {
+        Self { pool: Pool::Along(curve), bands: bands.into_iter().collect(), reserve: 0 }
     }
 
     /// Keeps so many basis points of every payout until its epoch settles, for work that comes late; more
@@ -163,7 +219,7 @@ impl RewardPolicy for Banded {
     }
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
-        allocate(self.pool, work, |contribution| self.weight(contribution.score))
+        allocate(self.pool.of(work.epoch)?, work, |contribution| self.weight(contribution.score))
     }
 }
 

@@ -3,7 +3,7 @@
 use depin_core::{
     Address, Amount, EpochId, ErrorKind, quality::Contributions, reward::RewardPolicy,
 };
-use depin_payment::{Banded, ProRata};
+use depin_payment::{Banded, ProRata, emission::Curve};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
 use super::{verified, work};
@@ -23,6 +23,22 @@ fn bands_multiply_the_score() {
     let policy = Banded::per_epoch(Amount::from(100), [(200, 15_000), (50, 10_000)]);
     // Below 50 nothing; 50 weighs 50, 100 weighs 100, 200 weighs 300.
     assert_eq!(amounts(&policy, &[49, 50, 100, 200]), [11, 22, 67]);
+}
+
+#[test]
+fn a_curve_offers_in_each_epoch_what_it_allows_in_that_period() {
+    let curve = Curve::halving(Amount::from(100), 2).unwrap();
+    let policies: [&dyn RewardPolicy; 2] =
+        [&ProRata::along(curve.clone()), &Banded::along(curve.clone(), [(0, 10_000)])];
+    for policy in policies {
+        for (epoch, pool) in [(0, 100), (1, 100), (2, 50), (5, 25), (14, 0), (u64::MAX - 1, 0)] {
+            let allocation = policy.allocate(&work(epoch, [3, 1])).unwrap();
+            assert_eq!(allocation.emission, Amount::from(pool), "epoch {epoch}");
+        }
+        let never = policy.allocate(&work(u64::MAX, [3, 1])).unwrap_err();
+        assert_eq!(never.kind(), ErrorKind::Limit);
+        assert!(policy.name().contains(&format!("pool={curve}")), "{}", policy.name());
+    }
 }
 
 #[test]
