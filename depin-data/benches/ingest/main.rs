@@ -102,7 +102,8 @@ fn parts(fleet: &Fleet) -> [Spent; 3] {
     best_of(RUNS, [&whole, &signatures, &hashes])
 }
 
-/// The same on two cores as on one, by the clock: the machine has to be idle otherwise.
+/// The same on two cores as on one, by the clock: the machine has to be idle otherwise. The limit stands beside
+/// it: what two cores of this machine gain where they share nothing, on bare checks and hashes.
 fn two_cores(name: &'static str, algorithm: Algorithm) {
     let fleet = Fleet::new(algorithm, 256, DEVICES, ROUNDS[0]);
     let one = || {
@@ -113,13 +114,22 @@ fn two_cores(name: &'static str, algorithm: Algorithm) {
         pin(2);
         work::ingest(&fleet, Runtime::TwoThreads);
     };
-    let [one, two] = best_of(RUNS, [&one, &two]);
+    let bare_one = || {
+        pin(1);
+        work::bare(&fleet, 1);
+    };
+    let bare_two = || {
+        pin(2);
+        work::bare(&fleet, 2);
+    };
+    let [one, two, bare_one, bare_two] = best_of(RUNS, [&one, &two, &bare_one, &bare_two]);
     pin(1);
     let readings = (256 * DEVICES * ROUNDS[0]) as f64;
     let against = format!(
-        "one core, {:.0}/s by the clock; processor time a reading is {:.2} of that on one",
+        "one core, {:.0}/s by the clock; processor time a reading is {:.2} of that on one; bare checks and hashes gain {:.2}x",
         readings / one.clock,
         two.cpu / one.cpu,
+        bare_one.clock / bare_two.clock,
     );
     Row::new(name, readings / two.clock, "readings/s", against, one.clock / two.clock).report();
     black_box(fleet);

@@ -13,7 +13,7 @@ use depin_data::{
     merkle::{self, Leaves},
 };
 
-use crate::fleet::{Fleet, NOW, Registry};
+use crate::fleet::{Device, Fleet, NOW, Registry};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Runtime {
@@ -59,9 +59,29 @@ pub(crate) fn ingest(fleet: &Fleet, runtime: Runtime) {
     });
 }
 
+/// All signatures and hashes on so many threads, which share nothing.
+pub(crate) fn bare(fleet: &Fleet, threads: usize) {
+    let leaves: Vec<_> = fleet.readings.iter().map(leaf_data).collect();
+    std::thread::scope(|scope| {
+        for devices in fleet.devices.chunks(fleet.devices.len().div_ceil(threads)) {
+            let leaves = &leaves;
+            scope.spawn(move || {
+                verify_all(devices);
+                devices.iter().flat_map(|device| &device.batches).for_each(|batch| {
+                    hash_batch(leaves, batch.as_bytes());
+                });
+            });
+        }
+    });
+}
+
 /// Signatures one after the other.
 pub(crate) fn verify_signatures(fleet: &Fleet) {
-    for device in &fleet.devices {
+    verify_all(&fleet.devices);
+}
+
+fn verify_all(devices: &[Device]) {
+    for device in devices {
         for batch in &device.batches {
             let signature = &batch.as_bytes()[batch.as_bytes().len() - 64..];
             let signature = signature.try_into().expect("64 bytes at the end");
@@ -76,9 +96,13 @@ pub(crate) fn verify_signatures(fleet: &Fleet) {
 pub(crate) fn hash(fleet: &Fleet) {
     let leaves: Vec<_> = fleet.readings.iter().map(leaf_data).collect();
     for batch in fleet.batches() {
-        hash_readings(&leaves);
-        black_box(SignedBatch::new(batch.as_bytes().to_vec()));
+        hash_batch(&leaves, batch.as_bytes());
     }
+}
+
+fn hash_batch(leaves: &[Vec<u8>], batch: &[u8]) {
+    hash_readings(leaves);
+    black_box(SignedBatch::new(batch.to_vec()));
 }
 
 pub(crate) fn hash_readings(data: &[Vec<u8>]) {
