@@ -4,22 +4,17 @@
 //! disk spends on taking them. So whole blocks of a large frame go to the disk straight from the buffer that they were
 //! encoded in, where the file system lets them; the blocks at both ends, which other frames share, and all
 //! that cannot go that way, go through the page cache as ever. Either way nothing is durable before the
-//! flush. A [thread](Crew) of its own waits for the disk, so that the writer can work meanwhile: it takes pieces
-//! of a frame that still grows.
+//! flush. A [thread](Crew) of its own waits for the disk, so that the writer can work meanwhile.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
-    mem,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, SyncSender},
-    },
-    thread::{self, JoinHandle},
+    sync::mpsc::{self, Receiver, SyncSender},
+    thread,
 };
 
-use super::frame::{Frame, Piece};
+use super::frame::Frame;
 
 /// What addresses, offsets and lengths are multiples of on the way past the page cache.
 pub(super) const BLOCK: usize = 4096;
@@ -59,29 +54,21 @@ impl Output {
         self.length
     }
 
-    /// Writes a frame, or what is left of it, durably.
-    pub(super) fn put(&mut self, frame: &Frame) -> io::Result<()> {
-        let [(_, front), (at, rest)] = frame.parts();
-        let end = at.saturating_add(rest.len() as u64);
-        self.write(at, rest)?;
-        if front.is_empty() && !Self::takes_long(rest) && end > self.length {
-            // A full disk may still have room for the frame.
-            let room = write_at(&self.file, end, &vec![0; ROOM as usize]);
-            self.length = room.map_or(end, |()| end.saturating_add(ROOM));
+    /// Writes at `at`, durably.
+    pub(super) fn put(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = at.saturating_add(bytes.len() as u64);
+        if Self::takes_long(bytes) {
+            self.write_large(at, bytes)?;
+        } else {
+            write_at(&self.file, at, bytes)?;
+            if end > self.length {
+                // A full disk may still have room for the frame.
+                let room = write_at(&self.file, end, &vec![0; ROOM as usize]);
+                self.length = room.map_or(end, |()| end.saturating_add(ROOM));
+            }
         }
-        let [(at, front), _] = frame.parts();
-        write_at(&self.file, at, front)?;
         self.length = self.length.max(end);
         self.file.sync_data()
-    }
-
-    /// Writes at `at`; it is not durable yet.
-    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        if Self::takes_long(bytes) {
-            self.write_large(at, bytes)
-        } else {
-            write_at(&self.file, at, bytes)
-        }
     }
 
     fn write_large(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -139,98 +126,53 @@ fn open_direct(_: &Path) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The file, for the writer and the crew.
-pub(super) type Shared = Arc<Mutex<Output>>;
-
-pub(super) fn lock(output: &Shared) -> MutexGuard<'_, Output> {
-    output.lock().unwrap_or_else(PoisonError::into_inner)
+/// A frame, sealed, and where it goes.
+pub(super) struct Load {
+    pub(super) output: Output,
+    pub(super) frame: Frame,
+    pub(super) at: u64,
 }
 
-/// A thread that waits for the disk. Dropping it waits until it has done what it was given.
+impl Load {
+    pub(super) fn put(&mut self) -> io::Result<()> {
+        self.output.put(self.at, self.frame.bytes())
+    }
+}
+
+/// A thread that waits for the disk; it ends with this value.
 pub(super) struct Crew {
-    tasks: Option<SyncSender<Task>>,
-    done: Receiver<Done>,
-    handle: Option<JoinHandle<()>>,
-}
-
-enum Task {
-    /// A piece of a frame to come.
-    Ahead(Shared, Piece),
-    /// A frame, sealed, whose pieces went ahead.
-    Finish(Shared, Frame),
-}
-
-/// What the crew gives back.
-pub(super) struct Done {
-    /// All that the frame was in.
-    pub(super) buffers: Vec<Vec<u8>>,
-    pub(super) written: io::Result<()>,
+    loads: SyncSender<Load>,
+    done: Receiver<(Load, io::Result<()>)>,
 }
 
 impl Crew {
-    /// More pieces than a frame has that takes no more batches.
-    const TASKS: usize = 64;
-
     pub(super) fn start() -> io::Result<Self> {
-        let (tasks, queue) = mpsc::sync_channel(Self::TASKS);
+        let (loads, queue) = mpsc::sync_channel::<Load>(1);
         let (finished, done) = mpsc::sync_channel(1);
-        let work = move || work(&queue, &finished);
-        let handle = thread::Builder::new().name("depin-disk".into()).spawn(work)?;
-        Ok(Self { tasks: Some(tasks), done, handle: Some(handle) })
-    }
-
-    /// Takes a piece of a frame before the frame is whole. If the disk refuses it, the frame will tell.
-    pub(super) fn put_ahead(&self, output: &Shared, piece: Piece) -> io::Result<()> {
-        self.give(Task::Ahead(Arc::clone(output), piece))
-    }
-
-    /// Puts the frame while the caller does something else.
-    pub(super) fn put<T>(
-        &self,
-        output: &Shared,
-        frame: Frame,
-        meanwhile: impl FnOnce() -> T,
-    ) -> io::Result<(Done, T)> {
-        self.give(Task::Finish(Arc::clone(output), frame))?;
-        let value = meanwhile();
-        Ok((self.done.recv().map_err(|_| died())?, value))
-    }
-
-    fn give(&self, task: Task) -> io::Result<()> {
-        self.tasks.as_ref().and_then(|tasks| tasks.send(task).ok()).ok_or_else(died)
-    }
-}
-
-impl Drop for Crew {
-    fn drop(&mut self) {
-        self.tasks = None;
-        // What it panicked with, if it did, was said.
-        let _ = self.handle.take().map(JoinHandle::join);
-    }
-}
-
-fn work(queue: &Receiver<Task>, finished: &SyncSender<Done>) {
-    let (mut buffers, mut written) = (Vec::new(), Ok(()));
-    for task in queue {
-        match task {
-            Task::Ahead(output, piece) => {
-                written = written.and_then(|()| lock(&output).write(piece.at, piece.bytes()));
-                buffers.push(piece.buffer);
-            }
-            Task::Finish(output, frame) => {
-                let written =
-                    mem::replace(&mut written, Ok(())).and_then(|()| lock(&output).put(&frame));
-                buffers.push(frame.into_buffer());
-                if finished.send(Done { buffers: mem::take(&mut buffers), written }).is_err() {
+        let work = move || {
+            for mut load in queue {
+                let result = load.put();
+                if finished.send((load, result)).is_err() {
                     return;
                 }
             }
-        }
+        };
+        thread::Builder::new().name("depin-disk".into()).spawn(work)?;
+        Ok(Self { loads, done })
     }
-}
 
-fn died() -> io::Error {
-    io::Error::other("the thread that waits for the disk has died")
+    /// Puts the load while the caller does something else. It is lost only if the thread has died.
+    pub(super) fn put<T>(
+        &self,
+        load: Load,
+        meanwhile: impl FnOnce() -> T,
+    ) -> io::Result<(Load, io::Result<T>)> {
+        let died = || io::Error::other("the thread that waits for the disk has died");
+        self.loads.send(load).map_err(|_| died())?;
+        let value = meanwhile();
+        let (load, result) = self.done.recv().map_err(|_| died())?;
+        Ok((load, result.map(|()| value)))
+    }
 }
 
 #[cfg(test)]
@@ -251,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn large_writes_lie_where_small_ones_would_at_every_alignment() {
+    fn large_frames_lie_where_small_ones_would_at_every_alignment() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let mut output = Output::new(path.clone(), File::create(&path).unwrap(), 0);
@@ -261,9 +203,10 @@ mod tests {
             bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * (n + 3)) as u8);
             // As a frame is laid out, and as it is when its buffer has moved.
             let frame = &bytes[skip..SMALL + BLOCK + 17 * n];
-            output.write(expected.len() as u64, frame).unwrap();
+            output.put(expected.len() as u64, frame).unwrap();
             expected.extend(frame);
         }
         assert_eq!(std::fs::read(&path).unwrap(), expected);
+        assert_eq!(output.length(), expected.len() as u64);
     }
 }

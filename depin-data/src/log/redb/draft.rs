@@ -34,8 +34,6 @@ pub(super) struct Draft<'a> {
     fresh: Vec<Fresh>,
     /// The batches that those are for.
     batches: Vec<NewBatch>,
-    /// The leaves of the first of them.
-    leaves: Vec<B256>,
 }
 
 /// The tree's edge after some leaves, and the nodes that they completed, by level.
@@ -48,8 +46,7 @@ impl<'a> Draft<'a> {
         if tips.len() > TIPS {
             tips.clear();
         }
-        let (fresh, batches, leaves) = (Vec::new(), Vec::new(), Vec::new());
-        Self { files, tips, first, fresh, batches, leaves }
+        Self { files, tips, first, fresh: Vec::new(), batches: Vec::new() }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -92,18 +89,11 @@ impl<'a> Draft<'a> {
         link.map(|fresh| fresh.link).ok_or_else(|| chain_hole(sequence))
     }
 
-    /// Hashes the batches that are there: part of what [`grow`](Self::grow) has to do.
-    pub(super) fn hash(&mut self) {
-        let new = self.batches.iter().skip(self.leaves.len());
-        let new: Vec<_> = new.map(|new| new.batch.as_bytes()).collect();
-        self.leaves.extend(leaf_hashes(&new));
-    }
-
     /// Grows the tree by these batches; nobody sees it yet.
-    pub(super) fn grow(&mut self) -> Grown {
-        self.hash();
+    pub(super) fn grow(&self) -> Grown {
+        let leaves: Vec<_> = self.batches.iter().map(|new| new.batch.as_bytes()).collect();
         let mut edge = self.files.overlay().edge().clone();
-        let nodes = edge.extend(mem::take(&mut self.leaves));
+        let nodes = edge.extend(leaf_hashes(&leaves));
         (edge, nodes)
     }
 

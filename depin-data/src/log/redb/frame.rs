@@ -12,8 +12,6 @@
 //! Devices choose much of what a frame holds, so what makes one good takes a [key](Key) that they do not
 //! know: else a frame inside a torn one would look like damage. The head tells whose file it is.
 
-use std::{mem, ops::Range};
-
 use depin_core::{
     B256, Did, Error, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
     cbor::{self, Decoder, Encoder},
@@ -29,8 +27,6 @@ const MARK: usize = 8;
 pub(super) const FILE_MAGIC: [u8; 4] = *b"\xffdps";
 /// Bytes before the first frame of a file.
 pub(super) const HEAD: usize = 24;
-/// Least that goes to the disk while its frame still grows.
-pub(super) const PIECE: usize = 256 << 10;
 
 /// Random and known to one log only: nobody else can make bytes that pass for a frame of it.
 #[derive(Clone, Copy)]
@@ -83,48 +79,30 @@ impl Tail {
     }
 }
 
-/// The records of one commit on their way to the disk. While it grows, whole blocks may go
-/// [ahead](Self::ahead) to the disk; its header goes last.
+/// The records of one commit on their way to the disk.
 pub(super) struct Frame {
     buffer: Vec<u8>,
     /// Where what goes to the file begins: whole blocks of the file then lie at whole blocks of memory.
     skip: usize,
-    /// Where in the file that goes.
-    at: u64,
-    /// The blocks with the header, once those behind them went ahead.
-    front: Vec<u8>,
-    /// Of the body that went ahead, with what is in those blocks.
-    crc: crc32fast::Hasher,
-    /// Bytes before the header: the head of a new file.
-    head: usize,
+    /// Where the frame begins: after the head of a new file.
+    start: usize,
     first: u64,
     end: Tail,
 }
 
-/// Whole blocks of a frame that does not have its header yet.
-pub(super) struct Piece {
-    pub(super) at: u64,
-    pub(super) buffer: Vec<u8>,
-    range: Range<usize>,
-}
-
-impl Piece {
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.range.clone()).unwrap_or_default()
-    }
-}
-
 impl Frame {
     /// For batches from index `first` on, at `end`; what is in `buffer` goes, its space is used.
-    pub(super) fn new(buffer: Vec<u8>, key: Key, first: u64, end: Tail) -> Self {
-        let (mut buffer, skip) = aligned(buffer, end.offset);
+    pub(super) fn new(mut buffer: Vec<u8>, key: Key, first: u64, end: Tail) -> Self {
+        let place = (end.offset % BLOCK as u64) as usize;
+        let skip = (BLOCK + place - buffer.as_ptr().addr() % BLOCK) % BLOCK;
+        buffer.clear();
+        buffer.resize(skip, 0);
         if end.offset == 0 {
             buffer.extend(key.head(end.segment));
         }
-        let head = buffer.len().saturating_sub(skip);
-        buffer.resize(buffer.len().saturating_add(HEADER), 0);
-        let (at, front, crc) = (end.offset, Vec::new(), crc32fast::Hasher::new());
-        Self { buffer, skip, at, front, crc, head, first, end }
+        let start = buffer.len();
+        buffer.resize(start.saturating_add(HEADER), 0);
+        Self { buffer, skip, start, first, end }
     }
 
     /// Adds a batch and says where its bytes will be.
@@ -143,74 +121,38 @@ impl Frame {
             })
             .and_then(|e| e.bytes(signed))
             .map_err(|_| too_large())?;
+        let start = self.len().saturating_sub(signed.len()) as u64;
         Ok(Span {
             segment: self.end.segment,
-            offset: self.end().offset.saturating_sub(signed.len() as u64),
+            offset: self.end.offset.saturating_add(start),
             length: u32::try_from(signed.len()).map_err(|_| too_large())?,
             crc: crc32fast::hash(signed),
         })
     }
 
-    /// Bytes that go to the file, also those that went ahead.
     pub(super) fn len(&self) -> usize {
-        let before = usize::try_from(self.at.saturating_sub(self.end.offset));
-        self.rest().len().saturating_add(before.unwrap_or(usize::MAX))
+        self.bytes().len()
     }
 
-    /// The whole blocks behind the header that did not go ahead, when they are `PIECE` or more; the frame
-    /// goes on in `spare`.
-    pub(super) fn ahead(&mut self, spare: impl FnOnce() -> Vec<u8>) -> Option<Piece> {
-        let body = self.end.offset.saturating_add((self.head + HEADER) as u64);
-        let from = self.at.max(body.next_multiple_of(BLOCK as u64));
-        let to = self.end().offset / BLOCK as u64 * BLOCK as u64;
-        if to.saturating_sub(from) < PIECE as u64 {
-            return None;
-        }
-        let place = |offset: u64| Some(self.skip + usize::try_from(offset - self.at).ok()?);
-        let range = place(from)?..place(to)?;
-        if self.front.is_empty() {
-            self.front = self.buffer.get(self.skip..range.start)?.to_vec();
-            self.crc.update(self.front.get(self.head + HEADER..)?);
-        }
-        self.crc.update(self.buffer.get(range.clone())?);
-        let (mut buffer, skip) = aligned(spare(), to);
-        buffer.extend(self.buffer.get(range.end..)?);
-        let buffer = mem::replace(&mut self.buffer, buffer);
-        (self.at, self.skip) = (to, skip);
-        Some(Piece { at: from, buffer, range })
-    }
-
-    /// What has still to go to the file, once it is sealed, and where: first what is there only when blocks
-    /// went ahead.
-    pub(super) fn parts(&self) -> [(u64, &[u8]); 2] {
-        [(self.end.offset, &self.front), (self.at, self.rest())]
-    }
-
-    fn rest(&self) -> &[u8] {
+    /// What goes to the end of the file, once it is sealed.
+    pub(super) fn bytes(&self) -> &[u8] {
         self.buffer.get(self.skip..).unwrap_or_default()
     }
 
     /// The end of the file when it holds the frame.
     pub(super) fn end(&self) -> Tail {
         let at = |offset: usize| self.end.offset.saturating_add(offset as u64);
-        Tail { segment: self.end.segment, offset: at(self.len()), last: at(self.head) }
+        Tail { segment: self.end.segment, offset: at(self.len()), last: at(self.start - self.skip) }
     }
 
     /// Completes the frame.
     pub(super) fn seal(&mut self, key: Key) -> Result<()> {
-        let length = u32::try_from(self.len().saturating_sub(self.head + HEADER))
-            .map_err(|_| Error::new(ErrorKind::Limit, "a commit takes at most 4 GiB"))?;
-        let mut crc = mem::take(&mut self.crc);
-        let body = if self.front.is_empty() { self.head + HEADER } else { 0 };
-        crc.update(self.rest().get(body..).unwrap_or_default());
-        let header = header_bytes(key, length, self.first, crc.finalize());
-        let front = if self.front.is_empty() {
-            self.buffer.get_mut(self.skip..)
-        } else {
-            Some(self.front.as_mut_slice())
-        };
-        let place = front.and_then(|front| front.get_mut(self.head..)?.first_chunk_mut());
-        place.into_iter().for_each(|place| *place = header);
+        let (_, frame) = self.buffer.split_at_mut(self.start);
+        if let Some((header, body)) = frame.split_first_chunk_mut::<HEADER>() {
+            let length = u32::try_from(body.len())
+                .map_err(|_| Error::new(ErrorKind::Limit, "a commit takes at most 4 GiB"))?;
+            *header = header_bytes(key, length, self.first, crc32fast::hash(body));
+        }
         Ok(())
     }
 
@@ -218,16 +160,6 @@ impl Frame {
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
-}
-
-/// The buffer, empty but for what makes the bytes of a file from `offset` on lie as they do there, and how
-/// much that is.
-fn aligned(mut buffer: Vec<u8>, offset: u64) -> (Vec<u8>, usize) {
-    let place = (offset % BLOCK as u64) as usize;
-    let skip = (BLOCK + place - buffer.as_ptr().addr() % BLOCK) % BLOCK;
-    buffer.clear();
-    buffer.resize(skip, 0);
-    (buffer, skip)
 }
 
 fn header_bytes(key: Key, length: u32, first: u64, crc: u32) -> [u8; HEADER] {
@@ -301,59 +233,4 @@ fn record(d: &mut Decoder<'_>) -> Result<NewBatch, cbor::decode::Error> {
     let covers = end.zip(hash).map(|(end, hash)| ChainTip { sequence: Sequence::new(end), hash });
     let batch = SignedBatch::new(d.bytes()?.to_vec());
     Ok(NewBatch { device, sequence, previous, covers, received, batch })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn batch(n: u64, length: usize) -> NewBatch {
-        NewBatch {
-            device: Did::parse("did:example:device").unwrap(),
-            sequence: Sequence::new(n),
-            previous: B256::ZERO,
-            covers: None,
-            received: Timestamp::from_secs(n),
-            batch: SignedBatch::new(
-                (0..length).map(|i| (i as u64 * (n + 7)) as u8).collect::<Vec<_>>(),
-            ),
-        }
-    }
-
-    /// The frame as it lies in the file, written in any order.
-    fn laid_out(frame: &Frame, pieces: &[Piece], from: u64) -> Vec<u8> {
-        let mut file = vec![0; frame.end().offset as usize];
-        let pieces = pieces.iter().map(|piece| (piece.at, piece.bytes()));
-        for (at, bytes) in pieces.chain(frame.parts()) {
-            file[at as usize..][..bytes.len()].copy_from_slice(bytes);
-        }
-        file.split_off(from as usize)
-    }
-
-    #[test]
-    fn a_frame_of_which_pieces_went_ahead_is_the_same_frame() {
-        let key = Key([1, 2]);
-        for offset in [0, 24, 4096, 4096 * 3 + 4090, 5_000_001] {
-            let end = Tail { segment: 0, offset, last: offset };
-            let (mut whole, mut pieces) = (Frame::new(Vec::new(), key, 9, end), Vec::new());
-            let mut cut = Frame::new(Vec::with_capacity(3 * PIECE), key, 9, end);
-            for n in 0..400 {
-                let new = batch(n, if n == 70 { 2 * PIECE } else { 3_000 });
-                assert_eq!(whole.push(&new).unwrap(), cut.push(&new).unwrap());
-                pieces.extend(cut.ahead(|| Vec::with_capacity(2 * PIECE)));
-                assert_eq!((whole.len(), whole.end()), (cut.len(), cut.end()));
-            }
-            assert!(pieces.len() > 3);
-            assert!(pieces.iter().all(|piece| piece.at.is_multiple_of(BLOCK as u64)));
-            assert!(pieces.iter().all(|piece| piece.bytes().len().is_multiple_of(BLOCK)));
-            let unsealed = laid_out(&cut, &pieces, cut.end().last);
-            assert!(Found::at_start(key, &unsealed).is_none(), "good only with its header");
-            whole.seal(key).unwrap();
-            cut.seal(key).unwrap();
-            let bytes = laid_out(&cut, &pieces, offset);
-            assert!(bytes == laid_out(&whole, &[], offset), "at {offset}");
-            let found = Found::at_start(key, &bytes[(cut.end().last - offset) as usize..]).unwrap();
-            assert_eq!(found.records(0, cut.end().last).unwrap().len(), 400);
-        }
-    }
 }

@@ -19,22 +19,20 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use depin_core::{Error, ErrorKind, Result, SignedBatch, log::NewBatch};
 use tracing::warn;
 
-use super::disk::{Crew, Done, Output, Shared, lock};
-use super::frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, PIECE, Span, Tail};
+use super::disk::{Crew, Load, Output};
+use super::frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, Span, Tail};
 
 const EXTENSION: &str = "batches";
 /// Bytes after which a new file begins.
 const SEGMENT: u64 = 64 << 20;
-/// Most buffers that are kept for the next frames.
-const BUFFERS: usize = 33;
-/// Largest of them, and as large as most are: a piece and the batch that ends it.
-const BUFFER: usize = 2 * PIECE;
+/// Largest buffer that is kept for the next frame.
+const BUFFER: usize = 8 << 20;
 
 /// Where the files are, for whoever reads them.
 #[derive(Clone)]
@@ -110,22 +108,22 @@ impl Bytes {
 pub(super) struct Segments {
     bytes: Bytes,
     key: Key,
-    output: Option<Shared>,
+    output: Option<Output>,
     crew: Option<Crew>,
     end: Tail,
     /// Index of the next batch.
     next: u64,
     /// Whether something may lie behind the end that a failed write left there.
     torn: bool,
-    /// Of earlier frames, to be used again.
-    buffers: Vec<Vec<u8>>,
+    /// Of the last frame, to be used again.
+    buffer: Vec<u8>,
 }
 
 impl Segments {
     /// Those of an index that knows `next` batches up to `end`.
     pub(super) fn new(bytes: Bytes, key: Key, next: u64, end: Tail) -> Self {
-        let (output, crew, torn, buffers) = (None, None, false, Vec::new());
-        Self { bytes, key, output, crew, end, next, torn, buffers }
+        let (output, crew, torn, buffer) = (None, None, false, Vec::new());
+        Self { bytes, key, output, crew, end, next, torn, buffer }
     }
 
     pub(super) const fn end(&self) -> Tail {
@@ -144,19 +142,7 @@ impl Segments {
 
     /// A frame for the next batches.
     pub(super) fn frame(&mut self) -> Frame {
-        Frame::new(self.buffer(), self.key, self.next, self.end)
-    }
-
-    /// Lets the disk begin with a frame that still grows, when there is enough of it, and says whether it
-    /// did. After any error [`append`](Self::append) or [`give_up`](Self::give_up) follows.
-    pub(super) fn put_ahead(&mut self, frame: &mut Frame) -> Result<bool> {
-        if matches!(self.bytes, Bytes::Memory(_)) {
-            return Ok(false);
-        }
-        let Some(piece) = frame.ahead(|| self.buffer()) else { return Ok(false) };
-        let output = self.output().map_err(disk)?;
-        self.crew().and_then(|crew| crew.put_ahead(&output, piece)).map_err(disk)?;
-        Ok(true)
+        Frame::new(std::mem::take(&mut self.buffer), self.key, self.next, self.end)
     }
 
     /// Makes a frame of so many batches durable, and does `meanwhile` while the disk works when that takes
@@ -168,77 +154,67 @@ impl Segments {
         meanwhile: impl FnOnce() -> T,
     ) -> Result<T> {
         let end = frame.end();
-        let put = frame.seal(self.key).and_then(|()| self.put(frame, meanwhile));
-        let (buffers, value) = put.inspect_err(|_| self.give_up())?;
+        frame.seal(self.key)?;
+        let (frame, value) = self.put(frame, meanwhile)?;
         (self.end, self.next) = (end, self.next.saturating_add(batches));
-        let room = BUFFERS.saturating_sub(self.buffers.len());
-        self.buffers
-            .extend(buffers.into_iter().filter(|buffer| buffer.capacity() <= BUFFER).take(room));
+        let mut buffer = frame.into_buffer();
+        buffer.clear();
+        buffer.shrink_to(BUFFER);
+        self.buffer = buffer;
         Ok(value)
     }
 
-    /// Forgets a frame that is not durable, of which pieces may have gone ahead.
-    pub(super) fn give_up(&mut self) {
-        // Waits for what it was given.
-        self.crew = None;
-        self.torn = true;
-        // At best now, while the machine runs; if that fails, before the next write.
-        let _ = self.output();
-    }
-
-    fn put<T>(&mut self, frame: Frame, meanwhile: impl FnOnce() -> T) -> Result<(Vec<Vec<u8>>, T)> {
+    fn put<T>(&mut self, frame: Frame, meanwhile: impl FnOnce() -> T) -> Result<(Frame, T)> {
         if let Bytes::Memory(files) = &self.bytes {
             let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
-            let file = files.entry(self.end.segment).or_default();
-            frame.parts().into_iter().for_each(|(_, bytes)| file.extend(bytes));
+            files.entry(self.end.segment).or_default().extend(frame.bytes());
             drop(files);
-            return Ok((vec![frame.into_buffer()], meanwhile()));
+            return Ok((frame, meanwhile()));
         }
-        let (Done { buffers, written }, value) = self.deliver(frame, meanwhile).map_err(disk)?;
-        written.map_err(disk)?;
-        Ok((buffers, value))
+        let load = Load { output: self.output().map_err(disk)?, frame, at: self.end.offset };
+        let (Load { mut output, frame, .. }, written) =
+            self.deliver(load, meanwhile).map_err(disk)?;
+        if written.is_err() {
+            // At best now, while the machine runs; if that fails, before the next write.
+            self.torn = output.cut(self.end.offset).is_err();
+        }
+        self.output = Some(output);
+        Ok((frame, written.map_err(disk)?))
     }
 
-    /// The file to write to.
-    fn output(&mut self) -> io::Result<Shared> {
+    /// Takes the file to write to.
+    fn output(&mut self) -> io::Result<Output> {
         let Tail { segment, offset, .. } = self.end;
-        let output = match (&self.output, &self.bytes) {
-            (Some(output), _) => Arc::clone(output),
+        let mut output = match (self.output.take(), &self.bytes) {
+            (Some(output), _) => output,
             (None, Bytes::Folder(folder)) if offset == 0 => {
-                let output = Output::new(name(folder, segment), create(folder, segment)?, 0);
-                let output = Arc::new(Mutex::new(output));
-                Arc::clone(self.output.insert(output))
+                Output::new(name(folder, segment), create(folder, segment)?, 0)
             }
+            // The thread that had it has died.
             (None, _) => return Err(io::Error::other("the log's file was lost")),
         };
         if self.torn {
-            lock(&output).cut(offset)?;
+            output.cut(offset)?;
             self.torn = false;
         }
         Ok(output)
     }
 
-    fn crew(&mut self) -> io::Result<&Crew> {
-        let crew = match self.crew.take() {
-            Some(crew) => crew,
-            None => Crew::start()?,
-        };
-        Ok(self.crew.insert(crew))
-    }
-
-    fn deliver<T>(&mut self, frame: Frame, meanwhile: impl FnOnce() -> T) -> io::Result<(Done, T)> {
-        let output = self.output()?;
-        let [(_, ahead), (_, rest)] = frame.parts();
-        if !ahead.is_empty() || Output::takes_long(rest) {
-            return self.crew()?.put(&output, frame, meanwhile);
+    fn deliver<T>(
+        &mut self,
+        mut load: Load,
+        meanwhile: impl FnOnce() -> T,
+    ) -> io::Result<(Load, io::Result<T>)> {
+        if Output::takes_long(load.frame.bytes()) {
+            let crew = match self.crew.take() {
+                Some(crew) => crew,
+                None => Crew::start()?,
+            };
+            self.crew.insert(crew).put(load, meanwhile)
+        } else {
+            let written = load.put().map(|()| meanwhile());
+            Ok((load, written))
         }
-        let written = lock(&output).put(&frame);
-        Ok((Done { buffers: vec![frame.into_buffer()], written }, meanwhile()))
-    }
-
-    /// A buffer in which no piece has to move.
-    fn buffer(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER))
     }
 
     /// Lets the next frame begin a new file, named by the index of its first batch.
@@ -253,12 +229,9 @@ impl Segments {
     /// Cuts off what lies behind the end.
     pub(super) fn trim(&mut self) -> Result<()> {
         let end = self.end.offset;
-        if let Some(output) = &self.output {
-            let mut output = lock(output);
-            if self.torn || output.length() > end {
-                output.cut(end).map_err(disk)?;
-                self.torn = false;
-            }
+        if let Some(output) = self.output.as_mut().filter(|o| self.torn || o.length() > end) {
+            output.cut(end).map_err(disk)?;
+            self.torn = false;
         }
         Ok(())
     }
@@ -288,8 +261,7 @@ impl Segments {
             self.recover_file(&file, segment == last, &mut replay)?;
             file.set_len(self.end.offset).map_err(disk)?;
             file.sync_all().map_err(disk)?;
-            let output = Output::new(name(folder, segment), file, self.end.offset);
-            self.output = Some(Arc::new(Mutex::new(output)));
+            self.output = Some(Output::new(name(folder, segment), file, self.end.offset));
         }
         Ok(self)
     }

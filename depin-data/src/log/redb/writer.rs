@@ -2,8 +2,8 @@
 //!
 //! A flush costs as much for one batch as for dozens. So while several senders are at work the writer waits
 //! for their next batches, for a fraction of the time that a flush takes; a lone sender never waits for
-//! others. Batches are judged and encoded as they come in. The disk begins with a large group before it is
-//! whole, and its tree grows while the disk works.
+//! others. Batches are judged and encoded as they come in. The tree of a large group grows while the disk
+//! works.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, TryRecvError},
@@ -21,7 +21,6 @@ use super::{
     draft::Draft,
     frame::Frame,
     indexer,
-    segment::Segments,
     store::{Files, Store},
 };
 use crate::{log::growth::Growth, observe};
@@ -98,13 +97,8 @@ impl Group<'_> {
         }
         let mut draft = Draft::new(files, segments.next());
         let mut frame = segments.frame();
-        let gathered = self
-            .judge(*new, &mut draft, &mut frame)
-            .and_then(|()| self.gather(&mut segments, &mut draft, &mut frame));
-        if let Err(error) = gathered {
-            segments.give_up();
-            return Err(error);
-        }
+        self.judge(*new, &mut draft, &mut frame)?;
+        self.gather(&mut draft, &mut frame)?;
         let mut batches = Vec::new();
         if draft.len() > 0 {
             let started = Instant::now();
@@ -115,19 +109,10 @@ impl Group<'_> {
         Ok(Committed { size: segments.next(), is_ripe: files.overlay().is_ripe(), batches })
     }
 
-    /// Takes the batches that wait, and those that follow closely. The disk and the tree begin with those
-    /// that are there.
-    fn gather(
-        &mut self,
-        segments: &mut Segments,
-        draft: &mut Draft<'_>,
-        frame: &mut Frame,
-    ) -> Result<()> {
+    /// Takes the batches that wait, and those that follow closely.
+    fn gather(&mut self, draft: &mut Draft<'_>, frame: &mut Frame) -> Result<()> {
         let mut latest = Instant::now();
         while self.answers.len() < GROUP && frame.len() < GROUP_BYTES {
-            if segments.put_ahead(frame)? {
-                draft.hash();
-            }
             match self.jobs.try_recv() {
                 Ok(Job { new, reply }) => {
                     self.answers.push((reply, Err(unanswered())));
