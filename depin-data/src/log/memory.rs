@@ -53,6 +53,8 @@ struct State {
     refusals: VecDeque<RefusedBatch>,
     oldest_refusal: u64,
     epochs: BTreeMap<EpochId, Bytes>,
+    /// In the order in which they were sealed.
+    sealed: Vec<EpochId>,
 }
 
 impl State {
@@ -77,6 +79,20 @@ impl MemoryLog {
         let state = self.state();
         let link = state.chains.get(device)?.range(sequence..).next();
         link.map(|(_, link)| *link)
+    }
+
+    /// How many epochs are sealed.
+    #[cfg(feature = "nats")]
+    pub(super) fn seals(&self) -> u64 {
+        self.state().sealed.len() as u64
+    }
+
+    /// The epoch that was sealed as number `at`, and its record.
+    #[cfg(feature = "nats")]
+    pub(super) fn seal_at(&self, at: u64) -> Option<(EpochId, Bytes)> {
+        let state = self.state();
+        let epoch = state.sealed.get(position(at))?;
+        Some((*epoch, state.epochs.get(epoch)?.clone()))
     }
 
     /// Every change is made in one step after its checks, so a panic elsewhere leaves no half of it.
@@ -209,8 +225,12 @@ impl BatchLog for MemoryLog {
 
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
         let state = &mut *self.state();
-        let stored = state.epochs.entry(epoch).or_insert_with(|| record.clone());
-        if *stored == record { Ok(()) } else { Err(sealed_otherwise()) }
+        if let Some(stored) = state.epochs.get(&epoch) {
+            return if *stored == record { Ok(()) } else { Err(sealed_otherwise()) };
+        }
+        state.epochs.insert(epoch, record);
+        state.sealed.push(epoch);
+        Ok(())
     }
 
     async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {

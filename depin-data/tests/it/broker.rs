@@ -94,6 +94,23 @@ impl Broker {
         NatsOptions::new(self.url())
     }
 
+    /// Ends it, and keeps what it has on its disk now.
+    pub(crate) fn kill_and_keep(&mut self) -> TempDir {
+        self.kill();
+        let kept = tempfile::tempdir().unwrap();
+        copy(&self.folder.path().join("store"), kept.path());
+        kept
+    }
+
+    /// Ends it as a loss of power would that leaves on the disk what was kept, and no more; starts it again.
+    pub(crate) fn lose_all_but(&mut self, kept: &TempDir) {
+        self.kill();
+        let store = self.folder.path().join("store");
+        fs::remove_dir_all(&store).unwrap();
+        copy(kept.path(), &store);
+        self.run();
+    }
+
     /// Ends it as a loss of power would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -103,10 +120,29 @@ impl Broker {
     }
 }
 
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 /// Configuration of a nats-server with JetStream, which keeps its streams in the folder.
 pub(crate) fn jetstream(folder: &Path, port: u16) -> String {
     let store = folder.join("store");
     format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n")
+}
+
+/// The same for a server that takes small messages only.
+pub(crate) fn small(folder: &Path, port: u16) -> String {
+    jetstream(folder, port) + "max_payload: 8192\n"
 }
 
 impl Drop for Broker {

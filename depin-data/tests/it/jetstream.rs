@@ -1,6 +1,6 @@
 //! The log of many machines, over a real nats-server.
 
-use std::{cell::Cell, path::Path, sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use depin_core::{
     Algorithm, B256, EpochId, ErrorKind, NetworkId, Sequence,
@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// The next batch of a device as ingest hands it to the log.
-fn next(device: &mut Device) -> NewBatch {
+pub(crate) fn next(device: &mut Device) -> NewBatch {
     let (sequence, previous) = (Sequence::new(device.next), device.previous);
     let batch = device.measure();
     NewBatch { device: device.did.clone(), sequence, previous, received: NOW, batch, covers: None }
 }
 
-async fn stored(log: &JetStreamLog, new: NewBatch) -> u64 {
+pub(crate) async fn stored(log: &JetStreamLog, new: NewBatch) -> u64 {
     match log.append(new).await.unwrap() {
         Append::Stored(index) => index,
         other => panic!("{other:?}"),
@@ -246,9 +246,9 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
     let (log, mut device) = (open().await.unwrap(), Device::new("a", Algorithm::EdDsa));
     stored(&log, next(&mut device)).await;
     // A group of this network that begins with a root that nobody had.
-    let mut forged = b"\x8a\x69depin-log\x01\x67climate\x61x\x01\x58\x20".to_vec();
+    let mut forged = b"\x8d\x69depin-log\x03\x67climate\x61x\x01\x58\x20".to_vec();
     forged.extend([7; 32]);
-    forged.extend(b"\x00\x80\x80\x80");
+    forged.extend(b"\x00\x00\x80\x80\x80\x80\x80");
     intrude(&server, forged).await;
     let waits = log.grown(1).await.unwrap_err();
     let error = log.append(next(&mut device)).await.unwrap_err();
@@ -258,14 +258,14 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
 
     let Some(server) = Broker::nats(jetstream) else { return };
     let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
-    intrude(&server, b"\x8a\x69depin-log\x03".to_vec()).await;
+    intrude(&server, b"\x8d\x69depin-log\x04".to_vec()).await;
     assert_eq!(log.level().await.unwrap_err().kind(), ErrorKind::Unsupported);
     let error =
         JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
-fn refused(detail: &str) -> RefusedBatch {
+pub(crate) fn refused(detail: &str) -> RefusedBatch {
     let code = RefusalCode::Malformed;
     let refusal =
         Refusal { code, detail: detail.into(), batch: B256::repeat_byte(1), device: None };
@@ -292,97 +292,4 @@ async fn another_refusal_in_the_place_of_one_that_was_lost_is_noticed() {
     let expected = [refused("theirs"), refused("and one more")];
     assert_eq!(same.refusals(0, 9).await.unwrap(), expected);
     assert_eq!(open("other").await.unwrap_err().kind(), ErrorKind::Corrupt);
-}
-
-fn small(folder: &Path, port: u16) -> String {
-    jetstream(folder, port) + "max_payload: 8192\n"
-}
-
-/// About what the record and statement of so many devices have.
-fn record(devices: usize) -> Vec<u8> {
-    (0..325 * devices).map(|i| (i * i / 7) as u8).collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_record_larger_than_a_message_is_sealed_once_for_everybody() {
-    let Some(server) = Broker::nats(small) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let open = async |view: &str| {
-        let view = RedbLog::open(folder.path().join(view)).unwrap();
-        JetStreamLog::open(&server.options(), &network(), view).await.unwrap()
-    };
-    let (first, other) = (open("first").await, open("other").await);
-    let mut device = Device::new("a", Algorithm::EdDsa);
-    stored(&first, next(&mut device)).await;
-    let (epoch, large) = (EpochId::new(4), record(1000));
-    // Others write meanwhile, and seal the same.
-    let seals = async || {
-        tokio::join!(
-            first.seal(epoch, large.clone().into()),
-            other.seal(epoch, large.clone().into())
-        )
-    };
-    let appends = async {
-        for _ in 0..20 {
-            stored(&other, next(&mut device)).await;
-        }
-    };
-    let ((mine, theirs), ()) = tokio::join!(seals(), appends);
-    mine.unwrap();
-    theirs.unwrap();
-    first.seal(epoch, large.clone().into()).await.unwrap();
-    for rival in [record(999), b"small".to_vec()] {
-        let error = other.seal(epoch, rival.into()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Conflict);
-    }
-    other.close().await;
-    // Filled anew, continued, and followed: everybody has it, and goes on.
-    for log in [open("empty").await, open("other").await, first] {
-        log.level().await.unwrap();
-        assert_eq!(log.sealed(epoch).await.unwrap().unwrap(), large);
-        stored(&log, next(&mut device)).await;
-        log.close().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parts_of_a_process_that_died_have_no_effect() {
-    let Some(server) = Broker::nats(small) else { return };
-    let (epoch, large) = (EpochId::new(4), record(10_000));
-    let watch = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
-    let dies = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let (dies, options, doomed) = (dies.unwrap(), server.options(), large.clone());
-    dies.spawn(async move {
-        let log = JetStreamLog::open(&options, &network(), MemoryLog::new()).await.unwrap();
-        log.seal(epoch, doomed.into()).await
-    });
-    while watch.applied() < 20 {
-        watch.level().await.unwrap();
-    }
-    dies.shutdown_background();
-    watch.level().await.unwrap();
-    assert!(watch.applied() < 400, "it died on the way");
-    let fresh = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
-    for (log, name) in [(&watch, "watch"), (&fresh, "fresh")] {
-        assert_eq!(log.sealed(epoch).await.unwrap(), None);
-        stored(log, next(&mut Device::new(name, Algorithm::EdDsa))).await;
-    }
-    let other = record(9_999);
-    fresh.seal(epoch, other.clone().into()).await.unwrap();
-    watch.level().await.unwrap();
-    assert_eq!(watch.sealed(epoch).await.unwrap().unwrap(), other);
-    assert_eq!(watch.seal(epoch, large.into()).await.unwrap_err().kind(), ErrorKind::Conflict);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_record_beyond_all_bounds_is_refused_with_what_helps_and_harms_nothing() {
-    let Some(server) = Broker::nats(small) else { return };
-    let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
-    let error = log.seal(EpochId::new(0), vec![7; (256 << 20) + 1].into()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Limit);
-    for remedy in ["max_payload", "shorter epochs"] {
-        assert!(error.to_string().contains(remedy), "{error}");
-    }
-    log.seal(EpochId::new(0), vec![7; 7000].into()).await.unwrap();
-    stored(&log, next(&mut Device::new("a", Algorithm::EdDsa))).await;
 }

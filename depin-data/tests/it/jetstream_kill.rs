@@ -15,7 +15,7 @@ use std::{
 };
 
 use depin_core::{
-    Algorithm, B256,
+    Algorithm, B256, EpochId,
     log::{BatchLog, TreeHead},
     transport::Answer,
 };
@@ -26,7 +26,7 @@ use depin_data::{
 };
 
 use crate::{
-    broker::{Broker, jetstream},
+    broker::{Broker, jetstream, small},
     support::{Device, NOW, Net, network, reading},
 };
 
@@ -57,6 +57,7 @@ async fn victim() {
         let device = Device::new(&format!("{name}-{n}"), Algorithm::EdDsa);
         tokio::spawn(ingest(Arc::clone(&net), device))
     });
+    let tasks = tasks.chain([tokio::spawn(seal(Arc::clone(&net), name.clone()))]);
     for task in tasks.collect::<Vec<_>>() {
         if let Err(error) = task.await {
             say(&format!("panic {error}"));
@@ -82,6 +83,26 @@ async fn ingest(net: Arc<Net>, mut device: Device) {
         };
         net.receipts.verify(&receipt, &batch).unwrap();
         say(&format!("ack {} {}", receipt.index, receipt.batch));
+    }
+}
+
+/// What an epoch is sealed with: as long as several messages of a server with little `max_payload`.
+fn record(epoch: u64) -> Vec<u8> {
+    (0..50_000 + epoch % 1000).flat_map(|i| (i * epoch).to_be_bytes().into_iter().take(1)).collect()
+}
+
+/// Seals epochs of its own for ever; tries again what was not answered.
+async fn seal(net: Arc<Net>, name: String) {
+    let process: u64 = name.trim_start_matches('p').parse().unwrap();
+    for epoch in (0..).map(|n| n * PROCESSES as u64 + process) {
+        while let Err(error) =
+            net.ingest.log().seal(EpochId::new(epoch), record(epoch).into()).await
+        {
+            assert!(error.is_retryable(), "{error:?}");
+            tokio::task::yield_now().await;
+        }
+        say(&format!("sealed {epoch}"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -121,17 +142,25 @@ impl Victim {
     }
 }
 
-/// Index and hash of each acknowledged batch.
-type Acknowledged = HashMap<u64, B256>;
+/// What victims were told.
+#[derive(Default)]
+struct Acknowledged {
+    /// Index and hash of each batch.
+    batches: HashMap<u64, B256>,
+    epochs: HashSet<u64>,
+}
 
 fn note(lines: Vec<String>, acknowledged: &mut Acknowledged) {
     for line in lines {
         assert!(!line.contains("panic"), "a victim could not go on: {line}");
+        if let Some((_, epoch)) = line.split_once("sealed ") {
+            acknowledged.epochs.insert(epoch.parse().unwrap());
+        }
         // The test harness may print on the same line.
         let Some((_, rest)) = line.split_once("ack ") else { continue };
         let (index, hash) = rest.split_once(' ').unwrap();
         let (index, hash) = (index.parse().unwrap(), hash.parse().unwrap());
-        let before = acknowledged.insert(index, hash);
+        let before = acknowledged.batches.insert(index, hash);
         assert!(
             before.is_none_or(|before| before == hash),
             "index {index} was given to two batches"
@@ -139,8 +168,14 @@ fn note(lines: Vec<String>, acknowledged: &mut Acknowledged) {
     }
 }
 
-async fn head_of(server: &Broker, view: RedbLog) -> TreeHead {
-    JetStreamLog::open(&server.options(), &network(), view).await.unwrap().level().await.unwrap()
+async fn check(server: &Broker, view: RedbLog, sealed: &HashSet<u64>) -> TreeHead {
+    let log = JetStreamLog::open(&server.options(), &network(), view).await.unwrap();
+    let head = log.level().await.unwrap();
+    for epoch in sealed {
+        let there = log.sealed(EpochId::new(*epoch)).await.unwrap();
+        assert!(there.is_some_and(|there| *there == *record(*epoch)), "epoch {epoch} is lost");
+    }
+    head
 }
 
 async fn kill_and_check(mut server: Broker, kills: usize, hit_server: impl Fn(usize) -> bool) {
@@ -148,7 +183,7 @@ async fn kill_and_check(mut server: Broker, kills: usize, hit_server: impl Fn(us
     let names: Vec<_> = (0..PROCESSES).map(|n| format!("p{n}")).collect();
     let start = |server: &Broker, name: &String| Victim::start(server, folder.path(), name);
     let mut victims: Vec<_> = names.iter().map(|name| start(&server, name)).collect();
-    let mut acknowledged = Acknowledged::new();
+    let mut acknowledged = Acknowledged::default();
     for round in 0..kills {
         let random = RandomState::new().hash_one(round);
         std::thread::sleep(Duration::from_millis(50 + random % 400));
@@ -166,13 +201,16 @@ async fn kill_and_check(mut server: Broker, kills: usize, hit_server: impl Fn(us
     for victim in victims {
         note(victim.kill(), &mut acknowledged);
     }
-    println!("{kills} kills, {} acknowledged", acknowledged.len());
+    let Acknowledged { batches: acknowledged, epochs } = acknowledged;
+    println!("{kills} kills, {} batches, {} epochs", acknowledged.len(), epochs.len());
     assert!(acknowledged.len() > kills, "the victims were not under load");
     let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let mut heads = Vec::new();
     for name in &names {
-        heads.push(head_of(&server, RedbLog::open(folder.path().join(name)).unwrap()).await);
+        let view = RedbLog::open(folder.path().join(name)).unwrap();
+        heads.push(check(&server, view, &epochs).await);
     }
+    check(&server, RedbLog::open_in_memory().unwrap(), &epochs).await;
     let head = log.level().await.unwrap();
     assert!(heads.iter().all(|other| *other == head), "{heads:?} {head:?}");
     let entries = log.read(0, usize::MAX).await.unwrap();
@@ -196,4 +234,10 @@ async fn processes_that_die_while_they_write_lose_nothing() {
 async fn a_server_that_dies_mid_stream_loses_nothing() {
     let Some(server) = Broker::nats(jetstream) else { return };
     kill_and_check(server, kills().div_ceil(2), |round| round % 2 == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_in_parts_outlive_who_seals_them_and_the_server() {
+    let Some(server) = Broker::nats(small) else { return };
+    kill_and_check(server, kills().div_ceil(2), |round| round % 3 == 0).await;
 }

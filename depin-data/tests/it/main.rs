@@ -28,6 +28,8 @@ mod ingest;
 mod jetstream;
 #[cfg(all(feature = "nats", unix))]
 mod jetstream_kill;
+#[cfg(feature = "nats")]
+mod jetstream_seals;
 #[cfg(unix)]
 mod kill;
 mod letters;

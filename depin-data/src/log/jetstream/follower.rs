@@ -1,50 +1,51 @@
 //! Keeps the view level with the stream: finds its place at the start, follows, and gives back what the
 //! stream has lost.
 
-use std::collections::VecDeque;
-
 use depin_core::{
-    Error, ErrorKind, NetworkId, Result,
+    Bytes, Error, ErrorKind, NetworkId, Result,
     log::{LogEntry, NewBatch},
 };
 use tracing::{info, warn};
 
 use super::{
-    group::{Group, batch_weight},
+    epoch_too_large,
+    group::{Counts, Group, OVERHEAD, batch_weight, seal_weight},
+    parts::{PART, Passage, sha256},
     replica::Replica,
+    too_large,
     wire::{Published, Wire},
     writer::Status,
 };
 use crate::batch;
 
-/// Messages kept to give back to a server that lost them, in bytes. It loses seconds, if anything.
-const KEPT: usize = 32 << 20;
 /// Messages read at once while far behind.
 const WINDOW: u64 = 16;
 /// Batches read from the view at once to make a message anew.
 const REMADE: usize = 256;
-/// Most tries to find the stream's end still, with others writing.
+/// Most tries to give something back, with others writing.
 const TRIES: usize = 100;
 
 pub(super) struct Follower {
     pub(super) wire: Wire,
     pub(super) replica: Replica,
     pub(super) network: NetworkId,
-    kept: VecDeque<(u64, Vec<u8>)>,
-    kept_bytes: usize,
-    /// Messages that the stream has lost, in their order.
-    lost: VecDeque<Vec<u8>>,
+    /// The last message that was applied.
+    last: Option<(u64, Bytes)>,
+    /// A record that the stream has lost and is given back in parts, and its place among the sealed.
+    giving: Option<(u64, Passage)>,
     seed: bool,
 }
 
 impl Follower {
     pub(super) fn new(wire: Wire, replica: Replica, network: NetworkId, seed: bool) -> Self {
-        let (kept, lost) = (VecDeque::new(), VecDeque::new());
-        Self { wire, replica, network, kept, kept_bytes: 0, lost, seed }
+        Self { wire, replica, network, last: None, giving: None, seed }
     }
 
     /// Finds the place in the stream where the view ends, by the sizes that every message tells.
     pub(super) async fn resume(&mut self) -> Result<()> {
+        if self.replica.held().await? == Counts::default() {
+            return Ok(());
+        }
         let (first, last) = self.wire.ends().await?;
         let (mut before, mut after) = (first.saturating_sub(1), last.saturating_add(1));
         while after - before > 1 {
@@ -86,7 +87,7 @@ impl Follower {
 
     /// Applies what has come since. Returns whether the messages that were applied have `awaited` among
     /// them, and where.
-    pub(super) async fn follow(&mut self, awaited: Option<&[u8]>) -> Result<Option<u64>> {
+    pub(super) async fn follow(&mut self, awaited: Option<&Bytes>) -> Result<Option<u64>> {
         let mut found = None;
         while let Some(message) = self.wire.read(self.replica.applied + 1).await? {
             let sequence = self.replica.applied + 1;
@@ -97,18 +98,19 @@ impl Follower {
 
     /// Applies everything up to the end of the stream as its leader sees it now, and gives back what the
     /// stream has lost.
-    pub(super) async fn level(&mut self, awaited: Option<&[u8]>) -> Result<Option<u64>> {
-        let mut found = None;
-        for _ in 0..TRIES {
+    pub(super) async fn level(&mut self, awaited: Option<&Bytes>) -> Result<Option<u64>> {
+        let (mut found, mut left) = (None, TRIES);
+        while left > 0 {
             let (first, last) = self.wire.ends().await?;
             if last < self.replica.applied {
                 self.rewind(first, last).await?;
             }
             self.catch_up(last, awaited, &mut found).await?;
-            if self.lost.is_empty() && !self.replica.is_ahead().await? {
+            if !self.replica.is_ahead().await? {
+                self.giving = None;
                 return Ok(found);
             }
-            self.give_back().await?;
+            left = if self.give_back().await? { TRIES } else { left - 1 };
         }
         Err(Error::unavailable("the stream's end does not hold still; try again"))
     }
@@ -116,7 +118,7 @@ impl Follower {
     async fn catch_up(
         &mut self,
         last: u64,
-        awaited: Option<&[u8]>,
+        awaited: Option<&Bytes>,
         found: &mut Option<u64>,
     ) -> Result<()> {
         while self.replica.applied < last {
@@ -144,45 +146,35 @@ impl Follower {
     async fn take(
         &mut self,
         sequence: u64,
-        message: Vec<u8>,
-        awaited: Option<&[u8]>,
+        message: Bytes,
+        awaited: Option<&Bytes>,
         found: &mut Option<u64>,
     ) -> Result<()> {
         self.replica.apply(sequence, &message, &self.wire).await?;
-        if awaited == Some(message.as_slice()) {
+        if awaited == Some(&message) {
             *found = Some(sequence);
         }
-        self.keep(sequence, message);
+        self.last = Some((sequence, message));
         Ok(())
     }
 
     /// Applies a message that is known to be in the stream, because we have just put it there.
-    pub(super) async fn take_own(&mut self, sequence: u64, message: &[u8]) -> Result<()> {
-        self.replica.apply(sequence, message, &self.wire).await?;
-        self.keep(sequence, message.to_vec());
+    pub(super) async fn take_own(&mut self, sequence: u64, message: Bytes) -> Result<()> {
+        self.replica.apply(sequence, &message, &self.wire).await?;
+        self.last = Some((sequence, message));
         Ok(())
-    }
-
-    fn keep(&mut self, sequence: u64, message: Vec<u8>) {
-        self.kept_bytes += message.len();
-        self.kept.push_back((sequence, message));
-        while self.kept_bytes > KEPT
-            && let Some((_, oldest)) = self.kept.pop_front()
-        {
-            self.kept_bytes = self.kept_bytes.saturating_sub(oldest.len());
-        }
     }
 
     /// After a new connection: the stream still has what was applied last.
     pub(super) async fn verify_end(&mut self) -> Result<()> {
-        let Some((sequence, message)) = self.kept.back() else { return Ok(()) };
+        let Some((sequence, message)) = &self.last else { return Ok(()) };
         let there = self.wire.read_surely(*sequence).await?;
         if there.as_ref() == Some(message) {
             return Ok(());
         }
         // Lost, or written anew by somebody else: what is there is compared with the view.
-        let (first, last) = self.wire.ends().await?;
-        self.rewind(first, last.min(*sequence)).await
+        let ((first, last), sequence) = (self.wire.ends().await?, *sequence);
+        self.rewind(first, last.min(sequence)).await
     }
 
     /// Goes back to the last of our messages at or before `last`, to compare it and all that follows.
@@ -194,72 +186,101 @@ impl Follower {
             sequence -= 1;
         }
         self.replica.rewind(sequence.max(first) - 1);
-        while let Some((_, message)) = self.kept.pop_back_if(|(at, _)| *at > last) {
-            self.kept_bytes = self.kept_bytes.saturating_sub(message.len());
-            self.lost.push_front(message);
-        }
+        self.last = None;
         Ok(())
     }
 
-    /// Puts one message into the stream that continues it with what the view holds: the very one that was
-    /// lost, or one made anew from the view.
-    async fn give_back(&mut self) -> Result<()> {
+    /// Puts one message into the stream that continues it with what the view holds; false when others came first.
+    async fn give_back(&mut self) -> Result<bool> {
         let end = self.replica.end();
-        if end == (0, 0) && !self.seed {
+        if end == Counts::default() && !self.seed {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "the stream is empty and this view is not; correct the url, or allow the view to seed the stream",
             ));
         }
-        let message = match self.next_lost(end) {
-            Some(message) => message,
-            None if self.replica.is_ahead().await? => {
-                self.remake(end).await?.encode(&self.network)?
-            }
-            None => return Ok(()),
-        };
+        let group = self.remake(end).await?;
+        let message = group.encode(&self.network)?;
         match self.wire.publish(self.replica.applied, &message).await {
             Published::At(sequence) => {
                 info!(sequence, "gave back to the stream what it had lost");
-                self.take_own(sequence, &message).await
+                let in_parts = !group.parts.is_empty() || !group.heads.is_empty();
+                if let Some((_, passage)) = self.giving.as_mut().filter(|_| in_parts) {
+                    passage.placed(sequence);
+                }
+                self.take_own(sequence, message).await.map(|()| true)
             }
             // Another one gave it back; it is compared when it is read.
-            Published::Elsewhere => Ok(()),
-            Published::Unknown(error) => {
-                self.lost.push_front(message);
-                Err(error)
-            }
+            Published::Elsewhere => Ok(false),
+            Published::Unknown(error) => Err(error),
         }
     }
 
-    /// The next lost message that another one has not given back. One that only seals may be given back
-    /// twice, which changes nothing.
-    fn next_lost(&mut self, end: (u64, u64)) -> Option<Vec<u8>> {
-        while let Some(message) = self.lost.pop_front() {
-            let group = Group::decode(&message, &self.network).ok();
-            if group.is_some_and(|group| (group.base.size, group.refusals_before) == end) {
-                return Some(message);
-            }
+    /// The next message of what the view has more: batches first, then refusals, then sealed epochs.
+    async fn remake(&mut self, end: Counts) -> Result<Group> {
+        let held = self.replica.held().await?;
+        let mut group = self.replica.group_at(self.wire.unique(), end).await?;
+        if end.batches < held.batches {
+            self.remake_batches(&mut group).await?;
+        } else if end.refusals < held.refusals {
+            group.refusals = self.replica.encoded_refusals(end.refusals, self.most()).await?;
+        } else {
+            self.remake_seal(&mut group).await?;
         }
-        None
+        match group.is_empty() {
+            true => Err(too_large(self.most())),
+            false => Ok(group),
+        }
     }
 
-    async fn remake(&mut self, (size, refusals): (u64, u64)) -> Result<Group> {
-        let most = self.wire.most().saturating_sub(super::group::OVERHEAD);
-        let mut group = self.replica.group_at(self.wire.unique(), size, refusals).await?;
-        let mut weight = 0;
-        for entry in self.replica.read(size, REMADE).await? {
+    async fn remake_batches(&self, group: &mut Group) -> Result<()> {
+        let entries = self.replica.read(group.before.batches, REMADE).await;
+        let entries = entries.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::unavailable(
+                "the stream has lost batches that this view has forgotten; start an ingest whose view has them",
+            )
+            .source(error),
+            _ => error,
+        })?;
+        let mut left = self.most();
+        for entry in entries {
             let new = claimed(entry, &self.network)?;
-            weight += batch_weight(&new);
-            if weight > most {
-                break;
-            }
+            let Some(rest) = left.checked_sub(batch_weight(&new)) else { break };
+            left = rest;
             group.batches.push(new);
         }
-        if group.batches.is_empty() {
-            group.refusals = self.replica.encoded_refusals(refusals, most).await?;
+        Ok(())
+    }
+
+    /// The next sealed epoch, or the next piece of it.
+    async fn remake_seal(&mut self, group: &mut Group) -> Result<()> {
+        let position = group.before.seals;
+        if self.giving.as_ref().is_none_or(|(giving, _)| *giving != position) {
+            let (epoch, record) = self.replica.seal_at(position)?;
+            if self.takes_whole(&record) {
+                group.seals.push((epoch, record));
+                return Ok(());
+            }
+            let (hash, bytes) = (sha256(&record).await?, record.len());
+            let passage = Passage::new(epoch, record, hash, self.most());
+            let passage = passage.ok_or_else(|| epoch_too_large(epoch, bytes))?;
+            self.giving = Some((position, passage));
         }
-        Ok(group)
+        if let Some((_, passage)) = &mut self.giving {
+            passage.recall(&self.wire, &self.network).await?;
+            passage.add_to(group);
+        }
+        Ok(())
+    }
+
+    /// Most bytes of records in a message.
+    pub(super) fn most(&self) -> usize {
+        self.wire.most().saturating_sub(OVERHEAD)
+    }
+
+    /// Whether a record goes into a message with others, and not in parts.
+    pub(super) fn takes_whole(&self, record: &Bytes) -> bool {
+        seal_weight(record) <= self.most().min(PART)
     }
 }
 

@@ -3,48 +3,58 @@
 //! Deterministic CBOR, so that every replica reads the same or reads nothing:
 //!
 //! ```text
-//! ["depin-log", 1, network, id,
-//!   size of the log before, its root (32 bytes), number of refusals before,
+//! ["depin-log", 3, network, id,
+//!   number of batches before, root over them (32 bytes), number of refusals before, of sealed epochs before,
 //!   [*[did, sequence, previous (32 bytes), ms of receipt, signed bytes,
 //!      of a gap marker: the last sequence and hash that it gives up]],
-//!   [*refusal as it lies in the view],
-//!   [*[epoch, record]]]
+//!   [*refusal as it lies in the view, empty for one whose bytes nobody had any more],
+//!   [*[epoch, record]],
+//!   [*[SHA-256 of a record, place of the first byte in it, message with the part before or 0, bytes]],
+//!   [*[epoch, SHA-256 of the record, its length, message with its last part]]]
 //! ```
 //!
-//! A message with [parts](super::parts) of a record, or the head of one, has version 2 and two lists more:
-//!
-//! ```text
-//!   [*[SHA-256 of the record, count of its parts, place among them from 0, bytes]],
-//!   [*[epoch, SHA-256 of the record, count of its parts, length]]
-//! ```
-//!
-//! `id` is unlike that of any other message. Size and root tie the message to everything before it.
+//! The last two lists are [parts](super::parts) of records that no message holds, and their heads. `id` is
+//! unlike that of any other message. Numbers and root tie the message to everything before it.
 
 use depin_core::{
     B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence, SignedBatch,
     Timestamp,
     cbor::{self, Decoder, Encoder},
-    log::{ChainTip, NewBatch, TreeHead},
+    log::{ChainTip, NewBatch},
 };
 
-use super::parts::{HEAD_WEIGHT, Head, MOST_BYTES, MOST_PARTS, PART_OVERHEAD, Part};
+use super::parts::{HEAD_WEIGHT, Head, MOST_BYTES, PART_OVERHEAD, Part};
 
 const MAGIC: &str = "depin-log";
-const VERSION: u8 = 1;
-const FIELDS: u64 = 10;
-/// Of messages with parts or heads.
-const VERSION_PARTS: u8 = 2;
-const FIELDS_PARTS: u64 = 12;
+const VERSION: u8 = 3;
+const FIELDS: u64 = 13;
 
 /// Bytes of a message beside its records, at most: names, base, lengths.
 pub(super) const OVERHEAD: usize = 512;
+
+/// How much of everything there is, each in an order of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) batches: u64,
+    pub(super) refusals: u64,
+    /// Sealed epochs.
+    pub(super) seals: u64,
+}
+
+impl Counts {
+    /// Whether there is more of anything.
+    pub(super) const fn exceed(&self, other: &Self) -> bool {
+        self.batches > other.batches || self.refusals > other.refusals || self.seals > other.seals
+    }
+}
 
 /// What is added, and to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) id: String,
-    pub(super) base: TreeHead,
-    pub(super) refusals_before: u64,
+    pub(super) before: Counts,
+    /// Over the batches before.
+    pub(super) root: B256,
     pub(super) batches: Vec<NewBatch>,
     pub(super) refusals: Vec<Vec<u8>>,
     pub(super) seals: Vec<(EpochId, Bytes)>,
@@ -62,11 +72,11 @@ pub(super) enum Unread {
 }
 
 impl Group {
-    pub(super) fn new(id: String, base: TreeHead, refusals_before: u64) -> Self {
+    pub(super) fn new(id: String, before: Counts, root: B256) -> Self {
         Self {
             id,
-            base,
-            refusals_before,
+            before,
+            root,
             batches: Vec::new(),
             refusals: Vec::new(),
             seals: Vec::new(),
@@ -75,35 +85,36 @@ impl Group {
         }
     }
 
-    /// How many batches and refusals there are after it.
-    pub(super) const fn end(&self) -> (u64, u64) {
-        let (batches, refusals) = (self.batches.len() as u64, self.refusals.len() as u64);
-        (self.base.size.saturating_add(batches), self.refusals_before.saturating_add(refusals))
+    /// How much there is after its batches, refusals and small seals; heads may add to that.
+    pub(super) const fn end(&self) -> Counts {
+        let Counts { batches, refusals, seals } = self.before;
+        Counts {
+            batches: batches.saturating_add(self.batches.len() as u64),
+            refusals: refusals.saturating_add(self.refusals.len() as u64),
+            seals: seals.saturating_add(self.seals.len() as u64),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty()
             && self.refusals.is_empty()
             && self.seals.is_empty()
-            && !self.has_parts()
+            && self.parts.is_empty()
+            && self.heads.is_empty()
     }
 
-    fn has_parts(&self) -> bool {
-        !self.parts.is_empty() || !self.heads.is_empty()
-    }
-
-    pub(super) fn encode(&self, network: &NetworkId) -> Result<Vec<u8>> {
+    pub(super) fn encode(&self, network: &NetworkId) -> Result<Bytes> {
         let mut bytes = Vec::with_capacity(OVERHEAD + self.weight());
         write(self, network, &mut Encoder::new(&mut bytes))
             .map_err(|_| Error::new(ErrorKind::Limit, "the records cannot be encoded"))?;
-        Ok(bytes)
+        Ok(bytes.into())
     }
 
     pub(super) fn decode(bytes: &[u8], network: &NetworkId) -> Result<Self, Unread> {
         let mut d = Decoder::new(bytes);
         let ours = d.array().is_ok() && d.str().is_ok_and(|magic| magic == MAGIC);
         let version = ours.then(|| d.u8().ok()).flatten().ok_or(Unread::Foreign)?;
-        if !matches!(version, VERSION | VERSION_PARTS) {
+        if version != VERSION {
             return Err(Unread::Version(version));
         }
         cbor::check(bytes).map_err(|_| Unread::Foreign)?;
@@ -137,12 +148,9 @@ pub(super) fn seal_weight(record: &Bytes) -> usize {
 type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
 
 fn write(group: &Group, network: &NetworkId, e: &mut Encoder<&mut Vec<u8>>) -> Written {
-    let (fields, version) = match group.has_parts() {
-        true => (FIELDS_PARTS, VERSION_PARTS),
-        false => (FIELDS, VERSION),
-    };
-    e.array(fields)?.str(MAGIC)?.u8(version)?.str(network.as_str())?.str(&group.id)?;
-    e.u64(group.base.size)?.bytes(group.base.root.as_slice())?.u64(group.refusals_before)?;
+    let Counts { batches, refusals, seals } = group.before;
+    e.array(FIELDS)?.str(MAGIC)?.u8(VERSION)?.str(network.as_str())?.str(&group.id)?;
+    e.u64(batches)?.bytes(group.root.as_slice())?.u64(refusals)?.u64(seals)?;
     e.array(group.batches.len() as u64)?;
     for new in &group.batches {
         e.array(5 + 2 * u64::from(new.covers.is_some()))?
@@ -162,20 +170,17 @@ fn write(group: &Group, network: &NetworkId, e: &mut Encoder<&mut Vec<u8>>) -> W
     for (epoch, record) in &group.seals {
         e.array(2)?.u64(epoch.value())?.bytes(record)?;
     }
-    if group.has_parts() {
-        write_parts(group, e)?;
-    }
-    Ok(())
+    write_parts(group, e)
 }
 
 fn write_parts(group: &Group, e: &mut Encoder<&mut Vec<u8>>) -> Written {
     e.array(group.parts.len() as u64)?;
-    for Part { record, count, place, bytes } in &group.parts {
-        e.array(4)?.bytes(record.as_slice())?.u32(*count)?.u32(*place)?.bytes(bytes)?;
+    for Part { record, start, previous, bytes } in &group.parts {
+        e.array(4)?.bytes(record.as_slice())?.u64(*start)?.u64(*previous)?.bytes(bytes)?;
     }
     e.array(group.heads.len() as u64)?;
-    for Head { epoch, record, count, length } in &group.heads {
-        e.array(4)?.u64(epoch.value())?.bytes(record.as_slice())?.u32(*count)?.u64(*length)?;
+    for Head { epoch, record, length, last } in &group.heads {
+        e.array(4)?.u64(epoch.value())?.bytes(record.as_slice())?.u64(*length)?.u64(*last)?;
     }
     Ok(())
 }
@@ -184,20 +189,19 @@ type Read<T> = Result<T, cbor::decode::Error>;
 
 fn read(bytes: &[u8], network: &NetworkId) -> Read<Group> {
     let d = &mut Decoder::new(bytes);
-    let (fields, _magic, version) = (d.array()?, d.str()?, d.u8()?);
-    let has_parts = version == VERSION_PARTS;
-    if fields != Some(if has_parts { FIELDS_PARTS } else { FIELDS }) {
+    let (fields, _magic, _version) = (d.array()?, d.str()?, d.u8()?);
+    if fields != Some(FIELDS) {
         return Err(shape("a group"));
     }
     if d.str()? != network.as_str() {
         return Err(shape("the network"));
     }
     let id = d.str()?.to_owned();
-    let base = TreeHead { size: d.u64()?, root: hash(d)? };
+    let (batches, root) = (d.u64()?, hash(d)?);
     Ok(Group {
         id,
-        base,
-        refusals_before: d.u64()?,
+        before: Counts { batches, refusals: d.u64()?, seals: d.u64()? },
+        root,
         batches: list(d, |d| {
             let marker = match d.array()? {
                 Some(5) => false,
@@ -222,25 +226,25 @@ fn read(bytes: &[u8], network: &NetworkId) -> Read<Group> {
             array_of(d, 2)?;
             Ok((EpochId::new(d.u64()?), d.bytes()?.to_vec().into()))
         })?,
-        parts: if has_parts { list(d, part)? } else { Vec::new() },
-        heads: if has_parts { list(d, head)? } else { Vec::new() },
+        parts: list(d, part)?,
+        heads: list(d, head)?,
     })
 }
 
 fn part(d: &mut Decoder<'_>) -> Read<Part> {
     array_of(d, 4)?;
-    let (record, count, place) = (hash(d)?, d.u32()?, d.u32()?);
-    Ok(Part { record, count, place, bytes: d.bytes()?.to_vec().into() })
+    let (record, start, previous) = (hash(d)?, d.u64()?, d.u64()?);
+    Ok(Part { record, start, previous, bytes: d.bytes()?.to_vec().into() })
 }
 
 fn head(d: &mut Decoder<'_>) -> Read<Head> {
     array_of(d, 4)?;
     let (epoch, record) = (EpochId::new(d.u64()?), hash(d)?);
-    let (count, length) = (d.u32()?, d.u64()?);
-    if count > MOST_PARTS || length > MOST_BYTES {
+    let (length, last) = (d.u64()?, d.u64()?);
+    if length > MOST_BYTES {
         return Err(shape("a head"));
     }
-    Ok(Head { epoch, record, count, length })
+    Ok(Head { epoch, record, length, last })
 }
 
 /// The check before has bounded every count by the bytes that follow.
@@ -289,24 +293,24 @@ mod tests {
     prop_compose! {
         fn groups()(
             batches in batches(),
-            size: u64,
+            before: [u64; 3],
             root: [u8; 32],
-            refusals_before: u64,
             refusals in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3),
             seals in prop::collection::vec((any::<u64>(), prop::collection::vec(any::<u8>(), 0..40)), 0..3),
-            parts in prop::collection::vec((any::<[u8; 32]>(), any::<u32>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..40)), 0..3),
-            heads in prop::collection::vec((any::<u64>(), any::<[u8; 32]>(), 0..=MOST_PARTS, 0..=MOST_BYTES), 0..3),
+            parts in prop::collection::vec((any::<[u8; 32]>(), any::<u64>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..40)), 0..3),
+            heads in prop::collection::vec((any::<u64>(), any::<[u8; 32]>(), 0..=MOST_BYTES, any::<u64>()), 0..3),
         ) -> Group {
             let seals = seals.into_iter().map(|(epoch, record)| (EpochId::new(epoch), record.into()));
-            let base = TreeHead { size, root: B256::new(root) };
-            let parts = parts.into_iter().map(|(record, count, place, bytes)| Part {
-                record: B256::new(record), count, place, bytes: bytes.into(),
+            let [before, refused, sealed] = before;
+            let before = Counts { batches: before, refusals: refused, seals: sealed };
+            let parts = parts.into_iter().map(|(record, start, previous, bytes)| Part {
+                record: B256::new(record), start, previous, bytes: bytes.into(),
             });
-            let heads = heads.into_iter().map(|(epoch, record, count, length)| Head {
-                epoch: EpochId::new(epoch), record: B256::new(record), count, length,
+            let heads = heads.into_iter().map(|(epoch, record, length, last)| Head {
+                epoch: EpochId::new(epoch), record: B256::new(record), length, last,
             });
-            let (parts, heads) = (parts.collect(), heads.collect());
-            Group { id: "x.1".into(), base, refusals_before, batches, refusals, seals: seals.collect(), parts, heads }
+            let (seals, parts, heads) = (seals.collect(), parts.collect(), heads.collect());
+            Group { id: "x.1".into(), before, root: B256::new(root), batches, refusals, seals, parts, heads }
         }
     }
 
@@ -326,13 +330,13 @@ mod tests {
         #[test]
         fn noise_never_panics(bytes: Vec<u8>) {
             let _ = Group::decode(&bytes, &network());
-            let ours = [b"\x8a\x69depin-log\x01".as_slice(), &bytes].concat();
+            let ours = [b"\x8d\x69depin-log\x03".as_slice(), &bytes].concat();
             let _ = Group::decode(&ours, &network());
         }
     }
 
     #[test]
     fn another_version_is_told_from_noise() {
-        assert_eq!(Group::decode(b"\x8a\x69depin-log\x03", &network()), Err(Unread::Version(3)));
+        assert_eq!(Group::decode(b"\x8d\x69depin-log\x04", &network()), Err(Unread::Version(4)));
     }
 }

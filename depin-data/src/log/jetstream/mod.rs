@@ -17,15 +17,18 @@
 //!    in once, and is looked for in the stream before anybody hears of success or failure.
 //! 4. [`Append::Gap`] is answered only by a view that was level with the stream a moment ago.
 //!
-//! Each message says how many batches its writer had before it and under which root, and how many refusals. A
-//! view that does not have the same, or that has another refusal in the place of one in the message, stops
-//! with [`ErrorKind::Corrupt`] instead of signing a second history.
+//! Each message says how many batches its writer had before it and under which root, how many refusals, and
+//! how many sealed epochs. A view that does not have the same, or that has another refusal or epoch in the
+//! place of one in the message, stops with [`ErrorKind::Corrupt`] instead of signing a second history.
 //!
 //! # What the stream may contain
 //!
 //! | message | every replica |
 //! |---|---|
 //! | a group that continues the log | applies it |
+//! | a part of a sealed record | passes over it until a head leads to it |
+//! | a head whose parts are in the stream before it | seals the epoch |
+//! | a head whose parts are not | passes over it: whoever put it seals again before anybody is told of success |
 //! | bytes that are no group of this network | passes over it, warns, and [counts](JetStreamLog::skipped) it |
 //! | a group of another version | stops with [`ErrorKind::Unsupported`]: passing over would part replicas |
 //! | a group that contradicts what was before | stops with [`ErrorKind::Corrupt`] |
@@ -35,7 +38,7 @@
 //!
 //! # What survives what
 //!
-//! | failure | acknowledged batches |
+//! | failure | acknowledged batches, refusals and sealed epochs |
 //! |---|---|
 //! | kill -9 of an ingest process | all there; its view continues where it was |
 //! | kill -9 and restart of the server | all there: the server may lose what it had not handed to the kernel; views that hold it give it back in the same order |
@@ -45,19 +48,28 @@
 //! | loss of a minority of a cluster with 3 replicas | all there |
 //!
 //! nats-server 2.9 acknowledges before it flushes. That is why an append waits for the view's disk too,
-//! and why a process with more than the stream gives it back. Should others have written meanwhile, the
+//! and why a process whose view holds more than the stream gives it back, whether it lived through the loss or
+//! starts later. Every message says how many batches, refusals and sealed epochs were before it, so that a
+//! view knows what the stream lacks; what it gives back is made anew from the view, batches first, then
+//! refusals, then records, each kind in its order. Should others have written meanwhile, the
 //! histories part, and the process that sees it stops; for a second after a new connection nobody
-//! writes anything new, so that whoever holds more comes first. Sealed records that were the very last
-//! message are given back only by a process that lived through the loss; seal them again.
+//! writes anything new, so that whoever holds more comes first.
+//!
+//! What a view has [forgotten](BatchLog::forget) it cannot give back: while the stream lacks such batches,
+//! calls answer [`ErrorKind::Unavailable`] until a process comes whose view has them. In the place of a refusal
+//! that nobody has any more stands one without bytes that says so, and all others keep their positions.
 //!
 //! # Limits
 //!
 //! A batch and a refusal must fit the server's `max_payload` (1 MiB unless configured, at most 64 MiB). A sealed
 //! epoch (the record and the [statement](crate::epoch::Statement) of what came out: 32 bytes for each batch,
-//! about 325 for each device, more with windows) may be larger, up to 256 MiB and 65,536 messages: what does not
-//! fit goes into the stream in parts, and a last message names their count, their length and the SHA-256 of
-//! the whole. Parts alone have no effect; every process puts them together and verifies them. A process of
-//! an earlier version stops at the first of them with [`ErrorKind::Unsupported`].
+//! about 325 for each device, more with windows) may be larger, up to 256 MiB and 4,096 messages: what does not
+//! fit, and what is longer than 1 MiB, goes into the stream in parts, each of which names the one before, and a
+//! head names the last. Appends of the process that seals go on between the parts, so that they wait for one
+//! message more, not for the record. When the head comes, every process reads the parts in the stream, puts
+//! them together and verifies the SHA-256 of the whole; the one that seals compares them with what it has. A
+//! head counts only if the parts it leads to are there, and the seal is answered once it has counted, so no
+//! loss of the stream's end leaves an epoch whose record cannot be read.
 //!
 //! Appends of all processes pass one point: contention costs a judged group again,
 //! never a batch. [`head`](BatchLog::head), [`tip`](BatchLog::tip) and reads tell what this view has,
@@ -266,7 +278,7 @@ fn too_large(bytes: usize) -> Error {
 }
 
 fn epoch_too_large(epoch: EpochId, bytes: usize) -> Error {
-    let why = "a sealed epoch takes at most 256 MiB and 65,536 messages of the server; close shorter epochs, \
+    let why = "a sealed epoch takes at most 256 MiB and 4,096 messages of the server; close shorter epochs, \
                which have fewer batches, or raise its max_payload";
     Error::new(ErrorKind::Limit, why).with("epoch", epoch).with("bytes", bytes)
 }
@@ -372,7 +384,8 @@ impl BatchLog for JetStreamLog {
 
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
         let bytes = record.len();
-        match self.submit(Request::Seal(epoch, record)).await? {
+        let hash = parts::sha256(&record).await?;
+        match self.submit(Request::Seal(epoch, record, hash)).await? {
             Outcome::Done => Ok(()),
             Outcome::Conflict => Err(sealed_otherwise().with("epoch", epoch)),
             _ => Err(epoch_too_large(epoch, bytes)),

@@ -9,22 +9,21 @@ use std::{
 };
 
 use depin_core::{
-    B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence,
-    log::{Append, ChainTip, LogEntry, NewBatch, TreeHead},
+    B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence, Timestamp,
+    log::{Append, ChainTip, LogEntry, NewBatch, RefusedBatch},
+    transport::{Refusal, RefusalCode},
 };
 use futures_util::future::join_all;
 use tracing::warn;
 
 use super::{
     super::{Stored, chain_hole, judge, redb::refusal},
-    group::{Group, Unread, refusal_weight},
-    parts::{Head, Recent},
+    group::{Counts, Group, Unread, refusal_weight},
+    parts::Head,
     view::AnyView,
     wire::Wire,
 };
 
-/// Messages of others that may lie between the parts of a record and its head.
-const SPREAD: u64 = 1 << 16;
 /// Refusals read from the view at a time; each may have 64 KiB.
 const STEP: usize = 16;
 
@@ -33,44 +32,56 @@ pub(super) struct Replica {
     view: Arc<AnyView>,
     /// Sequence of the last message applied.
     pub(super) applied: u64,
-    /// Batches and refusals at the end of the last group applied.
-    end: (u64, u64),
-    parts: Recent,
+    /// What there is in the stream up to the last message applied.
+    end: Counts,
+    /// A record that this process has and is about to seal, and its hash.
+    pub(super) sealing: Option<(B256, Bytes)>,
     /// Messages passed over.
     pub(super) skipped: u64,
 }
 
 impl Replica {
     pub(super) fn new(network: NetworkId, view: Arc<AnyView>) -> Self {
-        let parts = Recent::default();
-        Self { network, view, applied: 0, end: (0, 0), parts, skipped: 0 }
+        Self { network, view, applied: 0, end: Counts::default(), sealing: None, skipped: 0 }
     }
 
     /// A group that would follow what is applied.
-    pub(super) async fn group(&mut self, id: String) -> Result<Group> {
-        let (base, refusals_before) = (self.view.log().head().await?, self.refusals().await?);
-        Ok(Group::new(id, base, refusals_before))
+    pub(super) async fn group(&self, id: String) -> Result<Group> {
+        let (before, head) = (self.held().await?, self.view.log().head().await?);
+        Ok(Group::new(id, before, head.root))
     }
 
-    /// A group that would follow the first `size` batches and `refusals` refusals.
-    pub(super) async fn group_at(&self, id: String, size: u64, refusals: u64) -> Result<Group> {
-        let root = self.view.log().root(size).await?;
-        Ok(Group::new(id, TreeHead { size, root }, refusals))
+    /// A group that would follow what was there before.
+    pub(super) async fn group_at(&self, id: String, before: Counts) -> Result<Group> {
+        let root = self.view.log().root(before.batches).await?;
+        Ok(Group::new(id, before, root))
     }
 
     /// Forgets what was applied after this message; what follows is compared.
-    pub(super) const fn rewind(&mut self, applied: u64) {
-        (self.applied, self.end) = (applied, (0, 0));
+    pub(super) fn rewind(&mut self, applied: u64) {
+        (self.applied, self.end) = (applied, Counts::default());
     }
 
-    pub(super) const fn end(&self) -> (u64, u64) {
+    pub(super) const fn end(&self) -> Counts {
         self.end
     }
 
     /// Whether the view holds what no applied message has brought.
-    pub(super) async fn is_ahead(&mut self) -> Result<bool> {
-        let held = self.view.log().head().await?.size;
-        Ok(self.end.0 < held || self.end.1 < self.refusals().await?)
+    pub(super) async fn is_ahead(&self) -> Result<bool> {
+        Ok(self.held().await?.exceed(&self.end))
+    }
+
+    /// What the view holds.
+    pub(super) async fn held(&self) -> Result<Counts> {
+        let log = self.view.log();
+        let (batches, refusals) = (log.head().await?.size, log.refusal_range().await?.end);
+        Ok(Counts { batches, refusals, seals: self.view.seals()? })
+    }
+
+    /// The epoch that was sealed as number `position`, and its record.
+    pub(super) fn seal_at(&self, position: u64) -> Result<(EpochId, Bytes)> {
+        let lost = || Error::new(ErrorKind::Corrupt, "the view lacks an epoch that it has sealed");
+        self.view.seal_at(position)?.ok_or_else(lost)
     }
 
     pub(super) async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
@@ -81,8 +92,7 @@ impl Replica {
     pub(super) async fn encoded_refusals(&self, from: u64, most: usize) -> Result<Vec<Vec<u8>>> {
         let mut left = most;
         let mut encoded = Vec::new();
-        for refused in self.view.log().refusals(from, 64).await? {
-            let record = refusal::encode(&refused)?;
+        for record in self.told_refusals(from, 64).await? {
             let Some(rest) = left.checked_sub(refusal_weight(&record)) else { break };
             left = rest;
             encoded.push(record);
@@ -95,12 +105,7 @@ impl Replica {
         match Group::decode(message, &self.network) {
             Ok(group) => {
                 let told = |error: Error| error.with("message", sequence);
-                self.add(&group).await.map_err(told)?;
-                group.parts.iter().for_each(|part| self.parts.keep(part));
-                for head in &group.heads {
-                    self.add_whole(head, sequence, wire).await.map_err(told)?;
-                }
-                self.end = group.end();
+                self.end = self.add(&group, sequence, wire).await.map_err(told)?;
             }
             Err(Unread::Foreign) => {
                 self.skipped += 1;
@@ -119,12 +124,11 @@ impl Replica {
         Ok(())
     }
 
-    async fn add(&mut self, group: &Group) -> Result<()> {
-        let held = self.view.log().head().await?;
-        self.check_base(group, held).await?;
+    async fn add(&self, group: &Group, sequence: u64, wire: &Wire) -> Result<Counts> {
+        self.check_base(group).await?;
         let batches =
             join_all(group.batches.iter().map(|new| self.view.log().append(new.clone()))).await;
-        for (outcome, index) in batches.into_iter().zip(group.base.size..) {
+        for (outcome, index) in batches.into_iter().zip(group.before.batches..) {
             match outcome? {
                 Append::Stored(at) | Append::Duplicate(at) if at == index => {}
                 other => {
@@ -133,84 +137,85 @@ impl Replica {
             }
         }
         self.add_refusals(group).await?;
-        for (epoch, record) in &group.seals {
-            self.seal(*epoch, record.clone()).await?;
+        for ((epoch, record), position) in group.seals.iter().zip(group.before.seals..) {
+            self.seal(position, *epoch, record.clone()).await?;
         }
-        Ok(())
+        let mut end = group.end();
+        for head in &group.heads {
+            end.seals += u64::from(self.add_whole(end.seals, head, sequence, wire).await?);
+        }
+        Ok(end)
     }
 
-    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
-        self.view.log().seal(epoch, record).await.map_err(|error| match error.kind() {
-            ErrorKind::Conflict => parted().with("epoch", epoch),
-            _ => error,
-        })
+    /// Seals an epoch as number `position`. Seals are in no tree, so that each is compared with the one that
+    /// the view has there.
+    async fn seal(&self, position: u64, epoch: EpochId, record: Bytes) -> Result<()> {
+        if position < self.view.seals()? {
+            let same = self.seal_at(position)? == (epoch, record);
+            return if same { Ok(()) } else { Err(parted().with("epoch", epoch)) };
+        }
+        match self.sealed(epoch).await? {
+            Some(_) => Err(parted().with("epoch", epoch)),
+            None => self.view.log().seal(epoch, record).await,
+        }
     }
 
-    /// Seals what came in parts before the message with this sequence.
-    async fn add_whole(&mut self, head: &Head, sequence: u64, wire: &Wire) -> Result<()> {
-        let mut assembly = self.parts.take(head);
-        if self.sealed(head.epoch).await?.is_some() {
-            // The first one counts, which everybody saw first; whoever put a later one learns that it is late.
-            return Ok(());
+    /// Seals what came in parts before the message with this sequence; false for a head that does not count.
+    async fn add_whole(
+        &self,
+        position: u64,
+        head: &Head,
+        sequence: u64,
+        wire: &Wire,
+    ) -> Result<bool> {
+        let ours = self.sealing.as_ref().filter(|(hash, _)| *hash == head.record);
+        let known = ours.map(|(_, record)| record.clone());
+        match head.record(sequence, known, wire, &self.network).await? {
+            Some(record) => self.seal(position, head.epoch, record).await.map(|()| true),
+            None => {
+                let epoch = head.epoch.value();
+                warn!(sequence, epoch, "the stream has lost parts of a record; it is sealed again");
+                Ok(false)
+            }
         }
-        let furthest = sequence.saturating_sub(SPREAD + u64::from(head.count)).max(1);
-        let mut before = sequence;
-        while !assembly.is_whole() && before > furthest {
-            before -= 1;
-            let message = wire.read_surely(before).await?;
-            let group = message.and_then(|message| Group::decode(&message, &self.network).ok());
-            group.iter().flat_map(|group| &group.parts).for_each(|part| assembly.take(part));
-        }
-        self.seal(head.epoch, assembly.finish()?).await
     }
 
     /// Nothing is missing before the group, and what is before it is what its writer had.
-    async fn check_base(&mut self, group: &Group, held: TreeHead) -> Result<()> {
-        if group.base.size > held.size || group.refusals_before > self.refusals().await? {
+    async fn check_base(&self, group: &Group) -> Result<()> {
+        let (held, before) = (self.held().await?, group.before);
+        if before.exceed(&held) {
             return Err(Error::new(
                 ErrorKind::Corrupt,
                 "the stream lacks messages that this view has not seen; begin with a copy of the view of another ingest",
             )
-            .with("view", held.size)
-            .with("needed", group.base.size));
+            .with("view", format!("{held:?}"))
+            .with("needed", format!("{before:?}")));
         }
-        if self.view.log().root(group.base.size).await? != group.base.root {
-            return Err(parted().with("size", group.base.size));
+        if self.view.log().root(before.batches).await? != group.root {
+            return Err(parted().with("size", before.batches));
         }
         Ok(())
     }
 
-    async fn add_refusals(&mut self, group: &Group) -> Result<()> {
-        let held = self.refusals().await?;
-        let fresh = usize::try_from(held - group.refusals_before).unwrap_or(usize::MAX);
+    async fn add_refusals(&self, group: &Group) -> Result<()> {
+        let held = self.view.log().refusal_range().await?.end;
+        let fresh =
+            usize::try_from(held.saturating_sub(group.before.refusals)).unwrap_or(usize::MAX);
         self.compare_refusals(group, fresh.min(group.refusals.len())).await?;
-        let refusals = group.refusals.iter().skip(fresh).map(|record| refusal::decode(record));
+        let refusals = group.refusals.iter().skip(fresh).map(|told| heard(told));
         let refusals = refusals.collect::<Result<Vec<_>>>()?;
-        if refusals.is_empty() {
-            return Ok(());
-        }
-        for written in
-            join_all(refusals.into_iter().map(|refused| self.view.log().refuse(refused))).await
-        {
-            written?;
-        }
-        Ok(())
+        let written = refusals.into_iter().map(|refused| self.view.log().refuse(refused));
+        join_all(written).await.into_iter().collect()
     }
 
     /// The first `count` refusals of the group are those that the view holds there: refusals are in no tree, so
     /// a server that lost some, and a writer that did not know, would part the replicas unnoticed.
     async fn compare_refusals(&self, group: &Group, count: usize) -> Result<()> {
-        let oldest = self.view.log().refusal_range().await?.start;
-        // Those that the view has forgotten are compared with nothing.
-        let forgotten = oldest.saturating_sub(group.refusals_before);
-        let mut there = group.refusals_before.saturating_add(forgotten);
-        let forgotten = usize::try_from(forgotten).unwrap_or(usize::MAX);
-        for told in
-            group.refusals.iter().take(count).skip(forgotten).collect::<Vec<_>>().chunks(STEP)
-        {
-            let held = self.view.log().refusals(there, told.len()).await?;
-            for (held, told) in held.iter().zip(told) {
-                if refusal::encode(held)? != **told {
+        let mut there = group.before.refusals;
+        for told in group.refusals.iter().take(count).collect::<Vec<_>>().chunks(STEP) {
+            for (held, told) in self.told_refusals(there, told.len()).await?.iter().zip(told) {
+                // What was forgotten on either side is compared with nothing.
+                if held != *told && !held.is_empty() && !told.is_empty() {
                     return Err(parted().with("refusal", there));
                 }
                 there += 1;
@@ -219,15 +224,36 @@ impl Replica {
         Ok(())
     }
 
-    /// How many refusals the view was told of.
-    async fn refusals(&self) -> Result<u64> {
-        Ok(self.view.log().refusal_range().await?.end)
+    /// Refusals as messages carry them: empty where the view has forgotten one.
+    async fn told_refusals(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>> {
+        let log = self.view.log();
+        loop {
+            let oldest = log.refusal_range().await?.start;
+            let forgotten = usize::try_from(oldest.saturating_sub(from)).unwrap_or(usize::MAX);
+            let mut told = vec![Vec::new(); forgotten.min(limit)];
+            if told.len() == limit {
+                return Ok(told);
+            }
+            let first = from.saturating_add(told.len() as u64);
+            match log.refusals(first, limit - told.len()).await {
+                Ok(held) => {
+                    let held = held.iter().map(|held| match *held == forgotten_refusal() {
+                        true => Ok(Vec::new()),
+                        false => refusal::encode(held),
+                    });
+                    told.extend(held.collect::<Result<Vec<_>>>()?);
+                    return Ok(told);
+                }
+                // Somebody has forgotten more in this moment.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Whether the view holds all that the group adds, and something that came after.
-    pub(super) async fn is_past(&mut self, group: &Group) -> Result<bool> {
-        let held = self.view.log().head().await?.size;
-        Ok(group.base.size < held || group.refusals_before < self.refusals().await?)
+    pub(super) async fn is_past(&self, group: &Group) -> Result<bool> {
+        Ok(self.held().await?.exceed(&group.before))
     }
 
     /// The verdict on a batch that would follow what is applied and `planned`. Nothing is an append that
@@ -277,6 +303,24 @@ impl Planned {
         let chain = self.0.entry(new.device.clone()).or_default();
         chain.insert(tip.sequence, Stored { index, hash, tip });
     }
+}
+
+/// A refusal as a message carries it.
+fn heard(told: &[u8]) -> Result<RefusedBatch> {
+    if told.is_empty() { Ok(forgotten_refusal()) } else { refusal::decode(told) }
+}
+
+/// Stands in the place of a refusal that the server has lost after the views had forgotten it, so that all
+/// others keep their positions.
+fn forgotten_refusal() -> RefusedBatch {
+    let detail = "forgotten here before the server had kept it, and lost by the server";
+    let refusal = Refusal {
+        code: RefusalCode::Malformed,
+        detail: detail.into(),
+        batch: B256::ZERO,
+        device: None,
+    };
+    RefusedBatch { refusal, received: Timestamp::EPOCH, bytes: Bytes::new(), against: None }
 }
 
 /// Two histories: nothing may be signed on top of either until a person has looked.

@@ -1,6 +1,6 @@
 //! The log of one machine in which a replica keeps what the stream says.
 
-use depin_core::{Did, Result, Sequence, log::BatchLog};
+use depin_core::{Bytes, Did, EpochId, Result, Sequence, log::BatchLog};
 
 use super::super::{MemoryLog, RedbLog, Stored};
 
@@ -40,6 +40,22 @@ impl AnyView {
         match self {
             Self::File(log) => log.link(device, sequence),
             Self::Memory(log) => Ok(log.link(device, sequence)),
+        }
+    }
+
+    /// How many epochs are sealed.
+    pub(super) fn seals(&self) -> Result<u64> {
+        match self {
+            Self::File(log) => log.seals(),
+            Self::Memory(log) => Ok(log.seals()),
+        }
+    }
+
+    /// The epoch that was sealed as number `position`, and its record.
+    pub(super) fn seal_at(&self, position: u64) -> Result<Option<(EpochId, Bytes)>> {
+        match self {
+            Self::File(log) => log.seal_at(position),
+            Self::Memory(log) => Ok(log.seal_at(position)),
         }
     }
 }

@@ -19,10 +19,10 @@ use async_nats::{
         },
     },
 };
-use depin_core::{Error, ErrorKind, NetworkId, Result};
+use depin_core::{Bytes, Error, ErrorKind, NetworkId, Result};
 use futures_util::StreamExt;
 
-use super::JetStreamOptions;
+use super::{JetStreamOptions, parts::Source};
 use crate::nats::{NatsOptions, connect_as};
 
 /// How long the server may take for one answer.
@@ -117,27 +117,27 @@ impl Wire {
     }
 
     /// The message with this sequence if the answering server has it, which may be behind the leader.
-    pub(super) async fn read(&self, sequence: u64) -> Result<Option<Vec<u8>>> {
+    pub(super) async fn read(&self, sequence: u64) -> Result<Option<Bytes>> {
         match self.stream.direct_get(sequence).await {
-            Ok(message) => Ok(Some(message.payload.to_vec())),
+            Ok(message) => Ok(Some(message.payload.into())),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
 
     /// The message with this sequence if the leader has it.
-    pub(super) async fn read_surely(&self, sequence: u64) -> Result<Option<Vec<u8>>> {
+    pub(super) async fn read_surely(&self, sequence: u64) -> Result<Option<Bytes>> {
         match self.stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(message.payload.to_vec())),
+            Ok(message) => Ok(Some(message.payload.into())),
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
 
     /// Adds a message right after the one with sequence `last`, or not at all.
-    pub(super) async fn publish(&self, last: u64, message: &[u8]) -> Published {
+    pub(super) async fn publish(&self, last: u64, message: &Bytes) -> Published {
         let message = PublishMessage::build()
-            .payload(message.to_vec().into())
+            .payload(message.0.clone())
             .expected_last_sequence(last)
             .header(SERVER, self.server())
             .expected_stream(self.stream_name());
@@ -165,6 +165,12 @@ impl Wire {
             // The client is closed: whoever waits has a timer too.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+impl Source for Wire {
+    fn message(&self, sequence: u64) -> impl Future<Output = Result<Option<Bytes>>> + Send {
+        self.read_surely(sequence)
     }
 }
 

@@ -159,7 +159,7 @@ impl Job {
 }
 
 fn entries(group: Group) -> Vec<LogEntry> {
-    let indices = group.base.size..;
+    let indices = group.before.batches..;
     let batches = indices.zip(group.batches);
     batches
         .map(|(index, new)| LogEntry { index, received: new.received, batch: new.batch })

@@ -1,10 +1,10 @@
 //! The one task that writes: takes the jobs that wait, judges them against the view, and puts those that
 //! hold into the stream as one message, right after the last one applied or not at all.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use depin_core::{
-    Bytes, EpochId, Error, ErrorKind, Result,
+    B256, Bytes, EpochId, Error, ErrorKind, Result,
     log::{Append, NewBatch},
 };
 use tokio::{
@@ -15,8 +15,8 @@ use tracing::{error, warn};
 
 use super::{
     follower::Follower,
-    group::{Group, OVERHEAD, batch_weight, refusal_weight, seal_weight},
-    parts,
+    group::{Group, batch_weight, refusal_weight, seal_weight},
+    parts::{Passage, Placed},
     replica::Planned,
     wire::Published,
 };
@@ -44,7 +44,8 @@ pub(super) struct Waiting {
 pub(super) enum Request {
     Append(Box<NewBatch>),
     Refuse(Vec<u8>),
-    Seal(EpochId, Bytes),
+    /// A record and its SHA-256.
+    Seal(EpochId, Bytes, B256),
     /// Answers once the view is level with the stream.
     Level,
 }
@@ -92,6 +93,10 @@ pub(super) struct Writer {
     others: Option<Instant>,
     /// Whether the message before was ours.
     won: bool,
+    /// Records that go into the stream in parts, one after the other.
+    sealing: VecDeque<(Passage, Reply)>,
+    /// How far the last of them came that was given up.
+    begun: Placed,
 }
 
 /// A group to be, and what its jobs will be answered.
@@ -124,6 +129,8 @@ impl Writer {
             quiet_until,
             others: None,
             won: false,
+            sealing: VecDeque::new(),
+            begun: Placed::default(),
         }
     }
 
@@ -134,9 +141,11 @@ impl Writer {
             let woken = tokio::select! {
                 job = self.jobs.recv() => match job {
                     Some(job) => { waiting.push(job); false }
-                    None => return,
+                    None if self.sealing.is_empty() => return,
+                    None => false,
                 },
                 () = self.follower.wire.woken() => true,
+                () = std::future::ready(()), if !self.sealing.is_empty() => false,
                 () = sleep(LOOK) => false,
             };
             while waiting.len() < GROUP
@@ -144,11 +153,7 @@ impl Writer {
             {
                 waiting.push(job);
             }
-            let result = if waiting.is_empty() {
-                self.look(woken).await
-            } else {
-                self.serve(&mut waiting).await
-            };
+            let result = self.turn(&mut waiting, woken).await;
             self.tell();
             match result {
                 Ok(()) => {}
@@ -161,6 +166,17 @@ impl Writer {
         }
     }
 
+    /// Answers all that wait, then goes one piece on with a record in parts: nobody waits for more than that.
+    async fn turn(&mut self, waiting: &mut Vec<Waiting>, woken: bool) -> Result<()> {
+        self.set_aside(waiting);
+        if !waiting.is_empty() {
+            self.serve(waiting).await?;
+        } else if self.sealing.is_empty() {
+            return self.look(woken).await;
+        }
+        self.seal_on().await
+    }
+
     /// Nothing more is answered with yes; only a person can say which history is right.
     fn stop(mut self, error: &Error, waiting: Vec<Waiting>) {
         error!(%error, "the log has stopped");
@@ -169,6 +185,7 @@ impl Writer {
         });
         self.jobs.close();
         waiting.into_iter().for_each(|job| answer(job, Err(same(error))));
+        self.sealing.drain(..).for_each(|(_, reply)| tell(reply, Err(same(error))));
         while let Ok(job) = self.jobs.try_recv() {
             answer(job, Err(same(error)));
         }
@@ -226,11 +243,6 @@ impl Writer {
 
     /// Brings the first of the waiting jobs to an end, as many as fit into a message.
     async fn round(&mut self, waiting: &[Waiting], deadline: Instant) -> Result<Vec<Outcome>> {
-        if let Some(Waiting { request: Request::Seal(epoch, record), .. }) = waiting.first()
-            && seal_weight(record) > self.most()
-        {
-            return Ok(vec![self.seal_in_parts(*epoch, record).await?]);
-        }
         let mut level = false;
         loop {
             self.greet().await?;
@@ -247,46 +259,70 @@ impl Writer {
                 return Ok(plan.outcomes);
             }
             let message = plan.group.encode(&self.follower.network)?;
-            if self.write(&message, deadline).await? {
+            if self.write(&message, deadline).await?.is_some() {
                 return Ok(plan.outcomes);
             }
             level = false;
         }
     }
 
-    /// Puts each part of a record into the stream, then the head that gives them effect.
-    async fn seal_in_parts(&mut self, epoch: EpochId, record: &Bytes) -> Result<Outcome> {
-        if let Some(outcome) = self.sealed_with(epoch, record).await? {
-            return Ok(outcome);
-        }
-        let Some((head, parts)) = parts::cut(epoch, record, self.most()) else {
-            return Ok(Outcome::TooLarge);
+    /// Takes the records that go in parts out of what waits.
+    fn set_aside(&mut self, waiting: &mut Vec<Waiting>) {
+        let Self { follower, sealing, .. } = self;
+        let in_parts = |job: &mut Waiting| match &job.request {
+            Request::Seal(_, record, _) => !follower.takes_whole(record),
+            _ => false,
         };
-        for part in parts {
-            while !self.put(|group| group.parts.push(part.clone())).await? {}
-        }
-        // Another process may seal the epoch at any time before, and then that one counts.
-        loop {
-            if let Some(outcome) = self.sealed_with(epoch, record).await? {
-                return Ok(outcome);
+        for Waiting { request, reply } in waiting.extract_if(.., in_parts) {
+            let Request::Seal(epoch, record, hash) = request else { continue };
+            match Passage::new(epoch, record, hash, follower.most()) {
+                Some(passage) => sealing.push_back((passage, reply)),
+                None => tell(reply, Ok(Outcome::TooLarge)),
             }
-            self.put(|group| group.heads.push(head)).await?;
         }
     }
 
-    async fn sealed_with(&self, epoch: EpochId, record: &Bytes) -> Result<Option<Outcome>> {
-        let there = self.follower.replica.sealed(epoch).await?;
-        Ok(there.map(|there| if there == *record { Outcome::Done } else { Outcome::Conflict }))
+    /// Goes one piece on with the first record in parts, and answers when its head has counted.
+    async fn seal_on(&mut self) -> Result<()> {
+        let Some((passage, reply)) = self.sealing.pop_front() else { return Ok(()) };
+        let mut passage = passage.after(std::mem::take(&mut self.begun));
+        let result = match reply.is_closed() {
+            // Nobody waits for it any more.
+            true => Err(Error::unavailable("the caller has left")),
+            false => self.put_piece(&mut passage).await,
+        };
+        match result {
+            Ok(None) => self.sealing.push_front((passage, reply)),
+            Ok(Some(outcome)) => tell(reply, Ok(outcome)),
+            Err(error) => {
+                self.begun = passage.into_placed();
+                let again = same(&error);
+                let left = reply.is_closed();
+                tell(reply, Err(error));
+                return if left { Ok(()) } else { Err(again) };
+            }
+        }
+        Ok(())
     }
 
-    /// Puts one message with this in it into the stream and the view; false when another one came first.
-    async fn put(&mut self, add: impl FnOnce(&mut Group)) -> Result<bool> {
+    /// Puts the next piece into the stream, or says what became of the record.
+    async fn put_piece(&mut self, passage: &mut Passage) -> Result<Option<Outcome>> {
         self.greet().await?;
         self.take_turn().await;
+        // Another process may seal the epoch at any time before, and then that one counts.
+        if let Some(there) = self.follower.replica.sealed(passage.epoch).await? {
+            let same = there == passage.record;
+            return Ok(Some(if same { Outcome::Done } else { Outcome::Conflict }));
+        }
+        passage.recall(&self.follower.wire, &self.follower.network).await?;
         let mut group = self.next_group().await?;
-        add(&mut group);
+        passage.add_to(&mut group);
         let message = group.encode(&self.follower.network)?;
-        self.write(&message, Instant::now() + PATIENCE).await
+        self.follower.replica.sealing = Some((passage.hash(), passage.record.clone()));
+        let put = self.write(&message, Instant::now() + PATIENCE).await;
+        self.follower.replica.sealing = None;
+        put?.into_iter().for_each(|sequence| passage.placed(sequence));
+        Ok(None)
     }
 
     async fn next_group(&mut self) -> Result<Group> {
@@ -295,26 +331,21 @@ impl Writer {
         self.follower.replica.group(id).await
     }
 
-    /// Most bytes of records in a message.
-    fn most(&self) -> usize {
-        self.follower.wire.most().saturating_sub(OVERHEAD)
-    }
-
-    /// Puts a message into the stream and the view; false when another one came first.
-    async fn write(&mut self, message: &[u8], deadline: Instant) -> Result<bool> {
+    /// Puts a message into the stream and the view, and says where; nothing when another one came first.
+    async fn write(&mut self, message: &Bytes, deadline: Instant) -> Result<Option<u64>> {
         let last = self.follower.replica.applied;
         loop {
             match self.follower.wire.publish(last, message).await {
                 Published::At(sequence) if sequence == last + 1 => {
-                    self.follower.take_own(sequence, message).await?;
+                    self.follower.take_own(sequence, message.clone()).await?;
                     self.won = true;
-                    return Ok(true);
+                    return Ok(Some(sequence));
                 }
                 // A server that lost messages counts anew; what is there now is compared.
                 Published::At(_) | Published::Elsewhere => {
                     let found = self.follower.level(Some(message)).await?;
                     self.note_others(last);
-                    return Ok(found.is_some());
+                    return Ok(found);
                 }
                 Published::Unknown(error) => {
                     warn!(%error, "no answer to a message; asking again");
@@ -324,8 +355,7 @@ impl Writer {
                     if self.connections != self.follower.wire.connections() {
                         self.follower.verify_end().await?;
                         if self.follower.replica.applied != last {
-                            let found = self.follower.level(Some(message)).await?;
-                            return Ok(found.is_some());
+                            return self.follower.level(Some(message)).await;
                         }
                     }
                 }
@@ -353,16 +383,12 @@ impl Writer {
 
     /// Judges the jobs in their order, as far as they fit into one message.
     async fn plan(&mut self, waiting: &[Waiting]) -> Result<Plan> {
-        let (group, most) = (self.next_group().await?, self.most());
+        let (group, most) = (self.next_group().await?, self.follower.most());
         let mut plan = Plan { group, outcomes: Vec::with_capacity(waiting.len()), gap: false };
         let (mut planned, mut weight) = (Planned::default(), 0);
         for job in waiting {
             let size = job.request.weight();
             if size > most {
-                if matches!(job.request, Request::Seal(..)) {
-                    // In parts, once it is its turn.
-                    break;
-                }
                 plan.outcomes.push(Outcome::TooLarge);
                 continue;
             }
@@ -389,7 +415,7 @@ impl Writer {
                 group.refusals.push(record.clone());
                 Ok(Outcome::Done)
             }
-            Request::Seal(epoch, record) => {
+            Request::Seal(epoch, record, _) => {
                 let among = group.seals.iter().find(|(sealed, _)| sealed == epoch);
                 let there = match among {
                     Some((_, there)) => Some(there.clone()),
@@ -405,7 +431,7 @@ impl Writer {
                 })
             }
             Request::Append(new) => {
-                let index = group.base.size + group.batches.len() as u64;
+                let index = group.end().batches;
                 let verdict = match self.follower.replica.judge(planned, index, new).await {
                     Err(error) if error.kind() == ErrorKind::Malformed => {
                         return Ok(Outcome::Malformed(error.message().to_owned()));
@@ -427,15 +453,19 @@ impl Request {
         match self {
             Self::Append(new) => batch_weight(new),
             Self::Refuse(record) => refusal_weight(record),
-            Self::Seal(_, record) => seal_weight(record),
+            Self::Seal(_, record, _) => seal_weight(record),
             Self::Level => 0,
         }
     }
 }
 
 fn answer(job: Waiting, result: Result<Outcome>) {
+    tell(job.reply, result);
+}
+
+fn tell(reply: Reply, result: Result<Outcome>) {
     // Whoever asked may have stopped waiting.
-    let _ = job.reply.send(result);
+    let _ = reply.send(result);
 }
 
 fn in_time(deadline: Instant) -> Result<()> {

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use depin_core::{B256, Did, Error, ErrorKind, Result, Sequence, log::ChainTip};
-use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use depin_core::{B256, Bytes, Did, Error, ErrorKind, Result, Sequence, log::ChainTip};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::{
     super::Stored,
@@ -27,6 +27,8 @@ pub(super) const GAPS: TableDefinition<'_, (&str, u64), [u8; 32]> = TableDefinit
 pub(super) const REFUSALS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("refusals");
 /// Epoch -> its record.
 pub(super) const EPOCHS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("epochs");
+/// Position in the order of sealing -> epoch.
+pub(super) const SEALS: TableDefinition<'_, u64, u64> = TableDefinition::new("seals");
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// Key of the number of batches in the index.
@@ -111,6 +113,34 @@ fn add_links(transaction: &WriteTransaction, layer: &Layer) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The record of a sealed epoch.
+pub(super) fn record(tables: &ReadTransaction, epoch: u64) -> Result<Option<Bytes>> {
+    let epochs = tables.open_table(EPOCHS).map_err(failed)?;
+    let record = epochs.get(epoch).map_err(failed)?;
+    Ok(record.map(|record| record.value().to_vec().into()))
+}
+
+/// How many epochs are sealed.
+#[cfg(feature = "nats")]
+pub(super) fn seals(tables: &ReadTransaction) -> Result<u64> {
+    use redb::ReadableTableMetadata;
+
+    tables.open_table(SEALS).map_err(failed)?.len().map_err(failed)
+}
+
+/// The epoch that was sealed as number `position`, and its record.
+#[cfg(feature = "nats")]
+pub(super) fn seal_at(
+    tables: &ReadTransaction,
+    position: u64,
+) -> Result<Option<(depin_core::EpochId, Bytes)>> {
+    let seals = tables.open_table(SEALS).map_err(failed)?;
+    let Some(epoch) = seals.get(position).map_err(failed)?.map(|epoch| epoch.value()) else {
+        return Ok(None);
+    };
+    Ok(record(tables, epoch)?.map(|record| (depin_core::EpochId::new(epoch), record)))
 }
 
 /// Removes the entries before an index.

@@ -4,11 +4,11 @@
 use std::sync::mpsc::Receiver;
 
 use depin_core::{Bytes, EpochId, Error, Result};
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::{
-    index::{self, EPOCHS, META, REFUSALS},
+    index::{self, EPOCHS, META, REFUSALS, SEALS},
     place::failed,
     store::{Files, Store},
 };
@@ -142,6 +142,9 @@ fn apply(transaction: &WriteTransaction, job: &Job, size: u64) -> Result<Outcome
                 return Ok(if same { Outcome::Done } else { Outcome::Conflict });
             }
             epochs.insert(epoch.value(), record.as_ref()).map_err(failed)?;
+            let mut seals = transaction.open_table(SEALS).map_err(failed)?;
+            let position = seals.len().map_err(failed)?;
+            seals.insert(position, epoch.value()).map_err(failed)?;
         }
     }
     Ok(Outcome::Done)

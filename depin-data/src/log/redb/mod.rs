@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use self::{
     answer::Crowd,
-    index::{EPOCHS, META, REFUSALS},
+    index::{META, REFUSALS},
     indexer::{Outcome, Reply},
     place::{Place, failed},
     store::Store,
@@ -151,6 +151,18 @@ impl RedbLog {
     #[cfg(feature = "nats")]
     pub(super) fn link(&self, device: &Did, sequence: Sequence) -> Result<Option<super::Stored>> {
         self.store.with(|files| files.link(device, sequence))
+    }
+
+    /// How many epochs are sealed.
+    #[cfg(feature = "nats")]
+    pub(super) fn seals(&self) -> Result<u64> {
+        self.store.with(|files| files.read(index::seals))
+    }
+
+    /// The epoch that was sealed as number `position`, and its record.
+    #[cfg(feature = "nats")]
+    pub(super) fn seal_at(&self, position: u64) -> Result<Option<(EpochId, Bytes)>> {
+        self.store.with(|files| files.read(|tables| index::seal_at(tables, position)))
     }
 
     async fn index(&self, job: impl FnOnce(Reply) -> indexer::Job) -> Result<Outcome> {
@@ -302,12 +314,6 @@ impl BatchLog for RedbLog {
     }
 
     async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
-        self.store.with(|files| {
-            files.read(|tables| {
-                let epochs = tables.open_table(EPOCHS).map_err(failed)?;
-                let record = epochs.get(epoch.value()).map_err(failed)?;
-                Ok(record.map(|record| record.value().to_vec().into()))
-            })
-        })
+        self.store.with(|files| files.read(|tables| index::record(tables, epoch.value())))
     }
 }

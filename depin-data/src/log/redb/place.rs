@@ -14,7 +14,7 @@ use redb::{
 
 use super::{
     frame::{Key, Tail},
-    index::{self, CHAINS, ENTRIES, EPOCHS, GAPS, META, NODES, REFUSALS},
+    index::{self, CHAINS, ENTRIES, EPOCHS, GAPS, META, NODES, REFUSALS, SEALS},
     overlay::Overlay,
     segment::{self, Bytes, Segments},
     store::Files,
@@ -22,7 +22,7 @@ use super::{
 use crate::merkle::{Accumulator, path};
 
 const FORMAT_KEY: &str = "depin-log-format";
-pub(super) const FORMAT: u64 = 4;
+pub(super) const FORMAT: u64 = 5;
 /// Keys of the halves of the secret that marks frames.
 const SECRET_KEYS: [&str; 2] = ["frame-key-0", "frame-key-1"];
 const INDEX: &str = "index.redb";
@@ -154,6 +154,7 @@ fn prepare(transaction: &WriteTransaction) -> Result<(bool, Key)> {
     }
     transaction.open_table(CHAINS).map_err(failed)?;
     transaction.open_table(GAPS).map_err(failed)?;
+    transaction.open_table(SEALS).map_err(failed)?;
     for table in [ENTRIES, NODES, REFUSALS, EPOCHS] {
         transaction.open_table(table).map_err(failed)?;
     }
