@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use alloy::{
     consensus::{Header, TxEnvelope, transaction::Recovered},
     eips::{BlockId, BlockNumberOrTag},
-    primitives::{Address, B256, U256},
+    primitives::{Address, B256, Bytes, U256},
 };
 
 use crate::{
@@ -191,8 +191,17 @@ impl Chain {
 
     /// Gives an account a balance, in a block of its own so that every root and proof stays true.
     pub(crate) fn set_balance(&mut self, address: &Address, balance: U256, now: u64) {
+        self.change(now, |state| state.set_balance(address, balance));
+    }
+
+    pub(crate) fn set_code(&mut self, address: &Address, code: Bytes, now: u64) {
+        self.change(now, |state| state.set_code(address, code));
+    }
+
+    /// Changes the state in a block of its own.
+    fn change(&mut self, now: u64, change: impl FnOnce(&mut State)) {
         let mut state = self.latest().state.clone();
-        state.set_balance(address, balance);
+        change(&mut state);
         let built = self.build(self.next_header(now), state, Vec::new());
         self.adopt(built, now);
     }

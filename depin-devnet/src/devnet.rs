@@ -8,7 +8,7 @@ use std::{
 
 use alloy::{
     network::EthereumWallet,
-    primitives::{Address, B256, U256},
+    primitives::{Address, B256, Bytes, U256},
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::client::RpcClient,
     signers::local::PrivateKeySigner,
@@ -168,6 +168,12 @@ impl Devnet {
     /// root and proof stays true.
     pub fn set_balance(&self, address: Address, balance: U256) {
         self.chain().set_balance(&address, balance, unix_now());
+    }
+
+    /// Puts the runtime code of a contract at an address, for example one that public chains have there. It
+    /// happens in a block of its own; no constructor runs, and storage stays as it is.
+    pub fn set_code(&self, address: Address, code: Bytes) {
+        self.chain().set_code(&address, code, unix_now());
     }
 
     /// Remembers the present: blocks, waiting transactions and time.

@@ -92,6 +92,13 @@ impl State {
         self.put(account_key(address), account);
     }
 
+    pub(crate) fn set_code(&mut self, address: &Address, code: Bytes) {
+        let mut account = self.account(address).cloned().unwrap_or_default();
+        account.code_hash = keccak256(&code);
+        account.code = (!code.is_empty()).then(|| Bytecode::new_legacy(code));
+        self.put(account_key(address), account);
+    }
+
     /// Stores an account, or removes it when nothing is left of it (EIP-161).
     fn put(&mut self, key: B256, account: Account) {
         let empty =

@@ -1,6 +1,6 @@
 //! Methods that steer the chain; real networks have none of them.
 
-use alloy::primitives::{Address, B256, U64, U256};
+use alloy::primitives::{Address, B256, Bytes, U64, U256};
 use serde::Deserialize;
 
 use super::{Answer, json, params::Params, unknown_method};
@@ -41,6 +41,12 @@ pub(super) fn answer(devnet: &Devnet, method: &str, mut params: Params<'_>) -> A
                 (params.need("address")?, params.need("balance")?);
             params.end()?;
             devnet.set_balance(address, balance);
+            json(())
+        }
+        "anvil_setCode" => {
+            let (address, code): (Address, Bytes) = (params.need("address")?, params.need("code")?);
+            params.end()?;
+            devnet.set_code(address, code);
             json(())
         }
         "anvil_dropTransaction" => {

@@ -2,7 +2,7 @@
 
 use alloy::{
     consensus::{BlockHeader, Transaction, proofs::calculate_transaction_root},
-    primitives::U256,
+    primitives::{U256, bytes},
     providers::Provider,
 };
 use depin_devnet::{Devnet, ErrorKind};
@@ -133,6 +133,19 @@ async fn a_set_balance_is_part_of_the_state_root() {
     devnet.set_balance(address, U256::from(12));
     let answer = ask(&devnet, "eth_getBalance", json!([address, "latest"])).await.unwrap();
     assert_eq!(answer, "0xc");
+    assert_eq!(devnet.block_number(), 1);
+    crate::proofs::check(&devnet, address, &[]).await;
+}
+
+#[tokio::test]
+async fn code_that_is_set_runs_and_is_part_of_the_state_root() {
+    let devnet = Devnet::start();
+    let address = devnet.account(99).address();
+    // Returns one word, 7.
+    devnet.set_code(address, bytes!("600760005260206000f3"));
+    let call = json!([{ "to": address }, "latest"]);
+    let answer = ask(&devnet, "eth_call", call).await.unwrap();
+    assert_eq!(answer, json!(format!("0x{:064x}", 7)));
     assert_eq!(devnet.block_number(), 1);
     crate::proofs::check(&devnet, address, &[]).await;
 }

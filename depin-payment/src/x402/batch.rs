@@ -26,7 +26,7 @@ use super::{
     answer::Answer,
     exact::{address, chain_of, decimal, network_of},
     identifier,
-    layer::{Price, tell},
+    layer::{How, Price, tell},
     message::{PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VERSION},
     purse::Fresh,
     refusal::Refusal,
@@ -51,12 +51,16 @@ impl Price {
     /// a rail belongs to the prices of one till: another till would serve what this one has served.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the till has no [store](super::TillOptions::store), or the rail is for another
-    /// payee, token or chain.
+    /// [`ErrorKind::Config`] when the till has no [store](super::TillOptions::store), the price is not known before,
+    /// or the rail is for another payee, token or chain.
     pub fn or_vouchers(mut self, rail: Arc<ChannelRail>) -> Result<Self> {
         if !self.till().is_durable() {
             let text =
                 "without a file a restarted till serves used vouchers again; open it with a store";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        if self.how() != How::Exact {
+            let text = "a voucher is for a price that is known before; price exactly to take them";
             return Err(Error::new(ErrorKind::Config, text));
         }
         let terms = self.terms();

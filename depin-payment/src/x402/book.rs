@@ -13,7 +13,7 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{answer::Answer, exact::Wire, refusal::Refusal};
+use super::{answer::Answer, pledge::Wire, refusal::Refusal};
 use crate::rail::create;
 
 #[derive(Debug)]
@@ -28,9 +28,11 @@ pub(super) struct Entry {
     pub(super) name: Option<B256>,
     pub(super) payer: String,
     pub(super) payment: Wire,
+    /// How much is taken, in units.
+    pub(super) amount: U256,
     /// The block at which it was verified: it cannot have been settled long before.
     pub(super) block: u64,
-    /// The transaction that settled it.
+    /// The transaction that settled it; empty when there was nothing to settle.
     pub(super) settled: Option<String>,
 }
 
@@ -38,9 +40,10 @@ pub(super) struct Entry {
 pub(super) struct Taking<'a> {
     pub(super) id: B256,
     pub(super) payer: Address,
-    pub(super) amount: Amount,
-    /// What the payer has on chain, which has to reach everything of the payer's that is due.
+    /// What the till can get of the payer, which has to reach everything of the payer's that is due.
     pub(super) balance: Amount,
+    /// When what has nothing to settle may be forgotten, in seconds.
+    pub(super) forget: u64,
     /// What was due of the payer before the balance was read. What is settled by now may still be in that balance.
     pub(super) due: BTreeMap<B256, Amount>,
     pub(super) entry: &'a Entry,
@@ -48,9 +51,14 @@ pub(super) struct Taking<'a> {
 }
 
 impl Entry {
+    /// How much is taken.
+    pub(super) const fn amount(&self) -> Amount {
+        Amount::units(self.amount)
+    }
+
     /// The transaction that settled it.
     pub(super) fn transaction(&self) -> Result<Option<B256>> {
-        let settled = self.settled.as_deref();
+        let settled = self.settled.as_deref().filter(|hash| !hash.is_empty());
         settled.map(|hash| hash.parse().map_err(|_| damaged())).transpose()
     }
 }
@@ -111,15 +119,13 @@ impl Book {
                     return Err(Refusal::Named.into());
                 }
             }
-            let mut due = write.open_table(DUE).map_err(broken)?;
-            let mut owed = taking.due.clone();
-            owed.extend(owed_by(&due, taking.payer)?);
-            let owed = Amount::sum(owed.into_values())?.checked_add(taking.amount)?;
-            if owed > taking.balance {
-                return Err(Refusal::Funds.into());
+            let amount = taking.entry.amount();
+            if taking.entry.settled.is_some() {
+                let mut forgettable = write.open_table(FORGETTABLE).map_err(broken)?;
+                forgettable.insert((taking.forget, taking.id.0), ()).map_err(broken)?;
+            } else {
+                owe(write, taking, amount)?;
             }
-            due.insert((taking.payer.into_array(), taking.id.0), units(taking.amount))
-                .map_err(broken)?;
             let bytes = encode(taking.entry)?;
             entries.insert(taking.id.0, bytes.as_slice()).map_err(broken)?;
             if let Some(answer) = taking.answer {
@@ -127,7 +133,7 @@ impl Book {
                 let head = encode(&answer.head)?;
                 answers.insert(taking.id.0, (head.as_slice(), &*answer.body)).map_err(broken)?;
             }
-            add(write, ACCEPTED, taking.amount)?;
+            add(write, ACCEPTED, amount)?;
             Ok(true)
         })
     }
@@ -306,6 +312,17 @@ fn owed_by(
     entries.collect()
 }
 
+/// Adds a payment to what is due, unless that is more than the payer has.
+fn owe(write: &WriteTransaction, taking: &Taking<'_>, amount: Amount) -> Result<()> {
+    let mut due = write.open_table(DUE).map_err(broken)?;
+    let mut owed = taking.due.clone();
+    owed.extend(owed_by(&due, taking.payer)?);
+    if Amount::sum(owed.into_values())?.checked_add(amount)? > taking.balance {
+        return Err(Refusal::Funds.into());
+    }
+    due.insert((taking.payer.into_array(), taking.id.0), units(amount)).map(drop).map_err(broken)
+}
+
 /// Takes a payment off what is due and answers its amount.
 fn undue(write: &WriteTransaction, entry: &Entry, id: B256) -> Result<Amount> {
     let payer: Address = entry.payer.parse().map_err(|_| damaged())?;
@@ -401,7 +418,8 @@ mod tests {
             purpose: B256::ZERO.to_string(),
             name: None,
             payer: payer.to_string(),
-            payment: payment.sign(&terms, &key).unwrap().to_wire(),
+            payment: Wire::Exact(payment.sign(&terms, &key).unwrap().to_wire()),
+            amount: amount.to_units(),
             block: 0,
             settled: None,
         };
@@ -409,7 +427,8 @@ mod tests {
         let take = |id, due| {
             let balance = Amount::from(100);
             let id = B256::with_last_byte(id);
-            book.take(&Taking { id, payer, amount, balance, due, entry: &entry, answer: None })
+            let (forget, entry, answer) = (0, &entry, None);
+            book.take(&Taking { id, payer, balance, due, forget, entry, answer })
         };
         assert!(take(1, BTreeMap::new()).unwrap());
         // One request reads that 100 are there and 60 of them are due; then those 60 are moved.

@@ -5,33 +5,30 @@
 //! one request: a server that says that it did not get the money may have got it.
 //!
 //! Requests and responses are those of the `http` crate with bodies in memory. The connections are reqwest's and
-//! stay inside; `https` works where the application turns on a TLS feature of reqwest. Who has a client already
-//! uses a [`Purse`] with it.
+//! stay inside; `https` works where the application turns on a TLS feature of reqwest. Who has a client of reqwest
+//! already adds `PayingMiddleware` to it (feature `reqwest-middleware`), others use a [`Purse`] with theirs.
 
 use std::time::Duration;
 
 use depin_core::{Error, ErrorKind, Result};
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use depin_evm::Chain;
+use http::{HeaderValue, Request, Response};
 use rand_core::CryptoRngCore;
 use reqwest::{Client, redirect};
 
 use super::{
-    batch::{Open, Tab},
-    message::{
-        PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentPayload, PaymentRequired,
-        SettleResponse,
-    },
+    batch::Tab,
+    message::{PAYMENT_SIGNATURE, SettleResponse},
     purse::{Fresh, Purse},
+    wallet::{Exchange, Wallet},
 };
 
 /// A client that pays for requests from a [`Purse`]. One connection pool; cloning shares it.
 #[derive(Clone, Debug)]
 pub struct PayingClient {
     client: Client,
-    purse: Purse,
-    tabs: Vec<Tab>,
+    wallet: Wallet,
     answer_limit: usize,
-    attempts: u32,
 }
 
 /// What came of a request.
@@ -59,13 +56,21 @@ impl PayingClient {
             .map_err(|error| {
                 Error::new(ErrorKind::Config, "the HTTP client cannot be set up").source(error)
             })?;
-        Ok(Self { client, purse, tabs: Vec::new(), answer_limit: 1024 * 1024, attempts: 10 })
+        Ok(Self { client, wallet: Wallet::new(purse), answer_limit: 1024 * 1024 })
     }
 
     /// Pays with vouchers where the server takes those of this tab, before it pays from the purse.
     #[must_use]
     pub fn with_tab(mut self, tab: Tab) -> Self {
-        self.tabs.push(tab);
+        self.wallet.tabs.push(tab);
+        self
+    }
+
+    /// Looks on this chain how much was used of what was signed for [up to so much](super::Policy::with_upto), and
+    /// counts only that as spent. The chain's own account does not matter.
+    #[must_use]
+    pub fn with_chain(mut self, chain: Chain) -> Self {
+        self.wallet.chain = Some(chain);
         self
     }
 
@@ -79,7 +84,7 @@ impl PayingClient {
     /// How often a paid request is sent until it is answered; ten times unless told.
     #[must_use]
     pub const fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
+        self.wallet.attempts = attempts;
         self
     }
 
@@ -102,70 +107,10 @@ impl PayingClient {
     }
 
     async fn pay_for(&self, request: Request<Vec<u8>>, fresh: Fresh) -> Result<Paid> {
-        let response = self.exchange(request.clone()).await?;
-        if response.status() != StatusCode::PAYMENT_REQUIRED {
-            return Ok(Paid { response, settlement: None });
-        }
-        let offer = text(response.headers(), PAYMENT_REQUIRED).ok_or_else(|| {
-            let text = "the server wants money and does not say how in x402 version 2";
-            Error::new(ErrorKind::Unsupported, text)
-        })?;
-        let required = PaymentRequired::from_header(offer)?;
-        loop {
-            let (payload, open) = self.sign(&required, &fresh).await?;
-            let paid = self.insist(request.clone(), &payload.to_header()).await?;
-            let Some(open) = open else { return Ok(paid) };
-            let served_before = open.again && paid.response.status() == StatusCode::CONFLICT;
-            if served_before || paid.settlement.as_ref().is_some_and(|said| said.success) {
-                open.close();
-            }
-            if !served_before {
-                return Ok(paid);
-            }
-        }
-    }
-
-    async fn sign(
-        &self,
-        required: &PaymentRequired,
-        fresh: &Fresh,
-    ) -> Result<(PaymentPayload, Option<Open>)> {
-        for tab in &self.tabs {
-            if let Some((payload, open)) = tab.pay(required, fresh).await? {
-                return Ok((payload, Some(open)));
-            }
-        }
-        Ok((self.purse.pay_with(required, fresh)?, None))
-    }
-
-    /// Sends a paid request until there is an answer.
-    async fn insist(&self, mut request: Request<Vec<u8>>, payment: &str) -> Result<Paid> {
-        let value = payment.parse().map_err(|error: http::header::InvalidHeaderValue| {
-            Error::new(ErrorKind::Malformed, "the payment does not fit a header").source(error)
-        })?;
-        request.headers_mut().insert(PAYMENT_SIGNATURE, value);
-        let mut last = None;
-        for attempt in 0..self.attempts.max(1) {
-            if attempt > 0 {
-                let delay = last.as_ref().and_then(Error::retry_after);
-                tokio::time::sleep(delay.unwrap_or(FIRST_PAUSE * attempt).min(LONGEST_PAUSE)).await;
-            }
-            match self.exchange(request.clone()).await {
-                Ok(response) => match judge(response)? {
-                    Verdict::Answered(paid) => return Ok(*paid),
-                    Verdict::Later(error) => last = Some(error),
-                },
-                Err(error) if error.is_retryable() => last = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        let text = "the server did not answer whether it got the payment; the signature stays \
-                    valid for its time, so count the money as spent";
-        let error = Error::unavailable(text).with("attempts", self.attempts);
-        Err(match last {
-            Some(last) => error.source(last),
-            None => error,
-        })
+        let sending = Sending { client: self, request };
+        let first = self.exchange(sending.request.clone()).await?;
+        let (response, settlement) = self.wallet.pay_for(first, &sending, fresh).await?;
+        Ok(Paid { response, settlement })
     }
 
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>> {
@@ -189,42 +134,20 @@ impl PayingClient {
     }
 }
 
-enum Verdict {
-    Answered(Box<Paid>),
-    Later(Error),
+/// A request that may be sent again.
+struct Sending<'a> {
+    client: &'a PayingClient,
+    request: Request<Vec<u8>>,
 }
 
-/// What to make of the answer to a paid request.
-fn judge(response: Response<Vec<u8>>) -> Result<Verdict> {
-    let settlement = text(response.headers(), PAYMENT_RESPONSE);
-    let settlement = settlement.map(SettleResponse::from_header).transpose()?;
-    let status = response.status();
-    let pending = settlement.as_ref().is_some_and(SettleResponse::is_pending);
-    let busy = status == StatusCode::SERVICE_UNAVAILABLE
-        || (status == StatusCode::CONFLICT && response.headers().contains_key(header::RETRY_AFTER));
-    if pending || busy {
-        let error = Error::unavailable("the server does not know yet whether it got the payment");
-        let seconds = text(response.headers(), header::RETRY_AFTER.as_str());
-        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
-        return Ok(Verdict::Later(match seconds.map(Duration::from_secs) {
-            Some(delay) => error.retry_in(delay),
-            None => error,
-        }));
-    }
-    if status == StatusCode::PAYMENT_REQUIRED {
-        let reason = settlement.and_then(|settlement| settlement.error_reason);
-        let offer = text(response.headers(), PAYMENT_REQUIRED).map(PaymentRequired::from_header);
-        let offer = offer.and_then(|offer| offer.ok()?.error);
-        let text = "the server refuses the payment; it may still use it until it expires, so pay \
-                    again only when you can lose that much";
-        let reason: String = reason.or(offer).unwrap_or_default().chars().take(256).collect();
-        return Err(Error::new(ErrorKind::Rejected, text).with("reason", reason));
-    }
-    Ok(Verdict::Answered(Box::new(Paid { response, settlement })))
-}
+impl Exchange for Sending<'_> {
+    type Answer = Response<Vec<u8>>;
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+    async fn send(&self, payment: &HeaderValue) -> Result<Response<Vec<u8>>> {
+        let mut request = self.request.clone();
+        request.headers_mut().insert(PAYMENT_SIGNATURE, payment.clone());
+        self.client.exchange(request).await
+    }
 }
 
 fn lost(error: reqwest::Error) -> Error {
@@ -233,5 +156,3 @@ fn lost(error: reqwest::Error) -> Error {
 
 const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(150);
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use depin_core::{Amount, B256, Error, ErrorKind, Result, keccak256};
-use http::{HeaderValue, Request, Response, StatusCode, header, request};
+use http::{HeaderValue, Request, Response, StatusCode, header, request, response};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tower_layer::Layer;
@@ -25,12 +25,13 @@ use tower_service::Service;
 use super::{
     answer::Answer,
     batch::{self, Commitment},
-    exact::{ExactPayment, ExactTerms, network_of},
+    exact::{ExactTerms, network_of},
     identifier,
     message::{
         PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentPayload, PaymentRequired,
         ResourceInfo, SettleResponse, VERSION,
     },
+    pledge::{Pledge, Terms},
     refusal::Refusal,
     till::{Outcome, Sale, Till},
 };
@@ -74,7 +75,9 @@ use crate::{evm::ChannelRail, typed::hash_words};
 #[must_use = "lay it around a route"]
 pub struct Price {
     till: Till,
+    /// The price, or the most of it.
     amount: Amount,
+    how: How,
     pub(super) vouchers: Option<Arc<ChannelRail>>,
     base: String,
     resource: ResourceInfo,
@@ -82,12 +85,72 @@ pub struct Price {
     answer_limit: usize,
 }
 
+/// Whether the price is known before the work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Exact,
+    Upto,
+}
+
+/// How much of a price [up to so much](Till::price_upto) was used, in the token's smallest unit. The service puts it
+/// into the extensions of its response; in axum by answering with `Extension(Used(units))`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "an amount with a meaning")]
+pub struct Used(pub Amount);
+
 impl Till {
     /// A price for a route, in the token's smallest unit.
     pub fn price(&self, amount: Amount) -> Price {
+        self.priced(amount, How::Exact)
+    }
+
+    /// A price of up to `most` for a route: the payer signs for that much, and the service says how much of it was
+    /// [`Used`]. That is what moves. With nothing used nothing is sent, and the answer is free.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// use axum::{Extension, Router, routing::post};
+    /// use depin_core::{Amount, ErrorKind, NetworkId, SystemClock};
+    /// # use depin_devnet::Devnet;
+    /// # use depin_evm::{Chain, DeployOptions, deploy};
+    /// use depin_payment::x402::{Till, TillOptions, Used};
+    ///
+    /// /// Sells echoes by the byte.
+    /// async fn echo(text: String) -> (Extension<Used>, String) {
+    ///     (Extension(Used(Amount::from(text.len() as u64))), text)
+    /// }
+    ///
+    /// # let devnet = Devnet::start();
+    /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    /// # let token = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?.token;
+    /// let till = Till::open(chain, token, Arc::new(SystemClock), TillOptions::default()).await?;
+    /// match till.price_upto(Amount::from(1_000)).await {
+    ///     Ok(price) => drop::<Router>(Router::new().route("/echo", post(echo).layer(price))),
+    ///     // The embedded chain starts without Permit2 and x402's proxy; public chains have them.
+    ///     Err(error) => assert_eq!(error.kind(), ErrorKind::Config),
+    /// }
+    /// # Ok::<(), depin_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the chain does not have Permit2 and x402's proxy, or `most` is zero;
+    /// [`ErrorKind::Unavailable`] when the node does not answer.
+    pub async fn price_upto(&self, most: Amount) -> Result<Price> {
+        if most.is_zero() {
+            let text = "nobody can sign for up to nothing; lay no price around what is free";
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        self.require_upto().await?;
+        Ok(self.priced(most, How::Upto))
+    }
+
+    fn priced(&self, amount: Amount, how: How) -> Price {
         Price {
             till: self.clone(),
             amount,
+            how,
             vouchers: None,
             base: String::new(),
             resource: ResourceInfo::default(),
@@ -175,14 +238,15 @@ where
 }
 
 enum Done {
-    Worked(Answer),
+    /// The answer, and how much it costs.
+    Worked(Answer, Amount),
     /// What costs nothing.
     Failed(Response<Bytes>),
 }
 
 /// A request that brings a payment.
 struct Order {
-    payment: ExactPayment,
+    pledge: Pledge,
     purpose: B256,
     name: Option<B256>,
 }
@@ -223,7 +287,7 @@ impl Price {
             let commitment = self.commitment(&payload, name).await?;
             return self.trade_voucher(&commitment, purpose, request, service).await;
         }
-        let order = Order { payment: self.payment(&payload)?, purpose, name };
+        let order = Order { pledge: self.pledge(&payload)?, purpose, name };
         let sale = self.sale(&order);
         // Without a name one request at a time: whoever sees the payment on its way cannot overtake.
         if name.is_some()
@@ -231,17 +295,17 @@ impl Price {
         {
             return self.deliver(parts, &order, id).await;
         }
-        let id = order.payment.id(&self.terms());
+        let id = order.pledge.id(&self.all_terms());
         let Some(_mark) = self.till.mark(id) else { return Err(busy()) };
         // Another request may have been through since.
         if let Some(id) = self.till.taken(&sale)? {
             return self.deliver(parts, &order, id).await;
         }
-        let seen = self.till.examine(self.amount, &order.payment).await?;
+        let seen = self.till.examine(self.amount, &order.pledge).await?;
         match self.work(request, service).await? {
             Done::Failed(response) => Ok(response),
-            Done::Worked(answer) => {
-                self.till.keep(&sale, seen, Some(&answer))?;
+            Done::Worked(answer, used) => {
+                self.till.keep(&sale, used, seen, Some(&answer))?;
                 self.deliver(parts, &order, id).await
             }
         }
@@ -271,7 +335,7 @@ impl Price {
         }
         match self.work(request, service).await? {
             Done::Failed(response) => Ok(response),
-            Done::Worked(answer) => {
+            Done::Worked(answer, _) => {
                 commitment.accept().await?;
                 self.till.serve(charge, purpose, &answer)?;
                 Ok(commitment.hand_over(&answer))
@@ -293,7 +357,35 @@ impl Price {
         if head.status.is_client_error() || head.status.is_server_error() {
             return Ok(Done::Failed(Response::from_parts(head, body)));
         }
-        Ok(Done::Worked(Answer::of(&head, body)))
+        let used = self.used(&head)?;
+        Ok(Done::Worked(Answer::of(&head, body), used))
+    }
+
+    /// What an answer costs.
+    fn used(&self, head: &response::Parts) -> Result<Amount> {
+        if self.how == How::Exact {
+            return Ok(self.amount);
+        }
+        let Some(Used(used)) = head.extensions.get() else {
+            let text = "the service does not say how much of its price was used; put `Used` into \
+                        the extensions of its response";
+            return Err(Error::new(ErrorKind::Config, text));
+        };
+        if *used > self.amount {
+            let text = "the service used more than its price allows; raise the price or do less";
+            let error = Error::new(ErrorKind::Config, text).with("used", used.to_units());
+            let error = error.with("reason", "invalid_upto_evm_payload_settlement_exceeds_amount");
+            return Err(error.with("price", self.amount.to_units()));
+        }
+        Ok(*used)
+    }
+
+    pub(super) const fn how(&self) -> How {
+        self.how
+    }
+
+    fn all_terms(&self) -> Terms {
+        self.till.all_terms(self.amount)
     }
 
     pub(super) const fn till(&self) -> &Till {
@@ -305,17 +397,17 @@ impl Price {
     }
 
     const fn sale<'a>(&self, order: &'a Order) -> Sale<'a> {
-        let Order { payment, purpose, name } = order;
-        Sale { amount: self.amount, payment, purpose: *purpose, name: *name }
+        let Order { pledge, purpose, name } = order;
+        Sale { amount: self.amount, pledge, purpose: *purpose, name: *name }
     }
 
     /// Parses the payment that a client brings, and refuses one for another offer.
-    fn payment(&self, payload: &PaymentPayload) -> Result<ExactPayment> {
-        let accepted = ExactTerms::parse(&payload.accepted);
-        if !accepted.is_ok_and(|accepted| accepted == self.terms()) {
-            return Err(Refusal::Offer.into());
+    fn pledge(&self, payload: &PaymentPayload) -> Result<Pledge> {
+        let pledge = Pledge::parse(payload, &self.all_terms())?;
+        match (self.how, &pledge) {
+            (How::Exact, Pledge::Exact(_)) | (How::Upto, Pledge::Upto(_)) => Ok(pledge),
+            _ => Err(Refusal::Offer.into()),
         }
-        ExactPayment::parse(payload)
     }
 
     /// What a request asks for, so that another request is not taken for it.
@@ -338,15 +430,21 @@ impl Price {
         id: B256,
     ) -> Result<Response<Bytes>> {
         let mut said = SettleResponse {
-            payer: Some(order.payment.authorization().from.to_string()),
+            payer: Some(order.pledge.payer().to_string()),
             network: network_of(self.terms().chain),
             ..SettleResponse::default()
         };
         // Before settling, for what is settled may be forgotten.
-        let answer = self.till.answer(id)?;
+        let (answer, cost) = (self.till.answer(id)?, self.till.cost(id)?);
         match self.till.settle_one(id).await? {
-            Outcome::Settled(transaction) => {
-                (said.success, said.transaction) = (true, transaction.to_string());
+            outcome @ (Outcome::Settled(_) | Outcome::Unused) => {
+                said.success = true;
+                if let Outcome::Settled(transaction) = outcome {
+                    said.transaction = transaction.to_string();
+                }
+                if self.how == How::Upto {
+                    said.amount = cost.map(|amount| amount.to_units().to_string());
+                }
                 let answer = answer.ok_or(Refusal::Spent)?;
                 if order.name.is_none() {
                     // The payment is public now, and nothing else tells its payer from others.
@@ -363,8 +461,9 @@ impl Price {
                 Ok(tell(response, &said))
             }
             Outcome::Failed(refusal) => {
-                said.error_reason = Some(refusal.code().to_owned());
-                Ok(tell(self.ask(parts, Some(refusal.code())), &said))
+                let code = self.code(refusal);
+                said.error_reason = Some(code.to_owned());
+                Ok(tell(self.ask(parts, Some(code)), &said))
             }
         }
     }
@@ -372,12 +471,15 @@ impl Price {
     /// 402 with the offer.
     fn ask(&self, parts: &request::Parts, error: Option<&str>) -> Response<Bytes> {
         let error = error.unwrap_or("PAYMENT-SIGNATURE header is required");
-        let exact = self.terms().to_requirements();
+        let offer = match self.how {
+            How::Exact => self.terms().to_requirements(),
+            How::Upto => self.till.upto_terms(self.amount).to_requirements(),
+        };
         let required = PaymentRequired {
             version: VERSION,
             error: Some(error.to_owned()),
             resource: ResourceInfo { url: self.url(parts), ..self.resource.clone() },
-            accepts: [exact].into_iter().chain(self.voucher_offer()).collect(),
+            accepts: [offer].into_iter().chain(self.voucher_offer()).collect(),
             extensions: Some(identifier::offered()),
         };
         let mut response = problem(StatusCode::PAYMENT_REQUIRED, error);
@@ -387,7 +489,8 @@ impl Price {
 
     fn refuse(&self, parts: &request::Parts, error: &Error) -> Response<Bytes> {
         if error.kind() == ErrorKind::Rejected {
-            let code = Refusal::of(error).map_or_else(|| error.message(), |refusal| refusal.code());
+            let refusal = Refusal::of(error);
+            let code = refusal.map_or_else(|| error.message(), |refusal| self.code(refusal));
             return self.ask(parts, Some(code));
         }
         let status = match error.kind() {
@@ -406,6 +509,13 @@ impl Price {
             insert(&mut response, header::RETRY_AFTER.as_str(), &delay.as_secs().to_string());
         }
         response
+    }
+
+    const fn code(&self, refusal: Refusal) -> &'static str {
+        match self.how {
+            How::Exact => refusal.code(),
+            How::Upto => refusal.upto_code(),
+        }
     }
 
     fn url(&self, parts: &request::Parts) -> String {

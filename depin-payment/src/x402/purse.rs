@@ -5,17 +5,22 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use depin_core::{Address, Amount, B256, ChainId, Clock, Error, ErrorKind, Result, Signer};
+use depin_core::{
+    Address, Amount, B256, ChainId, Clock, Error, ErrorKind, Result, Signer, Timestamp, U256,
+};
 use rand_core::CryptoRngCore;
+use serde_json::{Map, Value};
 
 use super::{
     exact::{Authorization, ExactTerms},
     identifier,
     message::{PaymentPayload, PaymentRequired, PaymentRequirements, VERSION},
+    reclaim::Open,
+    upto::UptoTerms,
 };
 
 /// What a purse may spend of one token.
@@ -38,11 +43,13 @@ pub struct Policy {
     allowances: Vec<Allowance>,
     payees: Option<Vec<Address>>,
     longest: Duration,
+    upto: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { allowances: Vec::new(), payees: None, longest: Duration::from_secs(600) }
+        let longest = Duration::from_secs(600);
+        Self { allowances: Vec::new(), payees: None, longest, upto: false }
     }
 }
 
@@ -58,6 +65,15 @@ impl Policy {
     #[must_use]
     pub fn only_to(mut self, payees: impl IntoIterator<Item = Address>) -> Self {
         self.payees = Some(payees.into_iter().collect());
+        self
+    }
+
+    /// Signs for up to so much as well (scheme `upto`), and the server says how much it used. All of it counts as
+    /// spent until the chain shows that less was taken: see [`Purse::reclaim`]. The account has to
+    /// [approve Permit2](super::approve_permit2) before.
+    #[must_use]
+    pub const fn with_upto(mut self) -> Self {
+        self.upto = true;
         self
     }
 
@@ -102,8 +118,63 @@ struct Inner {
     account: Address,
     policy: Policy,
     clock: Arc<dyn Clock>,
-    /// Signed so far, in the order of the allowances.
-    spent: Mutex<Vec<Amount>>,
+    book: Mutex<Book>,
+}
+
+/// What was signed.
+pub(super) struct Book {
+    /// So far, in the order of the allowances.
+    pub(super) spent: Vec<Amount>,
+    /// Of which less may be taken than was signed for, oldest first.
+    pub(super) open: Vec<Open>,
+}
+
+/// What an offer asks for.
+enum Terms {
+    Exact(ExactTerms),
+    Upto(UptoTerms),
+}
+
+impl Terms {
+    fn parse(offer: &PaymentRequirements, policy: &Policy) -> Result<Self> {
+        if offer.scheme != UptoTerms::SCHEME {
+            return ExactTerms::parse(offer).map(Self::Exact);
+        }
+        if !policy.upto {
+            let text = "the policy does not sign for up to so much; let it, or use another server";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        UptoTerms::parse(offer).map(Self::Upto)
+    }
+
+    const fn token(&self) -> (ChainId, Address) {
+        match self {
+            Self::Exact(terms) => (terms.chain, terms.asset),
+            Self::Upto(terms) => (terms.chain, terms.asset),
+        }
+    }
+
+    const fn pay_to(&self) -> Address {
+        match self {
+            Self::Exact(terms) => terms.pay_to,
+            Self::Upto(terms) => terms.pay_to,
+        }
+    }
+
+    /// The price, or the most of it.
+    const fn amount(&self) -> Amount {
+        match self {
+            Self::Exact(terms) => terms.amount,
+            Self::Upto(terms) => terms.most,
+        }
+    }
+
+    const fn timeout(&self) -> Duration {
+        match self {
+            Self::Exact(terms) => terms.timeout,
+            Self::Upto(terms) => terms.timeout,
+        }
+    }
 }
 
 impl Purse {
@@ -115,8 +186,9 @@ impl Purse {
         let account = key.public_key().to_address().ok_or_else(|| {
             Error::new(ErrorKind::Config, "a purse pays with a key on secp256k1 (ES256K)")
         })?;
-        let spent = Mutex::new(vec![Amount::ZERO; policy.allowances.len()]);
-        Ok(Self(Arc::new(Inner { key, account, policy, clock, spent })))
+        let spent = vec![Amount::ZERO; policy.allowances.len()];
+        let book = Mutex::new(Book { spent, open: Vec::new() });
+        Ok(Self(Arc::new(Inner { key, account, policy, clock, book })))
     }
 
     /// Whose money it spends.
@@ -124,12 +196,16 @@ impl Purse {
         self.0.account
     }
 
-    /// What was signed for a token, whether or not it was settled.
+    /// What was signed for a token, whether or not it was settled, without what was [reclaimed](Self::reclaim).
     pub fn spent(&self, chain: ChainId, asset: Address) -> Amount {
-        let spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = self.book();
         self.allowance(chain, asset)
-            .and_then(|(place, _)| spent.get(place).copied())
+            .and_then(|(place, _)| book.spent.get(place).copied())
             .unwrap_or_default()
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Signs a payment for the first way to pay that the policy lets it.
@@ -137,7 +213,7 @@ impl Purse {
     /// # Errors
     /// [`ErrorKind::Limit`] when the price is more than the policy allows, [`ErrorKind::Rejected`] when the
     /// policy does not name the token or the payee, [`ErrorKind::Unsupported`] when no way to pay is `exact` on
-    /// an EVM chain. Then nothing was signed.
+    /// an EVM chain, or `upto` if the policy lets it. Then nothing was signed.
     pub fn pay(
         &self,
         required: &PaymentRequired,
@@ -155,8 +231,8 @@ impl Purse {
         for offer in &required.accepts {
             match self.reserve(offer) {
                 Ok((place, terms)) => {
-                    let signed = self.sign(required, offer, &terms, fresh);
-                    return signed.inspect_err(|_| self.release(place, terms.amount));
+                    let signed = self.sign(required, offer, (place, &terms), fresh);
+                    return signed.inspect_err(|_| self.release(place, terms.amount()));
                 }
                 Err(error) => refused = Some(clearer(refused, error)),
             }
@@ -170,12 +246,17 @@ impl Purse {
         &self,
         required: &PaymentRequired,
         offer: &PaymentRequirements,
-        terms: &ExactTerms,
+        (place, terms): (usize, &Terms),
         fresh: &Fresh,
     ) -> Result<PaymentPayload> {
-        let expires = self.0.clock.now().plus(terms.timeout.min(self.0.policy.longest));
-        let payment = Authorization::new(terms, self.0.account, expires, fresh.nonce);
-        let payment = payment.sign(terms, &*self.0.key)?;
+        let expires = self.0.clock.now().plus(terms.timeout().min(self.0.policy.longest));
+        let payload = match terms {
+            Terms::Exact(terms) => {
+                let payment = Authorization::new(terms, self.0.account, expires, fresh.nonce);
+                payment.sign(terms, &*self.0.key)?.to_payload()
+            }
+            Terms::Upto(terms) => self.sign_upto(place, terms, expires, fresh)?,
+        };
         let mut extensions = required.extensions.clone();
         if let Some(extensions) = &mut extensions {
             identifier::add(extensions, &fresh.identifier);
@@ -184,34 +265,52 @@ impl Purse {
             version: VERSION,
             resource: Some(required.resource.clone()),
             accepted: offer.clone(),
-            payload: payment.to_payload(),
+            payload,
             extensions,
         })
     }
 
-    /// Counts the price as spent, if the policy allows it.
-    fn reserve(&self, offer: &PaymentRequirements) -> Result<(usize, ExactTerms)> {
-        let terms = ExactTerms::parse(offer)?;
-        if self.0.policy.payees.as_ref().is_some_and(|payees| !payees.contains(&terms.pay_to)) {
-            let text = "the policy pays nobody but its payees; add this one to it";
-            return Err(Error::new(ErrorKind::Rejected, text).with("payee", terms.pay_to));
+    fn sign_upto(
+        &self,
+        place: usize,
+        terms: &UptoTerms,
+        expires: Timestamp,
+        fresh: &Fresh,
+    ) -> Result<Map<String, Value>> {
+        let payment = terms.sign(&*self.0.key, expires, U256::from_be_bytes(fresh.nonce.0))?;
+        let mut book = self.book();
+        if book.open.len() >= MOST_OPEN {
+            // What is forgotten counts as spent.
+            book.open.remove(0);
         }
-        let (place, allowance) = self.allowance(terms.chain, terms.asset).ok_or_else(|| {
+        book.open.push(Open::new(place, terms.chain, &payment));
+        Ok(payment.to_payload())
+    }
+
+    /// Counts the price as spent, if the policy allows it.
+    fn reserve(&self, offer: &PaymentRequirements) -> Result<(usize, Terms)> {
+        let terms = Terms::parse(offer, &self.0.policy)?;
+        let (payee, amount, (chain, asset)) = (terms.pay_to(), terms.amount(), terms.token());
+        if self.0.policy.payees.as_ref().is_some_and(|payees| !payees.contains(&payee)) {
+            let text = "the policy pays nobody but its payees; add this one to it";
+            return Err(Error::new(ErrorKind::Rejected, text).with("payee", payee));
+        }
+        let (place, allowance) = self.allowance(chain, asset).ok_or_else(|| {
             let text = "the policy does not allow this token; add an allowance for it";
             Error::new(ErrorKind::Rejected, text)
-                .with("asset", terms.asset)
+                .with("asset", asset)
                 .with("network", &offer.network)
         })?;
-        if terms.amount > allowance.each {
+        if amount > allowance.each {
             let text = "the server asks for more than the policy allows for one request; raise the \
                         limit or use another server";
-            return Err(over(text, terms.amount, allowance.each));
+            return Err(over(text, amount, allowance.each));
         }
-        let mut spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = spent.get_mut(place).ok_or_else(|| {
+        let mut book = self.book();
+        let sum = book.spent.get_mut(place).ok_or_else(|| {
             Error::new(ErrorKind::Config, "the purse has no account of this allowance")
         })?;
-        let after = sum.checked_add(terms.amount)?;
+        let after = sum.checked_add(amount)?;
         if after > allowance.total {
             let text = "what was signed and this come to more than the policy allows in total; \
                         raise the limit";
@@ -223,8 +322,7 @@ impl Purse {
 
     /// Nothing was signed after all.
     fn release(&self, place: usize, amount: Amount) {
-        let mut spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sum) = spent.get_mut(place) {
+        if let Some(sum) = self.book().spent.get_mut(place) {
             *sum = sum.checked_sub(amount).unwrap_or_default();
         }
     }
@@ -258,6 +356,9 @@ impl Fresh {
         Self { nonce, identifier }
     }
 }
+
+/// Signatures of which a purse remembers that less may be taken.
+const MOST_OPEN: usize = 1_024;
 
 fn over(text: &'static str, asked: Amount, limit: Amount) -> Error {
     Error::new(ErrorKind::Limit, text)

@@ -13,6 +13,7 @@ use depin_core::{
 
 use super::{
     exact::{Authorization, ExactPayment, ExactTerms},
+    pledge::Pledge,
     refusal::Refusal,
     till::{Outcome, Sale, Till},
 };
@@ -57,7 +58,8 @@ impl PaymentRail for ExactRail {
             return Err(Refusal::Offer.into());
         }
         let name = Some(keccak256([b"charge/", id.as_slice()].concat()));
-        self.0.take_for(&Sale { amount, payment: &payment, purpose: id, name }).await?;
+        let pledge = Pledge::Exact(payment);
+        self.0.take_for(&Sale { amount, pledge: &pledge, purpose: id, name }, amount).await?;
         Ok(Accepted { charge: id, payer, amount })
     }
 
@@ -70,6 +72,7 @@ impl PaymentRail for ExactRail {
                     settled = settled.checked_add(amount)?;
                     transactions.push(transaction);
                 }
+                Outcome::Unused => {}
                 Outcome::Pending => pending = pending.checked_add(amount)?,
                 Outcome::Failed(refusal) => refused = Some(refusal),
             }

@@ -18,8 +18,12 @@ pub enum Refusal {
     Expired,
     /// It begins later.
     NotYetValid,
+    /// Another account is to settle it than the payee's.
+    Facilitator,
     /// The payer has too little.
     Funds,
+    /// The payer did not let Permit2 move that much of the token.
+    Allowance,
     /// The payer used or cancelled the authorization.
     Used,
     /// The token refuses the transfer for another reason.
@@ -31,7 +35,24 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The code that x402 gives it.
+    /// The code that x402 gives it in the scheme `upto`.
+    pub const fn upto_code(self) -> &'static str {
+        match self {
+            Self::Signature => "invalid_permit2_signature",
+            Self::Amount => "permit2_amount_mismatch",
+            Self::Recipient => "invalid_permit2_recipient_mismatch",
+            Self::Expired => "permit2_deadline_expired",
+            Self::NotYetValid => "permit2_not_yet_valid",
+            Self::Facilitator => "upto_facilitator_mismatch",
+            Self::Funds => "permit2_insufficient_balance",
+            Self::Allowance => "permit2_allowance_required",
+            Self::Used => "permit2_invalid_nonce",
+            Self::Transfer => "permit2_simulation_failed",
+            Self::Offer | Self::Spent | Self::Named => self.code(),
+        }
+    }
+
+    /// The code that x402 gives it in the scheme `exact`.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Offer => "invalid_payment_requirements",
@@ -40,7 +61,9 @@ impl Refusal {
             Self::Recipient => "invalid_exact_evm_payload_recipient_mismatch",
             Self::Expired => "invalid_exact_evm_payload_authorization_valid_before",
             Self::NotYetValid => "invalid_exact_evm_payload_authorization_valid_after",
+            Self::Facilitator => "upto_facilitator_mismatch",
             Self::Funds => "insufficient_funds",
+            Self::Allowance => "permit2_allowance_required",
             Self::Used => "invalid_exact_evm_nonce_already_used",
             Self::Transfer => "invalid_transaction_state",
             Self::Spent => "payment_already_spent",
@@ -52,11 +75,15 @@ impl Refusal {
         match self {
             Self::Offer => "the payment is not for this offer; ask for the price and pay that",
             Self::Signature => "the payer did not sign this payment for this token and chain",
-            Self::Amount => "the payment is not exactly the price",
+            Self::Amount => "the payment is not exactly what the offer asks for",
             Self::Recipient => "the payment goes to another account than the offer says",
             Self::Expired => "the payment's time is over; sign a new one",
             Self::NotYetValid => "the payment is not valid yet; check both clocks",
+            Self::Facilitator => {
+                "the payment names another account to settle it; ask for the price"
+            }
             Self::Funds => "the payer has too little of the token; fill up the account",
+            Self::Allowance => "the payer has to approve Permit2 for that much of the token first",
             Self::Used => "the payment was used or cancelled before; sign a new one",
             Self::Transfer => "the token refuses the transfer",
             Self::Spent => "the payment was made for another request; sign a new one",
@@ -78,12 +105,22 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        let kind = match refusal {
-            Refusal::Spent | Refusal::Named => ErrorKind::Conflict,
+impl Refusal {
+    pub(super) fn into_upto_error(self) -> Error {
+        self.into_error(self.upto_code())
+    }
+
+    fn into_error(self, code: &'static str) -> Error {
+        let kind = match self {
+            Self::Spent | Self::Named => ErrorKind::Conflict,
             _ => ErrorKind::Rejected,
         };
-        Self::new(kind, refusal.text()).with("reason", refusal.code()).source(refusal)
+        Error::new(kind, self.text()).with("reason", code).source(self)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        refusal.into_error(refusal.code())
     }
 }

@@ -4,31 +4,30 @@
 //! book, which is the one set of what was spent. A payment that somebody else sent to the chain first, as anybody
 //! may, counts as settled: the money has arrived.
 
+mod examine;
+mod settle;
+
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use depin_core::{Address, Amount, B256, Clock, Error, ErrorKind, Result, U256};
-use depin_evm::{
-    Chain, Revert,
-    alloy::{
-        providers::Provider,
-        rpc::types::{Filter, Log, TransactionRequest},
-        sol_types::SolEvent,
-    },
-    bindings::NetworkToken as Token,
-};
+use depin_core::{Address, Amount, B256, Clock, Error, ErrorKind, Result};
+use depin_evm::{Chain, bindings::NetworkToken as Token};
+use tokio::sync::OnceCell;
 
 use super::{
     answer::Answer,
     book::{Book, Entry, Taking},
     exact::{ExactPayment, ExactTerms, TokenDomain},
+    pledge::{Pledge, Terms},
     refusal::Refusal,
+    upto::{UptoPayment, UptoTerms},
 };
+pub(super) use examine::Seen;
 
 /// Settings of a [`Till`].
 #[derive(Clone, Debug)]
@@ -128,15 +127,22 @@ struct Inner {
     clock: Arc<dyn Clock>,
     book: Book,
     durable: bool,
+    /// Whether the chain has what `upto` needs, once that is known.
+    upto: OnceCell<()>,
     busy: Mutex<HashSet<B256>>,
 }
 
 /// What became of a payment that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "the money has moved, may have moved, or will not")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the money has moved, need not, may have moved, or will not"
+)]
 pub enum Outcome {
     /// The transaction moved the money.
     Settled(B256),
+    /// Nothing was used, so nothing is moved; the payment is spent all the same.
+    Unused,
     /// A transaction is sent, or could not be, and nobody knows yet whether it will be mined: ask again.
     Pending,
     /// The chain refused the payment for good.
@@ -173,6 +179,7 @@ impl Till {
             clock,
             book,
             durable: options.store.is_some(),
+            upto: OnceCell::new(),
             busy: Mutex::default(),
         })))
     }
@@ -190,13 +197,30 @@ impl Till {
         }
     }
 
+    /// What a payer has to sign so that up to `most` can be taken: by this till's account alone, which chooses how
+    /// much. A till that goes on with another account cannot settle what it took before.
+    pub fn upto_terms(&self, most: Amount) -> UptoTerms {
+        let ExactTerms { chain, asset, pay_to, timeout, domain, .. } = self.terms(most);
+        let facilitator = self.0.chain.account();
+        UptoTerms { chain, asset, pay_to, most, timeout, facilitator, domain: Some(domain) }
+    }
+
     /// Makes sure that a payment is worth `amount` now: signature, amount, payee and time, then the payer's
     /// balance, that the authorization is unused, and that the transfer would succeed.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] with its [`Refusal`]; [`ErrorKind::Unavailable`] when the node does not answer.
     pub async fn verify(&self, amount: Amount, payment: &ExactPayment) -> Result<()> {
-        self.examine(amount, payment).await.map(drop)
+        self.examine(amount, &Pledge::Exact(payment.clone())).await.map(drop)
+    }
+
+    /// Makes sure that up to `most` can be taken now: as [`verify`](Self::verify), and that the payer lets Permit2
+    /// move that much.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify), and [`ErrorKind::Config`] when the chain does not have Permit2 and the proxy.
+    pub async fn verify_upto(&self, most: Amount, payment: &UptoPayment) -> Result<()> {
+        self.examine(most, &Pledge::Upto(payment.clone())).await.map(drop)
     }
 
     /// Makes sure of a payment and takes it for `purpose`, durably. Whether it was taken just now: with the same
@@ -212,15 +236,33 @@ impl Till {
         payment: &ExactPayment,
         purpose: B256,
     ) -> Result<bool> {
-        self.take_for(&Sale { amount, payment, purpose, name: None }).await
+        let pledge = Pledge::Exact(payment.clone());
+        self.take_for(&Sale { amount, pledge: &pledge, purpose, name: None }, amount).await
     }
 
-    pub(super) async fn take_for(&self, sale: &Sale<'_>) -> Result<bool> {
+    /// The same with a payment of up to `most`, of which `used` is taken. With nothing used nothing will be sent.
+    ///
+    /// # Errors
+    /// As [`verify_upto`](Self::verify_upto), [`ErrorKind::Limit`] when more was used than that, and
+    /// [`ErrorKind::Conflict`] when it was taken for another purpose.
+    pub async fn take_upto(
+        &self,
+        most: Amount,
+        payment: &UptoPayment,
+        used: Amount,
+        purpose: B256,
+    ) -> Result<bool> {
+        payment.settlement(used)?;
+        let pledge = Pledge::Upto(payment.clone());
+        self.take_for(&Sale { amount: most, pledge: &pledge, purpose, name: None }, used).await
+    }
+
+    pub(super) async fn take_for(&self, sale: &Sale<'_>, used: Amount) -> Result<bool> {
         if self.taken(sale)?.is_some() {
             return Ok(false);
         }
-        let seen = self.examine(sale.amount, sale.payment).await?;
-        self.keep(sale, seen, None)
+        let seen = self.examine(sale.amount, sale.pledge).await?;
+        self.keep(sale, used, seen, None)
     }
 
     /// Moves the money of a payment that was taken, or learns that it has moved.
@@ -229,6 +271,14 @@ impl Till {
     /// [`ErrorKind::NotFound`] when it was not taken, or is forgotten.
     pub async fn settle(&self, amount: Amount, payment: &ExactPayment) -> Result<Outcome> {
         self.settle_one(payment.id(&self.terms(amount))).await
+    }
+
+    /// The same with a payment of up to so much: moves what was used of it.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle).
+    pub async fn settle_upto(&self, payment: &UptoPayment) -> Result<Outcome> {
+        self.settle_one(payment.id(self.0.chain.id())).await
     }
 
     /// Moves the money of all payments that are due, and answers what became of each. Do this at the start and
@@ -240,8 +290,7 @@ impl Till {
         let mut outcomes = Vec::new();
         for id in self.0.book.due()? {
             let Some(entry) = self.0.book.entry(id)? else { continue };
-            let amount = ExactPayment::from_wire(&entry.payment)?.authorization().value;
-            outcomes.push((amount, self.settle_one(id).await?));
+            outcomes.push((entry.amount(), self.settle_one(id).await?));
         }
         self.0.book.forget(self.now())?;
         Ok(outcomes)
@@ -265,18 +314,24 @@ impl Till {
         self.0.clock.now().secs()
     }
 
+    /// What a payment of either scheme has to be for.
+    pub(super) fn all_terms(&self, amount: Amount) -> Terms {
+        Terms { exact: self.terms(amount), upto: self.upto_terms(amount) }
+    }
+
     /// The id of a payment, if it was taken for this sale.
     pub(super) fn taken(&self, sale: &Sale<'_>) -> Result<Option<B256>> {
-        let id = sale.payment.id(&self.terms(sale.amount));
+        let terms = self.all_terms(sale.amount);
+        let id = sale.pledge.id(&terms);
         if let Some(name) = sale.name
             && self.0.book.named(name)?.is_some_and(|named| named != id)
         {
             return Err(Refusal::Named.into());
         }
         let Some(entry) = self.0.book.entry(id)? else { return Ok(None) };
-        let earlier = ExactPayment::from_wire(&entry.payment)?;
-        let same = earlier.moves_as(sale.payment, &self.terms(sale.amount));
-        let fits = earlier.authorization().value == sale.amount;
+        let earlier = Pledge::from_wire(&entry.payment)?;
+        let same = earlier.moves_as(sale.pledge, &terms);
+        let fits = earlier.most() == sale.amount;
         if !same || !fits || entry.purpose != sale.purpose.to_string() {
             return Err(Refusal::Spent.into());
         }
@@ -291,6 +346,11 @@ impl Till {
 
     pub(super) fn answer(&self, id: B256) -> Result<Option<Answer>> {
         self.0.book.answer(id)
+    }
+
+    /// How much of a payment is taken.
+    pub(super) fn cost(&self, id: B256) -> Result<Option<Amount>> {
+        Ok(self.0.book.entry(id)?.map(|entry| entry.amount()))
     }
 
     pub(super) fn drop_answer(&self, id: B256) -> Result<()> {
@@ -309,60 +369,36 @@ impl Till {
     }
 
     pub(super) fn serve(&self, charge: B256, purpose: B256, answer: &Answer) -> Result<()> {
-        let forget = self.now().saturating_add(self.0.keep.as_secs());
-        self.0.book.serve(charge, purpose, answer, forget)?;
+        self.0.book.serve(charge, purpose, answer, self.forget_at())?;
         self.0.book.forget(self.now())
     }
 
-    pub(super) async fn examine(&self, amount: Amount, payment: &ExactPayment) -> Result<Seen> {
-        payment.check(&self.terms(amount), self.0.clock.now())?;
-        // Before the balance is read: what is settled in between is in neither of them.
-        let due = self.0.book.due_of(payment.authorization().from)?;
-        let (chain, provider) = (&self.0.chain, self.0.chain.provider());
-        let token = Token::new(self.0.token, provider);
-        let authorization = payment.authorization();
-        let (balance, state) = (
-            token.balanceOf(authorization.from),
-            token.authorizationState(authorization.from, authorization.nonce),
-        );
-        let transfer = self.transfer(payment).from(chain.account());
-        let (block, balance, used, simulated) = tokio::join!(
-            chain.ask(provider.get_block_number()),
-            chain.read(&balance),
-            chain.read(&state),
-            chain.ask(provider.call(transfer)),
-        );
-        let balance = Amount::units(balance?);
-        if balance < amount {
-            return Err(Refusal::Funds.into());
-        }
-        if used? {
-            return Err(Refusal::Used.into());
-        }
-        simulated.map_err(refused)?;
-        Ok(Seen { block: block?, balance, due })
-    }
-
-    /// Takes a payment that was examined.
+    /// Takes `used` of a payment that was examined.
     pub(super) fn keep(
         &self,
         sale: &Sale<'_>,
+        used: Amount,
         seen: Seen,
         answer: Option<&Answer>,
     ) -> Result<bool> {
-        let Sale { amount, payment, purpose, name } = *sale;
-        let payer = payment.authorization().from;
+        let Sale { amount, pledge, purpose, name } = *sale;
+        let payer = pledge.payer();
+        let nothing = used.is_zero() && matches!(pledge, Pledge::Upto(_));
         let entry = Entry {
             purpose: purpose.to_string(),
             name,
             payer: payer.to_string(),
-            payment: payment.to_wire(),
+            payment: pledge.to_wire(),
+            amount: used.to_units(),
             block: seen.block,
-            settled: None,
+            settled: nothing.then(String::new),
         };
-        let id = payment.id(&self.terms(amount));
+        let id = pledge.id(&self.all_terms(amount));
+        // The chain never hears of what has nothing to settle, so until it ends nobody else refuses it.
+        let ends = u64::try_from(pledge.ends()).unwrap_or(u64::MAX);
+        let forget = self.forget_at().max(ends);
         let Seen { balance, due, .. } = seen;
-        let taking = Taking { id, payer, amount, balance, due, entry: &entry, answer };
+        let taking = Taking { id, payer, balance, due, forget, entry: &entry, answer };
         if self.0.book.take(&taking)? {
             return Ok(true);
         }
@@ -370,126 +406,9 @@ impl Till {
         self.taken(sale).map(|_| false)
     }
 
-    pub(super) async fn settle_one(&self, id: B256) -> Result<Outcome> {
-        let Some(entry) = self.0.book.entry(id)? else {
-            let text = "the till did not take this payment, or forgot it; take it first";
-            return Err(Error::new(ErrorKind::NotFound, text).with("payment", id));
-        };
-        if let Some(transaction) = entry.transaction()? {
-            return Ok(Outcome::Settled(transaction));
-        }
-        let payment = ExactPayment::from_wire(&entry.payment)?;
-        let transfer = self.transfer(&payment);
-        let sent = self.0.chain.send_once(&format!("x402/{id}"), transfer).await;
-        let transaction = match sent {
-            Ok(receipt) => Some(receipt.transaction_hash),
-            // Whatever else a node refuses, for example for lack of gas money, says nothing of the payment.
-            Err(error) if Revert::of(&error).is_some() || self.is_over(&payment) => {
-                match self.sent_by_another(&payment, entry.block).await {
-                    Ok(Some(transaction)) => Some(transaction),
-                    Ok(None) if self.may_still_pay(id, &payment).await? => None,
-                    Ok(None) => return self.fail(id, error),
-                    Err(_) => None,
-                }
-            }
-            Err(error) => {
-                tracing::info!(%error, payment = %id, "a payment is not settled yet");
-                None
-            }
-        };
-        let Some(transaction) = transaction else { return Ok(Outcome::Pending) };
-        let forget = self.now().saturating_add(self.0.keep.as_secs());
-        self.0.book.settled(id, transaction, forget)?;
-        self.0.book.forget(self.now())?;
-        Ok(Outcome::Settled(transaction))
-    }
-
-    /// Whether no block can take the payment any more.
-    fn is_over(&self, payment: &ExactPayment) -> bool {
-        let late = U256::from(self.now().saturating_sub(CLOCKS_DIFFER));
-        payment.authorization().valid_before < late
-    }
-
-    /// Whether to try again later: the payment is for something that was rendered, and a block may yet take it.
-    /// An answer that was not given out is no loss, and who waits for it should know.
-    async fn may_still_pay(&self, id: B256, payment: &ExactPayment) -> Result<bool> {
-        if self.answer(id)?.is_some() || self.is_over(payment) {
-            return Ok(false);
-        }
-        let token = Token::new(self.0.token, self.0.chain.provider());
-        let given = payment.authorization();
-        let state = token.authorizationState(given.from, given.nonce);
-        // Not knowing is no reason to give up.
-        Ok(!self.0.chain.read(&state).await.unwrap_or(false))
-    }
-
-    fn fail(&self, id: B256, error: Error) -> Result<Outcome> {
-        tracing::warn!(%error, payment = %id, "the chain refused a payment that was taken");
-        self.0.book.failed(id)?;
-        let refusal = Refusal::of(&refused(error)).unwrap_or(Refusal::Transfer);
-        Ok(Outcome::Failed(refusal))
-    }
-
-    /// The transaction in which somebody else moved the money of a payment.
-    ///
-    /// That the nonce is used proves nothing: the payer may have cancelled it or signed it for another transfer.
-    /// Tokens tell of the authorization and then of its transfer, so the two have to follow each other.
-    async fn sent_by_another(&self, payment: &ExactPayment, since: u64) -> Result<Option<B256>> {
-        let (chain, provider) = (&self.0.chain, self.0.chain.provider());
-        let authorization = payment.authorization();
-        let filter = Filter::new()
-            .address(self.0.token)
-            .event_signature(Token::AuthorizationUsed::SIGNATURE_HASH)
-            .topic1(authorization.from)
-            .topic2(authorization.nonce);
-        let newest = chain.ask(provider.get_block_number()).await?;
-        let (mut start, mut found) = (since.saturating_sub(REORGANISED), Vec::new());
-        // A nonce is used once, so where it is found is all there is.
-        while found.is_empty() && start <= newest {
-            let end = start.saturating_add(LOG_WINDOW - 1);
-            let window = filter.clone().from_block(start).to_block(end.min(newest));
-            found = chain.ask(provider.get_logs(&window)).await?;
-            start = end.saturating_add(1);
-        }
-        for used in found {
-            let Some(hash) = used.transaction_hash else { continue };
-            let receipt = chain.ask(provider.get_transaction_receipt(hash)).await?;
-            let Some(receipt) = receipt.filter(|receipt| receipt.status()) else { continue };
-            let after =
-                |log: &&Log| log.log_index > used.log_index && log.address() == self.0.token;
-            let next = receipt.logs().iter().filter(after).min_by_key(|log| log.log_index);
-            let moved = next.and_then(|log| log.log_decode::<Token::Transfer>().ok());
-            let matches = moved.is_some_and(|log| {
-                let moved = log.inner.data;
-                moved.from == authorization.from
-                    && moved.to == authorization.to
-                    && moved.value == authorization.value.to_units()
-            });
-            if matches {
-                return Ok(Some(hash));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The transaction that moves the money of a payment.
-    fn transfer(&self, payment: &ExactPayment) -> TransactionRequest {
-        let given = payment.authorization();
-        let [signature @ .., v] = payment.signature();
-        let (r, s) = signature.split_at(32);
-        let token = Token::new(self.0.token, self.0.chain.provider());
-        let call = token.transferWithAuthorization(
-            given.from,
-            given.to,
-            given.value.to_units(),
-            given.valid_after,
-            given.valid_before,
-            given.nonce,
-            *v,
-            B256::from_slice(r),
-            B256::from_slice(s),
-        );
-        call.into_transaction_request()
+    /// When what is settled now may be forgotten, in seconds.
+    fn forget_at(&self) -> u64 {
+        self.now().saturating_add(self.0.keep.as_secs())
     }
 }
 
@@ -506,8 +425,9 @@ impl fmt::Debug for Till {
 /// What is sold, and what for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sale<'a> {
+    /// The price, or the most of it.
     pub(super) amount: Amount,
-    pub(super) payment: &'a ExactPayment,
+    pub(super) pledge: &'a Pledge,
     pub(super) purpose: B256,
     pub(super) name: Option<B256>,
 }
@@ -525,15 +445,6 @@ impl Drop for Mark {
     }
 }
 
-/// What the chain showed of a payer.
-#[derive(Clone, Debug)]
-pub(super) struct Seen {
-    block: u64,
-    balance: Amount,
-    /// What was due before the balance was read.
-    due: BTreeMap<B256, Amount>,
-}
-
 async fn ask_domain(chain: &Chain, token: Address) -> Result<TokenDomain> {
     let contract = Token::new(token, chain.provider());
     let found = chain.read(&contract.eip712Domain()).await.map_err(|error| {
@@ -545,31 +456,3 @@ async fn ask_domain(chain: &Chain, token: Address) -> Result<TokenDomain> {
     })?;
     Ok(TokenDomain { name: found.name, version: found.version })
 }
-
-/// Gives a revert of the token its refusal; leaves other errors alone.
-fn refused(error: Error) -> Error {
-    if error.kind() != ErrorKind::Rejected {
-        return error;
-    }
-    let revert = Revert::of(&error);
-    let is_used = |revert: &Revert| revert.decode::<Token::ERC3009UsedAuthorization>().is_some();
-    let is_poor = |revert: &Revert| revert.decode::<Token::ERC20InsufficientBalance>().is_some();
-    let is_late =
-        |revert: &Revert| revert.decode::<Token::ERC3009InvalidAuthorizationTime>().is_some();
-    match revert {
-        Some(revert) if is_used(revert) => Refusal::Used.into(),
-        Some(revert) if is_poor(revert) => Refusal::Funds.into(),
-        Some(revert) if is_late(revert) => Refusal::Expired.into(),
-        Some(revert) => Error::from(Refusal::Transfer).with("revert", revert),
-        None => Refusal::Transfer.into(),
-    }
-}
-
-/// Seconds by which the clocks of chain and till may differ.
-const CLOCKS_DIFFER: u64 = 60;
-
-/// How many blocks a transaction may have been mined before it was seen to be missing.
-const REORGANISED: u64 = 64;
-
-/// Blocks per request for logs, which public nodes limit.
-const LOG_WINDOW: u64 = 10_000;

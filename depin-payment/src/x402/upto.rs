@@ -1,11 +1,9 @@
 //! The scheme `upto` on EVM chains: a signature over at most so much, of which the payee takes what was used.
 //!
-//! The payer has to have approved Uniswap's Permit2 once; the signature lets a proxy of the x402 Foundation, and
-//! through it only the facilitator that it names, move up to the amount to the payee, once. Here is what both
-//! ends compute: terms, signature, its checks, and the call that settles. [`Price`](super::Price) does not offer
-//! the scheme, and the proxy's own behaviour was not tried against this module: neither contract comes in a
-//! package that tests could install. Requests that cost little each are better paid with vouchers, which need no
-//! transaction per request.
+//! The payer has to have [approved](approve_permit2) Uniswap's Permit2 once; the signature lets a proxy of the x402
+//! Foundation, and through it only the facilitator that it names, move up to the amount to the payee, once. Here
+//! is what both ends compute: terms, signature, its checks, and the call that settles. Requests that cost little
+//! each are better paid with vouchers, which need no transaction per request.
 
 use std::time::Duration;
 
@@ -13,12 +11,19 @@ use depin_core::{
     Address, Amount, B256, Bytes, ChainId, Error, ErrorKind, Result, Signer, Timestamp, U256,
     address as fixed, keccak256,
 };
-use depin_evm::alloy::sol_types::SolCall;
+use depin_evm::{
+    Chain,
+    alloy::{rpc::types::TransactionRequest, sol_types::SolCall},
+    bindings::NetworkToken,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    exact::{address, chain_of, decimal, malformed, signature, signature_text, unsupported},
+    exact::{
+        TokenDomain, address, chain_of, decimal, malformed, network_of, signature, signature_text,
+        unsupported,
+    },
     message::{PaymentPayload, PaymentRequired, PaymentRequirements, VERSION},
     refusal::Refusal,
 };
@@ -46,6 +51,8 @@ pub struct UptoTerms {
     pub timeout: Duration,
     /// The only account that can settle, and so choose the amount.
     pub facilitator: Address,
+    /// The EIP-712 domain of the token, if the offer tells it. Nothing here needs it; other clients may.
+    pub domain: Option<TokenDomain>,
 }
 
 impl UptoTerms {
@@ -62,6 +69,7 @@ impl UptoTerms {
             return Err(unsupported("scheme", &offer.scheme));
         }
         let facilitator = offer.extra("facilitatorAddress");
+        let domain = offer.extra("name").zip(offer.extra("version"));
         Ok(Self {
             chain: chain_of(&offer.network)?,
             asset: address("asset", &offer.asset)?,
@@ -69,7 +77,42 @@ impl UptoTerms {
             most: decimal("amount", &offer.amount).map(Amount::units)?,
             timeout: Duration::from_secs(offer.max_timeout_seconds),
             facilitator: address("facilitatorAddress", facilitator.unwrap_or_default())?,
+            domain: domain
+                .map(|(name, version)| TokenDomain { name: name.into(), version: version.into() }),
         })
+    }
+
+    /// The offer that asks for this.
+    pub fn to_requirements(&self) -> PaymentRequirements {
+        let mut extra = vec![
+            ("assetTransferMethod", "permit2".to_owned()),
+            ("facilitatorAddress", self.facilitator.to_string()),
+        ];
+        if let Some(TokenDomain { name, version }) = &self.domain {
+            extra.extend([("name", name.clone()), ("version", version.clone())]);
+        }
+        let extra = extra.into_iter().map(|(name, text)| (name.to_owned(), Value::String(text)));
+        PaymentRequirements {
+            scheme: Self::SCHEME.to_owned(),
+            network: network_of(self.chain),
+            amount: self.most.to_units().to_string(),
+            asset: self.asset.to_string(),
+            pay_to: self.pay_to.to_string(),
+            max_timeout_seconds: self.timeout.as_secs(),
+            extra: Some(extra.collect()),
+        }
+    }
+
+    /// Whether a client accepted this. It need not repeat who settles, which its signature names.
+    pub(super) fn is_accepted(&self, accepted: &PaymentRequirements) -> bool {
+        let same = |text: &str, expected| address("", text).is_ok_and(|found| found == expected);
+        let facilitator = accepted.extra("facilitatorAddress");
+        accepted.scheme == Self::SCHEME
+            && chain_of(&accepted.network).is_ok_and(|chain| chain == self.chain)
+            && accepted.amount == self.most.to_units().to_string()
+            && same(&accepted.asset, self.asset)
+            && same(&accepted.pay_to, self.pay_to)
+            && facilitator.is_none_or(|text| same(text, self.facilitator))
     }
 
     /// Signs for what an offer asks for, valid until `expires`. `nonce` is used once: draw it at random.
@@ -96,6 +139,25 @@ impl UptoTerms {
     }
 }
 
+/// Lets Permit2 move up to `most` of `token` from the account of `chain`, which has to happen once before that account
+/// can pay with the scheme `upto`. Each payment uses that much of it up, and most tokens take [`Amount::MAX`] for no
+/// limit. Nothing is sent when that much is allowed already. Permit2 moves nothing without a signature of the payer.
+///
+/// # Errors
+/// As [`Chain::send`].
+pub async fn approve_permit2(chain: &Chain, token: Address, most: Amount) -> Result<()> {
+    let token = NetworkToken::new(token, chain.provider());
+    let allowed = chain.read(&token.allowance(chain.account(), PERMIT2)).await?;
+    if allowed >= most.to_units() {
+        return Ok(());
+    }
+    // Some tokens let an allowance change only to zero and from zero.
+    for value in [U256::ZERO, most.to_units()].into_iter().skip(usize::from(allowed.is_zero())) {
+        chain.send(token.approve(PERMIT2, value).into_transaction_request()).await?;
+    }
+    Ok(())
+}
+
 /// A signature over at most so much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UptoPayment {
@@ -117,7 +179,10 @@ impl UptoPayment {
     /// [`ErrorKind::Malformed`] when it is none, [`ErrorKind::Unsupported`] when another contract is to spend.
     pub fn parse(payload: &PaymentPayload) -> Result<Self> {
         let wire = Wire::deserialize(&payload.payload);
-        let wire = wire.map_err(|error| malformed("payload", &error.to_string()))?;
+        Self::from_wire(&wire.map_err(|error| malformed("payload", &error.to_string()))?)
+    }
+
+    pub(super) fn from_wire(wire: &Wire) -> Result<Self> {
         let permit = &wire.permit2_authorization;
         if address("spender", &permit.spender)? != UPTO_PROXY {
             return Err(unsupported("spender", &permit.spender));
@@ -162,12 +227,35 @@ impl UptoPayment {
         &self.signature
     }
 
-    /// Checks all that needs no chain: signature, amount, token, payee, facilitator and time.
+    /// Most that may be taken.
+    pub const fn most(&self) -> Amount {
+        self.most
+    }
+
+    /// What the payer uses once, with Permit2.
+    pub const fn nonce(&self) -> U256 {
+        self.nonce
+    }
+
+    /// The last second, since the Unix epoch, at which it is valid.
+    pub const fn deadline(&self) -> U256 {
+        self.deadline
+    }
+
+    /// Identifies the payment: no two payments that a chain lets happen have the same.
+    pub fn id(&self, chain: ChainId) -> B256 {
+        let chain = B256::left_padding_from(&chain.value().to_be_bytes());
+        let scheme = keccak256("depin/x402-upto");
+        hash_words([scheme, chain, self.from.into_word(), self.nonce.into()])
+    }
+
+    /// Checks all that needs no chain: signature, amount, token, payee, facilitator and time. A deadline more than
+    /// a day after the time that the terms give is none: until then the payee has to remember the payment.
     ///
     /// # Errors
     /// The [`Refusal`], as [`ErrorKind::Rejected`].
     pub fn check(&self, terms: &UptoTerms, now: Timestamp) -> Result<(), Refusal> {
-        if !recover(self.digest(terms.chain), &self.signature).is_ok_and(|who| who == self.from) {
+        if !self.is_signed(terms.chain) {
             return Err(Refusal::Signature);
         }
         if self.most != terms.most {
@@ -176,7 +264,14 @@ impl UptoPayment {
         if self.to != terms.pay_to {
             return Err(Refusal::Recipient);
         }
-        if self.token != terms.asset || self.facilitator != terms.facilitator {
+        if self.token != terms.asset {
+            return Err(Refusal::Offer);
+        }
+        if self.facilitator != terms.facilitator {
+            return Err(Refusal::Facilitator);
+        }
+        let longest = now.plus(terms.timeout).plus(DAY);
+        if self.deadline > U256::from(longest.secs()) {
             return Err(Refusal::Offer);
         }
         let now = now.secs();
@@ -220,6 +315,39 @@ impl UptoPayment {
         Ok(call.abi_encode().into())
     }
 
+    /// What the facilitator sends to take `amount`.
+    pub(super) fn transaction(&self, amount: Amount) -> Result<TransactionRequest> {
+        let call = self.settlement(amount)?;
+        Ok(TransactionRequest::default().to(UPTO_PROXY).input(call.into()))
+    }
+
+    /// What a transaction to [`UPTO_PROXY`] takes: whose, under which nonce, and how much.
+    pub(super) fn taken_by(input: &[u8]) -> Option<(Address, U256, Amount)> {
+        let call = proxy::settleCall::abi_decode(input).ok()?;
+        Some((call.owner, call.permit.nonce, Amount::units(call.amount)))
+    }
+
+    /// Whether both move the same money: no chain lets both happen, whichever windows they have.
+    pub(super) fn moves_as(&self, other: &Self, chain: ChainId) -> bool {
+        let same = |payment: &Self| {
+            let Self { from, token, most, nonce, to, facilitator, .. } = payment;
+            (*from, *token, *most, *nonce, *to, *facilitator)
+        };
+        same(self) == same(other) && (self == other || other.is_signed(chain))
+    }
+
+    fn is_signed(&self, chain: ChainId) -> bool {
+        recover(self.digest(chain), &self.signature).is_ok_and(|signer| signer == self.from)
+    }
+
+    pub(super) const fn payee(&self) -> Address {
+        self.to
+    }
+
+    pub(super) const fn facilitator(&self) -> Address {
+        self.facilitator
+    }
+
     /// The EIP-712 digest. Permit2's domain has no version, so it is no [`Domain`](crate::typed::Domain).
     fn digest(&self, chain: ChainId) -> B256 {
         let chain = B256::left_padding_from(&chain.value().to_be_bytes());
@@ -244,8 +372,13 @@ impl UptoPayment {
         keccak256([&[0x19, 0x01], domain.as_slice(), permit.as_slice()].concat())
     }
 
-    fn to_payload(&self) -> Map<String, Value> {
-        let wire = Wire {
+    pub(super) fn to_payload(&self) -> Map<String, Value> {
+        let map = serde_json::to_value(self.to_wire()).and_then(serde_json::from_value);
+        map.expect("invariant: a struct of texts is a JSON object")
+    }
+
+    pub(super) fn to_wire(&self) -> Wire {
+        Wire {
             signature: signature_text(&self.signature),
             permit2_authorization: WirePermit {
                 from: self.from.to_string(),
@@ -262,20 +395,19 @@ impl UptoPayment {
                     valid_after: self.valid_after.to_string(),
                 },
             },
-        };
-        let map = serde_json::to_value(wire).and_then(serde_json::from_value);
-        map.expect("invariant: a struct of texts is a JSON object")
+        }
     }
 }
 
-#[derive(Serialize, Deserialize)]
+/// The JSON form.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+pub(super) struct Wire {
     signature: String,
     permit2_authorization: WirePermit,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct WirePermit {
     from: String,
     permitted: WirePermitted,
@@ -285,18 +417,68 @@ struct WirePermit {
     witness: WireWitness,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct WirePermitted {
     token: String,
     amount: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireWitness {
     to: String,
     facilitator: String,
     valid_after: String,
+}
+
+/// What is asked of Permit2, and what it and the proxy say when they refuse.
+pub(super) mod permit2 {
+    use depin_core::{Address, Error, ErrorKind, Result, U256};
+    use depin_evm::{
+        Chain, Revert,
+        alloy::{providers::Provider, rpc::types::TransactionRequest, sol_types::SolCall},
+    };
+
+    use super::{PERMIT2, Refusal};
+
+    depin_evm::alloy::sol! {
+        function nonceBitmap(address owner, uint256 word) external view returns (uint256 bitmap);
+
+        error InvalidNonce();
+        error SignatureExpired(uint256 deadline);
+        error InvalidSigner();
+        error InvalidSignature();
+        error UnauthorizedFacilitator();
+        error PaymentTooEarly();
+    }
+
+    /// Whether an owner's nonce is used up. 256 nonces share a word.
+    pub(in crate::x402) async fn is_used(
+        chain: &Chain,
+        owner: Address,
+        nonce: U256,
+    ) -> Result<bool> {
+        let call = nonceBitmapCall { owner, word: nonce >> 8 };
+        let call = TransactionRequest::default().to(PERMIT2).input(call.abi_encode().into());
+        let answer = chain.ask(chain.provider().call(call)).await?;
+        let bitmap = nonceBitmapCall::abi_decode_returns(&answer).map_err(|error| {
+            let text = "the chain does not have Permit2 where every chain should have it";
+            Error::new(ErrorKind::NotFound, text).with("contract", PERMIT2).source(error)
+        })?;
+        Ok(bitmap.bit(usize::from(nonce.byte(0))))
+    }
+
+    pub(in crate::x402) fn refusal_of(revert: &Revert) -> Refusal {
+        match () {
+            () if revert.decode::<InvalidNonce>().is_some() => Refusal::Used,
+            () if revert.decode::<SignatureExpired>().is_some() => Refusal::Expired,
+            () if revert.decode::<PaymentTooEarly>().is_some() => Refusal::NotYetValid,
+            () if revert.decode::<UnauthorizedFacilitator>().is_some() => Refusal::Facilitator,
+            () if revert.decode::<InvalidSigner>().is_some() => Refusal::Signature,
+            () if revert.decode::<InvalidSignature>().is_some() => Refusal::Signature,
+            () => Refusal::Transfer,
+        }
+    }
 }
 
 mod proxy {
@@ -313,6 +495,9 @@ mod proxy {
         ) external;
     }
 }
+
+/// How much longer than the terms say a payment may be valid.
+const DAY: Duration = Duration::from_secs(86_400);
 
 const DOMAIN: &str = "EIP712Domain(string name,uint256 chainId,address verifyingContract)";
 const PERMIT: &str = "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,Witness witness)";

@@ -89,14 +89,14 @@ async fn broken() -> StatusCode {
 }
 
 /// A client that knows nothing of payments.
-async fn exchange(request: Request<Vec<u8>>) -> Response<Vec<u8>> {
+pub(super) async fn exchange(request: Request<Vec<u8>>) -> Response<Vec<u8>> {
     let response = reqwest::Client::new().execute(request.try_into().unwrap()).await.unwrap();
     let mut answer = Response::builder().status(response.status());
     answer.headers_mut().unwrap().extend(response.headers().clone());
     answer.body(response.bytes().await.unwrap().to_vec()).unwrap()
 }
 
-fn with(mut request: Request<Vec<u8>>, payment: &PaymentPayload) -> Request<Vec<u8>> {
+pub(super) fn with(mut request: Request<Vec<u8>>, payment: &PaymentPayload) -> Request<Vec<u8>> {
     request.headers_mut().insert(PAYMENT_SIGNATURE, payment.to_header().parse().unwrap());
     request
 }

@@ -99,7 +99,7 @@ fn the_permit_has_to_be_for_the_offer_and_in_time() {
     assert_eq!(changed(|terms, _| terms.most = units(4_999_999)), Err(Refusal::Amount));
     assert_eq!(changed(|terms, other| terms.pay_to = other), Err(Refusal::Recipient));
     assert_eq!(changed(|terms, other| terms.asset = other), Err(Refusal::Offer));
-    assert_eq!(changed(|terms, other| terms.facilitator = other), Err(Refusal::Offer));
+    assert_eq!(changed(|terms, other| terms.facilitator = other), Err(Refusal::Facilitator));
     assert_eq!(payment.check(&terms, deadline), Err(Refusal::Expired));
     let nonce = U256::from_be_bytes(B256::repeat_byte(1).0);
     assert!(terms.sign(&*payer(), deadline, nonce).unwrap().check(&terms, then).is_ok());

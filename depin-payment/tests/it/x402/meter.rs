@@ -1,0 +1,299 @@
+//! Routes that cost up to so much, over real connections.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Extension, Router,
+    extract::Path,
+    http::{Request, StatusCode},
+    response::IntoResponse,
+    routing::get,
+};
+use depin_core::{Address, ErrorKind, SystemClock};
+use depin_evm::Chain;
+use depin_payment::x402::{
+    Allowance, PAYMENT_REQUIRED, PAYMENT_RESPONSE, PayingClient, PaymentPayload, PaymentRequired,
+    Policy, Purse, SettleResponse, Till, UptoTerms, Used,
+};
+use rand::thread_rng;
+
+use super::{
+    PAYEE, Town, account_of,
+    http::{exchange, with},
+    payer,
+    permit2::pays_up_to,
+    till::move_all,
+    units,
+};
+
+/// A server that uses what it is told to, of at most 100 units.
+pub(super) struct Meter {
+    url: String,
+    served: Arc<AtomicU64>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Meter {
+    pub(super) async fn open(till: &Till) -> Self {
+        let served = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&served);
+        let meter = get(move |Path(units): Path<u64>| async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            (Extension(Used(units.into())), "done")
+        });
+        let price = till.price_upto(units(100)).await.unwrap();
+        let failing =
+            get(|| async { (StatusCode::BAD_GATEWAY, Extension(Used(50.into()))).into_response() });
+        let app = Router::new()
+            .route("/use/{units}", meter.layer(price.clone()))
+            .route("/silent", get(|| async { "how much?" }).layer(price.clone()))
+            .route("/failing", failing.layer(price));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, served, server }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    fn get(&self, path: &str) -> Request<Vec<u8>> {
+        Request::get(self.url(path)).body(Vec::new()).unwrap()
+    }
+
+    fn served(&self) -> u64 {
+        self.served.load(Ordering::SeqCst)
+    }
+
+    async fn offer(&self, path: &str) -> PaymentRequired {
+        let response = exchange(self.get(path)).await;
+        assert_eq!(response.status(), StatusCode::PAYMENT_REQUIRED);
+        let offer = response.headers()[PAYMENT_REQUIRED].to_str().unwrap().to_owned();
+        PaymentRequired::from_header(&offer).unwrap()
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// At most 100 units for a request, 250 for all.
+pub(super) fn metering_purse(chain: &Chain, asset: Address) -> Purse {
+    let allowance = Allowance { chain: chain.id(), asset, each: 100.into(), total: 250.into() };
+    let policy = Policy::default().allow(allowance).with_upto();
+    Purse::new(payer(), policy, Arc::new(SystemClock)).unwrap()
+}
+
+async fn town() -> Option<(Town, Till, Meter, Purse)> {
+    let town = Town::with_permit2().await?;
+    let till = town.till().await;
+    let meter = Meter::open(&till).await;
+    let purse = metering_purse(&town.chain, town.token);
+    Some((town, till, meter, purse))
+}
+
+fn said(response: &axum::http::Response<Vec<u8>>) -> SettleResponse {
+    SettleResponse::from_header(response.headers()[PAYMENT_RESPONSE].to_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_pays_what_was_used_and_counts_only_that() {
+    let Some((town, _, meter, purse)) = town().await else { return };
+    let client = PayingClient::new(purse.clone()).unwrap().with_chain(town.chain.clone());
+    let spent = || purse.spent(town.chain.id(), town.token);
+    for (used, sum) in [(30, 30), (100, 130), (1, 131), (7, 138)] {
+        let request = meter.get(&format!("/use/{used}"));
+        let paid = client.send(request, &mut thread_rng()).await.unwrap();
+        assert_eq!(paid.response.body(), b"done");
+        let settlement = paid.settlement.unwrap();
+        assert_eq!(settlement.amount, Some(used.to_string()));
+        assert!(settlement.success && settlement.transaction.len() == 66);
+        assert_eq!((town.balance(PAYEE).await, spent()), (sum, units(sum)));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_used_is_free_and_counts_until_the_signature_has_ended() {
+    let Some((town, till, meter, purse)) = town().await else { return };
+    let client = PayingClient::new(purse.clone()).unwrap().with_chain(town.chain.clone());
+    let blocks = town.devnet.block_number();
+    let paid = client.send(meter.get("/use/0"), &mut thread_rng()).await.unwrap();
+    let settlement = paid.settlement.unwrap();
+    assert_eq!((settlement.success, settlement.transaction.as_str()), (true, ""));
+    assert_eq!(settlement.amount.as_deref(), Some("0"));
+    assert_eq!(
+        (town.devnet.block_number(), paid.response.body().as_slice()),
+        (blocks, &b"done"[..])
+    );
+    assert_eq!(till.balance().unwrap().accepted, units(0));
+    let spent = || purse.spent(town.chain.id(), town.token);
+    assert_eq!(spent(), units(100), "the server could still take it");
+    town.devnet.increase_time(120).unwrap();
+    town.devnet.mine(1);
+    assert_eq!(purse.reclaim(&town.chain).await.unwrap(), units(100));
+    assert_eq!((spent(), purse.reclaim(&town.chain).await.unwrap()), (units(0), units(0)));
+}
+
+#[tokio::test]
+async fn a_server_that_lies_about_what_it_used_gives_nothing_back() {
+    let Some((town, till, meter, purse)) = town().await else { return };
+    let offer = meter.offer("/use/1").await;
+    let lie = purse.pay(&offer, &mut thread_rng()).unwrap();
+    let honest = purse.pay(&offer, &mut thread_rng()).unwrap();
+    let spent = || purse.spent(town.chain.id(), town.token);
+    assert_eq!(spent(), units(200));
+    // It names the settlement of another payment, or nothing, and keeps the signature for later.
+    let response = exchange(with(meter.get("/use/1"), &honest)).await;
+    let other = said(&response).transaction;
+    for transaction in [other.as_str(), "", "0x", &format!("0x{}", "7".repeat(64))] {
+        let lied = liar(&lie, transaction).await;
+        let client = PayingClient::new(purse.clone()).unwrap().with_chain(town.chain.clone());
+        let refused = client.send(lied.get("/use/1"), &mut thread_rng()).await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Limit, "nothing is left for it");
+        assert_eq!(purse.reclaim(&town.chain).await.unwrap(), units(0));
+    }
+    assert_eq!(spent(), units(200));
+    let _ = till;
+}
+
+/// A server that asks for up to 100 units and says that it took one, in any transaction.
+async fn liar(payment: &PaymentPayload, transaction: &str) -> Meter {
+    let offer = PaymentRequired::from_json(
+        serde_json::json!({
+            "x402Version": 2, "resource": { "url": "/" }, "accepts": [payment.accepted],
+        })
+        .to_string()
+        .as_bytes(),
+    );
+    let offer = offer.unwrap().to_header();
+    let said = serde_json::json!({
+        "success": true, "transaction": transaction, "network": payment.accepted.network,
+        "amount": "1",
+    });
+    let said = SettleResponse::from_json(said.to_string().as_bytes()).unwrap().to_header();
+    let answer = get(move |headers: axum::http::HeaderMap| async move {
+        if headers.contains_key("payment-signature") {
+            return ([(PAYMENT_RESPONSE, said)], "lied").into_response();
+        }
+        (StatusCode::PAYMENT_REQUIRED, [(PAYMENT_REQUIRED, offer)]).into_response()
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = Router::new().route("/use/1", answer);
+    let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    Meter { url, served: Arc::default(), server }
+}
+
+#[tokio::test]
+async fn a_service_that_uses_too_much_or_says_nothing_sells_nothing() {
+    let Some((town, till, meter, purse)) = town().await else { return };
+    let payment = purse.pay(&meter.offer("/use/1").await, &mut thread_rng()).unwrap();
+    for path in ["/use/101", "/silent"] {
+        let response = exchange(with(meter.get(path), &payment)).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert!(!response.body().starts_with(b"done"), "the answer stays here");
+    }
+    let response = exchange(with(meter.get("/failing"), &payment)).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(till.balance().unwrap().accepted, units(0));
+    // The payment is still good for something that works.
+    let response = exchange(with(meter.get("/use/9"), &payment)).await;
+    assert_eq!((response.status(), town.balance(PAYEE).await), (StatusCode::OK, 9));
+}
+
+#[tokio::test]
+async fn a_payment_buys_one_answer_however_often_it_is_shown() {
+    let Some((town, _, meter, purse)) = town().await else { return };
+    for (used, sum) in [(30, 30), (0, 30)] {
+        let path = format!("/use/{used}");
+        let payment = purse.pay(&meter.offer(&path).await, &mut thread_rng()).unwrap();
+        let before = meter.served();
+        let first = exchange(with(meter.get(&path), &payment)).await;
+        let again = exchange(with(meter.get(&path), &payment)).await;
+        assert_eq!((first.body(), again.body()), (&b"done".to_vec(), &b"done".to_vec()));
+        assert_eq!(said(&first), said(&again));
+        let other = exchange(with(meter.get("/use/1"), &payment)).await;
+        assert_eq!(other.status(), StatusCode::CONFLICT);
+        assert_eq!((meter.served(), town.balance(PAYEE).await), (before + 1, sum));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_race_with_one_payment_is_won_once() {
+    let Some((town, _, meter, purse)) = town().await else { return };
+    let payment = purse.pay(&meter.offer("/use/30").await, &mut thread_rng()).unwrap();
+    let before = town.devnet.block_number();
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..24 {
+        racers.spawn(exchange(with(meter.get("/use/30"), &payment)));
+    }
+    let answers = racers.join_all().await;
+    assert!(answers.iter().any(|answer| answer.status() == StatusCode::OK));
+    for answer in answers {
+        match answer.status() {
+            StatusCode::OK => assert_eq!(said(&answer).amount.as_deref(), Some("30")),
+            status => assert_eq!(status, StatusCode::CONFLICT),
+        }
+    }
+    assert_eq!((meter.served(), town.balance(PAYEE).await), (1, 30));
+    assert_eq!(town.devnet.block_number(), before + 1, "one transaction");
+}
+
+#[tokio::test]
+async fn refusals_have_the_codes_of_the_scheme() {
+    let Some((town, till, meter, _)) = town().await else { return };
+    let offer = meter.offer("/use/1").await;
+    let terms = UptoTerms::parse(&offer.accepts[0]).unwrap();
+    assert_eq!(terms, till.upto_terms(units(100)));
+    let answer = async |payment: depin_payment::x402::UptoPayment| {
+        let message = payment.to_message(&offer, 0).unwrap();
+        let response = exchange(with(meter.get("/use/1"), &message)).await;
+        assert_eq!(response.status(), StatusCode::PAYMENT_REQUIRED);
+        let error = response.headers()[PAYMENT_REQUIRED].to_str().unwrap().to_owned();
+        PaymentRequired::from_header(&error).unwrap().error.unwrap()
+    };
+    let changed = |change: fn(&mut UptoTerms)| {
+        let mut terms = terms.clone();
+        change(&mut terms);
+        pays_up_to(&terms, 1)
+    };
+    let other = changed(|terms| terms.most = 99.into());
+    assert_eq!(answer(other).await, "permit2_amount_mismatch");
+    let other = changed(|terms| terms.pay_to = Address::repeat_byte(9));
+    assert_eq!(answer(other).await, "invalid_permit2_recipient_mismatch");
+    let other = changed(|terms| terms.facilitator = Address::repeat_byte(9));
+    assert_eq!(answer(other).await, "upto_facilitator_mismatch");
+    let other = changed(|terms| terms.chain = depin_core::ChainId::new(1));
+    assert_eq!(answer(other).await, "invalid_permit2_signature");
+    let late =
+        terms.sign(&*payer(), super::now().plus(Duration::from_secs(2)), 1.try_into().unwrap());
+    assert_eq!(answer(late.unwrap()).await, "permit2_deadline_expired");
+    move_all(&town, account_of(&payer()), Address::repeat_byte(0xaa)).await;
+    assert_eq!(answer(pays_up_to(&terms, 1)).await, "permit2_insufficient_balance");
+    assert_eq!(meter.served(), 0);
+}
+
+#[tokio::test]
+async fn a_purse_signs_up_to_so_much_only_when_its_policy_says_so() {
+    let Some((town, _, meter, _)) = town().await else { return };
+    let offer = meter.offer("/use/1").await;
+    let strict = super::purse(&town.chain, town.token);
+    let refused = strict.pay(&offer, &mut thread_rng()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert_eq!(strict.spent(town.chain.id(), town.token), units(0));
+    // All of what is signed counts.
+    let purse = metering_purse(&town.chain, town.token);
+    purse.pay(&offer, &mut thread_rng()).unwrap();
+    purse.pay(&offer, &mut thread_rng()).unwrap();
+    let refused = purse.pay(&offer, &mut thread_rng()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Limit);
+}
