@@ -426,7 +426,7 @@ async fn settling_is_as_cheap_as_two_checks_and_a_transfer() {
         let receipt = town.chain.provider().get_transaction_receipt(transaction);
         let gas = receipt.await.unwrap().unwrap().gas_used;
         println!("x402 upto settlement {nonce}: {gas} gas");
-        assert!(gas <= 125_000, "{gas}");
+        assert!(gas <= 100_000, "{gas}");
     }
 }
 
