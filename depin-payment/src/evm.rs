@@ -1,7 +1,8 @@
-//! The network's token and its distributor, as contracts on an EVM chain.
+//! A network's contracts on an EVM chain: token, distributor and emission, rails, stakes and credits, and on top of
+//! them treasury runs and reconciliation.
 //!
-//! Both are thin: the contracts hold the rules, this module asks and sends. What it adds is that nothing
-//! is sent which the chain would refuse or has done already, so every call can simply be made again.
+//! The clients are thin: the contracts hold the rules, this module asks and sends. What it adds is that nothing
+//! is sent which the chain would refuse or, where the call says so, has done already.
 
 mod approval;
 mod calls;

@@ -51,7 +51,7 @@ pub use depin_evm::alloy;
 pub use depin_hw as hw;
 /// Identifiers, documents, registries.
 pub use depin_identity as identity;
-/// Shares, reward trees, claims.
+/// Shares, reward trees, claims, emission, rails, treasury runs, books.
 pub use depin_payment as payment;
 
 /// Whole tokens as an [`Amount`]: `tokens(1_000)`.

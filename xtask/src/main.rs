@@ -17,9 +17,11 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask <command>
 
-  test               run every test; says what it could not run and why
-  ci                 what must be green before a change lands: format, lints, tests, docs, contracts, examples
-  bench [NAME]       run the benchmarks (or those whose name contains NAME), print a table, write target/bench.json
+  test               run every test; says what it could not run and why. Fetches peers with npm and pip into
+                     target/tools, and installs brokers with apt where it is root
+  ci                 what must be green before a change lands: format, lints, no_std, tests, known answers, docs,
+                     contracts, examples, packages. Needs Node.js with npm
+  bench [NAME]       run the benchmarks (or those whose name or figure contains NAME), print a table, write target/bench.json
   conformance [--write]  run the published known answers and print pass and total; with --write into the README
   contracts [--check]  rebuild the Solidity artifacts, or with --check fail when they differ from the sources";
 
