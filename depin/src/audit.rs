@@ -17,6 +17,10 @@ use depin_data::{
 use crate::{Network, epoch::Books};
 
 /// An audit that found everything as it should be; one that did not is an error that says where.
+///
+/// What it could not recompute and took from the record of the epoch, it counts: [`Network::audit`] goes from
+/// the first epoch on and takes nothing, [`audit_bundle`](crate::audit_bundle) has one epoch and believes what
+/// the record, which is on chain, says of the time before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audit {
@@ -28,6 +32,21 @@ pub struct Audit {
     pub batches: u64,
     /// Readings in them.
     pub readings: u64,
+    /// Devices of which is believed where they stood when the epoch began: the end of the chain, the time up to
+    /// which readings were counted, and the key that signed last. A network that told a wrong one could have paid
+    /// work in this epoch that was paid before.
+    pub believed_standings: u64,
+    /// Those of them that had work in epochs that were not settled: what they did there, and what they were
+    /// paid for it, is believed. What this epoch pays for the one that [settles](crate::data::epoch::EpochRecord::settles)
+    /// with it rests on that.
+    pub believed_work: u64,
+}
+
+impl Audit {
+    /// Whether all that the root rests on was recomputed from signed batches.
+    pub const fn is_complete(&self) -> bool {
+        self.believed_standings == 0
+    }
 }
 
 impl fmt::Display for Audit {
@@ -41,7 +60,16 @@ impl fmt::Display for Audit {
             f,
             "epoch {}: {batches}, {readings}, root recomputed and equal to the chain's",
             self.epoch
-        )
+        )?;
+        if self.is_complete() {
+            return Ok(());
+        }
+        let devices = plural(self.believed_standings, "device", "devices");
+        write!(f, "; taken from the record and not recomputed: where {devices} stood")?;
+        match self.believed_work {
+            0 => Ok(()),
+            some => write!(f, ", and the unsettled work of {some}"),
+        }
     }
 }
 
@@ -91,7 +119,14 @@ impl Network {
                 .with("root on chain", published.map_or(B256::ZERO, |published| published.root)));
             }
             if number == id {
-                return Ok(Audit { epoch: id, root: commitment.root, batches, readings });
+                return Ok(Audit {
+                    epoch: id,
+                    root: commitment.root,
+                    batches,
+                    readings,
+                    believed_standings: 0,
+                    believed_work: 0,
+                });
             }
             known.policies.insert(number, record.policy().to_owned());
             known.previous = Some(record);

@@ -44,9 +44,11 @@ impl Network {
 /// is asked, only registry and ledger.
 ///
 /// The record must be the one on chain, its devices those of the registry, what accounts had before must lead
-/// to the root before, and signatures, checks and policy to the root after. That the epoch begins in the log
-/// where the one before ended, and each device where it stood, is taken from the record, which is on chain, too;
-/// [`Network::audit`] shows it from the first epoch on.
+/// to the root before, and signatures, checks and policy to the root after. What lies before the epoch is in no
+/// bundle of it and taken from the record, whose hash is on chain: that the epoch begins in the log where the
+/// one before ended, where each device stood, and with windows what devices did in epochs that are not settled
+/// and were paid for it. The [`Audit`] counts what was taken; only of the first epoch it is nothing.
+/// [`Network::audit`] recomputes all of it from the first epoch on.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] or [`ErrorKind::Malformed`] naming the first thing that differs,
@@ -90,7 +92,15 @@ pub async fn audit_bundle(
             .with("root on chain", on_chain.root));
     }
     let batches = record.range().end - record.range().start;
-    Ok(Audit { epoch, root: on_chain.root, batches, readings })
+    let pasts = || record.roster().iter().filter_map(|member| member.past.as_ref());
+    Ok(Audit {
+        epoch,
+        root: on_chain.root,
+        batches,
+        readings,
+        believed_standings: pasts().count() as u64,
+        believed_work: pasts().filter(|past| !past.open.is_empty()).count() as u64,
+    })
 }
 
 /// What accounts had earned before, which must be what the chain says.

@@ -213,7 +213,9 @@ impl Network {
     /// splits the emission, and publishes the reward root.
     ///
     /// When more than [`MAX_BATCHES`](depin_data::epoch::MAX_BATCHES) wait, it takes as many, and the
-    /// epoch after it the rest; with windows the rest is late, so keep them short enough for what devices send. Sealed epochs whose publication was interrupted are published first, this
+    /// epoch after it the rest. With windows the rest corrects its epoch and is paid when that settles; where
+    /// windows [take nothing late](depin_data::epoch::Windows::settling) it earns nothing, and findings say so.
+    /// Sealed epochs whose publication was interrupted are published first, this
     /// one or earlier ones; closing an epoch that is published changes nothing.
     ///
     /// With [windows](crate::Builder::windows) an epoch closes when its sources have passed its window, or have

@@ -64,6 +64,11 @@ impl Windows {
     }
 
     /// Takes late readings until so many epochs after their own, at most [`MAX_SETTLING`]; with 0, never.
+    ///
+    /// What an epoch has no room for ([`MAX_BATCHES`](super::MAX_BATCHES)) comes in the range of the next one and
+    /// is late too: a correction that is paid when its epoch settles. With 0 it earns nothing, and each of its
+    /// readings has the finding [`TOO_LATE`](super::TOO_LATE); take 0 only where windows are short enough for
+    /// what devices send.
     #[must_use]
     pub fn settling(mut self, epochs: u64) -> Self {
         self.settling = epochs.min(MAX_SETTLING);

@@ -77,6 +77,10 @@ impl Closer {
 
     async fn close(&mut self, log: &dyn BatchLog) -> (EpochRecord, Scored) {
         let end = log.head().await.unwrap().size;
+        self.close_up_to(end, log).await
+    }
+
+    async fn close_up_to(&mut self, end: u64, log: &dyn BatchLog) -> (EpochRecord, Scored) {
         let draft = self.draft(log, self.end..end).await;
         let record = draft.close(self.roster(), checks().names(), "policy").unwrap();
         assert_eq!(EpochRecord::parse(&record.to_bytes()).unwrap(), record);
@@ -117,6 +121,35 @@ async fn a_reading_counts_in_the_epoch_of_its_time_whichever_range_it_comes_in()
     assert_eq!(settled.contributions.epoch, EpochId::new(0));
     assert_eq!(counts(&settled.contributions.entries), [(2, 2), (2, 2), (0, 0)]);
     assert_eq!(second.pasts[&b.did].open, [work(1, 1)]);
+}
+
+#[tokio::test]
+async fn what_an_epoch_had_no_room_for_corrects_it_unless_nothing_late_is_taken() {
+    for settling in [0, 1, 2] {
+        let (log, [mut a, ..]) = (MemoryLog::new(), stations());
+        let mut closer = Closer::new(hours(settling));
+        for minute in [10, 20, 30] {
+            send(&log, &mut a, &[minute], minute).await;
+        }
+        // As if one batch were all that an epoch may have.
+        let (_, full) = closer.close_up_to(1, &log).await;
+        assert_eq!(counts(&full.contributions.entries)[0], (1, 1));
+        let (_, next) = closer.close_up_to(2, &log).await;
+        let (_, last) = closer.close(&log).await;
+        let corrected = |scored: &Scored| scored.corrections.iter().map(|late| late.score).sum();
+        let corrected: [u64; 2] = [corrected(&next), corrected(&last)];
+        let lost =
+            |scored: &Scored| scored.findings.iter().filter(|(_, f)| f.code == TOO_LATE).count();
+        let lost = [lost(&next), lost(&last)];
+        match settling {
+            0 => assert_eq!((corrected, lost), ([0, 0], [1, 1]), "lost, and told"),
+            1 => assert_eq!((corrected, lost), ([1, 0], [0, 1])),
+            _ => assert_eq!((corrected, lost), ([1, 1], [0, 0])),
+        }
+        let settled = [&next, &last].into_iter().find_map(|scored| scored.settled.as_ref());
+        let settled = settled.map(|settled| counts(&settled.contributions.entries)[0]);
+        assert_eq!(settled, [None, Some((2, 2)), Some((3, 3))][usize::try_from(settling).unwrap()]);
+    }
 }
 
 #[tokio::test]

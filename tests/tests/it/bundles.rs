@@ -55,6 +55,12 @@ async fn a_stranger_comes_to_the_root_on_chain_also_when_the_log_has_forgotten()
         let audited = audit(&network, path).await.unwrap();
         let epoch = network.epoch(EpochId::new(id)).await.unwrap().unwrap();
         assert_eq!((audited.root, audited.batches, audited.readings), (epoch.root(), 2, 2));
+        // The first epoch stands alone; where devices stood before the second is in no bundle of it.
+        assert_eq!((audited.believed_standings, audited.believed_work), (2 * id, 0));
+        assert_eq!(
+            (audited.is_complete(), audited.to_string().contains("taken")),
+            (id == 0, id > 0)
+        );
     }
 }
 

@@ -88,7 +88,15 @@ async fn late_work_is_paid_from_the_reserve_when_its_epoch_settles() {
         let path = folder.path().join("bundle");
         network.export_epoch(id, &path).await.unwrap();
         let (registry, distributor) = (&**network.registry(), &**network.distributor());
-        audit_bundle(&path, &Checks::new(), &policy(), registry, distributor).await.unwrap();
+        let checks = Checks::new();
+        let audited = audit_bundle(&path, &checks, &policy(), registry, distributor).await.unwrap();
+        // One device had worked in the first epoch, which was not settled when the second began.
+        assert_eq!(
+            audited.believed_work,
+            [0, 1][usize::try_from(id.value()).unwrap()],
+            "{audited}"
+        );
+        assert!(network.audit(id).await.unwrap().is_complete());
     }
     network.claim(b.did()).await.unwrap();
     assert_eq!(network.token().balance(owner(2)).await.unwrap(), tokens(50));

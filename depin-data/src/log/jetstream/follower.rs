@@ -207,8 +207,11 @@ impl Follower {
                 let in_parts = !group.parts.is_empty() || !group.heads.is_empty();
                 if let Some((_, passage)) = self.giving.as_mut().filter(|_| in_parts) {
                     passage.placed(sequence);
+                    self.replica.sealing = Some(passage.known());
                 }
-                self.take_own(sequence, message).await.map(|()| true)
+                let taken = self.take_own(sequence, message).await;
+                self.replica.sealing = None;
+                taken.map(|()| true)
             }
             // Another one gave it back; it is compared when it is read.
             Published::Elsewhere => Ok(false),

@@ -103,8 +103,9 @@ impl Passage {
         self.placed
     }
 
-    pub(super) const fn hash(&self) -> B256 {
-        self.hash
+    /// Its hash, and the record.
+    pub(super) fn known(&self) -> (B256, Bytes) {
+        (self.hash, self.record.clone())
     }
 
     /// Adds the next piece to a message.
@@ -331,7 +332,7 @@ mod tests {
             let mut next = group();
             passage.add_to(&mut next);
             passage.placed(stream.put(&next, apart));
-            let (record, hash) = (passage.record.clone(), passage.hash());
+            let (hash, record) = passage.known();
             let again = Passage::new(passage.epoch, record.clone(), hash, other + PART_OVERHEAD).unwrap();
             let mut passage = again.after(passage.into_placed());
             let head = stream.take(&mut passage, apart);

@@ -318,7 +318,7 @@ impl Writer {
         let mut group = self.next_group().await?;
         passage.add_to(&mut group);
         let message = group.encode(&self.follower.network)?;
-        self.follower.replica.sealing = Some((passage.hash(), passage.record.clone()));
+        self.follower.replica.sealing = Some(passage.known());
         let put = self.write(&message, Instant::now() + PATIENCE).await;
         self.follower.replica.sealing = None;
         put?.into_iter().for_each(|sequence| passage.placed(sequence));
