@@ -10,6 +10,23 @@
 //! | `batch-settlement` | client and server with vouchers of a channel: [`Price::or_vouchers`], [`Tab`] |
 //! | `upto`, Permit2 | client and server: [`Till::price_upto`] and [`Used`], [`Policy::with_upto`], [`approve_permit2`] |
 //!
+//! **Up to so much.** The price of some requests is known when the work is done. Then the payer signs for the most
+//! that it may cost, and the payee takes what was used, once:
+//!
+//! 1. The payer lets Permit2 move the token, once ([`approve_permit2`]), and lets its purse sign such payments.
+//! 2. Before the work the till makes sure that all of it could be moved: balance, approval, nonce, a simulation.
+//! 3. The service says how much was [`Used`]. An answer that says nothing, or more, is an error and costs nothing.
+//! 4. That much is moved, and only then the answer goes out. With nothing used nothing is sent and the answer is free;
+//!    the payment is spent all the same, and the till remembers it until it ends.
+//!
+//! Only the account that the payer named can settle, so a till keeps its account while payments are due. A purse counts
+//! all that it signed for as spent, until the chain shows that less was taken ([`Purse::reclaim`]): the word of a server
+//! gives nothing back. Nothing holds the payer's money between check and settlement; what fails then costs the payee
+//! the work, never the answer.
+//!
+//! Payers are accounts with a key. Signatures of contracts (ERC-1271, ERC-6492) are refused as
+//! [`ErrorKind::Malformed`](depin_core::ErrorKind::Malformed).
+//!
 //! Specification: `x402-specification-v2`, `transports-v2/http`, `scheme_exact_evm`, `scheme_upto_evm` and
 //! `batch_settlement` of the x402 Foundation.
 

@@ -503,3 +503,60 @@ const DOMAIN: &str = "EIP712Domain(string name,uint256 chainId,address verifying
 const PERMIT: &str = "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,Witness witness)";
 const PERMITTED: &str = "TokenPermissions(address token,uint256 amount)";
 const WITNESS: &str = "Witness(address to,address facilitator,uint256 validAfter)";
+
+#[cfg(test)]
+mod tests {
+    use depin_core::{Algorithm, SoftwareKey};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn payment(most: u64, nonce: [u8; 32], taken: u64) -> (UptoPayment, Bytes) {
+        let terms = UptoTerms {
+            chain: ChainId::new(1),
+            asset: Address::repeat_byte(1),
+            pay_to: Address::repeat_byte(2),
+            most: most.into(),
+            timeout: Duration::from_secs(60),
+            facilitator: Address::repeat_byte(3),
+            domain: None,
+        };
+        let key = SoftwareKey::from_seed(Algorithm::Es256k, [1; 32]);
+        let nonce = U256::from_be_bytes(nonce);
+        let payment = terms.sign(&key, Timestamp::from_secs(60), nonce).unwrap();
+        let call = payment.settlement(taken.into()).unwrap();
+        (payment, call)
+    }
+
+    #[test]
+    fn a_settlement_that_is_cut_off_tells_nothing() {
+        let (payment, call) = payment(10, [7; 32], 3);
+        let whole = UptoPayment::taken_by(&call);
+        assert_eq!(whole, Some((payment.payer(), payment.nonce(), 3.into())));
+        // The last bytes are padding of the signature.
+        for length in 0..call.len() - 31 {
+            assert_eq!(UptoPayment::taken_by(&call[..length]), None, "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_sent_tells_what_was_taken(nonce: [u8; 32], taken in 0_u64..=50, more: Vec<u8>) {
+            let (payment, call) = payment(50, nonce, taken);
+            let told = Some((payment.payer(), U256::from_be_bytes(nonce), taken.into()));
+            prop_assert_eq!(UptoPayment::taken_by(&call), told);
+            // Some facilitators add bytes of their own at the end.
+            let longer = [call.as_ref(), &more].concat();
+            prop_assert_eq!(UptoPayment::taken_by(&longer), told);
+            let wire = UptoPayment::from_wire(&payment.to_wire()).unwrap();
+            prop_assert_eq!(wire, payment);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = UptoPayment::taken_by(&bytes);
+            let called = [proxy::settleCall::SELECTOR.as_slice(), &bytes].concat();
+            let _ = UptoPayment::taken_by(&called);
+        }
+    }
+}

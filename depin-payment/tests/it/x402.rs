@@ -7,6 +7,8 @@ mod interop;
 mod messages;
 mod meter;
 mod metered;
+#[cfg(feature = "reqwest-middleware")]
+mod middleware;
 mod permit2;
 mod purse;
 mod rail;

@@ -222,3 +222,23 @@ async fn the_reference_client_pays_our_server_what_was_used() {
     assert_eq!(over["status"], 500, "{over}");
     assert_eq!(balance(&chain, token).await, 107);
 }
+
+#[cfg(feature = "reqwest-middleware")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_the_application_buys_from_the_reference_server() {
+    use super::middleware::{client, step};
+    use depin_payment::x402::SettleResponse;
+
+    let Some((_anvil, rpc, chain, token, folder)) = town().await else { return };
+    let Some(payer) = permit(&chain, token).await else { return };
+    let (_server, url) = their_server(rpc, &chain, token, &folder, "4").await;
+    let purse = metering_purse(&chain, token);
+    let client = client(step(&purse).with_chain(payer)).build();
+    for (path, sum) in [("/reading", 10), ("/metered", 14)] {
+        let response = client.get(format!("{url}{path}")).send().await.unwrap();
+        let settlement = response.extensions().get::<SettleResponse>().unwrap();
+        assert!(settlement.success, "{settlement:?}");
+        assert_eq!(balance(&chain, token).await, sum);
+        assert_eq!(purse.spent(chain.id(), token), units(sum));
+    }
+}

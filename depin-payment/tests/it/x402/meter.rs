@@ -16,10 +16,10 @@ use axum::{
     routing::get,
 };
 use depin_core::{Address, ErrorKind, SystemClock};
-use depin_evm::Chain;
+use depin_evm::{Chain, bindings::NetworkToken};
 use depin_payment::x402::{
-    Allowance, PAYMENT_REQUIRED, PAYMENT_RESPONSE, PayingClient, PaymentPayload, PaymentRequired,
-    Policy, Purse, SettleResponse, Till, UptoTerms, Used,
+    Allowance, PAYMENT_REQUIRED, PAYMENT_RESPONSE, PERMIT2, PayingClient, PaymentPayload,
+    PaymentRequired, Policy, Purse, SettleResponse, Till, UptoTerms, Used,
 };
 use rand::thread_rng;
 
@@ -296,4 +296,41 @@ async fn a_purse_signs_up_to_so_much_only_when_its_policy_says_so() {
     purse.pay(&offer, &mut thread_rng()).unwrap();
     let refused = purse.pay(&offer, &mut thread_rng()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Limit);
+}
+
+#[tokio::test]
+async fn a_payer_who_takes_the_money_away_during_the_work_gets_no_answer() {
+    for (what, code) in
+        [("money", "permit2_insufficient_balance"), ("approval", "permit2_allowance_required")]
+    {
+        let Some(town) = Town::with_permit2().await else { return };
+        let (till, town) = (town.till().await, Arc::new(town));
+        let world = Arc::clone(&town);
+        let work = get(move || async move {
+            if what == "money" {
+                move_all(&world, account_of(&payer()), Address::repeat_byte(0xaa)).await;
+            } else {
+                let chain = world.chain_of(&payer()).await;
+                let token = NetworkToken::new(world.token, chain.provider());
+                let approve = token.approve(PERMIT2, depin_core::U256::ZERO);
+                chain.send(approve.into_transaction_request()).await.unwrap();
+            }
+            (Extension(Used(30.into())), "secret")
+        });
+        let price = till.price_upto(units(100)).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().route("/work", work.layer(price));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let meter = Meter { url, served: Arc::default(), server };
+        let purse = metering_purse(&town.chain, town.token);
+        let payment = purse.pay(&meter.offer("/work").await, &mut thread_rng()).unwrap();
+        let response = exchange(with(meter.get("/work"), &payment)).await;
+        assert_eq!(response.status(), StatusCode::PAYMENT_REQUIRED, "{what}");
+        let told = said(&response);
+        assert_eq!((told.success, told.error_reason.as_deref()), (false, Some(code)));
+        assert!(!String::from_utf8_lossy(response.body()).contains("secret"));
+        let balance = till.balance().unwrap();
+        assert_eq!((balance.accepted, town.balance(PAYEE).await), (units(0), 0));
+    }
 }

@@ -8,13 +8,14 @@ use depin_evm::{
     alloy::{
         providers::Provider,
         rpc::types::TransactionRequest,
+        signers::{SignerSync, local::PrivateKeySigner},
         sol,
-        sol_types::{SolCall, SolError},
+        sol_types::{SolCall, SolError, SolStruct, eip712_domain},
     },
 };
 use depin_payment::x402::{
     Outcome, PERMIT2, PaymentPayload, Refusal, Till, TillOptions, UPTO_PROXY, UptoPayment,
-    approve_permit2,
+    UptoTerms, approve_permit2,
 };
 use serde_json::json;
 
@@ -30,7 +31,18 @@ const CAKE: B256 = B256::repeat_byte(0xca);
 const MOST: u64 = 100;
 
 sol! {
+    struct TokenPermissions { address token; uint256 amount; }
+    struct Witness { address to; address facilitator; uint256 validAfter; }
+    struct PermitWitnessTransferFrom {
+        TokenPermissions permitted;
+        address spender;
+        uint256 nonce;
+        uint256 deadline;
+        Witness witness;
+    }
+
     function invalidateUnorderedNonces(uint256 word, uint256 mask) external;
+    error PaymentTooEarly();
     error AmountExceedsPermitted();
     error UnauthorizedFacilitator();
     error InvalidNonce();
@@ -242,11 +254,39 @@ async fn what_is_early_late_or_far_away_is_refused() {
     assert_eq!(refusal(till.verify_upto(most(), &late).await), Refusal::Expired);
     let far = at(now.plus(Duration::from_secs(3 * 86_400)));
     assert_eq!(refusal(till.verify_upto(most(), &far).await), Refusal::Offer);
-    let early = message_of(&at(in_a_minute()), &terms);
-    let mut early = early;
-    early["payload"]["permit2Authorization"]["witness"]["validAfter"] = json!("99999999999");
-    // Nobody signed that, and our own client signs no such thing.
-    assert_eq!(refusal(till.verify_upto(most(), &parse(&early)).await), Refusal::Signature);
+    let seconds = now.secs();
+    till.verify_upto(most(), &valid_from(&terms, seconds - 1)).await.unwrap();
+    let early = valid_from(&terms, seconds + 1_000);
+    assert_eq!(refusal(till.verify_upto(most(), &early).await), Refusal::NotYetValid);
+    let sent = send(&town.chain, early.settlement(most()).unwrap()).await;
+    assert!(reverts::<PaymentTooEarly>(sent));
+}
+
+/// A payment that begins at a time, which our own client never signs; signed by alloy.
+fn valid_from(terms: &UptoTerms, valid_after: u64) -> UptoPayment {
+    let permit = PermitWitnessTransferFrom {
+        permitted: TokenPermissions { token: terms.asset, amount: terms.most.to_units() },
+        spender: UPTO_PROXY,
+        nonce: U256::from(1),
+        deadline: U256::from(in_a_minute().secs()),
+        witness: Witness {
+            to: terms.pay_to,
+            facilitator: terms.facilitator,
+            validAfter: U256::from(valid_after),
+        },
+    };
+    let domain = eip712_domain! {
+        name: "Permit2", chain_id: terms.chain.value(), verifying_contract: PERMIT2,
+    };
+    let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(1)).unwrap();
+    let signature = key.sign_hash_sync(&permit.eip712_signing_hash(&domain)).unwrap();
+    let ours = terms.sign(&*payer(), in_a_minute(), U256::from(1)).unwrap();
+    let mut message = message_of(&ours, terms);
+    let signed = &mut message["payload"]["permit2Authorization"];
+    signed["witness"]["validAfter"] = json!(valid_after.to_string());
+    signed["deadline"] = json!(permit.deadline.to_string());
+    message["payload"]["signature"] = json!(signature.to_string());
+    parse(&message)
 }
 
 #[tokio::test]
