@@ -380,6 +380,11 @@ impl Price {
         Ok(*used)
     }
 
+    /// How much a payment costs, where its scheme leaves that open.
+    fn cost(&self, id: B256) -> Result<Option<Amount>> {
+        if self.how == How::Upto { self.till.cost(id) } else { Ok(None) }
+    }
+
     pub(super) const fn how(&self) -> How {
         self.how
     }
@@ -435,16 +440,14 @@ impl Price {
             ..SettleResponse::default()
         };
         // Before settling, for what is settled may be forgotten.
-        let (answer, cost) = (self.till.answer(id)?, self.till.cost(id)?);
+        let (answer, cost) = (self.till.answer(id)?, self.cost(id)?);
         match self.till.settle_one(id).await? {
             outcome @ (Outcome::Settled(_) | Outcome::Unused) => {
                 said.success = true;
                 if let Outcome::Settled(transaction) = outcome {
                     said.transaction = transaction.to_string();
                 }
-                if self.how == How::Upto {
-                    said.amount = cost.map(|amount| amount.to_units().to_string());
-                }
+                said.amount = cost.map(|amount| amount.to_units().to_string());
                 let answer = answer.ok_or(Refusal::Spent)?;
                 if order.name.is_none() {
                     // The payment is public now, and nothing else tells its payer from others.
@@ -454,11 +457,7 @@ impl Price {
             }
             Outcome::Pending => {
                 said.error_reason = Some(SettleResponse::PENDING.to_owned());
-                let text = "the payment is sent and not mined yet; repeat the request with the \
-                            same payment";
-                let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, text);
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-                Ok(tell(response, &said))
+                Ok(tell(unmined(), &said))
             }
             Outcome::Failed(refusal) => {
                 let code = self.code(refusal);
@@ -554,6 +553,13 @@ where
 fn busy() -> Error {
     let text = "the same payment is being worked on; repeat the request in a moment";
     Error::new(ErrorKind::Conflict, text).retry_in(std::time::Duration::from_secs(1))
+}
+
+fn unmined() -> Response<Bytes> {
+    let text = "the payment is sent and not mined yet; repeat the request with the same payment";
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, text);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    response
 }
 
 fn problem(status: StatusCode, text: &str) -> Response<Bytes> {
