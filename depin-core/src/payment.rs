@@ -143,7 +143,8 @@ pub trait Payer: Send + Sync + fmt::Debug {
 /// # Contract
 /// 1. A payment accepted for one charge MUST NOT be accepted for another.
 /// 2. The same charge and payment again MUST give the same answer, also concurrently, and count once. Another
-///    payment for a charge that is paid, or another charge under its id, MUST be refused.
+///    payment for a charge that is paid, or another charge under its id, MUST be refused. A rail may forget charges
+///    that are settled, after a time that it states; from then on it MUST refuse their payments.
 /// 3. A payment worth less than the charge MUST be refused.
 /// 4. A charge for another payee, and a payment for another payee, contract, chain or token, MUST be refused.
 /// 5. What was accepted MUST survive a restart: it is durable before `accept` answers.

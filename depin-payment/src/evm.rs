@@ -29,7 +29,7 @@ use depin_evm::{
     },
 };
 
-pub use channel::{ChannelFunds, ChannelRail, ChannelRules, EvmChannel};
+pub use channel::{ChannelFunds, ChannelRail, ChannelRules, EvmChannel, Examined, Uncovered};
 pub use controller::EvmController;
 pub use distributor::EvmDistributor;
 pub use escrow::{EscrowAccount, EscrowRail, EvmEscrow, RailTerms};

@@ -6,23 +6,29 @@
 
 mod book;
 mod disk;
+#[cfg(feature = "evm")]
+mod group;
 mod payer;
 #[cfg(feature = "evm")]
 mod record;
 #[cfg(feature = "evm")]
 mod store;
+#[cfg(feature = "evm")]
+mod view;
 
 pub use payer::{ChannelPayer, SpendPayer};
 #[cfg(feature = "evm")]
 pub use store::RailStore;
 
 #[cfg(feature = "x402")]
-pub(crate) use book::Book;
+pub(crate) use book::{Book, Signed};
 #[cfg(feature = "x402")]
 pub(crate) use disk::create;
 #[cfg(feature = "evm")]
-pub(crate) use disk::{damaged, split_amount};
+pub(crate) use disk::{damaged, split_amount, split_number};
 #[cfg(feature = "evm")]
 pub(crate) use record::{LaneRecord, REORG_DEPTH};
 #[cfg(feature = "evm")]
-pub(crate) use store::{Answer, Paid};
+pub(crate) use store::RailBook;
+#[cfg(feature = "evm")]
+pub(crate) use view::{Draft, Edit, Paid, View};

@@ -30,6 +30,7 @@ pub fn escrow_domain(chain: ChainId, contract: Address) -> Domain {
 ///     token: Address::repeat_byte(3),
 ///     amount: Amount::from(5),
 ///     rail: 0,
+///     number: 1,
 /// };
 /// assert_ne!(
 ///     spend.digest(&stream_domain(chain, contract)),
@@ -48,16 +49,19 @@ pub struct Spend {
     pub amount: Amount,
     /// Out of which escrow rail; zero for a stream.
     pub rail: u64,
+    /// Which spend of its payer out of this stream or rail it is, counted from 1: a payee forgets what is old, and refuses
+    /// what has a number from then.
+    pub number: u64,
 }
 
 impl Spend {
     /// `keccak256("Spend(bytes32 charge,address payee,address token,uint256 amount,uint256 rail)")`.
     pub const TYPEHASH: B256 =
-        b256!("d0097f0bf28c5e19684613c1947061b27a68a4f815260dcd03c1faf51aeeb859");
+        b256!("8557935070e86dee02e608b77f667cef05b6a66b6bc4e41213d1f441fac14f95");
 
-    /// What pays a charge in `token` out of the escrow rail of this number; zero for a stream.
-    pub const fn of(charge: &Charge, token: Address, rail: u64) -> Self {
-        Self { charge: charge.id, payee: charge.payee, token, amount: charge.amount, rail }
+    /// What pays a charge in `token` out of an escrow rail, zero for a stream, as the payer's spend of this number.
+    pub const fn of(charge: &Charge, token: Address, rail: u64, number: u64) -> Self {
+        Self { charge: charge.id, payee: charge.payee, token, amount: charge.amount, rail, number }
     }
 
     /// The EIP-712 digest.
@@ -70,6 +74,7 @@ impl Spend {
             self.token.into_word(),
             amount.into(),
             U256::from(self.rail).into(),
+            U256::from(self.number).into(),
         ]))
     }
 

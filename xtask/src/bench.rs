@@ -39,7 +39,7 @@ impl Bench {
 }
 
 /// In the order they run.
-const BENCHES: [Bench; 13] = [
+const BENCHES: [Bench; 14] = [
     Bench::new(
         "depin-core",
         "verify",
@@ -50,6 +50,7 @@ const BENCHES: [Bench; 13] = [
     Bench::new("depin-identity", "status_lookup", &[]).features("credentials"),
     Bench::new("depin-payment", "rewards_1m", &[]),
     Bench::new("depin-payment", "voucher_verify", &[]),
+    Bench::new("depin-payment", "voucher_accept", &["voucher_accept_64"]).features("evm"),
     Bench::new("depin-payment", "claims_100k", &[]).features("evm"),
     Bench::new(
         "depin-data",

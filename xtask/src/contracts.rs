@@ -32,8 +32,13 @@ const CONTRACTS: [&str; 13] = [
 ];
 
 /// Contracts that only tests deploy, in a folder that the published crate leaves out.
-const STAND_INS: [&str; 4] =
-    ["DeviceNftStandIn", "IoIdStandIn", "UptoProxyStandIn", "VerifyingProxyStandIn"];
+const STAND_INS: [&str; 5] = [
+    "CautiousToken",
+    "DeviceNftStandIn",
+    "IoIdStandIn",
+    "UptoProxyStandIn",
+    "VerifyingProxyStandIn",
+];
 
 /// Builds the contracts, writes their artifacts (or, with `check`, compares them) and runs their tests.
 pub(crate) fn run(check: bool) -> Result<()> {

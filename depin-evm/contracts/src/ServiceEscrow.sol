@@ -26,6 +26,9 @@ import {Account, Allowance, Rail, RailValidator} from "./services/Rails.sol";
 contract ServiceEscrow is ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
+    /// @notice Longest lockup period in seconds, 35,000 years: so that the end of a rail always fits its 64 bits.
+    uint64 public constant LONGEST_LOCKUP = 2 ** 40;
+
     mapping(address token => mapping(address owner => Account)) private _accounts;
     mapping(address token => mapping(address payer => mapping(address operator => Allowance))) private _allowances;
     Rail[] private _rails;
@@ -55,6 +58,8 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     error InArrears(uint256 paidUpTo);
     /// @notice The payer did not allow the operator that much.
     error AllowanceExceeded(uint256 rate, uint256 lockup, uint256 lockupPeriod);
+    /// @notice No lockup period is longer than `LONGEST_LOCKUP`.
+    error LockupTooLong(uint256 lockupPeriod);
     /// @notice There is no such rail, or it is closed.
     error UnknownRail(uint256 railId);
     /// @notice The caller has no such right on this rail.
@@ -99,8 +104,8 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     }
 
     /// @notice Opens a rail; the caller is its operator. A zero validator lowers nothing.
-    /// @dev Checks: the payer is not in arrears (`InArrears`), allowed the caller that much (`AllowanceExceeded`) and
-    /// has the guarantee (`FundsTooSmall`).
+    /// @dev Checks: the lockup period is at most `LONGEST_LOCKUP` (`LockupTooLong`); the payer is not in arrears
+    /// (`InArrears`), allowed the caller that much (`AllowanceExceeded`) and has the guarantee (`FundsTooSmall`).
     /// @return railId The number of the rail.
     function openRail(
         address token,
@@ -111,6 +116,7 @@ contract ServiceEscrow is ReentrancyGuardTransient {
         uint64 lockupPeriod,
         uint128 lockupFixed
     ) external nonReentrant returns (uint256 railId) {
+        require(lockupPeriod <= LONGEST_LOCKUP, LockupTooLong(lockupPeriod));
         railId = _rails.length;
         Rail storage rail = _rails.push();
         (rail.token, rail.payer, rail.payee) = (token, payer, payee);

@@ -106,7 +106,8 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
     error QueueFull();
     /// @notice Nothing is ready to be taken.
     error NothingReady();
-    /// @notice This evidence was used against this stake; nobody is slashed twice for one fault.
+    /// @notice This hash was used against this stake before. Only the hash is compared: whoever slashes names a fault by a
+    /// hash that is the same for every proof of it.
     error EvidenceUsed(bytes32 evidence);
     /// @notice A slash names its evidence.
     error NoEvidence();
@@ -157,20 +158,14 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
         emit Unbonding(msg.sender, subject, amount, readyAt);
     }
 
-    /// @notice Pays the caller all parts whose time has come, unless a slash holds them.
+    /// @notice Pays the caller the parts whose time has come, oldest first, as far as slashes leave: one that is larger
+    /// than what is free stays in the queue, and keeps none behind it waiting.
     /// @dev Checks: something is ready and not held (`NothingReady`).
     /// @return amount What was paid.
     function withdraw(address subject) external nonReentrant returns (uint256 amount) {
         Stake storage stake = _stakes[msg.sender][subject];
-        Part[] storage parts = _parts[msg.sender][subject];
-        uint256 free = uint256(stake.bonded) + stake.leaving - stake.held;
-        uint64 first = stake.first;
-        for (; first < parts.length && parts[first].readyAt <= block.timestamp; ++first) {
-            if (amount + parts[first].amount > free) break;
-            amount += parts[first].amount;
-        }
+        amount = _dequeue(stake, _parts[msg.sender][subject]);
         require(amount != 0, NothingReady());
-        stake.first = first;
         stake.leaving -= uint128(amount);
         emit Withdrawn(msg.sender, subject, amount);
         token.safeTransfer(msg.sender, amount);
@@ -234,6 +229,25 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
     /// @notice The key under which a slash is stored.
     function slashId(bytes32 evidence, address owner, address subject) public pure returns (bytes32) {
         return keccak256(abi.encode(evidence, owner, subject));
+    }
+
+    /// @dev Takes the parts that are ready and free out of the queue. Those that stay move up to the parts that are not
+    /// ready, in their order, so that the queue has no holes.
+    function _dequeue(Stake storage stake, Part[] storage parts) private returns (uint256 amount) {
+        uint256 free = uint256(stake.bonded) + stake.leaving - stake.held;
+        (uint64 first, uint256 ready) = (stake.first, stake.first);
+        Part[] memory stay = new Part[](MOST_LEAVING);
+        uint256 staying = 0;
+        for (; ready < parts.length && parts[ready].readyAt <= block.timestamp; ++ready) {
+            Part memory part = parts[ready];
+            if (amount + part.amount > free) stay[staying++] = part;
+            else amount += part.amount;
+        }
+        if (amount == 0) return 0;
+        for (uint256 i = 0; i < staying; ++i) {
+            parts[ready - staying + i] = stay[i];
+        }
+        stake.first = first + uint64(ready - first - staying);
     }
 
     function _take(bytes32 evidence, address owner, address subject) private returns (Slash memory s) {

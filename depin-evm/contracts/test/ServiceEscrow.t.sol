@@ -71,6 +71,19 @@ contract ServiceEscrowTest is Test {
         escrow.allowOperator(address(token), OPERATOR, 1_000, 1e9, 1_000);
     }
 
+    function testFuzz_every_rail_can_be_ended_whatever_lockup_its_payer_allows(uint64 period) public {
+        escrow.allowOperator(address(token), OPERATOR, 0, 0, type(uint64).max);
+        uint64 longest = escrow.LONGEST_LOCKUP();
+        vm.startPrank(OPERATOR);
+        period = uint64(bound(period, longest + 1, type(uint64).max));
+        vm.expectRevert(abi.encodeWithSelector(ServiceEscrow.LockupTooLong.selector, period));
+        escrow.openRail(address(token), address(this), BEN, NOBODY, 0, period, 0);
+        uint256 rail = escrow.openRail(address(token), address(this), BEN, NOBODY, 0, longest, 0);
+        escrow.terminate(rail);
+        vm.assertEq(escrow.railOf(rail).endsAt, start + longest, "it ends");
+        vm.stopPrank();
+    }
+
     function testFuzz_a_rail_pays_its_rate(uint128 rate, uint256 first, uint256 second) public {
         rate = uint128(bound(rate, 1, 1_000));
         (first, second) = (bound(first, 0, 1e6), bound(second, 0, 1e6));

@@ -84,6 +84,76 @@ contract StakeManagerTest is Test {
         vm.assertEq(stakes.withdraw(DEVICE), 600, "after the appeal");
     }
 
+    function test_a_large_part_that_is_held_keeps_no_small_one_waiting() public {
+        stakes.bond(DEVICE, 1_000);
+        stakes.unbond(DEVICE, 700);
+        stakes.unbond(DEVICE, 100);
+        stakes.unbond(DEVICE, 150);
+        vm.warp(block.timestamp + 1);
+        stakes.unbond(DEVICE, 50);
+        vm.warp(block.timestamp + UNBONDING - 2);
+        stakes.slash(address(this), DEVICE, 500, FORK);
+        vm.warp(block.timestamp + 1);
+        vm.assertEq(stakes.withdraw(DEVICE), 250, "those that are free");
+        vm.expectRevert(StakeManager.NothingReady.selector);
+        stakes.withdraw(DEVICE);
+        vm.warp(block.timestamp + 1);
+        vm.assertEq(stakes.withdraw(DEVICE), 50, "what is ready later");
+        // No hole of the queue is counted: one part waits, so fifteen more fit.
+        stakes.withdrawSlash(FORK, address(this), DEVICE);
+        stakes.bond(DEVICE, 16);
+        for (uint256 i = 0; i < 15; ++i) {
+            stakes.unbond(DEVICE, 1);
+        }
+        vm.expectRevert(StakeManager.QueueFull.selector);
+        stakes.unbond(DEVICE, 1);
+        vm.assertEq(stakes.withdraw(DEVICE), 700, "after the appeal");
+    }
+
+    /// Whatever is held, every part is paid once in the end.
+    function testFuzz_parts_are_paid_once_in_any_order(uint128[16] memory amounts, uint128 held, uint256 gap) public {
+        uint256 total = 0;
+        gap = bound(gap, 0, UNBONDING / 16);
+        for (uint256 i = 0; i < 16; ++i) {
+            amounts[i] = uint128(bound(amounts[i], 1, 1e6));
+            total += amounts[i];
+        }
+        stakes.bond(DEVICE, total);
+        for (uint256 i = 0; i < 16; ++i) {
+            stakes.unbond(DEVICE, amounts[i]);
+            vm.warp(block.timestamp + gap);
+        }
+        held = uint128(bound(held, 1, total < CAP ? total : CAP));
+        stakes.slash(address(this), DEVICE, held, FORK);
+        vm.warp(block.timestamp + UNBONDING);
+        uint256 paid = 0;
+        try stakes.withdraw(DEVICE) returns (uint256 amount) {
+            paid = amount;
+        } catch {}
+        vm.assertTrue(paid <= total - held, "what is held stays");
+        vm.assertEq(stakes.stakeOf(address(this), DEVICE).leaving, total - paid, "books");
+        stakes.withdrawSlash(FORK, address(this), DEVICE);
+        if (paid < total) paid += stakes.withdraw(DEVICE);
+        vm.assertEq(paid, total, "all");
+        vm.assertEq(stakes.stakeOf(address(this), DEVICE).leaving, 0, "nothing leaves any more");
+        vm.assertEq(token.balanceOf(address(stakes)), 0, "nothing is left");
+    }
+
+    function test_what_stays_in_the_queue_is_slashed_newest_first() public {
+        stakes.bond(DEVICE, 1_000);
+        stakes.unbond(DEVICE, 600);
+        stakes.unbond(DEVICE, 100);
+        stakes.unbond(DEVICE, 300);
+        vm.warp(block.timestamp + UNBONDING - 1);
+        stakes.slash(address(this), DEVICE, 850, FORK);
+        vm.warp(block.timestamp + 1);
+        vm.assertEq(stakes.withdraw(DEVICE), 100, "the one that is free");
+        vm.warp(block.timestamp + APPEAL);
+        stakes.executeSlash(FORK, address(this), DEVICE);
+        vm.assertEq(stakes.withdraw(DEVICE), 50, "what the slash left of the oldest");
+        vm.assertEq(token.balanceOf(address(stakes)), 0, "books");
+    }
+
     function test_an_appeal_has_its_time_and_the_evidence_serves_once() public {
         stakes.bond(DEVICE, 1_000);
         stakes.slash(address(this), DEVICE, 500, FORK);

@@ -14,8 +14,6 @@ pub(super) struct Deposits(Mutex<()>);
 
 impl Deposits {
     /// Sends `deposit` once per `key`, and allows `amount` of `token` to its recipient before where that is needed.
-    ///
-    /// An approval has no key: it may be made again, and another deposit may have used it up meanwhile.
     pub(super) async fn make(
         &self,
         chain: &Chain,
@@ -24,28 +22,50 @@ impl Deposits {
         contract: Address,
         amount: Amount,
         deposit: TransactionRequest,
-    ) -> Result<B256> {
+    ) -> Result<TransactionReceipt> {
         let _alone = self.0.lock().await;
-        let key = format!("deposit/{key}");
         // First as it is: a deposit that was made needs no allowance, and one without an allowance is refused
         // before it costs anything.
-        let refused = match chain.send_once(&key, deposit.clone()).await {
-            Ok(receipt) => return Ok(receipt.transaction_hash),
+        let refused = match chain.send_once(key, deposit.clone()).await {
             Err(error) if error.kind() == ErrorKind::Rejected => error,
-            Err(error) => return Err(error),
+            answer => return answer,
         };
-        let token = NetworkToken::new(token, chain.provider());
-        let allowed = chain.read(&token.allowance(chain.account(), contract)).await?;
-        if allowed >= amount.to_units() {
+        if !allow(chain, token, contract, amount).await? {
             return Err(refused);
         }
-        // Some tokens let an allowance change only to zero and from zero.
-        let values = [U256::ZERO, amount.to_units()];
-        for value in values.into_iter().skip(usize::from(allowed.is_zero())) {
-            chain.send(token.approve(contract, value).into_transaction_request()).await?;
-        }
-        chain.send_once(&key, deposit).await.map(|receipt| receipt.transaction_hash)
+        chain.send_once(key, deposit).await
     }
+}
+
+/// Lets `spender` take `amount` of the account's tokens; answers whether that was needed.
+///
+/// An approval has no key: it may be made again, and what needs it may have used it up meanwhile.
+async fn allow(chain: &Chain, token: Address, spender: Address, amount: Amount) -> Result<bool> {
+    let token = NetworkToken::new(token, chain.provider());
+    let allowed = chain.read(&token.allowance(chain.account(), spender)).await?;
+    if allowed >= amount.to_units() {
+        return Ok(false);
+    }
+    approve(chain, *token.address(), spender, amount).await?;
+    Ok(true)
+}
+
+/// Lets `spender` take exactly `amount` of the account's tokens, whatever it was allowed before.
+pub(super) async fn approve(
+    chain: &Chain,
+    token: Address,
+    spender: Address,
+    amount: Amount,
+) -> Result<()> {
+    let token = NetworkToken::new(token, chain.provider());
+    let allowed = chain.read(&token.allowance(chain.account(), spender)).await?;
+    // Some tokens let an allowance change only to zero and from zero, and answer nothing, which nobody reads.
+    let by_zero = !allowed.is_zero() && !amount.is_zero();
+    let values = [U256::ZERO, amount.to_units()];
+    for value in values.into_iter().skip(usize::from(!by_zero)) {
+        chain.send(token.approve(spender, value).into_transaction_request()).await?;
+    }
+    Ok(())
 }
 
 /// A key for what must not be sent twice: the same bytes in the same state wait for the first.

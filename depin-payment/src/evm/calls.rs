@@ -1,4 +1,4 @@
-//! What the clients of contracts share: allowances, events of a receipt, refusals with their kind.
+//! What the clients of contracts share: events of a receipt, refusals with their kind.
 
 use depin_core::{Address, Amount, Error, ErrorKind, Result};
 use depin_evm::{
@@ -7,23 +7,7 @@ use depin_evm::{
         rpc::types::{TransactionReceipt, TransactionRequest},
         sol_types::{SolEvent, SolInterface},
     },
-    bindings::NetworkToken,
 };
-
-/// Lets `spender` take `amount` of the account's tokens, where it may not yet.
-pub(super) async fn allow(
-    chain: &Chain,
-    token: Address,
-    spender: Address,
-    amount: Amount,
-) -> Result<()> {
-    let token = NetworkToken::new(token, chain.provider());
-    let allowed = chain.read(&token.allowance(chain.account(), spender)).await?;
-    if allowed < amount.to_units() {
-        chain.send(token.approve(spender, amount.to_units()).into_transaction_request()).await?;
-    }
-    Ok(())
-}
 
 /// Creates a contract, once per `key`.
 pub(super) async fn create(chain: &Chain, key: &str, tx: TransactionRequest) -> Result<Address> {

@@ -1,5 +1,7 @@
 //! The `PaymentChannel` contract.
 
+mod cover;
+mod promise;
 mod rail;
 mod reach;
 
@@ -20,9 +22,14 @@ use depin_evm::{
     },
 };
 
+pub use cover::Uncovered;
+pub use promise::Examined;
 pub use rail::{ChannelRail, ChannelRules};
 
-use super::approval::{Deposits, Sent, key_of, send};
+use super::{
+    approval::{Deposits, Sent, key_of, send},
+    calls::create as create_once,
+};
 use crate::{
     channel::{SignedVoucher, Terms, domain},
     typed::{Domain, hash_words},
@@ -87,11 +94,7 @@ impl EvmChannel {
     /// As [`Chain::send_once`].
     pub async fn deploy(chain: Chain) -> Result<Self> {
         let create = Contract::deploy_builder(chain.provider()).into_transaction_request();
-        let receipt = chain.send_once("deploy/channels", create).await?;
-        let address = receipt.contract_address.ok_or_else(|| {
-            let text = "the receipt of a deployment lacks the contract";
-            Error::new(ErrorKind::Malformed, text).with("transaction", receipt.transaction_hash)
-        })?;
+        let address = create_once(&chain, "deploy/channels", create).await?;
         Ok(Self::new(chain, address))
     }
 
@@ -114,11 +117,11 @@ impl EvmChannel {
     pub async fn deposit(&self, intent: &str, terms: &Terms, amount: Amount) -> Result<B256> {
         let contract = self.contract();
         let call = contract.deposit(on_chain(terms), amount.to_units());
-        let key = format!("channel/{}/{}/{intent}", self.address, terms.id());
+        let key = format!("deposit/channel/{}/{}/{intent}", self.address, terms.id());
         let tx = call.into_transaction_request();
         let deposited =
             self.deposits.make(&self.chain, &key, terms.token, self.address, amount, tx);
-        deposited.await.map_err(explain)
+        deposited.await.map(|made| made.transaction_hash).map_err(explain)
     }
 
     /// Pays the payee what one voucher grants beyond what its lane was paid. Anybody may.

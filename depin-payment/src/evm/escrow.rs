@@ -90,9 +90,10 @@ impl EvmEscrow {
     pub async fn deposit(&self, intent: &str, token: Address, amount: Amount) -> Result<B256> {
         let contract = self.contract();
         let call = contract.deposit(token, self.chain.account(), amount.to_units());
-        let key = format!("escrow/{}/{intent}", self.address);
+        let key = format!("deposit/escrow/{}/{intent}", self.address);
         let tx = call.into_transaction_request();
-        self.deposits.make(&self.chain, &key, token, self.address, amount, tx).await
+        let made = self.deposits.make(&self.chain, &key, token, self.address, amount, tx).await?;
+        Ok(made.transaction_hash)
     }
 
     /// Takes out what is neither locked nor owed.

@@ -26,7 +26,9 @@ use depin_evm::{
 
 use super::approval::Sent;
 use crate::{
-    rail::{Answer, Paid, REORG_DEPTH, RailStore, damaged, split_amount},
+    rail::{
+        Draft, Edit, Paid, REORG_DEPTH, RailBook, RailStore, damaged, split_amount, split_number,
+    },
     spend::Spend,
     typed::{Domain, recover},
 };
@@ -41,7 +43,7 @@ pub(super) trait Flow: Send + Sync + fmt::Debug {
 
     fn domain(&self) -> Domain;
 
-    /// What a proof says to be paid out of, as a key, and its signature.
+    /// What a proof says to be paid out of, as a key, and the rest: number and signature.
     fn source<'a>(&self, payment: &'a Payment) -> Result<(Vec<u8>, &'a [u8])>;
 
     /// The number of the escrow rail that a source is; zero for a stream.
@@ -72,7 +74,7 @@ pub(super) struct TimeRail<F> {
     token: Address,
     /// The first block with events of the contract.
     since: u64,
-    store: RailStore,
+    store: RailBook,
     /// Up to which block the credits of a source are added up, and their sum.
     counted: Mutex<HashMap<Vec<u8>, (u64, Amount)>>,
 }
@@ -85,7 +87,8 @@ impl<F: Flow> TimeRail<F> {
         since: u64,
         store: RailStore,
     ) -> Result<Self> {
-        store.claim(&format!("spends/{}/{payee}/{token}", flow.domain().separator()))?;
+        let separator = flow.domain().separator();
+        let store = store.claim(&format!("spends/{separator}/{payee}/{token}"))?;
         Ok(Self { flow, payee, token, since, store, counted: Mutex::default() })
     }
 
@@ -93,36 +96,46 @@ impl<F: Flow> TimeRail<F> {
         if charge.payee != self.payee {
             return Err(rejected("the charge is for another payee than this rail's"));
         }
-        let (source, signature) = self.flow.source(payment.bounded()?)?;
-        let spend = Spend::of(charge, self.token, F::rail(&source)?);
-        let digest = spend.digest(&self.flow.domain());
-        if recover(digest, signature)? != payment.payer {
+        let (source, rest) = self.flow.source(payment.bounded()?)?;
+        let (number, signature) = split_number(rest).map_err(|_| nameless())?;
+        let spend = Spend::of(charge, self.token, F::rail(&source)?, number);
+        if recover(spend.digest(&self.flow.domain()), signature)? != payment.payer {
             let text = "the spend is not signed by its payer for this charge, token and contract";
             return Err(rejected(text).with("payer", payment.payer));
         }
-        let paid = Paid { charge: *charge, payer: payment.payer, payment: digest };
+        let order = U256::from(number).to_be_bytes();
+        let paid = Paid { charge: *charge, payer: payment.payer, source, order };
         if let Some(before) = self.store.answer(&paid)? {
             return Ok(before);
         }
-        if !self.store.knows(&source)? || F::ALWAYS_CHECKED {
-            self.flow.check(&source, payment.payer).await?;
+        let source = paid.source.as_slice();
+        if F::ALWAYS_CHECKED || self.store.view()?.source(source)?.is_none() {
+            self.flow.check(source, payment.payer).await?;
         }
-        let credited = self.credited(&source).await?;
-        let reach = credited.now.checked_add(self.flow.owed(&source, credited.at()).await?)?;
-        self.store.write(|write| {
-            if let Answer::Before(accepted) = write.pay(&paid)? {
-                return Ok(accepted);
+        let credited = self.credited(source).await?;
+        let reach = credited.now.checked_add(self.flow.owed(source, credited.at()).await?)?;
+        self.admit(paid, reach).await
+    }
+
+    /// Enters a spend, if what has flowed reaches.
+    async fn admit(&self, paid: Paid, reach: Amount) -> Result<Accepted> {
+        let at = self.store.now();
+        let admit = move |draft: &Draft<'_>| {
+            if let Some(before) = draft.answer(&paid)? {
+                return Ok((before, Vec::new()));
             }
-            let mut spent = Spent::decode(write.source(&source)?.as_deref())?;
-            spent.accepted = spent.accepted.checked_add(charge.amount)?;
+            let mut spent = Spent::decode(draft.source(&paid.source)?.as_deref())?;
+            spent.accepted = spent.accepted.checked_add(paid.charge.amount)?;
             if spent.accepted > reach {
                 let text =
                     "less has flowed to the payee than is spent of it; wait or raise the rate";
                 return Err(rejected(text).with("spent", spent.accepted).with("flowed", reach));
             }
-            write.put_source(&source, &spent.encode())?;
-            Ok(paid.accepted())
-        })
+            let source = Edit::Source(paid.source.clone(), spent.encode());
+            let accepted = paid.accepted();
+            Ok((accepted, vec![source, Edit::Pay { paid, reached: spent.accepted, at }]))
+        };
+        self.store.commit(admit).await
     }
 
     pub(super) async fn settle(&self) -> Result<Settlement> {
@@ -133,6 +146,7 @@ impl<F: Flow> TimeRail<F> {
                 failed.get_or_insert(error);
             }
         }
+        self.forget().await?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -166,7 +180,7 @@ impl<F: Flow> TimeRail<F> {
             credited = self.credited(source).await?;
         }
         let before = spent.settled;
-        let settled = self.learn(source, &credited)?;
+        let settled = self.learn(source, &credited).await?;
         let news = settled.checked_sub(before).unwrap_or_default();
         done.amount = done.amount.checked_add(news)?;
         let missing = spent.accepted.checked_sub(credited.now).unwrap_or_default();
@@ -179,7 +193,8 @@ impl<F: Flow> TimeRail<F> {
         for (source, stored) in self.store.sources(&[])? {
             let mut spent = Spent::decode(Some(&stored))?;
             if !spent.is_done() {
-                spent.settled = self.learn(&source, &self.credited(&source).await?)?;
+                let credited = self.credited(&source).await?;
+                spent.settled = self.learn(&source, &credited).await?;
             }
             balance.accepted = balance.accepted.checked_add(spent.accepted)?;
             balance.settled = balance.settled.checked_add(spent.settled.min(spent.accepted))?;
@@ -220,17 +235,28 @@ impl<F: Flow> TimeRail<F> {
     }
 
     /// Notes and answers how much of what was accepted has been credited.
-    fn learn(&self, source: &[u8], credited: &Credited) -> Result<Amount> {
-        self.store.write(|write| {
-            let mut spent = Spent::decode(write.source(source)?.as_deref())?;
-            let settled = credited.now.min(spent.accepted);
-            let firm = credited.firm.min(spent.accepted);
-            if (settled, firm) != (spent.settled, spent.firm) {
-                (spent.settled, spent.firm) = (settled, firm);
-                write.put_source(source, &spent.encode())?;
-            }
-            Ok(settled)
-        })
+    async fn learn(&self, source: &[u8], credited: &Credited) -> Result<Amount> {
+        let (source, now, firm) = (source.to_vec(), credited.now, credited.firm);
+        let learn = move |draft: &Draft<'_>| {
+            let stored = draft.source(&source)?;
+            let mut spent = Spent::decode(stored.as_deref())?;
+            (spent.settled, spent.firm) = (now.min(spent.accepted), firm.min(spent.accepted));
+            let heard = spent.encode();
+            let edits = match stored {
+                Some(stored) if stored != heard => vec![Edit::Source(source, heard)],
+                _ => Vec::new(),
+            };
+            Ok((spent.settled, edits))
+        };
+        self.store.commit(learn).await
+    }
+
+    /// Forgets what is settled for good and old.
+    async fn forget(&self) -> Result<()> {
+        for (source, stored) in self.store.sources(&[])? {
+            self.store.forget(&source, Spent::decode(Some(&stored))?.firm).await?;
+        }
+        Ok(())
     }
 
     fn counted(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, (u64, Amount)>> {
@@ -297,6 +323,11 @@ pub(super) fn state(received: Amount) -> B256 {
 
 pub(super) fn rejected(text: &'static str) -> Error {
     Error::new(ErrorKind::Rejected, text)
+}
+
+fn nameless() -> Error {
+    let text = "a spend has a number of 8 bytes before its signature; sign it with a SpendPayer";
+    Error::new(ErrorKind::Malformed, text)
 }
 
 fn strange() -> Error {
@@ -377,8 +408,8 @@ mod tests {
         let rail = TimeRail::new(flow, Address::ZERO, Address::ZERO, 0, store).expect("it is new");
         let spent = Spent { accepted: Amount::from(5), ..Spent::default() };
         for source in 1..=3 {
-            let put = rail.store.write(|write| write.put_source(&[source], &spent.encode()));
-            put.expect("there is memory");
+            let edit = Edit::Source(vec![source], spent.encode());
+            rail.store.commit(move |_| Ok(((), vec![edit]))).await.expect("there is memory");
         }
         let error = rail.settle().await.expect_err("the first source fails");
         assert!(error.to_string().contains("first source"), "{error}");

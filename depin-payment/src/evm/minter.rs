@@ -1,16 +1,14 @@
 //! The `CreditMinter` contract, and prices that a contract publishes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use depin_core::{Address, Amount, Error, ErrorKind, Result, Timestamp, U256};
 use depin_evm::{
     Chain,
     alloy::{
-        contract::SolCallBuilder,
-        providers::{DynProvider, Provider},
-        rpc::types::TransactionReceipt,
-        sol_types::SolCall,
+        providers::DynProvider,
+        rpc::types::{TransactionReceipt, TransactionRequest},
     },
     bindings::{
         CreditMinter::{self as Contract, CreditMinterErrors as Refusal},
@@ -18,18 +16,51 @@ use depin_evm::{
     },
 };
 
-use super::calls::{allow, create, event, narrow, refused, too_long};
+use super::{
+    approval::Deposits,
+    calls::{create, event, narrow, refused, too_long},
+};
 use crate::credits::{Price, PriceSource};
 
 /// Burn and mint on chain, through one account: who buys credits, the service that uses them up, or who mints
 /// rewards within the band.
 ///
 /// The contract prices credits as [`Credits`](crate::credits::Credits) does: at the lower bound of the price,
-/// rounded down.
+/// rounded down. Calls that must not happen twice take an `intent`: the same one again waits for the first.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use std::time::Duration;
+/// use depin_core::{Address, Amount, ErrorKind, NetworkId};
+/// use depin_devnet::Devnet;
+/// use depin_evm::{Chain, DeployOptions, deploy};
+/// use depin_payment::evm::{BandRules, EvmMinter};
+///
+/// let devnet = Devnet::start();
+/// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+/// let token = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?.token;
+/// let day = Duration::from_secs(86_400);
+/// let rules = BandRules {
+///     credits_per_fiat: 100_000,
+///     max_age: day / 24,
+///     period: day,
+///     smoothing: 7,
+///     allowance: Amount::tokens(1_000),
+/// };
+/// let prices = Address::repeat_byte(5);
+/// let minter = EvmMinter::deploy(&chain, "climate", token, prices, &rules).await?;
+/// assert_eq!(minter.mintable().await?, Amount::tokens(1_000));
+///
+/// let error = minter.mint("bonus", chain.account(), Amount::tokens(1)).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Rejected, "nobody was appointed to mint yet");
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct EvmMinter {
     chain: Chain,
     address: Address,
+    deposits: Arc<Deposits>,
 }
 
 /// The fiat side and the band, fixed when the contract is deployed. Whole seconds count.
@@ -53,8 +84,8 @@ pub struct BandRules {
 
 impl EvmMinter {
     /// The minter at `address`.
-    pub const fn new(chain: Chain, address: Address) -> Self {
-        Self { chain, address }
+    pub fn new(chain: Chain, address: Address) -> Self {
+        Self { chain, address, deposits: Arc::default() }
     }
 
     /// Deploys a minter whose prices come from `prices`, once per `key`; the account becomes its administrator,
@@ -100,33 +131,50 @@ impl EvmMinter {
         self.chain.read(&self.contract().quote(tokens.to_units())).await.map_err(explain)
     }
 
-    /// Burns `tokens` of the account and credits `to`, with `at_least` so many credits however the price moves.
-    /// Answers the credits. Called again, it buys again.
+    /// Burns `tokens` of the account and credits `to`, with `at_least` so many credits however the price moves; with an
+    /// approval before where the contract is not allowed as much. Answers the credits. `intent` names the purchase: the
+    /// same one again is not made again and gets the same answer.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when the price gives fewer, as [`quote`](Self::quote), or as [`Chain::send`].
-    pub async fn buy(&self, to: Address, tokens: Amount, at_least: U256) -> Result<U256> {
+    /// [`ErrorKind::Conflict`] when the price gives fewer or the intent was for another purchase, as
+    /// [`quote`](Self::quote), or as [`Chain::send_once`].
+    pub async fn buy(
+        &self,
+        intent: &str,
+        to: Address,
+        tokens: Amount,
+        at_least: U256,
+    ) -> Result<U256> {
         let token = self.chain.read(&self.contract().token()).await?;
-        allow(&self.chain, token, self.address, tokens).await?;
-        let receipt = self.send(self.contract().buy(to, tokens.to_units(), at_least)).await?;
+        let contract = self.contract();
+        let call = contract.buy(to, tokens.to_units(), at_least);
+        let (key, tx) = (self.key("buy", intent), call.into_transaction_request());
+        let buying = self.deposits.make(&self.chain, &key, token, self.address, tokens, tx);
+        let receipt = buying.await.map_err(explain)?;
         event::<Contract::Bought>(&receipt, self.address).map(|bought| bought.credits)
     }
 
-    /// Uses up credits of `owner`. Needs `SPENDER_ROLE`. Called again, it uses up as many again.
+    /// Uses up credits of `owner`. Needs `SPENDER_ROLE`. `intent` names what for: the same one again uses up nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Rejected`] when there are fewer, otherwise as [`Chain::send`].
-    pub async fn spend(&self, owner: Address, credits: U256) -> Result<()> {
-        self.send(self.contract().spend(owner, credits)).await.map(drop)
+    /// [`ErrorKind::Rejected`] when there are fewer, [`ErrorKind::Conflict`] when the intent was for other credits,
+    /// otherwise as [`Chain::send_once`].
+    pub async fn spend(&self, intent: &str, owner: Address, credits: U256) -> Result<()> {
+        let contract = self.contract();
+        let call = contract.spend(owner, credits);
+        self.once("spend", intent, call.into_transaction_request()).await.map(drop)
     }
 
-    /// Issues tokens to `to` out of the band. Needs `EMITTER_ROLE`. Called again, it issues again.
+    /// Issues tokens to `to` out of the band. Needs `EMITTER_ROLE`. `intent` names what for: the same one again issues
+    /// nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] when the band of this period or the token's cap leaves less, otherwise as
-    /// [`Chain::send`].
-    pub async fn mint(&self, to: Address, amount: Amount) -> Result<()> {
-        self.send(self.contract().mint(to, amount.to_units())).await.map(drop)
+    /// [`ErrorKind::Limit`] when the band of this period or the token's cap leaves less, [`ErrorKind::Conflict`] when
+    /// the intent was for other tokens, otherwise as [`Chain::send_once`].
+    pub async fn mint(&self, intent: &str, to: Address, amount: Amount) -> Result<()> {
+        let contract = self.contract();
+        let call = contract.mint(to, amount.to_units());
+        self.once("mint", intent, call.into_transaction_request()).await.map(drop)
     }
 
     /// Credits of `owner`.
@@ -145,11 +193,17 @@ impl EvmMinter {
         self.chain.read(&self.contract().mintable()).await.map(Amount::units)
     }
 
-    async fn send<P: Provider, C: SolCall>(
+    async fn once(
         &self,
-        call: SolCallBuilder<P, C>,
+        what: &str,
+        intent: &str,
+        tx: TransactionRequest,
     ) -> Result<TransactionReceipt> {
-        self.chain.send(call.into_transaction_request()).await.map_err(explain)
+        self.chain.send_once(&self.key(what, intent), tx).await.map_err(explain)
+    }
+
+    fn key(&self, what: &str, intent: &str) -> String {
+        format!("credits-{what}/{}/{intent}", self.address)
     }
 
     fn contract(&self) -> Contract::CreditMinterInstance<&DynProvider> {

@@ -1,6 +1,6 @@
 //! The `StakeManager` contract.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, Timestamp, U256};
 use depin_evm::{
@@ -15,7 +15,10 @@ use depin_evm::{
     bindings::StakeManager::{self as Contract, StakeManagerErrors as Refusal},
 };
 
-use super::calls::{allow, create, event, narrow, refused, too_long};
+use super::{
+    approval::Deposits,
+    calls::{create, event, narrow, refused, too_long},
+};
 
 /// Stakes that answer for devices, through one account of the chain: an owner, a slasher or the judge.
 ///
@@ -46,7 +49,7 @@ use super::calls::{allow, create, event, narrow, refused, too_long};
 ///
 /// let device = Address::repeat_byte(1);
 /// assert!(stake.stake(chain.account(), device).await?.bonded.is_zero());
-/// let error = stake.bond(device, Amount::tokens(5)).await.unwrap_err();
+/// let error = stake.bond("first", device, Amount::tokens(5)).await.unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Rejected, "nobody has tokens yet");
 /// # Ok::<(), depin_core::Error>(())
 /// # }).unwrap();
@@ -55,6 +58,7 @@ use super::calls::{allow, create, event, narrow, refused, too_long};
 pub struct EvmStake {
     chain: Chain,
     address: Address,
+    deposits: Arc<Deposits>,
 }
 
 /// How stakes are held, fixed when the contract is deployed. Whole seconds count.
@@ -100,8 +104,8 @@ pub struct Slash {
 
 impl EvmStake {
     /// The stakes at `address`.
-    pub const fn new(chain: Chain, address: Address) -> Self {
-        Self { chain, address }
+    pub fn new(chain: Chain, address: Address) -> Self {
+        Self { chain, address, deposits: Arc::default() }
     }
 
     /// Deploys a contract without stakes, once per `key`; the account becomes its administrator, who grants
@@ -138,32 +142,44 @@ impl EvmStake {
         Ok(Stake { bonded, leaving, held })
     }
 
-    /// Bonds `amount` of the account for `subject`, and answers what arrived: less where the token takes a fee.
-    /// Called again, it bonds again.
+    /// Bonds `amount` of the account for `subject`, with an approval before where the contract is not allowed as much,
+    /// and answers what arrived: less where the token takes a fee. `intent` names it: the same one again is not bonded
+    /// again and gets the same answer, another one is.
     ///
     /// # Errors
-    /// [`ErrorKind::Rejected`] when the account has less, otherwise as [`Chain::send`].
-    pub async fn bond(&self, subject: Address, amount: Amount) -> Result<Amount> {
+    /// [`ErrorKind::Rejected`] when the account has less, [`ErrorKind::Conflict`] when the intent was for another bond,
+    /// otherwise as [`Chain::send_once`].
+    pub async fn bond(&self, intent: &str, subject: Address, amount: Amount) -> Result<Amount> {
         let token = self.chain.read(&self.contract().token()).await?;
-        allow(&self.chain, token, self.address, amount).await?;
-        let receipt = self.send(self.contract().bond(subject, amount.to_units())).await?;
+        let tx = self.contract().bond(subject, amount.to_units()).into_transaction_request();
+        let key = self.key("bond", intent);
+        let bonding = self.deposits.make(&self.chain, &key, token, self.address, amount, tx);
+        let receipt = bonding.await.map_err(explain)?;
         event::<Contract::Bonded>(&receipt, self.address).map(|bonded| Amount::units(bonded.amount))
     }
 
-    /// Queues `amount` to leave, and answers when it can be taken. Called again, more leaves.
+    /// Queues `amount` to leave, and answers when it can be taken. `intent` names it: the same one again gets the same
+    /// answer, with another one more leaves.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when less is bonded and not held, [`ErrorKind::Limit`] when 16 parts leave
-    /// already, otherwise as [`Chain::send`].
-    pub async fn unbond(&self, subject: Address, amount: Amount) -> Result<Timestamp> {
+    /// already, [`ErrorKind::Conflict`] when the intent was for another part, otherwise as [`Chain::send_once`].
+    pub async fn unbond(
+        &self,
+        intent: &str,
+        subject: Address,
+        amount: Amount,
+    ) -> Result<Timestamp> {
         let amount = narrow("amount", amount)?;
-        let receipt = self.send(self.contract().unbond(subject, amount)).await?;
+        let tx = self.contract().unbond(subject, amount).into_transaction_request();
+        let sent = self.chain.send_once(&self.key("unbond", intent), tx).await;
+        let receipt = sent.map_err(explain)?;
         let leaving = event::<Contract::Unbonding>(&receipt, self.address)?;
         Ok(seconds(leaving.readyAt.saturating_to()))
     }
 
-    /// Takes all parts whose time has come and that no slash holds, and answers their sum: zero, without a
-    /// transaction, when there is none.
+    /// Takes the parts whose time has come, as far as slashes leave, and answers their sum: zero, without a transaction,
+    /// when there is none. Called again, it takes what is ready then; each part is paid once.
     ///
     /// # Errors
     /// As [`Chain::send`].
@@ -242,6 +258,10 @@ impl EvmStake {
         let receipt = self.send(contract.executeSlash(evidence, owner, subject)).await?;
         let executed = event::<Contract::SlashExecuted>(&receipt, self.address)?;
         Ok(Amount::units(executed.amount))
+    }
+
+    fn key(&self, what: &str, intent: &str) -> String {
+        format!("stake-{what}/{}/{intent}", self.address)
     }
 
     async fn send<P: Provider, C: SolCall>(

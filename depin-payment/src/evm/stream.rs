@@ -65,9 +65,10 @@ impl EvmStream {
     pub async fn deposit(&self, intent: &str, token: Address, amount: Amount) -> Result<B256> {
         let contract = self.contract();
         let call = contract.deposit(self.chain.account(), token, amount.to_units());
-        let key = format!("stream/{}/{intent}", self.address);
+        let key = format!("deposit/stream/{}/{intent}", self.address);
         let tx = call.into_transaction_request();
-        self.deposits.make(&self.chain, &key, token, self.address, amount, tx).await
+        let made = self.deposits.make(&self.chain, &key, token, self.address, amount, tx).await?;
+        Ok(made.transaction_hash)
     }
 
     /// Takes back what no stream has used yet.

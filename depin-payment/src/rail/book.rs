@@ -5,7 +5,7 @@ use std::path::Path;
 use depin_core::{Amount, B256, Bytes, Error, ErrorKind, Result, payment::Charge};
 use redb::{Database, ReadableTable, TableDefinition, backends::InMemoryBackend};
 
-use super::disk::{broken, create, damaged, split_amount};
+use super::disk::{broken, damaged, open, split_amount, split_number};
 
 /// Charges that were paid, with the signatures, and their sum.
 #[derive(Debug)]
@@ -13,8 +13,7 @@ pub(crate) struct Book(Database);
 
 impl Book {
     pub(crate) fn open(path: &Path, owner: B256) -> Result<Self> {
-        let database = create(path);
-        Self::claim(database.map_err(|e| broken(e).with("path", path.display()))?, owner)
+        Self::claim(open(path)?, owner)
     }
 
     pub(crate) fn in_memory(owner: B256) -> Result<Self> {
@@ -38,14 +37,14 @@ impl Book {
         Ok(Self(database))
     }
 
-    /// Enters a charge and what `sign` makes of the new sum, or finds what was signed for it before. `paid` is
-    /// what was signed for elsewhere at least.
+    /// Enters a charge and what `sign` makes of the new sum and of how many were signed, or finds what was signed for
+    /// it before. `signed` is what was signed for elsewhere at least.
     pub(crate) fn pay(
         &self,
         charge: &Charge,
-        paid: Amount,
+        signed: Signed,
         limit: Amount,
-        sign: impl FnOnce(Amount) -> Result<Bytes>,
+        sign: impl FnOnce(Signed) -> Result<Bytes>,
     ) -> Result<Bytes> {
         let write = self.0.begin_write().map_err(broken)?;
         let proof = {
@@ -54,20 +53,21 @@ impl Book {
                 return same(charge, stored.value());
             }
             let mut sums = write.open_table(SUM).map_err(broken)?;
-            let sum = match sums.get(()).map_err(broken)? {
-                Some(stored) => split_amount(stored.value())?.0,
-                None => Amount::ZERO,
+            let before = match sums.get(()).map_err(broken)? {
+                Some(stored) => Signed::decode(stored.value())?,
+                None => Signed::default(),
             };
-            let sum = sum.max(paid).checked_add(charge.amount)?;
+            let sum = before.sum.max(signed.sum).checked_add(charge.amount)?;
+            let count = before.count.max(signed.count).checked_add(1).ok_or_else(too_many)?;
+            let signed = Signed { sum, count };
             if sum > limit {
                 let text =
                     "the charge passes what this payer may spend; deposit more and raise its limit";
                 let error = Error::new(ErrorKind::Rejected, text);
                 return Err(error.with("needed", sum).with("limit", limit));
             }
-            let proof = sign(sum)?;
-            let bytes: [u8; 32] = sum.to_units().to_be_bytes();
-            sums.insert((), bytes.as_slice()).map_err(broken)?;
+            let proof = sign(signed)?;
+            sums.insert((), signed.encode().as_slice()).map_err(broken)?;
             let record = encode(charge, &proof);
             charges.insert(charge.id.as_slice(), record.as_slice()).map_err(broken)?;
             proof
@@ -76,6 +76,33 @@ impl Book {
         write.commit().map_err(broken)?;
         Ok(proof)
     }
+}
+
+/// What was signed for out of one source.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Signed {
+    pub(crate) sum: Amount,
+    pub(crate) count: u64,
+}
+
+impl Signed {
+    fn encode(self) -> Vec<u8> {
+        let sum: [u8; 32] = self.sum.to_units().to_be_bytes();
+        [sum.as_slice(), &self.count.to_be_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let (sum, rest) = split_amount(bytes)?;
+        let (count, rest) = split_number(rest)?;
+        rest.is_empty().then_some(Self { sum, count }).ok_or_else(damaged)
+    }
+}
+
+fn too_many() -> Error {
+    Error::new(
+        ErrorKind::Overflow,
+        "the payer's numbers are used up; it was told of too high a one",
+    )
 }
 
 fn encode(charge: &Charge, proof: &[u8]) -> Vec<u8> {

@@ -28,11 +28,30 @@ pub(crate) fn create(path: &Path) -> Result<Database, DatabaseError> {
     Database::create(path)
 }
 
+/// Opens a file of one end of a rail, and says who else may have it open.
+pub(super) fn open(path: &Path) -> Result<Database> {
+    let opened = create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            let text =
+                "the file is open elsewhere; share what has it open, or end the other process";
+            Error::new(ErrorKind::Conflict, text)
+        }
+        error => broken(error),
+    });
+    opened.map_err(|error| error.with("path", path.display()))
+}
+
 /// Gives redb's errors their kind.
 pub(crate) fn broken(error: impl Into<redb::Error>) -> Error {
     let error = error.into();
-    let (kind, text) = match &error {
-        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+    let (kind, text) = kind_of(&error);
+    Error::new(kind, text).source(error)
+}
+
+/// What kind of error one of redb's is, and what to say of it.
+pub(super) fn kind_of(error: &redb::Error) -> (ErrorKind, &'static str) {
+    match error {
+        redb::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData => {
             (ErrorKind::Corrupt, NOT_A_STORE)
         }
         redb::Error::Io(_) => (ErrorKind::Unavailable, "the store cannot be read or written now"),
@@ -40,8 +59,7 @@ pub(crate) fn broken(error: impl Into<redb::Error>) -> Error {
             (ErrorKind::Unavailable, "the store failed before; open it again")
         }
         _ => (ErrorKind::Corrupt, NOT_A_STORE),
-    };
-    Error::new(kind, text).source(error)
+    }
 }
 
 /// A record that is not what was written.
@@ -53,6 +71,12 @@ pub(crate) fn damaged() -> Error {
 pub(crate) fn split_amount(bytes: &[u8]) -> Result<(Amount, &[u8])> {
     let (amount, rest) = bytes.split_first_chunk::<32>().ok_or_else(damaged)?;
     Ok((Amount::units(U256::from_be_bytes(*amount)), rest))
+}
+
+/// The number at the front of a record, and the rest.
+pub(crate) fn split_number(bytes: &[u8]) -> Result<(u64, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
+    Ok((u64::from_be_bytes(*number), rest))
 }
 
 const NOT_A_STORE: &str = "the store is damaged or another kind of file";

@@ -8,7 +8,7 @@ use depin_core::{
     payment::{Charge, Payer, Payment},
 };
 
-use super::book::Book;
+use super::book::{Book, Signed};
 use crate::{
     channel::{SignedVoucher, Terms, Voucher},
     spend::Spend,
@@ -132,7 +132,9 @@ impl Payer for ChannelPayer {
     async fn pay(&self, charge: &Charge) -> Result<Payment> {
         known(charge, self.terms.payee)?;
         let lane_id = self.terms.lane_id(self.lane);
-        let proof = self.book.pay(charge, self.paid, self.limit, |cumulative| {
+        let before = Signed { sum: self.paid, count: 0 };
+        let proof = self.book.pay(charge, before, self.limit, |signed| {
+            let cumulative = signed.sum;
             let signature =
                 Voucher { lane_id, cumulative }.sign(&self.domain, self.signer.as_ref())?;
             let (terms, lane) = (self.terms, self.lane);
@@ -155,6 +157,8 @@ pub struct SpendPayer {
     rail: Option<u64>,
     payer: Address,
     signer: Arc<dyn Signer>,
+    /// How many were signed before this payer began to remember.
+    spent: u64,
     limit: Amount,
     book: Book,
 }
@@ -207,7 +211,15 @@ impl SpendPayer {
         let [a, b, c] = [payer, payee, token].map(|address| address.into_word());
         let source = rail.map_or(B256::ZERO, |rail| B256::right_padding_from(&rail.to_be_bytes()));
         let book = Book::open(path, hash_words([domain.separator(), a, b, c, source]))?;
-        Ok(Self { domain, payee, token, rail, payer, signer, limit, book })
+        Ok(Self { domain, payee, token, rail, payer, signer, spent: 0, limit, book })
+    }
+
+    /// Numbers its spends after this one at least, for a stream or rail that was used before its memory began: a payee
+    /// refuses numbers from a time that it has forgotten.
+    #[must_use]
+    pub const fn already_spent(mut self, number: u64) -> Self {
+        self.spent = number;
+        self
     }
 }
 
@@ -215,11 +227,15 @@ impl SpendPayer {
 impl Payer for SpendPayer {
     async fn pay(&self, charge: &Charge) -> Result<Payment> {
         known(charge, self.payee)?;
-        let proof = self.book.pay(charge, Amount::ZERO, self.limit, |_| {
-            let spend = Spend::of(charge, self.token, self.rail.unwrap_or_default());
+        let before = Signed { sum: Amount::ZERO, count: self.spent };
+        let proof = self.book.pay(charge, before, self.limit, |signed| {
+            let number = signed.count;
+            let spend = Spend::of(charge, self.token, self.rail.unwrap_or_default(), number);
             let signature = spend.sign(&self.domain, self.signer.as_ref())?;
-            let prefix = self.rail.map(u64::to_be_bytes);
-            Ok(prefix.iter().flatten().chain(&signature).copied().collect::<Vec<u8>>().into())
+            let rail = self.rail.map(u64::to_be_bytes);
+            let number = number.to_be_bytes();
+            let parts = rail.iter().flatten().chain(&number).chain(&signature);
+            Ok(parts.copied().collect::<Vec<u8>>().into())
         })?;
         Ok(Payment { payer: self.payer, proof })
     }

@@ -1,25 +1,39 @@
 //! What a payee must not forget: charges that were paid, payments that were used, and what stands behind them.
 //!
-//! One redb file per rail. An acceptance is one write transaction that is on disk before anybody hears of it.
+//! One redb file per rail. An acceptance is on disk before anybody hears of it; acceptances that are asked for at the
+//! same time share one write. What is settled and old is forgotten, and refused from then on.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use depin_core::{
-    Address, B256, Error, ErrorKind, Result,
-    payment::{Accepted, Charge},
+    Amount, Clock, Error, ErrorKind, Result, SystemClock, Timestamp, payment::Accepted,
 };
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition,
-    backends::InMemoryBackend,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, backends::InMemoryBackend};
 
-use super::disk::{broken, create};
+use super::{
+    disk::{broken, open},
+    group::Group,
+    view::{Draft, Edit, Paid, Snapshot, Source},
+};
 
 /// The durable memory of one payment rail of a payee.
 ///
-/// A file belongs to the rail that used it first, and is locked while open. Clones share it. One payee keeps one
-/// store per contract and token: with two, a payment counts in each. Charges are kept for ever, about 250 bytes
-/// each, for a charge that is forgotten could be paid with an old payment again.
+/// A file belongs to the rail that used it first: it is locked while open, and one rail at a time uses it. One payee
+/// keeps one store per contract and token: with two, a payment counts in each.
+///
+/// A charge is forgotten when it was accepted longer ago than [`keep`](Self::keep) says and its settlement is 64 blocks
+/// deep; that happens when the rail settles. Payments out of one source have an order, vouchers by what they grant and
+/// spends by their number, and the store remembers how far it forgot: what comes from before that is refused. So it
+/// holds about 400 bytes for every charge that is younger or not settled, and as much for every lane, stream and
+/// escrow rail that ever paid, each of which cost its payer a transaction.
 ///
 /// ```
 /// use depin_payment::rail::RailStore;
@@ -31,7 +45,16 @@ use super::disk::{broken, create};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct RailStore(Arc<Database>);
+pub struct RailStore {
+    shared: Arc<Shared>,
+    keep: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+struct Shared {
+    group: Arc<Group>,
+    in_use: AtomicBool,
+}
 
 impl RailStore {
     /// Opens a file, or makes it.
@@ -40,23 +63,44 @@ impl RailStore {
     /// [`ErrorKind::Conflict`] when it is open elsewhere, [`ErrorKind::Corrupt`] when it is another kind of file,
     /// [`ErrorKind::Unavailable`] when it cannot be read or written.
     pub fn open(path: &Path) -> Result<Self> {
-        let opened = create(path).map_err(opening);
-        opened.map(|database| Self(Arc::new(database))).map_err(|e| e.with("path", path.display()))
+        open(path).map(Self::of)
     }
 
-    /// In memory, for tests: a restart forgets it, and then payments can be used again.
+    /// A store that forgets with the process: for tests.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] when there is no memory.
     pub fn in_memory() -> Result<Self> {
         let opened = Database::builder().create_with_backend(InMemoryBackend::new());
-        opened.map(|database| Self(Arc::new(database))).map_err(opening)
+        opened.map(Self::of).map_err(broken)
     }
 
-    /// Binds a new store to its owner, and refuses that of another one.
-    pub(crate) fn claim(&self, owner: &str) -> Result<()> {
-        self.write(|write| {
-            let mut table = write.0.open_table(OWNER).map_err(broken)?;
+    fn of(database: Database) -> Self {
+        let group = Arc::new(Group::new(database));
+        let shared = Arc::new(Shared { group, in_use: AtomicBool::new(false) });
+        Self { shared, keep: KEEP, clock: Arc::new(SystemClock) }
+    }
+
+    /// Remembers what is settled for this long, 30 days unless told. Longer than any client repeats a request for:
+    /// the same charge and payment get the same answer only for as long.
+    #[must_use]
+    pub const fn keep(mut self, time: Duration) -> Self {
+        self.keep = time;
+        self
+    }
+
+    /// Reads the time from this clock, the machine's unless told.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Binds a new store to its owner, and refuses that of another one, or one that a rail uses already.
+    pub(crate) fn claim(self, owner: &str) -> Result<RailBook> {
+        let write = self.database().begin_write().map_err(broken)?;
+        {
+            let mut table = write.open_table(OWNER).map_err(broken)?;
             let found = table.get(()).map_err(broken)?.map(|found| found.value().to_owned());
             if let Some(found) = found.filter(|found| found != owner) {
                 let text = "the store belongs to another rail; use another file";
@@ -64,180 +108,106 @@ impl RailStore {
                 return Err(error.with("found", found).with("expected", owner));
             }
             table.insert((), owner).map_err(broken)?;
-            for table in [CHARGES, USED, SOURCES, CLOSED] {
-                write.0.open_table(table).map_err(broken)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// One transaction: all of it, durable when this answers, or nothing.
-    pub(crate) fn write<T>(&self, change: impl FnOnce(&Write) -> Result<T>) -> Result<T> {
-        let write = Write(self.0.begin_write().map_err(broken)?);
-        let answer = change(&write)?;
-        write.0.commit().map_err(broken)?;
-        Ok(answer)
-    }
-
-    /// The answer that was given to this charge and payment before, if any; refuses one used for another charge.
-    pub(crate) fn answer(&self, paid: &Paid) -> Result<Option<Accepted>> {
-        let read = self.0.begin_read().map_err(broken)?;
-        let charges = read.open_table(CHARGES).map_err(broken)?;
-        match charges.get(paid.charge.id.as_slice()).map_err(broken)? {
-            Some(stored) => paid.same_as(stored.value()).map(Some),
-            None => {
-                let used = read.open_table(USED).map_err(broken)?;
-                let found = used.get(paid.payment.as_slice()).map_err(broken)?;
-                found.map_or(Ok(None), |_| Err(spent(paid.charge.id)))
-            }
+            Draft::open(&write).map_err(broken)?;
         }
+        write.commit().map_err(broken)?;
+        if self.shared.in_use.swap(true, Ordering::AcqRel) {
+            let text = "another rail uses the store; share that rail, or drop it first";
+            return Err(Error::new(ErrorKind::Conflict, text).with("owner", owner));
+        }
+        Ok(RailBook(self))
     }
 
-    /// Whether anything was ever taken out of a source.
-    pub(crate) fn knows(&self, source: &[u8]) -> Result<bool> {
-        let read = self.0.begin_read().map_err(broken)?;
-        let sources = read.open_table(SOURCES).map_err(broken)?;
-        sources.get(source).map(|found| found.is_some()).map_err(broken)
-    }
-
-    /// The records of all sources, by key.
-    pub(crate) fn sources(&self, prefix: &[u8]) -> Result<Vec<Source>> {
-        let read = self.0.begin_read().map_err(broken)?;
-        collect(&read.open_table(SOURCES).map_err(broken)?, prefix)
+    fn database(&self) -> &Database {
+        self.shared.group.database()
     }
 }
 
 impl fmt::Debug for RailStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RailStore").finish_non_exhaustive()
+        f.debug_struct("RailStore").field("keep", &self.keep).finish_non_exhaustive()
     }
 }
 
-/// The key and the record of what stands behind payments: a lane of a channel, a stream, an escrow rail.
-pub(crate) type Source = (Vec<u8>, Vec<u8>);
+/// A store in the hands of the one rail that uses it.
+#[derive(Debug)]
+pub(crate) struct RailBook(RailStore);
 
-/// A charge and what pays it, by identity.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Paid {
-    pub(crate) charge: Charge,
-    pub(crate) payer: Address,
-    /// What tells this payment from every other one, however often it is sent.
-    pub(crate) payment: B256,
-}
-
-/// Whether a payment counts for the first time.
-pub(crate) enum Answer {
-    Before(Accepted),
-    Fresh,
-}
-
-impl Paid {
-    pub(crate) const fn accepted(&self) -> Accepted {
-        Accepted { charge: self.charge.id, payer: self.payer, amount: self.charge.amount }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let Charge { payee, amount, .. } = &self.charge;
-        let amount: [u8; 32] = amount.to_units().to_be_bytes();
-        [payee.as_slice(), &amount, self.payer.as_slice(), self.payment.as_slice()].concat()
-    }
-
-    /// The stored answer, when it is about the same charge and payment.
-    fn same_as(&self, stored: &[u8]) -> Result<Accepted> {
-        if self.encode() == stored {
-            return Ok(self.accepted());
+impl RailBook {
+    /// Binds a new store to the till that remembers what was served, and refuses another one: it would serve again.
+    #[cfg(feature = "x402")]
+    pub(crate) fn serve_for(&self, till: depin_core::B256) -> Result<()> {
+        let write = self.0.database().begin_write().map_err(broken)?;
+        {
+            let mut table = write.open_table(TILL).map_err(broken)?;
+            let found = table.get(()).map_err(broken)?.map(|found| found.value());
+            match found {
+                Some(found) if found == till.0 => return Ok(()),
+                Some(_) => {
+                    let text = "another till serves for this rail's vouchers; open that till's file, or settle \
+                                and give each till a rail with a store of its own";
+                    return Err(Error::new(ErrorKind::Conflict, text));
+                }
+                None => table.insert((), till.0).map_err(broken)?,
+            };
         }
-        let text = "the charge was paid with another payment, or is another one under its id";
-        Err(Error::new(ErrorKind::Conflict, text).with("charge", self.charge.id))
-    }
-}
-
-fn spent(charge: B256) -> Error {
-    let text = "the payment was used for another charge; pay this one too";
-    Error::new(ErrorKind::Rejected, text).with("charge", charge)
-}
-
-/// A transaction under way.
-pub(crate) struct Write(redb::WriteTransaction);
-
-impl Write {
-    /// Enters a charge as paid, unless it is already.
-    pub(crate) fn pay(&self, paid: &Paid) -> Result<Answer> {
-        let mut charges = self.0.open_table(CHARGES).map_err(broken)?;
-        let key = paid.charge.id;
-        if let Some(stored) = charges.get(key.as_slice()).map_err(broken)? {
-            return paid.same_as(stored.value()).map(Answer::Before);
-        }
-        let mut used = self.0.open_table(USED).map_err(broken)?;
-        if used.get(paid.payment.as_slice()).map_err(broken)?.is_some() {
-            return Err(spent(key));
-        }
-        used.insert(paid.payment.as_slice(), key.as_slice()).map_err(broken)?;
-        charges.insert(key.as_slice(), paid.encode().as_slice()).map_err(broken)?;
-        Ok(Answer::Fresh)
+        write.commit().map_err(broken)
     }
 
-    pub(crate) fn source(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let table = self.sources_table()?;
-        let stored = table.get(key).map_err(broken)?;
-        Ok(stored.map(|stored| stored.value().to_vec()))
+    /// What `change` answers, once its edits are on disk; nothing is written when it fails.
+    pub(crate) async fn commit<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Draft<'_>) -> Result<(T, Vec<Edit>)> + Send + 'static,
+    ) -> Result<T> {
+        self.0.shared.group.commit(change).await
     }
 
+    /// What is on disk now.
+    pub(crate) fn view(&self) -> Result<Snapshot> {
+        Snapshot::open(&self.0.database().begin_read().map_err(broken)?)
+    }
+
+    /// As [`View::answer`](super::view::View::answer), of what is on disk.
+    pub(crate) fn answer(&self, paid: &Paid) -> Result<Option<Accepted>> {
+        self.view()?.answer(paid)
+    }
+
+    /// The records of all sources that begin with this, by key.
     pub(crate) fn sources(&self, prefix: &[u8]) -> Result<Vec<Source>> {
-        collect(&self.sources_table()?, prefix)
+        self.view()?.sources(prefix)
     }
 
-    pub(crate) fn put_source(&self, key: &[u8], record: &[u8]) -> Result<()> {
-        self.sources_table()?.insert(key, record).map(drop).map_err(broken)
+    /// The time by the store's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
     }
 
-    /// Takes nothing out of a channel from now on.
-    pub(crate) fn close(&self, channel: B256) -> Result<()> {
-        let mut table = self.0.open_table(CLOSED).map_err(broken)?;
-        table.insert(channel.as_slice(), [].as_slice()).map(drop).map_err(broken)
-    }
-
-    pub(crate) fn is_closed(&self, channel: B256) -> Result<bool> {
-        let table = self.0.open_table(CLOSED).map_err(broken)?;
-        table.get(channel.as_slice()).map(|found| found.is_some()).map_err(broken)
-    }
-
-    fn sources_table(&self) -> Result<Table<'_, &'static [u8], &'static [u8]>> {
-        self.0.open_table(SOURCES).map_err(broken)
-    }
-}
-
-fn collect(
-    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    prefix: &[u8],
-) -> Result<Vec<Source>> {
-    let mut found = Vec::new();
-    for entry in table.range::<&[u8]>(prefix..).map_err(broken)? {
-        let (key, record) = entry.map_err(broken)?;
-        if !key.value().starts_with(prefix) {
-            break;
+    /// Forgets the charges out of a source that are old enough, of those that are settled for good when `settled` is.
+    pub(crate) async fn forget(&self, source: &[u8], settled: Amount) -> Result<()> {
+        let accepted = self.now().minus(self.0.keep);
+        while !self.view()?.old(source, settled, accepted, 1)?.is_empty() {
+            let source = source.to_vec();
+            let forget = move |draft: &Draft<'_>| {
+                let old = draft.old(&source, settled, accepted, FORGET_AT_ONCE)?;
+                Ok(((), old.into_iter().map(Edit::Forget).collect()))
+            };
+            self.commit(forget).await?;
         }
-        found.push((key.value().to_vec(), record.value().to_vec()));
-    }
-    Ok(found)
-}
-
-fn opening(error: DatabaseError) -> Error {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => {
-            let text = "the store is open elsewhere; share it or end the other process";
-            Error::new(ErrorKind::Conflict, text)
-        }
-        error => broken(error),
+        Ok(())
     }
 }
 
+impl Drop for RailBook {
+    fn drop(&mut self) {
+        self.0.shared.in_use.store(false, Ordering::Release);
+    }
+}
+
+/// For how long what is settled is remembered, unless told.
+const KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Charges that are forgotten in one write.
+const FORGET_AT_ONCE: usize = 1_024;
 const OWNER: TableDefinition<'_, (), &str> = TableDefinition::new("owner");
-/// By the id of the charge.
-const CHARGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("charges");
-/// The charge that a payment was used for.
-const USED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("used");
-/// Channels that the payee closes.
-const CLOSED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("closed");
-/// What stands behind payments.
-const SOURCES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sources");
+/// The book of the till that serves for what the rail accepts.
+#[cfg(feature = "x402")]
+const TILL: TableDefinition<'_, (), [u8; 32]> = TableDefinition::new("till");

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     channel::{SignedVoucher, Terms},
-    evm::ChannelRail,
+    evm::{ChannelRail, Examined, Uncovered},
     rail::ChannelPayer,
     typed::Domain,
 };
@@ -52,7 +52,8 @@ impl Price {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the till has no [store](super::TillOptions::store), the price is not known before,
-    /// or the rail is for another payee, token or chain.
+    /// or the rail is for another payee, token or chain; [`ErrorKind::Conflict`] when another till has taken vouchers
+    /// with the rail's store.
     pub fn or_vouchers(mut self, rail: Arc<ChannelRail>) -> Result<Self> {
         if !self.till().is_durable() {
             let text =
@@ -70,6 +71,7 @@ impl Price {
             let error = Error::new(ErrorKind::Config, text).with("payee", rail.payee());
             return Err(error.with("token", rail.token()));
         }
+        rail.serve_for(self.till().id()?)?;
         self.vouchers = Some(rail);
         Ok(self)
     }
@@ -110,9 +112,10 @@ impl Price {
         let terms = self.terms();
         let charge = Charge { id, payee: terms.pay_to, amount: terms.amount };
         let payment = Payment { payer: voucher.terms.payer, proof: voucher.encode() };
-        rail.examine(&charge, &payment).await?;
+        let examined = rail.examine(&charge, &payment).await.map_err(in_x402)?;
         Ok(Commitment {
             rail: Arc::clone(rail),
+            _examined: examined,
             said: SettleResponse {
                 success: true,
                 transaction: voucher.digest(&rail.channel().domain()).to_string(),
@@ -127,12 +130,22 @@ impl Price {
     }
 }
 
+/// A lack of funds in the words of x402.
+fn in_x402(error: Error) -> Error {
+    match Uncovered::of(&error) {
+        Some(Uncovered::Funds) => Refusal::Funds.into(),
+        _ => error,
+    }
+}
+
 /// A voucher that is offered for a charge.
 pub(super) struct Commitment {
     rail: Arc<ChannelRail>,
     pub(super) charge: Charge,
     payment: Payment,
     said: SettleResponse,
+    /// Until the charge is served or given up.
+    _examined: Examined,
 }
 
 impl Commitment {

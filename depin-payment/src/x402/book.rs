@@ -4,9 +4,15 @@
 //! was bought with it. So a payment buys one thing, whatever happens afterwards, and what is due is known after
 //! a crash. What is settled may be forgotten after a while: then the chain itself refuses it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    path::Path,
+};
 
-use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, U256, payment::RailBalance};
+use depin_core::{
+    Address, Amount, B256, Error, ErrorKind, Result, U256, keccak256, payment::RailBalance,
+};
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
     WriteTransaction, backends::InMemoryBackend,
@@ -80,6 +86,14 @@ impl Book {
         })?);
         book.write(|write| claim(write, owner))?;
         Ok(book)
+    }
+
+    /// What tells this book from every other one, wherever its file is moved to.
+    pub(super) fn id(&self) -> Result<B256> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let table = read.open_table(ID).map_err(broken)?;
+        let id = table.get(()).map_err(broken)?.ok_or_else(damaged)?;
+        Ok(B256::new(id.value()))
     }
 
     pub(super) fn entry(&self, id: B256) -> Result<Option<Entry>> {
@@ -282,6 +296,10 @@ fn claim(write: &WriteTransaction, owner: &str) -> Result<()> {
     write.open_table(DUE).map_err(broken)?;
     write.open_table(FORGETTABLE).map_err(broken)?;
     write.open_table(SUMS).map_err(broken)?;
+    let mut id = write.open_table(ID).map_err(broken)?;
+    if id.get(()).map_err(broken)?.is_none() {
+        id.insert((), fresh_id()).map_err(broken)?;
+    }
     let mut table = write.open_table(OWNER).map_err(broken)?;
     let found = table.get(()).map_err(broken)?.map(|found| found.value().to_owned());
     match found {
@@ -291,6 +309,15 @@ fn claim(write: &WriteTransaction, owner: &str) -> Result<()> {
         }
         _ => table.insert((), owner).map(drop).map_err(broken),
     }
+}
+
+/// Another one for every book. Nobody gains by guessing it, so what the standard library seeds its maps with will do.
+fn fresh_id() -> [u8; 32] {
+    let mut id = [0; 32];
+    for part in id.chunks_exact_mut(8) {
+        part.copy_from_slice(&RandomState::new().hash_one(0).to_be_bytes());
+    }
+    keccak256(id).0
 }
 
 fn load(entries: &Table<'_, [u8; 32], &[u8]>, id: B256) -> Result<Option<Entry>> {
@@ -381,6 +408,7 @@ fn broken(error: impl Into<redb::Error>) -> Error {
     Error::new(kind, text).source(error)
 }
 
+const ID: TableDefinition<'_, (), [u8; 32]> = TableDefinition::new("id");
 const OWNER: TableDefinition<'_, (), &str> = TableDefinition::new("owner");
 const ENTRIES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("entries");
 const ANSWERS: TableDefinition<'_, [u8; 32], (&[u8], &[u8])> = TableDefinition::new("answers");

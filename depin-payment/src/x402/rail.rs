@@ -17,7 +17,10 @@ use super::{
     refusal::Refusal,
     till::{Outcome, Sale, Till},
 };
-use crate::{rail::Book, typed::hash_words};
+use crate::{
+    rail::{Book, Signed},
+    typed::hash_words,
+};
 
 /// A [`Till`] as a rail. Open the till with a long [`keep`](super::TillOptions::keep): a charge that is forgotten
 /// can be paid again by somebody else.
@@ -182,7 +185,7 @@ impl Payer for ExactPayer {
             let text = "the charge is for somebody whom this payer does not pay";
             return Err(Error::new(ErrorKind::Rejected, text).with("payee", charge.payee));
         }
-        let proof = self.book.pay(charge, Amount::ZERO, self.limit, |_| {
+        let proof = self.book.pay(charge, Signed::default(), self.limit, |_| {
             let terms = ExactTerms { amount: charge.amount, ..self.terms.clone() };
             let nonce = nonce_of(&terms, self.account, charge.id);
             let expires = self.clock.now().plus(terms.timeout);

@@ -310,6 +310,11 @@ impl Till {
         self.0.durable
     }
 
+    /// What tells the till's book from every other one.
+    pub(super) fn id(&self) -> Result<B256> {
+        self.0.book.id()
+    }
+
     fn now(&self) -> u64 {
         self.0.clock.now().secs()
     }

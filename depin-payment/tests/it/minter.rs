@@ -80,20 +80,27 @@ async fn tokens_become_credits_as_the_rules_in_rust_say() {
     }
     let (device, tokens) = (Address::repeat_byte(1), Amount::tokens(10));
     let wanted = U256::from(1_980_000);
-    let more = minter.buy(device, tokens, wanted + U256::ONE).await.unwrap_err();
+    let more = minter.buy("one", device, tokens, wanted + U256::ONE).await.unwrap_err();
     assert_eq!(more.kind(), ErrorKind::Conflict);
-    assert_eq!(minter.buy(device, tokens, wanted).await.unwrap(), wanted);
+    // What was refused has used up no name, and what was bought is not bought again.
+    for _ in 0..2 {
+        assert_eq!(minter.buy("one", device, tokens, wanted).await.unwrap(), wanted);
+    }
+    let other = minter.buy("one", device, Amount::tokens(11), wanted).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict, "{other}");
     assert_eq!(token.supply().await.unwrap(), Amount::tokens(90), "burned");
     assert_eq!(token.balance(admin.account()).await.unwrap(), Amount::tokens(90));
 
-    let refused = minter.spend(device, U256::ONE).await.unwrap_err();
+    let refused = minter.spend("one", device, U256::ONE).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Rejected, "who may spend is appointed");
     let contract = CreditMinter::new(minter.address(), admin.provider());
     let spender = admin.read(&contract.SPENDER_ROLE()).await.unwrap();
     grant(&admin, &minter, spender).await;
-    minter.spend(device, wanted - U256::ONE).await.unwrap();
+    for _ in 0..2 {
+        minter.spend("one", device, wanted - U256::ONE).await.unwrap();
+    }
     assert_eq!(minter.credits(device).await.unwrap(), U256::ONE);
-    let refused = minter.spend(device, wanted).await.unwrap_err();
+    let refused = minter.spend("two", device, wanted).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Rejected);
 }
 
@@ -106,16 +113,18 @@ async fn rewards_stay_within_the_band() {
     grant(&admin, &minter, emitter).await;
     let bob = Address::repeat_byte(0xb0);
     assert_eq!(minter.mintable().await.unwrap(), Amount::tokens(10), "the allowance");
-    minter.mint(bob, Amount::tokens(10)).await.unwrap();
-    let more = minter.mint(bob, Amount::from(1)).await.unwrap_err();
+    for _ in 0..2 {
+        minter.mint("first", bob, Amount::tokens(10)).await.unwrap();
+    }
+    let more = minter.mint("more", bob, Amount::from(1)).await.unwrap_err();
     assert_eq!(more.kind(), ErrorKind::Limit);
 
     // A quarter of what was burned comes back in the next period.
-    minter.buy(bob, Amount::tokens(40), U256::ZERO).await.unwrap();
+    minter.buy("credits", bob, Amount::tokens(40), U256::ZERO).await.unwrap();
     devnet.increase_time(rules().period.as_secs() + 60).unwrap();
     devnet.mine(1);
     assert_eq!(minter.mintable().await.unwrap(), Amount::tokens(20));
-    minter.mint(bob, Amount::tokens(20)).await.unwrap();
+    minter.mint("more", bob, Amount::tokens(20)).await.unwrap();
     assert_eq!(token.balance(bob).await.unwrap(), Amount::tokens(30));
 }
 
@@ -123,7 +132,8 @@ async fn rewards_stay_within_the_band() {
 async fn a_stale_price_sells_nothing() {
     let devnet = Devnet::start();
     let (minter, _, admin) = minter(&devnet, LONG_AGO).await;
-    let error = minter.buy(admin.account(), Amount::tokens(1), U256::ZERO).await.unwrap_err();
+    let error =
+        minter.buy("stale", admin.account(), Amount::tokens(1), U256::ZERO).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let prices = minter.prices().await.unwrap();
     assert_eq!(prices.price().await.unwrap().published(), Timestamp::from_secs(1), "told as it is");

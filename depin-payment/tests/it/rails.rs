@@ -2,6 +2,10 @@
 
 mod channel;
 mod flow;
+mod forget;
+mod kill;
+mod locks;
+mod promise;
 
 use std::sync::Arc;
 

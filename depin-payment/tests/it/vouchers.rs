@@ -68,8 +68,9 @@ fn digests_and_signatures_are_those_of_ethers() {
 fn type_hashes_are_those_of_the_types() {
     let voucher = keccak256("Voucher(bytes32 channelId,uint256 cumulativeAmount)");
     assert_eq!(Voucher::TYPEHASH, voucher);
-    let spend =
-        keccak256("Spend(bytes32 charge,address payee,address token,uint256 amount,uint256 rail)");
+    let spend = keccak256(
+        "Spend(bytes32 charge,address payee,address token,uint256 amount,uint256 rail,uint256 number)",
+    );
     assert_eq!(Spend::TYPEHASH, spend);
 }
 

@@ -114,7 +114,7 @@ async fn a_forked_history_costs_the_stake_of_its_device_once() {
     let pebble = SimulatedPebble::new(1);
     let device = network.enroll(pebble.clone(), owner(1)).await.unwrap();
     let subject = device.account().unwrap();
-    own.bond(subject, tokens(20)).await.unwrap();
+    own.bond("first", subject, tokens(20)).await.unwrap();
     device.send(&[celsius(20)]).await.unwrap();
 
     // The evidence goes out as bytes: anybody with the keys of the device sees what it proves.

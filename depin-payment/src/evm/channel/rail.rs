@@ -15,12 +15,13 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     EvmChannel, Payout,
+    cover::{Verdict, judge},
+    promise::{Examined, Promises},
     reach::{Reach, Reaches},
 };
 use crate::{
     channel::{SignedVoucher, Terms},
-    rail::{Answer, LaneRecord, Paid, RailStore},
-    typed::hash_words,
+    rail::{Draft, Edit, LaneRecord, Paid, RailBook, RailStore},
 };
 
 /// What a payee takes.
@@ -93,8 +94,9 @@ pub struct ChannelRail {
     payee: Address,
     token: Address,
     rules: ChannelRules,
-    store: RailStore,
+    store: RailBook,
     reaches: Mutex<Reaches>,
+    promises: Promises,
 }
 
 impl ChannelRail {
@@ -102,7 +104,7 @@ impl ChannelRail {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the store belongs to another rail, or funds would be believed for longer than
-    /// half a challenge.
+    /// half a challenge; [`ErrorKind::Conflict`] when another rail uses the store.
     pub fn new(
         channel: EvmChannel,
         payee: Address,
@@ -115,8 +117,9 @@ impl ChannelRail {
             return Err(Error::new(ErrorKind::Config, text));
         }
         let separator = channel.domain().separator();
-        store.claim(&format!("channel/{separator}/{payee}/{token}"))?;
-        Ok(Self { channel, payee, token, rules, store, reaches: Mutex::default() })
+        let store = store.claim(&format!("channel/{separator}/{payee}/{token}"))?;
+        let (reaches, promises) = (Mutex::default(), Promises::default());
+        Ok(Self { channel, payee, token, rules, store, reaches, promises })
     }
 
     /// The contract.
@@ -134,12 +137,41 @@ impl ChannelRail {
         self.token
     }
 
-    /// Refuses a payment by its terms, its signature and what it was used for, before anything is done for it;
-    /// takes nothing, and says nothing of funds.
+    /// Binds the rail's store to the till that remembers what was served for its vouchers.
     #[cfg(feature = "x402")]
-    pub(crate) async fn examine(&self, charge: &Charge, payment: &Payment) -> Result<()> {
+    pub(crate) fn serve_for(&self, till: B256) -> Result<()> {
+        self.store.serve_for(till)
+    }
+
+    /// Makes sure of a payment before work is done for it: its terms, its signature, what it was used for, and whether
+    /// the channel is open and holds what it grants beside all that was accepted and is [`Examined`] now. Takes nothing:
+    /// [`accept`](PaymentRail::accept) it when the work is done, and drop the answer then. So nobody has more worked
+    /// for him at the same time than he has deposited.
+    ///
+    /// # Errors
+    /// As [`accept`](PaymentRail::accept), with [`Uncovered`](super::Uncovered) where the channel is the reason.
+    pub async fn examine(&self, charge: &Charge, payment: &Payment) -> Result<Examined> {
         let voucher = self.voucher(charge, payment).await?;
-        self.store.answer(&paid_with(charge, payment, &voucher)).map(drop)
+        let paid = paid_with(charge, payment, &voucher);
+        let (reach, known) = self.reach(&voucher).await?;
+        match self.promise(&paid, &voucher, &reach) {
+            Err(error) if known && error.kind() == ErrorKind::Rejected => {
+                self.promise(&paid, &voucher, &self.ask(&voucher).await?)
+            }
+            answer => answer,
+        }
+    }
+
+    fn promise(&self, paid: &Paid, voucher: &SignedVoucher, reach: &Reach) -> Result<Examined> {
+        let mut open = self.promises.lock();
+        let (id, price) = (paid.charge.id, paid.charge.amount);
+        let promised = open.of(voucher.terms.id(), id);
+        let view = self.store.view()?;
+        let price = match judge(&view, paid, voucher, reach, &promised)? {
+            Verdict::Before(_) => Amount::ZERO,
+            Verdict::Pays(_) => price,
+        };
+        Ok(self.promises.add(&mut open, id, price, voucher.clone()))
     }
 
     /// Closes a channel as the payee, and gives the payer what is left: takes nothing more out of it from now on,
@@ -150,7 +182,7 @@ impl ChannelRail {
     /// is under way.
     pub async fn close(&self, terms: &Terms) -> Result<B256> {
         let channel = terms.id();
-        self.store.write(|write| write.close(channel))?;
+        self.store.commit(move |_| Ok(((), vec![Edit::Close(channel)]))).await?;
         let settled = self.settle().await;
         for (_, stored) in self.store.sources(channel.as_slice())? {
             let record = LaneRecord::decode(&stored)?;
@@ -234,47 +266,20 @@ impl ChannelRail {
         self.reaches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters charge and voucher in one transaction, if the channel covers all its lanes then.
-    fn admit(&self, paid: &Paid, voucher: &SignedVoucher, reach: &Reach) -> Result<Accepted> {
-        if reach.funds.closed || reach.funds.closes_at.is_some() {
-            return Err(rejected("the channel is closing or closed; open one with another salt"));
-        }
-        let settled = |lane: &u64| reach.lanes.get(lane).copied();
-        self.store.write(|write| {
-            if let Answer::Before(accepted) = write.pay(paid)? {
-                return Ok(accepted);
+    /// Enters charge and voucher in one write, if the channel covers all its lanes then.
+    async fn admit(&self, paid: &Paid, voucher: &SignedVoucher, reach: Reach) -> Result<Accepted> {
+        let (paid, voucher, at) = (paid.clone(), voucher.clone(), self.store.now());
+        let admit = move |draft: &Draft<'_>| match judge(draft, &paid, &voucher, &reach, &[])? {
+            Verdict::Before(accepted) => Ok((accepted, Vec::new())),
+            Verdict::Pays(lane) => {
+                let source = Edit::Source(paid.source.clone(), lane.encode());
+                let accepted = paid.accepted();
+                // Settled when the chain has paid the lane as much as the voucher grants.
+                let pay = Edit::Pay { paid, reached: voucher.cumulative, at };
+                Ok((accepted, vec![source, pay]))
             }
-            if write.is_closed(voucher.terms.id())? {
-                return Err(rejected("the payee closes the channel; open one with another salt"));
-            }
-            let key = LaneRecord::key(voucher);
-            let mut record = match write.source(&key)? {
-                Some(stored) => LaneRecord::decode(&stored)?,
-                None => {
-                    LaneRecord::new(settled(&voucher.lane).unwrap_or_default(), voucher.clone())
-                }
-            };
-            if record.lane.admit(voucher.cumulative, paid.charge.amount)? {
-                record.best = voucher.clone();
-            }
-            let mut due = record.due(settled(&voucher.lane).unwrap_or_default());
-            for (other, stored) in write.sources(voucher.terms.id().as_slice())? {
-                if other != key {
-                    let other = LaneRecord::decode(&stored)?;
-                    // A lane that came since these funds were read: none of it is known to be paid.
-                    let seen = settled(&other.best.lane).unwrap_or_default();
-                    due = due.checked_add(other.due(seen))?;
-                }
-            }
-            if due > reach.funds.available {
-                let text = "the channel does not hold what its vouchers grant; top it up";
-                return Err(rejected(text)
-                    .with("granted", due)
-                    .with("held", reach.funds.available));
-            }
-            write.put_source(&key, &record.encode())?;
-            Ok(paid.accepted())
-        })
+        };
+        self.store.commit(admit).await
     }
 
     /// The lanes that were granted more than the chain has paid, as the chain says now; and how much was paid
@@ -289,7 +294,7 @@ impl ChannelRail {
             }
             let (terms, lane) = (&record.best.terms, record.best.lane);
             let settled = self.channel.settled_at(terms, lane, BlockId::number(block)).await?;
-            news = news.checked_add(self.learn(&key, settled, block)?)?;
+            news = news.checked_add(self.learn(key, settled, block).await?)?;
             if !record.due(settled).is_zero() {
                 unpaid.push(LaneRecord { settled, ..record });
             }
@@ -298,17 +303,26 @@ impl ChannelRail {
     }
 
     /// Notes what the chain has paid for a lane; answers how much of it is new.
-    fn learn(&self, key: &[u8], settled: Amount, block: u64) -> Result<Amount> {
-        self.store.write(|write| {
-            let Some(stored) = write.source(key)? else { return Ok(Amount::ZERO) };
+    async fn learn(&self, key: Vec<u8>, settled: Amount, block: u64) -> Result<Amount> {
+        let learn = move |draft: &Draft<'_>| {
+            let Some(stored) = draft.source(&key)? else { return Ok((Amount::ZERO, Vec::new())) };
             let mut record = LaneRecord::decode(&stored)?;
-            let (before, known) = (record.settled, record.firm);
+            let before = record.settled;
             record.hear(settled, block);
-            if (record.settled, record.firm) != (before, known) {
-                write.put_source(key, &record.encode())?;
-            }
-            Ok(record.settled.checked_sub(before).unwrap_or_default())
-        })
+            let news = record.settled.checked_sub(before).unwrap_or_default();
+            let heard = record.encode();
+            let edits = if heard == stored { vec![] } else { vec![Edit::Source(key, heard)] };
+            Ok((news, edits))
+        };
+        self.store.commit(learn).await
+    }
+
+    /// Forgets what is settled for good and old.
+    async fn forget(&self) -> Result<()> {
+        for (key, stored) in self.store.sources(&[])? {
+            self.store.forget(&key, LaneRecord::decode(&stored)?.firm).await?;
+        }
+        Ok(())
     }
 }
 
@@ -325,11 +339,11 @@ impl PaymentRail for ChannelRail {
             return Ok(before);
         }
         let (reach, known) = self.reach(&voucher).await?;
-        match self.admit(&paid, &voucher, &reach) {
+        match self.admit(&paid, &voucher, reach).await {
             // Perhaps it was topped up since.
             Err(error) if known && error.kind() == ErrorKind::Rejected => {
                 let reach = self.ask(&voucher).await?;
-                self.admit(&paid, &voucher, &reach)
+                self.admit(&paid, &voucher, reach).await
             }
             answer => answer,
         }
@@ -353,10 +367,11 @@ impl PaymentRail for ChannelRail {
         for record in &unpaid {
             let (terms, lane) = (&record.best.terms, record.best.lane);
             let settled = self.channel.settled_at(terms, lane, BlockId::number(block)).await?;
-            let news = self.learn(&LaneRecord::key(&record.best), settled, block)?;
+            let news = self.learn(LaneRecord::key(&record.best), settled, block).await?;
             amount = amount.checked_add(news)?;
             missing = missing.checked_add(record.due(settled))?;
         }
+        self.forget().await?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -391,9 +406,8 @@ fn rejected(text: &'static str) -> Error {
     Error::new(ErrorKind::Rejected, text)
 }
 
-/// A voucher is one payment, whoever's signature it has.
+/// A voucher is one payment, whoever's signature it has. What it grants says which of two came first.
 fn paid_with(charge: &Charge, payment: &Payment, voucher: &SignedVoucher) -> Paid {
-    let lane = voucher.terms.lane_id(voucher.lane);
-    let identity = hash_words([lane, voucher.cumulative.to_units().into()]);
-    Paid { charge: *charge, payer: payment.payer, payment: identity }
+    let (source, order) = (LaneRecord::key(voucher), voucher.cumulative.to_units().to_be_bytes());
+    Paid { charge: *charge, payer: payment.payer, source, order }
 }

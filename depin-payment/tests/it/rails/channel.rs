@@ -21,16 +21,16 @@ use depin_testkit::rails::{self, RailSetup, charge};
 use super::{World, high_s};
 
 /// A channel that holds 1,000 units.
-struct Channel {
-    world: World,
-    contract: Address,
-    terms: Terms,
+pub(super) struct Channel {
+    pub(super) world: World,
+    pub(super) contract: Address,
+    pub(super) terms: Terms,
     wallet: Option<ChannelPayer>,
     strangers: Vec<Arc<dyn Payer>>,
 }
 
 impl Channel {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let world = World::new().await;
         let create = bindings::PaymentChannel::deploy_builder(world.admin.provider());
         let contract = world.create(create.into_transaction_request()).await;
@@ -43,19 +43,19 @@ impl Channel {
         channel
     }
 
-    async fn deposit(&self, intent: &str, terms: &Terms, amount: u64) {
+    pub(super) async fn deposit(&self, intent: &str, terms: &Terms, amount: u64) {
         self.payers().deposit(intent, terms, amount.into()).await.unwrap();
     }
 
-    fn payers(&self) -> EvmChannel {
+    pub(super) fn payers(&self) -> EvmChannel {
         EvmChannel::new(self.world.payer.clone(), self.contract)
     }
 
-    fn payees(&self) -> EvmChannel {
+    pub(super) fn payees(&self) -> EvmChannel {
         EvmChannel::new(self.world.payee.clone(), self.contract)
     }
 
-    fn rail_in(&self, file: &str, rules: ChannelRules) -> ChannelRail {
+    pub(super) fn rail_in(&self, file: &str, rules: ChannelRules) -> ChannelRail {
         let store = RailStore::open(&self.world.folder.path().join(file)).unwrap();
         let (payee, token) = (self.terms.payee, self.terms.token);
         ChannelRail::new(self.payees(), payee, token, rules, store).unwrap()
@@ -66,7 +66,7 @@ impl Channel {
     }
 
     /// A voucher that nobody's memory has a say in.
-    fn voucher(&self, terms: Terms, lane: u64, cumulative: u64) -> Payment {
+    pub(super) fn voucher(&self, terms: Terms, lane: u64, cumulative: u64) -> Payment {
         let domain = self.payers().domain();
         let key = self.world.key();
         let signed =
@@ -434,7 +434,7 @@ async fn a_channel_that_the_payee_closes_buys_nothing_more_whatever_was_seen_of_
     assert!(channel.payers().funds(&channel.terms).await.unwrap().closed);
     let late = channel.voucher(channel.terms, 0, 80);
     let error = rail.accept(&charge(payee, 2, 10), &late).await.unwrap_err();
-    assert!(error.to_string().contains("closing or closed"), "{error}");
+    assert!(error.to_string().contains("is closed"), "{error}");
     drop(rail);
     let rail = channel.channel_rail();
     assert!(rail.accept(&charge(payee, 2, 10), &late).await.is_err(), "also after a restart");

@@ -18,8 +18,8 @@ use depin_testkit::rails::{self, RailSetup, charge};
 use super::{World, high_s};
 
 /// A stream or an escrow rail out of which 1,000 units have flowed.
-struct Flowing {
-    world: World,
+pub(super) struct Flowing {
+    pub(super) world: World,
     contract: Address,
     /// The number of the escrow rail; a stream has none.
     rail: Option<u64>,
@@ -28,7 +28,7 @@ struct Flowing {
 }
 
 impl Flowing {
-    async fn stream() -> Self {
+    pub(super) async fn stream() -> Self {
         let world = World::new().await;
         let create = bindings::PaymentStream::deploy_builder(world.admin.provider());
         let contract = world.create(create.into_transaction_request()).await;
@@ -42,7 +42,7 @@ impl Flowing {
         flowing.ready()
     }
 
-    async fn escrow() -> Self {
+    pub(super) async fn escrow() -> Self {
         let world = World::new().await;
         let create = bindings::ServiceEscrow::deploy_builder(world.admin.provider());
         let contract = world.create(create.into_transaction_request()).await;
@@ -104,6 +104,26 @@ impl Flowing {
         .unwrap()
     }
 
+    pub(super) fn rail_in(&self, store: RailStore) -> Arc<dyn PaymentRail> {
+        let (payee, token) = (self.payee(), self.world.token);
+        match self.rail {
+            Some(_) => {
+                let escrow = self.escrow_of(&self.world.payee);
+                Arc::new(EscrowRail::new(escrow, payee, token, Address::ZERO, 0, store).unwrap())
+            }
+            None => {
+                let stream = self.stream_of(&self.world.payee);
+                Arc::new(StreamRail::new(stream, payee, token, 0, store).unwrap())
+            }
+        }
+    }
+
+    /// A payer without memory, who was told of this number of spends.
+    pub(super) fn told(&self, number: u64) -> SpendPayer {
+        let file = format!("told-{number}");
+        self.wallet(&file, self.domain(), self.world.token, 100.into()).already_spent(number)
+    }
+
     async fn conform(mut self) {
         let (here, token) = (self.domain(), self.world.token);
         let cases = [
@@ -119,7 +139,7 @@ impl Flowing {
         rails::conforms(self).await;
     }
 
-    async fn pays(&self, rail: &dyn PaymentRail, number: u64, amount: u64) -> bool {
+    pub(super) async fn pays(&self, rail: &dyn PaymentRail, number: u64, amount: u64) -> bool {
         let charge: Charge = charge(self.payee(), number, amount);
         let payment = self.payer().pay(&charge).await.unwrap();
         match rail.accept(&charge, &payment).await {
@@ -146,22 +166,13 @@ impl RailSetup for Flowing {
     }
 
     fn spendthrift(&self) -> Arc<dyn Payer> {
-        Arc::new(self.wallet("spendthrift", self.domain(), self.world.token, Amount::MAX))
+        let wallet = self.wallet("spendthrift", self.domain(), self.world.token, Amount::MAX);
+        // It has another memory than the payer, and so numbers of its own.
+        Arc::new(wallet.already_spent(1_000))
     }
 
     fn rail(&self) -> Arc<dyn PaymentRail> {
-        let store = RailStore::open(&self.world.folder.path().join("rail.redb")).unwrap();
-        let (payee, token) = (self.payee(), self.world.token);
-        match self.rail {
-            Some(_) => {
-                let escrow = self.escrow_of(&self.world.payee);
-                Arc::new(EscrowRail::new(escrow, payee, token, Address::ZERO, 0, store).unwrap())
-            }
-            None => {
-                let stream = self.stream_of(&self.world.payee);
-                Arc::new(StreamRail::new(stream, payee, token, 0, store).unwrap())
-            }
-        }
+        self.rail_in(RailStore::open(&self.world.folder.path().join("rail.redb")).unwrap())
     }
 
     fn restart_payer(&mut self) {

@@ -307,13 +307,23 @@ async fn vouchers_need_a_till_that_remembers_and_a_rail_of_its_own_kind() {
     let folder = tempfile::tempdir().unwrap();
     let options = TillOptions::default().store(folder.path().join("till.redb"));
     let till = market.town.till_with(options).await;
-    assert!(till.price(units(10)).or_vouchers(market.rail.clone()).is_ok());
-    let other = Address::repeat_byte(0x0e);
-    for (payee, token) in [(other, market.terms.token), (PAYEE, other)] {
+    let rail = |payee, token| {
         let channel =
             EvmChannel::new(market.town.chain.clone(), market.channel.domain().contract());
         let (rules, store) = (ChannelRules::default(), RailStore::in_memory().unwrap());
-        let rail = ChannelRail::new(channel, payee, token, rules, store).unwrap();
-        assert_eq!(kind(&till, &Arc::new(rail)), ErrorKind::Config);
+        Arc::new(ChannelRail::new(channel, payee, token, rules, store).unwrap())
+    };
+    let (other, token) = (Address::repeat_byte(0x0e), market.terms.token);
+    for _ in 0..2 {
+        assert!(till.price(units(10)).or_vouchers(rail(PAYEE, token)).is_ok());
     }
+    for (payee, token) in [(other, token), (PAYEE, other)] {
+        assert_eq!(kind(&till, &rail(payee, token)), ErrorKind::Config);
+    }
+    // What the market's till has served, this one would serve again; also after both were opened anew.
+    assert_eq!(kind(&till, &market.rail), ErrorKind::Conflict);
+    drop(till);
+    let options = TillOptions::default().store(folder.path().join("till.redb"));
+    let till = market.town.till_with(options).await;
+    assert_eq!(kind(&till, &market.rail), ErrorKind::Conflict);
 }
