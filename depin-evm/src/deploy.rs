@@ -29,7 +29,7 @@ pub use rules::RootRules;
 ///
 /// ```
 /// use std::time::Duration;
-/// use depin_core::{Amount, NetworkId};
+/// use depin_core::{Address, Amount, NetworkId};
 /// use depin_evm::{DeployOptions, RootRules};
 ///
 /// let rules = RootRules::default()
@@ -38,7 +38,8 @@ pub use rules::RootRules;
 /// let options = DeployOptions::new(NetworkId::parse("climate")?)
 ///     .token("Climate Credit", "CLIM")
 ///     .cap(Amount::tokens(1_000_000))
-///     .rules(rules);
+///     .rules(rules)
+///     .arbiter(Address::repeat_byte(0xa1));
 /// assert_eq!(options.symbol, "CLIM");
 /// # Ok::<(), depin_core::Error>(())
 /// ```
@@ -58,7 +59,8 @@ pub struct DeployOptions {
     pub emission: Option<Emission>,
     /// When published epochs become valid, and how much they emit.
     pub rules: RootRules,
-    /// Who decides disputes and rejects epochs that are not valid yet; the deploying account unless said.
+    /// Who decides disputes and rejects epochs that are not valid yet. A dispute window needs one that is not
+    /// the deploying account, which publishes; without a window it is that account unless said.
     pub arbiter: Option<Address>,
     /// Who may stop claims; the deploying account unless said.
     pub guardian: Option<Address>,
@@ -172,11 +174,11 @@ pub struct Deployment {
 /// ```
 ///
 /// # Errors
-/// As [`Chain::send`]; [`ErrorKind::Config`] when the token's name is too long, the cap is zero or the rules
-/// hold nothing together; [`ErrorKind::Limit`] for numbers that the contracts cannot hold.
+/// As [`Chain::send`]; [`ErrorKind::Config`] when the token's name is too long, the cap is zero, the rules
+/// hold nothing together or disputes have no arbiter besides the publisher; [`ErrorKind::Limit`] for numbers that the contracts cannot hold.
 pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment> {
     // Before anything is paid for: a deployment that stopped halfway keeps the options it began with.
-    check(options)?;
+    check(options, chain.account())?;
     let emission =
         options.emission.clone().map_or_else(|| Emission::at_any_time(options.cap), Ok)?;
     let rules = options.rules.encode()?;
@@ -284,7 +286,13 @@ impl Steps<'_> {
     }
 }
 
-fn check(options: &DeployOptions) -> Result<()> {
+fn check(options: &DeployOptions, publisher: Address) -> Result<()> {
+    if !options.rules.window.is_zero() && options.arbiter.is_none_or(|arbiter| arbiter == publisher)
+    {
+        let text = "a dispute window needs an arbiter that is not the publisher, who would judge \
+                    himself; name another account";
+        return Err(Error::new(ErrorKind::Config, text).with("publisher", publisher));
+    }
     if options.token_name.len() > MAX_NAME {
         let text = "the token's name is longer than 31 bytes, which signatures of its holders need";
         return Err(Error::new(ErrorKind::Config, text).with("name", &options.token_name));

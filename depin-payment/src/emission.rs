@@ -10,6 +10,8 @@ mod curve;
 mod samples;
 mod targeted;
 
+use std::fmt;
+
 use alloy_primitives::U256;
 use depin_core::{Amount, Error, ErrorKind, Result, Timestamp};
 
@@ -35,6 +37,7 @@ pub use targeted::{Direction, Targeted};
 /// assert_eq!(schedule.allowed(day(366))?, Amount::tokens(365_500));
 /// assert_eq!(schedule.allowed(day(5_000))?, Amount::tokens(500_000));
 /// assert_eq!(schedule.mintable(day(2), Amount::tokens(500))?, Amount::tokens(1_500));
+/// assert_eq!(schedule.at(400)?, Amount::tokens(500));
 /// # Ok::<(), depin_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +100,17 @@ impl Schedule {
         Ok(self.curve.span(0, self.completed(now))?.min(self.cap))
     }
 
+    /// What one period adds to what is allowed: the allowance of the curve, or what the cap leaves of it.
+    ///
+    /// # Errors
+    /// As [`Curve::at`].
+    pub fn at(&self, period: u64) -> Result<Amount> {
+        let before = self.curve.span(0, period)?.min(self.cap);
+        before
+            .checked_add(self.curve.at(period)?)
+            .and_then(|sum| sum.min(self.cap).checked_sub(before))
+    }
+
     /// What may be minted now when `minted` was minted so far.
     ///
     /// # Errors
@@ -104,6 +118,14 @@ impl Schedule {
     pub fn mintable(&self, now: Timestamp, minted: Amount) -> Result<Amount> {
         let allowed = self.allowed(now)?.to_units();
         Ok(Amount::units(allowed.saturating_sub(minted.to_units())))
+    }
+}
+
+impl fmt::Display for Schedule {
+    /// The curve with cap, start and period, for manifests.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, period, cap, curve } = self;
+        write!(f, "{curve} up to {cap} by {period} s from {start}")
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reward policies: from verified work to an exact allocation.
 //!
-//! Both split the pool of an epoch, fixed or along a curve of [`emission`](crate::emission), with
+//! Both split the pool of an epoch, fixed or along a schedule of [`emission`](crate::emission), with
 //! [`LargestRemainder`] in DID order, so the result depends on nothing but the policy's name, the epoch and the
 //! set of contributions. Devices whose beneficiary is the zero
 //! address have nobody who could be paid and take no part.
@@ -20,7 +20,7 @@ use depin_core::{
 
 use crate::{
     LargestRemainder,
-    emission::Curve,
+    emission::Schedule,
     settlement::ALL,
     shares::{
         Split,
@@ -32,14 +32,14 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pool {
     Fixed(Amount),
-    Along(Curve),
+    Along(Schedule),
 }
 
 impl Pool {
     fn of(&self, epoch: EpochId) -> Result<Amount> {
         match self {
             Self::Fixed(amount) => Ok(*amount),
-            Self::Along(curve) => curve.at(epoch.value()),
+            Self::Along(schedule) => schedule.at(epoch.value()),
         }
     }
 }
@@ -48,7 +48,7 @@ impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(amount) => amount.fmt(f),
-            Self::Along(curve) => curve.fmt(f),
+            Self::Along(schedule) => schedule.fmt(f),
         }
     }
 }
@@ -75,23 +75,21 @@ impl ProRata {
         Self { pool: Pool::Fixed(pool), bounds: None, reserve: 0 }
     }
 
-    /// Offers in epoch n what the curve allows in period n: with epochs as long as the periods of the
-    /// network's emission controller, neither more nor less than that mints.
+    /// Offers in epoch n what the schedule allows in period n: with epochs as long as the periods of the
+    /// network's emission controller and numbered alike, no more than that mints.
     ///
     /// ```
-    /// use depin_core::{Amount, reward::RewardPolicy};
-    /// use depin_payment::{ProRata, emission::Curve};
+    /// use depin_core::{Amount, Timestamp, reward::RewardPolicy};
+    /// use depin_payment::{ProRata, emission::{Curve, Schedule}};
     ///
-    /// // A thousand tokens a day, half as many after every year.
-    /// let policy = ProRata::along(Curve::halving(Amount::tokens(1_000), 365)?);
-    /// assert_eq!(
-    ///     policy.name(),
-    ///     "pro-rata(pool=decay(initial=1000, every=365, times=1/2), rounding=largest-remainder)"
-    /// );
+    /// // A thousand tokens a day, half as many after every year; never more than 500,000.
+    /// let (start, curve) = (Timestamp::from_secs(1_700_000_000), Curve::halving(Amount::tokens(1_000), 365)?);
+    /// let policy = ProRata::along(Schedule::new(start, 86_400, Amount::tokens(500_000), curve)?);
+    /// assert!(policy.name().starts_with("pro-rata(pool=decay(initial=1000, every=365, times=1/2) up to 500000"));
     /// # Ok::<(), depin_core::Error>(())
     /// ```
-    pub const fn along(curve: Curve) -> Self {
-        Self { pool: Pool::Along(curve), bounds: None, reserve: 0 }
+    pub const fn along(schedule: Schedule) -> Self {
+        Self { pool: Pool::Along(schedule), bounds: None, reserve: 0 }
     }
 
     /// Pays each device that scored at least `floor` and at most `cap`, as [`bounded::share`] defines it.
@@ -183,10 +181,10 @@ impl Banded {
         Self { pool: Pool::Fixed(pool), bands: bands.into_iter().collect(), reserve: 0 }
     }
 
-    /// Offers in epoch n what the curve allows in period n, as [`ProRata::along`]; bands as in
+    /// Offers in epoch n what the schedule allows in period n, as [`ProRata::along`]; bands as in
     /// [`per_epoch`](Self::per_epoch).
-    pub fn along(curve: Curve, bands: impl IntoIterator<Item = (u64, u32)>) -> Self {
-        Self { pool: Pool::Along(curve), bands: bands.into_iter().collect(), reserve: 0 }
+    pub fn along(schedule: Schedule, bands: impl IntoIterator<Item = (u64, u32)>) -> Self {
+        Self { pool: Pool::Along(schedule), bands: bands.into_iter().collect(), reserve: 0 }
     }
 
     /// Keeps so many basis points of every payout until its epoch settles, for work that comes late; more

@@ -90,10 +90,15 @@ pub fn settle(entitled: &Allocation, paid: &BTreeMap<Did, Amount>) -> Result<All
 /// Two allocations that are paid in one epoch, that of `now`.
 ///
 /// # Errors
-/// [`ErrorKind::Overflow`] when amounts do not fit, [`ErrorKind::Conflict`] when a device has two beneficiaries.
+/// [`ErrorKind::Overflow`] when amounts do not fit, [`ErrorKind::Conflict`] when a device has two beneficiaries or
+/// is paid twice in `now`.
 pub fn together(now: &Allocation, earlier: &Allocation) -> Result<Allocation> {
     let mut payouts: BTreeMap<&Did, Payout> =
         now.payouts.iter().map(|payout| (&payout.device, payout.clone())).collect();
+    if payouts.len() < now.payouts.len() {
+        let message = "a device is paid twice in one allocation; add up its payouts first";
+        return Err(Error::new(ErrorKind::Conflict, message).with("epoch", now.epoch));
+    }
     for payout in &earlier.payouts {
         let Some(here) = payouts.get_mut(&payout.device) else {
             payouts.insert(&payout.device, payout.clone());

@@ -132,7 +132,7 @@ pub fn simulate(
     let [devices, revenue, prices] =
         [&scenario.devices, &scenario.revenue, &scenario.price].map(outside);
     let mut smoothed = policy.backstop.map(|(over, _)| SmoothedBurn::over(over)).transpose()?;
-    let mut supply = policy.supply;
+    let (mut supply, mut burned_before) = (policy.supply, Amount::ZERO);
     let mut table: Vec<Period> = Vec::with_capacity(periods);
     for (((number, devices), revenue), price) in (0..).zip(devices).zip(revenue).zip(prices) {
         let minted = emission(number, &table)?;
@@ -140,11 +140,13 @@ pub fn simulate(
         let burned = burn(spent, price)?;
         let reissued = match (&mut smoothed, policy.backstop) {
             (Some(smoothed), Some((_, band))) => {
-                let smoothed_burn = smoothed.period(burned)?;
+                // What a period burns can be given back from the next one on.
+                let smoothed_burn = smoothed.period(burned_before)?;
                 reissue(&band, smoothed_burn, (spent, price), minted)?
             }
             _ => Amount::ZERO,
         };
+        burned_before = burned;
         let issued = minted.checked_add(reissued)?;
         supply = supply.checked_add(issued)?.checked_sub(burned).map_err(|error| {
             let text = "customers burn more than exists; start with more supply or emission";

@@ -5,10 +5,10 @@
 //! published known answers, `contracts` rebuilds the Solidity artifacts.
 
 mod bench;
-mod brokers;
 mod ci;
 mod conformance;
 mod contracts;
+mod debian;
 mod stage;
 mod test;
 mod tools;

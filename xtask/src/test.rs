@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    brokers, conformance,
+    conformance, debian,
     stage::{FEATURES, answers, cargo, stage},
     tools,
 };
@@ -17,13 +17,16 @@ pub(crate) fn run() -> Result<()> {
         .map_err(|why| missing.push(format!("did:ethr against its contract: {why}")))
         .unwrap_or_default();
     let python = tools::python()
-        .map_err(|why| missing.push(format!("parquet read by duckdb and pyarrow: {why}")))
+        .map_err(|why| {
+            missing
+                .push(format!("parquet read by duckdb and pyarrow, books read by beancount: {why}"))
+        })
         .ok();
     let x402 = tools::x402_peers()
         .map_err(|why| missing.push(format!("x402 with the reference implementation: {why}")))
         .ok();
-    if let Err(why) = brokers::installed() {
-        missing.push(format!("what goes through brokers: {why}"));
+    if let Err(why) = debian::installed() {
+        missing.push(format!("what goes through brokers, or to hledger: {why}"));
     }
     if !conformance::has_known_answers() {
         missing

@@ -79,11 +79,11 @@ pub(crate) fn x402_peers() -> Result<PathBuf, String> {
     npm_install(&folder, &[]).map(|()| folder)
 }
 
-/// What reads our Parquet files, from PyPI.
-const READERS: [&str; 2] = ["duckdb==2.0.0", "pyarrow==26.0.1"];
-const IMPORTS: &str = "import duckdb, pyarrow";
+/// What reads our Parquet files and our books, from PyPI.
+const READERS: [&str; 3] = ["duckdb==2.0.0", "pyarrow==26.0.1", "beancount==3.2.0"];
+const IMPORTS: &str = "import duckdb, pyarrow, beancount.scripts.check";
 
-/// A Python that reads Parquet: `DEPIN_PYTHON`, the one on the path, an earlier environment of ours, or a
+/// A Python that reads Parquet and books: `DEPIN_PYTHON`, the one on the path, an earlier environment of ours, or a
 /// fresh one from PyPI.
 pub(crate) fn python() -> Result<PathBuf, String> {
     let reads = |python: &Path| {
@@ -105,7 +105,7 @@ pub(crate) fn python() -> Result<PathBuf, String> {
     if made && pip.status().is_ok_and(|status| status.success()) && reads(&ours) {
         return Ok(ours);
     }
-    Err("python3 with venv and pip could not install duckdb and pyarrow; set DEPIN_PYTHON to one that has them".into())
+    Err("python3 with venv and pip could not install duckdb, pyarrow and beancount; set DEPIN_PYTHON to one that has them".into())
 }
 
 fn anvil_runs_here() -> bool {

@@ -42,7 +42,8 @@ impl SmoothedBurn {
         self.held
     }
 
-    /// Takes what a period burned and returns what it releases. On error nothing changes.
+    /// Takes what a period burned, now that it is over, and returns what the next one may give back, as the
+    /// contract has it. On error nothing changes.
     ///
     /// # Errors
     /// [`ErrorKind::Overflow`] past 2^256 - 1.

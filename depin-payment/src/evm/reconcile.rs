@@ -7,7 +7,7 @@
 
 mod events;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, Timestamp};
 use depin_evm::{
@@ -240,20 +240,17 @@ impl Ledger {
                 Note::Transfer if movement.from == distributor => 2,
                 Note::Activated => 1,
                 Note::Claimed => 3,
-                Note::Transfer | Note::Resolved => continue,
+                Note::Transfer => continue,
             };
             let sums = sums.entry(movement.transaction).or_default();
             if let Some(sum) = sums.get_mut(place) {
                 *sum = sum.checked_add(movement.amount)?;
             }
         }
-        // The bond of a dispute goes out of the distributor too.
-        let resolved = said.iter().filter(|statement| statement.note == Note::Resolved);
-        let resolved: BTreeSet<_> = resolved.map(|statement| statement.transaction).collect();
         for (transaction, [issued, activated, paid, claimed]) in sums {
             let (text, moved, said) = if issued != activated {
                 ("the distributor says that it issued other than the token did", issued, activated)
-            } else if paid != claimed && !resolved.contains(&transaction) {
+            } else if paid != claimed {
                 ("the distributor says that it paid other than the token moved", paid, claimed)
             } else {
                 continue;

@@ -77,7 +77,8 @@ pub struct RunReport {
     pub amount: Amount,
     /// Recipients who cannot receive. The others of their batch were paid without them.
     pub unpaid: Vec<Unpaid>,
-    /// Recipients who have yet to claim; zero unless claims are left to them.
+    /// Recipients who have yet to claim: claims are left to them, or the epoch can still be disputed. In that
+    /// case run it again when its window is over.
     pub to_claim: usize,
     /// Gas of the batches that this call sent.
     pub gas: u64,

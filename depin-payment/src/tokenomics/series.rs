@@ -39,8 +39,8 @@ impl Series {
         Self { shape: Shape::Steps(steps), noise: None }
     }
 
-    /// Begins with `from` and changes by so many millionths each period, rounded down, as far as `limit`:
-    /// the highest when it grows, the lowest when it shrinks.
+    /// Begins with `from` and changes by so many millionths each period as far as `limit`, the highest when it
+    /// grows, the lowest when it shrinks. Values are rounded down; what that leaves counts on, to a millionth.
     pub const fn growing(from: u64, per_million: i32, limit: u64) -> Self {
         Self { shape: Shape::Growing { from, per_million, limit }, noise: None }
     }
@@ -61,9 +61,10 @@ impl Series {
                     next.checked_sub(1).and_then(|at| steps.get(at)).map_or(0, |(_, value)| *value)
                 }
                 Shape::Growing { from, per_million, limit } => {
-                    let value = grown.map_or(*from, |value| grow(value, *per_million, *limit));
+                    let first = u128::from(*from).saturating_mul(MILLION);
+                    let value = grown.map_or(first, |value| grow(value, *per_million, *limit));
                     grown = Some(value);
-                    value
+                    u64::try_from(value / MILLION).unwrap_or(u64::MAX)
                 }
             };
             self.noise.map_or(value, |(seed, most)| deviate(value, most, mix(seed, period)))
@@ -71,9 +72,12 @@ impl Series {
     }
 }
 
-fn grow(value: u64, per_million: i32, limit: u64) -> u64 {
-    let change = u128::from(value).saturating_mul(u128::from(per_million.unsigned_abs()));
-    let change = u64::try_from(change / 1_000_000).unwrap_or(u64::MAX);
+const MILLION: u128 = 1_000_000;
+
+/// The next value, in millionths.
+fn grow(value: u128, per_million: i32, limit: u64) -> u128 {
+    let limit = u128::from(limit).saturating_mul(MILLION);
+    let change = value.saturating_mul(u128::from(per_million.unsigned_abs())) / MILLION;
     match per_million < 0 {
         true => value.saturating_sub(change).max(limit.min(value)),
         false => value.saturating_add(change).min(limit.max(value)),
@@ -85,7 +89,8 @@ fn deviate(value: u64, most: u16, random: u64) -> u64 {
     let room = u64::from(most).saturating_mul(2).saturating_add(1);
     let shift = random.checked_rem(room).unwrap_or_default();
     let factor = u64::from(WHOLE).saturating_sub(u64::from(most)).saturating_add(shift);
-    let scaled = u128::from(value).saturating_mul(u128::from(factor)) / 10_000;
+    let scaled =
+        u128::from(value).saturating_mul(u128::from(factor)).saturating_add(5_000) / 10_000;
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 

@@ -215,11 +215,14 @@ async fn two_who_claim_for_one_account_pay_it_once() {
 
 const WINDOW: u64 = 3_600;
 
-/// A distributor with a window, whose publisher and arbiter is the chain's account.
+/// A distributor with a window, whose publisher is the first account of the chain and whose arbiter the third.
 async fn disputable(devnet: &Devnet) -> (EvmDistributor, Chain) {
     let rules = RootRules::default().disputable(Duration::from_secs(WINDOW), Amount::tokens(1));
-    let options = DeployOptions::new(NetworkId::parse("climate").unwrap()).rules(rules);
+    let options = DeployOptions::new(NetworkId::parse("climate").unwrap());
+    let options = options.rules(rules).arbiter(devnet.addresses()[2]);
     let chain = chain(devnet, 0).await;
+    let judge = options.clone().arbiter(chain.account());
+    assert_eq!(deploy(&chain, &judge).await.unwrap_err().kind(), ErrorKind::Config);
     let contracts = deploy(&chain, &options).await.unwrap();
     (EvmDistributor::new(chain.clone(), contracts.distributor), chain)
 }
@@ -233,8 +236,9 @@ async fn a_rejected_epoch_is_not_taken_for_published() {
     let bad = balances.commitment(&tree, B256::repeat_byte(1)).unwrap();
     distributor.publish(&bad).await.unwrap();
     distributor.publish(&bad).await.unwrap();
+    let arbiter = self::chain(&devnet, 2).await;
     let contract = Contract::new(distributor.address(), chain.provider());
-    chain.send(contract.resolve(0, true).into_transaction_request()).await.unwrap();
+    arbiter.send(contract.resolve(0, true).into_transaction_request()).await.unwrap();
 
     assert_eq!(distributor.published(epoch).await.unwrap(), None);
     let error = distributor.publish(&bad).await.unwrap_err();

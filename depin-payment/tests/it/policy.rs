@@ -1,9 +1,12 @@
 //! Policies over contributions.
 
 use depin_core::{
-    Address, Amount, EpochId, ErrorKind, quality::Contributions, reward::RewardPolicy,
+    Address, Amount, EpochId, ErrorKind, Timestamp, quality::Contributions, reward::RewardPolicy,
 };
-use depin_payment::{Banded, ProRata, emission::Curve};
+use depin_payment::{
+    Banded, ProRata,
+    emission::{Curve, Schedule},
+};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
 use super::{verified, work};
@@ -26,18 +29,21 @@ fn bands_multiply_the_score() {
 }
 
 #[test]
-fn a_curve_offers_in_each_epoch_what_it_allows_in_that_period() {
+fn a_schedule_offers_in_each_epoch_what_it_allows_in_that_period_up_to_its_cap() {
     let curve = Curve::halving(Amount::from(100), 2).unwrap();
+    let schedule = Schedule::new(Timestamp::EPOCH, 60, Amount::from(310), curve).unwrap();
     let policies: [&dyn RewardPolicy; 2] =
-        [&ProRata::along(curve.clone()), &Banded::along(curve.clone(), [(0, 10_000)])];
+        [&ProRata::along(schedule.clone()), &Banded::along(schedule.clone(), [(0, 10_000)])];
     for policy in policies {
-        for (epoch, pool) in [(0, 100), (1, 100), (2, 50), (5, 25), (14, 0), (u64::MAX - 1, 0)] {
+        for (epoch, pool) in
+            [(0, 100), (1, 100), (2, 50), (3, 50), (4, 10), (5, 0), (u64::MAX - 1, 0)]
+        {
             let allocation = policy.allocate(&work(epoch, [3, 1])).unwrap();
             assert_eq!(allocation.emission, Amount::from(pool), "epoch {epoch}");
         }
         let never = policy.allocate(&work(u64::MAX, [3, 1])).unwrap_err();
         assert_eq!(never.kind(), ErrorKind::Limit);
-        assert!(policy.name().contains(&format!("pool={curve}")), "{}", policy.name());
+        assert!(policy.name().contains(&format!("pool={schedule}")), "{}", policy.name());
     }
 }
 

@@ -37,6 +37,14 @@ fn of(allocation: &Allocation, device: usize) -> Amount {
 }
 
 #[test]
+fn a_device_that_is_paid_twice_at_once_is_no_loss_but_a_conflict() {
+    let mut twice = allocation(&[60]);
+    twice.payouts.push(payout(0, 40));
+    let error = together(&twice, &allocation(&[1])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[test]
 fn when_nothing_came_late_everybody_gets_exactly_its_share() {
     let entitled = allocation(&[333, 1, 0, 9_999]);
     for reserve in [0, 1, 2_500, 9_999, 10_000] {

@@ -49,6 +49,24 @@ fn supply_is_what_was_minted_and_reissued_less_what_was_burned() {
 }
 
 #[test]
+fn what_a_period_burns_is_given_back_from_the_next_one_on() {
+    let none = |_, _: &[Period]| Ok(Amount::ZERO);
+    let scenario = Scenario { revenue: Series::constant(1_000_000_000), ..scenario() };
+    let table = simulate(&scenario, &policy(), 3, none).unwrap();
+    assert!(!table[0].burned.is_zero() && table[0].reissued.is_zero());
+    let released = table[0].burned.mul_div(1.into(), 13.into()).unwrap();
+    assert!(!table[1].reissued.is_zero() && table[1].reissued <= released);
+}
+
+#[test]
+fn small_numbers_grow_too_and_noise_goes_both_ways() {
+    let grown: Vec<_> = Series::growing(19, 50_000, 10_000).values().take(4).collect();
+    assert_eq!(grown, [19, 19, 20, 21], "19.95, 20.9475, 21.99...");
+    let noisy: Vec<_> = Series::constant(10).noisy(7, 1_000).values().take(200).collect();
+    assert!(noisy.contains(&9) && noisy.contains(&10) && noisy.contains(&11));
+}
+
+#[test]
 fn the_same_scenario_gives_the_same_table() {
     assert_eq!(years(3), years(3));
 }

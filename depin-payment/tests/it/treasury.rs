@@ -2,12 +2,12 @@
 
 mod kill;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use depin_core::{Address, Amount, ErrorKind, NetworkId, reward::TokenLedger};
 use depin_devnet::Devnet;
 use depin_evm::{
-    Chain, DeployOptions, Deployment,
+    Chain, DeployOptions, Deployment, RootRules,
     alloy::{
         primitives::{TxKind, U256, hex, keccak256},
         providers::Provider,
@@ -202,6 +202,31 @@ async fn estimates_of_claims_are_near_what_is_spent_and_a_later_run_goes_on() {
     assert_eq!(bank.token.supply().await.unwrap(), balances.total());
 }
 
+#[tokio::test]
+async fn claims_wait_for_the_end_of_a_dispute_window() {
+    let bank = Bank::open().await;
+    let (day, signer) = (Duration::from_secs(86_400), bank.devnet.account(0));
+    let chain = Chain::from_provider(bank.devnet.provider(), signer).connect().await.unwrap();
+    let options = DeployOptions::new(NetworkId::parse("disputed").unwrap())
+        .rules(RootRules::default().disputable(day, Amount::tokens(1)))
+        .arbiter(someone(7));
+    let contracts = deploy(&chain, &options).await.unwrap();
+    let distributor = EvmDistributor::new(chain.clone(), contracts.distributor);
+    let treasury = Treasury::new(chain, contracts.token).claims(distributor, Cumulative::default());
+    let list = list("november", 20);
+    let plan = treasury.plan(&list).await.unwrap();
+    let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
+    assert_eq!((report.paid, report.to_claim), (0, 20));
+    bank.devnet.increase_time(2 * day.as_secs()).unwrap();
+    bank.devnet.mine(1);
+    for _ in 0..2 {
+        let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
+        assert_eq!((report.paid, report.to_claim), (20, 0));
+        let token = EvmToken::new(bank.chain.clone(), contracts.token);
+        assert_eq!(token.supply().await.unwrap(), list.total());
+    }
+}
+
 fn near(estimate: u64, spent: u64, what: &str) {
     println!("{what}: estimated {estimate}, spent {spent}");
     assert!(estimate.abs_diff(spent) * 10 <= spent, "{what}: estimated {estimate}, spent {spent}");
@@ -348,6 +373,24 @@ async fn those_who_cannot_receive_are_named_and_the_others_of_their_batch_are_pa
     paid.sort_unstable();
     let payable = list.payments().iter().filter(|(account, _)| !refused.contains(account));
     assert_eq!(paid, payable.map(|(account, _)| *account).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn nobody_is_left_out_because_of_a_token_that_moves_nothing() {
+    let bank = Bank::open().await;
+    // Where not even the treasury can be sent to, no other refusal says anything.
+    let refused = [someone(3), bank.chain.account()];
+    let deploy = TransactionRequest { to: Some(TxKind::Create), ..TransactionRequest::default() }
+        .input(picky_token(refused).into());
+    let token = bank.chain.send(deploy).await.unwrap().contract_address.unwrap();
+    let treasury = Treasury::new(bank.chain.clone(), token).transfers(bank.disperse).batch(10);
+    let plan = treasury.plan(&list("paused", 25)).await.unwrap();
+    let path = bank.journal("paused");
+    for _ in 0..2 {
+        let error = treasury.run(&plan, &path).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("skip"));
+    }
 }
 
 #[tokio::test]

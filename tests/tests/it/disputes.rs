@@ -17,7 +17,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 fn contracts() -> DeployOptions {
     let rules = RootRules::default().disputable(DAY, tokens(1));
-    DeployOptions::new(NetworkId::parse("story").unwrap()).cap(tokens(1_000)).rules(rules)
+    DeployOptions::new(NetworkId::parse("story").unwrap())
+        .cap(tokens(1_000))
+        .rules(rules)
+        .arbiter(owner(9))
 }
 
 async fn network(devnet: &Devnet, folder: &tempfile::TempDir) -> Network {

@@ -12,7 +12,7 @@ use depin_evm::{
     },
     bindings::{
         NetworkToken::Transfer,
-        RewardDistributor::{Claimed, DisputeResolved, EpochActivated},
+        RewardDistributor::{Claimed, EpochActivated},
     },
 };
 
@@ -41,8 +41,6 @@ pub(super) enum Note {
     Activated,
     /// The distributor paid it out.
     Claimed,
-    /// A dispute ended, which moves its bond.
-    Resolved,
 }
 
 impl Ledger {
@@ -58,12 +56,7 @@ impl Ledger {
 
     /// What the distributor says up to a block.
     pub(super) async fn statements(&self, distributor: Address, end: u64) -> Result<Vec<Movement>> {
-        let says = [
-            Claimed::SIGNATURE_HASH,
-            EpochActivated::SIGNATURE_HASH,
-            DisputeResolved::SIGNATURE_HASH,
-        ];
-        let says = says.to_vec();
+        let says = vec![Claimed::SIGNATURE_HASH, EpochActivated::SIGNATURE_HASH];
         self.read(Filter::new().address(distributor).event_signature(says), end).await
     }
 
@@ -141,9 +134,6 @@ fn movement(log: &Log) -> Result<Movement> {
         Some(&EpochActivated::SIGNATURE_HASH) => {
             let EpochActivated { emission, .. } = decode(log, transaction)?;
             (Note::Activated, Address::ZERO, log.address(), emission)
-        }
-        Some(&DisputeResolved::SIGNATURE_HASH) => {
-            (Note::Resolved, Address::ZERO, Address::ZERO, U256::ZERO)
         }
         _ => return Err(strange(transaction)),
     };

@@ -37,7 +37,8 @@ impl Treasury {
             gas: 0,
             balances: Some(balances),
         };
-        if self.claim_every == 1 {
+        // An epoch that can be disputed serves no claims before its window is over.
+        if self.claim_every == 1 && distributor.latest().await? >= Some(epoch) {
             let accounts = list.payments().iter();
             let claims: Vec<Claim> =
                 accounts.filter_map(|(account, _)| tree.claim(*account)).collect();

@@ -132,12 +132,14 @@ impl Treasury {
             .with("batch", batch.index))
     }
 
-    /// Who of a batch cannot receive, found by halves without sending anything.
+    /// Who of a batch cannot receive, found by halves without sending anything. Nobody is blamed unless the
+    /// token moves otherwise, before and after.
     async fn refused(
         &self,
         batch: &Batch<'_>,
         payments: &[(Address, Amount)],
     ) -> Result<Vec<(Address, String)>> {
+        self.check_moves(batch).await?;
         let probe = keccak256(batch.key);
         let (mut open, mut refused) = (vec![payments], Vec::new());
         while let Some(part) = open.pop() {
@@ -153,7 +155,22 @@ impl Treasury {
                 (Err(_), part) => open.extend(<[_; 2]>::from(part.split_at(part.len() / 2))),
             }
         }
+        if !refused.is_empty() {
+            self.check_moves(batch).await?;
+        }
         Ok(refused)
+    }
+
+    /// Whether the token can be sent at all, and the node answers: by a unit to the treasury itself, which is
+    /// not sent either. A token that was paused, or a node that refuses everything, is no recipient's fault.
+    async fn check_moves(&self, batch: &Batch<'_>) -> Result<()> {
+        let (account, probe) = (self.chain.account(), keccak256(batch.key));
+        let call = self.call(batch.disperse, probe, &[(account, Amount::from(1))]).from(account);
+        self.chain.read(&call).await.map(drop).map_err(|error| {
+            let text = "the token moves nothing now, not even to the treasury itself; nobody was \
+                        left out: see why, then run it again with the same journal";
+            Error::unavailable(text).source(error)
+        })
     }
 
     fn call(&self, disperse: Address, key: B256, payments: &[(Address, Amount)]) -> Call<'_> {

@@ -1,4 +1,4 @@
-//! mosquitto and nats-server from Debian's packages, for the tests to start and end themselves.
+//! Programs from Debian's packages: brokers, which the tests start and end themselves, and hledger.
 
 use std::{
     fs,
@@ -9,13 +9,13 @@ use std::{
 use crate::stage::answers;
 
 /// Each program is in the package of its name.
-const BROKERS: [&str; 2] = ["mosquitto", "nats-server"];
+const PROGRAMS: [&str; 3] = ["mosquitto", "nats-server", "hledger"];
 /// What Debian asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Finds the brokers or installs them. `Err` says why not.
+/// Finds the programs or installs them. `Err` says why not.
 pub(crate) fn installed() -> Result<(), String> {
-    let missing: Vec<_> = BROKERS.into_iter().filter(|program| !is_here(program)).collect();
+    let missing: Vec<_> = PROGRAMS.into_iter().filter(|program| !is_here(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
