@@ -21,7 +21,7 @@ use depin_evm::{
     bindings::{Disperse, NetworkToken},
 };
 
-use super::EvmDistributor;
+use super::{EvmDistributor, approval::approve, calls::create};
 use crate::Cumulative;
 use journal::{Journal, Terms};
 pub use list::PayList;
@@ -147,10 +147,7 @@ impl Treasury {
     /// As [`Chain::send_once`].
     pub async fn deploy_disperse(chain: &Chain) -> Result<Address> {
         let tx = Disperse::deploy_builder(chain.provider()).into_transaction_request();
-        let receipt = chain.send_once("treasury/disperse", tx).await?;
-        receipt.contract_address.ok_or_else(|| {
-            Error::new(ErrorKind::Malformed, "the receipt of a deployment lacks the contract")
-        })
+        create(chain, "treasury/disperse", tx).await
     }
 
     /// Lets `Disperse` move so much of the account's tokens, for all runs until it is used up.
@@ -159,9 +156,7 @@ impl Treasury {
     /// As [`Chain::send`]; [`ErrorKind::Config`] when transfers are not open.
     pub async fn allow(&self, amount: Amount) -> Result<()> {
         let disperse = self.disperse.ok_or_else(|| closed(Way::Transfers))?;
-        let token = self.contract();
-        let call = token.approve(disperse, amount.to_units());
-        self.chain.send(call.into_transaction_request()).await.map(drop)
+        approve(&self.chain, self.token, disperse, amount).await
     }
 
     /// Pays what the plan says, once, however often it is called with the same journal.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, Timestamp, U256};
+use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, Timestamp};
 use depin_evm::{
     alloy::{
         eips::BlockNumberOrTag,
