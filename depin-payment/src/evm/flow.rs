@@ -133,7 +133,8 @@ impl<F: Flow> TimeRail<F> {
             }
             let source = Edit::Source(paid.source.clone(), spent.encode());
             let accepted = paid.accepted();
-            Ok((accepted, vec![source, Edit::Pay { paid, reached: spent.accepted, at }]))
+            let (reached, purpose) = (spent.accepted, B256::ZERO);
+            Ok((accepted, vec![source, Edit::Pay { paid, reached, at, purpose }]))
         };
         self.store.commit(admit).await
     }

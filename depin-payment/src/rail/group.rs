@@ -207,7 +207,8 @@ mod tests {
             if draft.answer(&paid)?.is_some() {
                 return Ok((false, Vec::new()));
             }
-            let edit = Edit::Pay { paid, reached: Amount::ZERO, at: Timestamp::EPOCH };
+            let (at, purpose) = (Timestamp::EPOCH, B256::ZERO);
+            let edit = Edit::Pay { paid, reached: Amount::ZERO, at, purpose };
             Ok((true, vec![edit]))
         };
         group.commit(change).await

@@ -134,7 +134,7 @@ impl fmt::Debug for RailStore {
 pub(crate) struct RailBook(RailStore);
 
 impl RailBook {
-    /// Binds a new store to the till that remembers what was served, and refuses another one: it would serve again.
+    /// Binds a new store to the till that has the answers which were sold, and refuses another one.
     #[cfg(feature = "x402")]
     pub(crate) fn serve_for(&self, till: depin_core::B256) -> Result<()> {
         let write = self.0.database().begin_write().map_err(broken)?;

@@ -29,8 +29,8 @@ pub(crate) type Draft<'a> = View<Table<'a, &'static [u8], &'static [u8]>>;
 /// Something to be written.
 #[derive(Debug)]
 pub(crate) enum Edit {
-    /// A charge is paid. `reached` is what must be settled before it may be forgotten.
-    Pay { paid: Paid, reached: Amount, at: Timestamp },
+    /// A charge is paid. `reached` is what must be settled before it may be forgotten, `purpose` what it is served for.
+    Pay { paid: Paid, reached: Amount, at: Timestamp, purpose: B256 },
     /// What stands behind payments has this record.
     Source(Vec<u8>, Vec<u8>),
     /// Nothing is taken out of a channel from now on.
@@ -112,10 +112,11 @@ impl<'a> Draft<'a> {
 
     pub(super) fn apply(&mut self, edit: Edit) -> Result<(), redb::Error> {
         match edit {
-            Edit::Pay { paid, reached, at } => {
+            Edit::Pay { paid, reached, at, purpose } => {
                 let id = paid.charge.id;
-                let reached: [u8; 32] = reached.to_units().to_be_bytes();
-                let record = [id.as_slice(), &at.millis().to_be_bytes(), &reached].concat();
+                let (at, reached) = (at.millis().to_be_bytes(), reached.to_units().to_be_bytes());
+                let reached: [u8; 32] = reached;
+                let record = [id.as_slice(), &at, &reached, purpose.as_slice()].concat();
                 self.used.insert(paid.used().as_slice(), record.as_slice())?;
                 self.charges.insert(id.as_slice(), paid.encode().as_slice())?;
             }
@@ -165,6 +166,14 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> View<T> {
             return Err(Error::new(ErrorKind::Rejected, text).with("charge", id));
         }
         Ok(None)
+    }
+
+    /// What a payment that was used is served for.
+    #[cfg(feature = "x402")]
+    pub(crate) fn purpose(&self, paid: &Paid) -> Result<B256> {
+        let record = self.used.get(paid.used().as_slice()).map_err(broken)?.ok_or_else(damaged)?;
+        let (_, purpose) = record.value().split_last_chunk::<32>().ok_or_else(damaged)?;
+        Ok(B256::new(*purpose))
     }
 
     /// Whether a charge was accepted.
@@ -229,7 +238,7 @@ const STRAGGLERS: usize = 64;
 
 /// By the id of the charge.
 const CHARGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("charges");
-/// Source and order of a payment, to the charge it was used for, when that was, and what settles it.
+/// Source and order of a payment, to the charge it was used for, when that was, what settles it, and its purpose.
 const USED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("used");
 /// Up to which order the payments out of a source may be forgotten.
 const FLOORS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("floors");

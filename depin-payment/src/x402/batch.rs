@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use depin_core::{
     Amount, B256, Error, ErrorKind, Result,
-    payment::{Charge, Payer, Payment, PaymentRail},
+    payment::{Charge, Payer, Payment},
 };
 use http::Response;
 use serde_json::{Map, Value};
@@ -47,8 +47,8 @@ pub const BINDING: &str = "depin-channel/1";
 impl Price {
     /// Takes vouchers as well: nothing is sent to the chain until the rail is settled.
     ///
-    /// The till remembers which vouchers it has served, for the chain does not know them. So it needs a file, and
-    /// a rail belongs to the prices of one till: another till would serve what this one has served.
+    /// The till remembers the answers that vouchers bought, for the chain does not know them. So it needs a file, and
+    /// a rail belongs to the prices of one till: another till does not have the answers that this one sold.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the till has no [store](super::TillOptions::store), the price is not known before,
@@ -115,7 +115,7 @@ impl Price {
         let examined = rail.examine(&charge, &payment).await.map_err(in_x402)?;
         Ok(Commitment {
             rail: Arc::clone(rail),
-            _examined: examined,
+            examined,
             said: SettleResponse {
                 success: true,
                 transaction: voucher.digest(&rail.channel().domain()).to_string(),
@@ -145,13 +145,22 @@ pub(super) struct Commitment {
     payment: Payment,
     said: SettleResponse,
     /// Until the charge is served or given up.
-    _examined: Examined,
+    examined: Examined,
 }
 
 impl Commitment {
-    /// Takes the voucher, durably; once, however often.
-    pub(super) async fn accept(&self) -> Result<()> {
-        self.rail.accept(&self.charge, &self.payment).await.map(drop)
+    /// Takes the voucher for what it is served for, durably; once, however often.
+    pub(super) async fn accept(&self, purpose: B256) -> Result<()> {
+        self.rail.accept_for(&self.charge, &self.payment, purpose).await.map(drop)
+    }
+
+    /// Whether the voucher was taken, for this purpose; refuses one that was taken for another.
+    pub(super) fn is_taken(&self, purpose: B256) -> Result<bool> {
+        match self.rail.purpose(&self.examined)? {
+            None => Ok(false),
+            Some(taken) if taken == purpose => Ok(true),
+            Some(_) => Err(Refusal::Spent.into()),
+        }
     }
 
     pub(super) fn hand_over(&self, answer: &Answer) -> Response<Bytes> {

@@ -152,25 +152,9 @@ impl Book {
         })
     }
 
-    /// What a charge that another rail keeps was served for.
-    pub(super) fn served(&self, charge: B256) -> Result<Option<B256>> {
-        let read = self.0.begin_read().map_err(broken)?;
-        let served = read.open_table(SERVED).map_err(broken)?;
-        let found = served.get(charge.0).map_err(broken)?;
-        Ok(found.map(|purpose| B256::new(purpose.value())))
-    }
-
-    /// Notes that such a charge was served with an answer, which may be forgotten at `forget` (seconds).
-    pub(super) fn serve(
-        &self,
-        charge: B256,
-        purpose: B256,
-        answer: &Answer,
-        forget: u64,
-    ) -> Result<()> {
+    /// Keeps the answer to a charge that another rail keeps; it may be forgotten at `forget` (seconds).
+    pub(super) fn keep_answer(&self, charge: B256, answer: &Answer, forget: u64) -> Result<()> {
         self.write(|write| {
-            let mut served = write.open_table(SERVED).map_err(broken)?;
-            served.insert(charge.0, purpose.0).map_err(broken)?;
             let mut answers = write.open_table(ANSWERS).map_err(broken)?;
             let head = encode(&answer.head)?;
             answers.insert(charge.0, (head.as_slice(), &*answer.body)).map_err(broken)?;
@@ -292,7 +276,6 @@ fn claim(write: &WriteTransaction, owner: &str) -> Result<()> {
     write.open_table(ENTRIES).map_err(broken)?;
     write.open_table(ANSWERS).map_err(broken)?;
     write.open_table(NAMES).map_err(broken)?;
-    write.open_table(SERVED).map_err(broken)?;
     write.open_table(DUE).map_err(broken)?;
     write.open_table(FORGETTABLE).map_err(broken)?;
     write.open_table(SUMS).map_err(broken)?;
@@ -414,8 +397,6 @@ const ENTRIES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("entr
 const ANSWERS: TableDefinition<'_, [u8; 32], (&[u8], &[u8])> = TableDefinition::new("answers");
 /// Payer and payment, to the amount.
 const DUE: TableDefinition<'_, ([u8; 20], [u8; 32]), [u8; 32]> = TableDefinition::new("due");
-/// Never forgotten, for the rail remembers its charges too.
-const SERVED: TableDefinition<'_, [u8; 32], [u8; 32]> = TableDefinition::new("served");
 const NAMES: TableDefinition<'_, [u8; 32], [u8; 32]> = TableDefinition::new("names");
 const FORGETTABLE: TableDefinition<'_, (u64, [u8; 32]), ()> = TableDefinition::new("forgettable");
 const SUMS: TableDefinition<'_, &str, [u8; 32]> = TableDefinition::new("sums");

@@ -328,16 +328,16 @@ impl Price {
     {
         let charge = commitment.charge.id;
         let Some(_mark) = self.till.mark(charge) else { return Err(busy()) };
-        if let Some(answer) = self.till.served(charge, purpose)? {
-            // Whether it is the voucher that was taken for it.
-            commitment.accept().await?;
+        if commitment.is_taken(purpose)? {
+            let answer = self.till.answer(charge)?.ok_or(Refusal::Spent)?;
             return Ok(commitment.hand_over(&answer));
         }
         match self.work(request, service).await? {
             Done::Failed(response) => Ok(response),
             Done::Worked(answer, _) => {
-                commitment.accept().await?;
-                self.till.serve(charge, purpose, &answer)?;
+                // First: what is paid can be handed over again, also after a crash.
+                self.till.keep_answer(charge, &answer)?;
+                commitment.accept(purpose).await?;
                 Ok(commitment.hand_over(&answer))
             }
         }

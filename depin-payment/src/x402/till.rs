@@ -362,19 +362,9 @@ impl Till {
         self.0.book.drop_answer(id)
     }
 
-    /// The answer that a charge of another rail bought, if it was served for this purpose.
-    pub(super) fn served(&self, charge: B256, purpose: B256) -> Result<Option<Answer>> {
-        match self.0.book.served(charge)? {
-            None => Ok(None),
-            Some(found) if found == purpose => {
-                self.0.book.answer(charge)?.ok_or_else(|| Refusal::Spent.into()).map(Some)
-            }
-            Some(_) => Err(Refusal::Spent.into()),
-        }
-    }
-
-    pub(super) fn serve(&self, charge: B256, purpose: B256, answer: &Answer) -> Result<()> {
-        self.0.book.serve(charge, purpose, answer, self.forget_at())?;
+    /// Keeps the answer that a charge of another rail buys, for a while.
+    pub(super) fn keep_answer(&self, charge: B256, answer: &Answer) -> Result<()> {
+        self.0.book.keep_answer(charge, answer, self.forget_at())?;
         self.0.book.forget(self.now())
     }
 

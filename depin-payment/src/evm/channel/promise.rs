@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use depin_core::{Amount, B256};
 
-use crate::channel::SignedVoucher;
+use crate::{channel::SignedVoucher, rail::Paid};
 
 /// A voucher that was examined, for a charge that is being worked for.
 ///
@@ -15,6 +15,11 @@ use crate::channel::SignedVoucher;
 pub struct Examined {
     promises: Promises,
     number: u64,
+    #[cfg_attr(
+        not(feature = "x402"),
+        expect(dead_code, reason = "only a till asks what is served")
+    )]
+    pub(super) paid: Paid,
 }
 
 impl Drop for Examined {
@@ -52,14 +57,14 @@ impl Promises {
     pub(super) fn add(
         &self,
         open: &mut Open,
-        charge: B256,
+        paid: Paid,
         price: Amount,
         voucher: SignedVoucher,
     ) -> Examined {
         let number = open.next;
         open.next = number.wrapping_add(1);
-        open.open.push(Promise { number, charge, price, voucher });
-        Examined { promises: self.clone(), number }
+        open.open.push(Promise { number, charge: paid.charge.id, price, voucher });
+        Examined { promises: self.clone(), number, paid }
     }
 }
 

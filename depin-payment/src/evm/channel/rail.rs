@@ -171,7 +171,7 @@ impl ChannelRail {
             Verdict::Before(_) => Amount::ZERO,
             Verdict::Pays(_) => price,
         };
-        Ok(self.promises.add(&mut open, id, price, voucher.clone()))
+        Ok(self.promises.add(&mut open, paid.clone(), price, voucher.clone()))
     }
 
     /// Closes a channel as the payee, and gives the payer what is left: takes nothing more out of it from now on,
@@ -266,8 +266,44 @@ impl ChannelRail {
         self.reaches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As [`accept`](PaymentRail::accept), and remembers what the charge is served for, as long as the charge.
+    pub(crate) async fn accept_for(
+        &self,
+        charge: &Charge,
+        payment: &Payment,
+        purpose: B256,
+    ) -> Result<Accepted> {
+        let voucher = self.voucher(charge, payment).await?;
+        let paid = paid_with(charge, payment, &voucher);
+        if let Some(before) = self.store.answer(&paid)? {
+            return Ok(before);
+        }
+        let (reach, known) = self.reach(&voucher).await?;
+        match self.admit(&paid, &voucher, reach, purpose).await {
+            // Perhaps it was topped up since.
+            Err(error) if known && error.kind() == ErrorKind::Rejected => {
+                let reach = self.ask(&voucher).await?;
+                self.admit(&paid, &voucher, reach, purpose).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// What a charge is served for, if what was examined is accepted now; refuses it if another payment is.
+    #[cfg(feature = "x402")]
+    pub(crate) fn purpose(&self, examined: &Examined) -> Result<Option<B256>> {
+        let view = self.store.view()?;
+        view.answer(&examined.paid)?.map(|_| view.purpose(&examined.paid)).transpose()
+    }
+
     /// Enters charge and voucher in one write, if the channel covers all its lanes then.
-    async fn admit(&self, paid: &Paid, voucher: &SignedVoucher, reach: Reach) -> Result<Accepted> {
+    async fn admit(
+        &self,
+        paid: &Paid,
+        voucher: &SignedVoucher,
+        reach: Reach,
+        purpose: B256,
+    ) -> Result<Accepted> {
         let (paid, voucher, at) = (paid.clone(), voucher.clone(), self.store.now());
         let admit = move |draft: &Draft<'_>| match judge(draft, &paid, &voucher, &reach, &[])? {
             Verdict::Before(accepted) => Ok((accepted, Vec::new())),
@@ -275,7 +311,7 @@ impl ChannelRail {
                 let source = Edit::Source(paid.source.clone(), lane.encode());
                 let accepted = paid.accepted();
                 // Settled when the chain has paid the lane as much as the voucher grants.
-                let pay = Edit::Pay { paid, reached: voucher.cumulative, at };
+                let pay = Edit::Pay { paid, reached: voucher.cumulative, at, purpose };
                 Ok((accepted, vec![source, pay]))
             }
         };
@@ -333,20 +369,7 @@ impl PaymentRail for ChannelRail {
     }
 
     async fn accept(&self, charge: &Charge, payment: &Payment) -> Result<Accepted> {
-        let voucher = self.voucher(charge, payment).await?;
-        let paid = paid_with(charge, payment, &voucher);
-        if let Some(before) = self.store.answer(&paid)? {
-            return Ok(before);
-        }
-        let (reach, known) = self.reach(&voucher).await?;
-        match self.admit(&paid, &voucher, reach).await {
-            // Perhaps it was topped up since.
-            Err(error) if known && error.kind() == ErrorKind::Rejected => {
-                let reach = self.ask(&voucher).await?;
-                self.admit(&paid, &voucher, reach).await
-            }
-            answer => answer,
-        }
+        self.accept_for(charge, payment, B256::ZERO).await
     }
 
     async fn settle(&self) -> Result<Settlement> {

@@ -45,6 +45,9 @@ async fn vouchers_are_forgotten_when_they_are_settled_for_good_and_old_and_never
     let error = again().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert!(error.to_string().contains("older than"), "{error}");
+    let voucher = channel.voucher(channel.terms, 0, 10);
+    let examined = rail.examine(&charge(payee, 1, 10), &voucher).await.map(drop);
+    assert!(examined.is_err(), "no work is done for it either");
     // Nor for another charge, nor what was never shown in time.
     for (number, cumulative) in [(4, 20), (5, 80), (6, 79)] {
         let voucher = channel.voucher(channel.terms, 0, cumulative);

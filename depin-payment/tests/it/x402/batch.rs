@@ -320,7 +320,7 @@ async fn vouchers_need_a_till_that_remembers_and_a_rail_of_its_own_kind() {
     for (payee, token) in [(other, token), (PAYEE, other)] {
         assert_eq!(kind(&till, &rail(payee, token)), ErrorKind::Config);
     }
-    // What the market's till has served, this one would serve again; also after both were opened anew.
+    // The answers that were sold are with the market's till; also after this one was opened anew.
     assert_eq!(kind(&till, &market.rail), ErrorKind::Conflict);
     drop(till);
     let options = TillOptions::default().store(folder.path().join("till.redb"));
