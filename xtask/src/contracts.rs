@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::natspec;
+
 /// Contracts that the Rust side deploys or calls.
 const CONTRACTS: [&str; 13] = [
     "BitmapDistributor",
@@ -44,6 +46,7 @@ const STAND_INS: [&str; 5] = [
 pub(crate) fn run(check: bool) -> Result<()> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../depin-evm");
     let project = Project { contracts: home.join("contracts"), artifacts: home.join("artifacts") };
+    natspec::check(&project.contracts.join("src"))?;
     project.install()?;
     project.forge(&["build"])?;
     if check {

@@ -90,7 +90,8 @@ contract CreditMinter is AccessControl, TokenSource {
 
     /// @notice Burns `tokens` of the caller, from his allowance, and credits `to`.
     /// @dev Checks: those of `quote`; there are at least `wanted` credits, and one (`TooFewCredits`); the caller
-    /// allowed and has the tokens (`ERC20InsufficientAllowance`, `ERC20InsufficientBalance`).
+    /// allowed and has the tokens (`ERC20InsufficientAllowance`, `ERC20InsufficientBalance`); what the period burned and
+    /// what was not released before it fit 128 bits (`SafeCastOverflowedUintDowncast`).
     /// @return credits What `to` got.
     function buy(address to, uint256 tokens, uint256 wanted) external returns (uint256 credits) {
         credits = quote(tokens);
@@ -115,12 +116,13 @@ contract CreditMinter is AccessControl, TokenSource {
 
     /// @notice Issues `amount` to `to` out of the band.
     /// @dev Checks: the caller holds `EMITTER_ROLE` (`AccessControlUnauthorizedAccount`); the band of this period
-    /// leaves it (`MintAboveBand`); the token's cap does too (`ERC20ExceededCap`).
+    /// leaves it (`MintAboveBand`); what the period minted fits 128 bits (`SafeCastOverflowedUintDowncast`); the token's
+    /// cap leaves it too (`ERC20ExceededCap`) and `to` is not zero (`ERC20InvalidReceiver`).
     function mint(address to, uint256 amount) external onlyRole(EMITTER_ROLE) {
         Band memory band = current();
         uint256 left = _left(band);
         require(amount <= left, MintAboveBand(amount, left));
-        band.minted += uint128(amount);
+        band.minted = SafeCast.toUint128(band.minted + amount);
         _band = band;
         emit Minted(to, amount);
         token.mint(to, amount);
@@ -128,6 +130,8 @@ contract CreditMinter is AccessControl, TokenSource {
 
     /// @notice Brings the band forward by at most `periods`. Anybody may call: after a rest of so many periods that
     /// `buy` and `mint` would need more gas than a block has, some calls of this one make them work again.
+    /// @dev Checks: what was burned and not released fits 128 bits (`SafeCastOverflowedUintDowncast`). Needs no role: the
+    /// band comes out the same in however many steps.
     function advance(uint64 periods) external {
         _band = _advanced(periods);
     }

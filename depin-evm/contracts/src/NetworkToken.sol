@@ -14,7 +14,8 @@ import {ERC3009} from "@openzeppelin/contracts/token/ERC20/extensions/draft-ERC3
 /// @dev The cap bounds the supply that exists, not the supply ever issued: what is burned can be issued again.
 /// The EIP-712 domain is (name of the token, "1", chain, this contract) for both kinds of signature.
 contract NetworkToken is ERC20Capped, ERC20Burnable, ERC20Permit, ERC3009, AccessControl {
-    /// @notice Who may issue tokens. The reward distributor holds it in a running network, and nobody else should.
+    /// @notice Who may issue tokens. In a running network the emission controller holds it (or the reward distributor,
+    /// where there is no controller), the credit minter where credits are sold, and nobody else should.
     bytes32 public constant MINTER_ROLE = keccak256("MINTER_ROLE");
 
     /// @notice Creates the token without any supply.

@@ -132,6 +132,7 @@ contract PaymentStream is ReentrancyGuardTransient {
     }
 
     /// @notice Pays the payee what streams that ended left it. Anybody may call, and again: then it pays nothing more.
+    /// @dev Checks: the token pays (its own errors, `SafeERC20FailedOperation`). Needs no right: only the payee is paid.
     /// @return amount What was paid now.
     function collect(address payee, address token) external nonReentrant returns (uint256 amount) {
         amount = _credits[payee][token];

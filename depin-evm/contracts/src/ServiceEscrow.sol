@@ -72,7 +72,8 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     error ValidatorOverreached(uint256 railId, uint256 amount, uint256 until);
 
     /// @notice Fills the account of `owner` from the caller's allowance.
-    /// @dev Checks: something arrived (`NothingDeposited`; `SafeERC20FailedOperation`); the sum fits 128 bits.
+    /// @dev Checks: something arrived (`NothingDeposited`; `SafeERC20FailedOperation`); the sum fits 128 bits
+    /// (`SafeCastOverflowedUintDowncast`).
     function deposit(address token, address owner, uint256 amount) external nonReentrant {
         amount = Pulls.pull(IERC20(token), msg.sender, amount);
         require(amount != 0, NothingDeposited());
@@ -95,6 +96,7 @@ contract ServiceEscrow is ReentrancyGuardTransient {
 
     /// @notice Bounds what `operator` may open out of the caller's account: all rates together, all lockups together,
     /// and the longest lockup period. Rails that exist go on when this is lowered.
+    /// @dev Checks: none; the allowance is the caller's own, and any bounds are his to give.
     function allowOperator(address token, address operator, uint128 rate, uint128 lockup, uint64 lockupPeriod)
         external
     {
@@ -105,7 +107,9 @@ contract ServiceEscrow is ReentrancyGuardTransient {
 
     /// @notice Opens a rail; the caller is its operator. A zero validator lowers nothing.
     /// @dev Checks: the lockup period is at most `LONGEST_LOCKUP` (`LockupTooLong`); the payer is not in arrears
-    /// (`InArrears`), allowed the caller that much (`AllowanceExceeded`) and has the guarantee (`FundsTooSmall`).
+    /// (`InArrears`), allowed the caller that much (`AllowanceExceeded`) and has the guarantee (`FundsTooSmall`); all rates
+    /// together, what is locked for them, and what the operator uses of his allowance fit 128 bits
+    /// (`SafeCastOverflowedUintDowncast`).
     /// @return railId The number of the rail.
     function openRail(
         address token,
@@ -128,7 +132,8 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     /// @notice Changes rate and fixed lockup of a rail from now on. The seconds before keep their rate, settled or not.
     /// @dev Checks: the caller is the operator (`NotAllowed`); the rail is there (`UnknownRail`) and does not end
     /// (`RailEnds`); the rate is the same, or the validator has judged the rate before this one to its end
-    /// (`RailNotSettled`): one change never waits for him, a second one does; and those of `openRail`.
+    /// (`RailNotSettled`): one change never waits for him, a second one does; and those of `settle` where the rate before
+    /// is settled by this, and of `openRail`, 128 bits included.
     function changeRail(uint256 railId, uint128 rate, uint128 lockupFixed) external nonReentrant {
         Rail storage rail = _open(railId);
         require(msg.sender == rail.operator, NotAllowed(railId, msg.sender));
@@ -139,7 +144,7 @@ contract ServiceEscrow is ReentrancyGuardTransient {
 
     /// @notice Credits the payee `amount` out of the fixed lockup, for something that is paid once.
     /// @dev Checks: the caller is the operator (`NotAllowed`); the rail is there (`UnknownRail`); the fixed lockup
-    /// holds it (`FundsTooSmall`).
+    /// holds it (`FundsTooSmall`); the payee's funds fit 128 bits with it (`SafeCastOverflowedUintDowncast`).
     function payFixed(uint256 railId, uint128 amount) external nonReentrant {
         Rail storage rail = _open(railId);
         require(msg.sender == rail.operator, NotAllowed(railId, msg.sender));
@@ -153,7 +158,8 @@ contract ServiceEscrow is ReentrancyGuardTransient {
 
     /// @notice Credits the payee what is due up to `until`, or up to where the payer is covered, the rail ends or the
     /// validator agrees, whichever is first. Anybody may call. Closes a rail that is settled to its end.
-    /// @dev Checks: the rail is there (`UnknownRail`); the validator only lowers (`ValidatorOverreached`).
+    /// @dev Checks: the rail is there (`UnknownRail`); the validator only lowers (`ValidatorOverreached`, and his own
+    /// errors); the payee's funds fit 128 bits with it (`SafeCastOverflowedUintDowncast`).
     /// @return amount What the payee was credited now.
     function settle(uint256 railId, uint256 until) external nonReentrant returns (uint256 amount) {
         return _settle(railId, _open(railId), until, true);
@@ -162,7 +168,7 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     /// @notice Settles a rail to its end without its validator, in full: the payer's way out when the validator does
     /// not answer.
     /// @dev Checks: the rail is there (`UnknownRail`); the caller is the payer (`NotAllowed`); the rail was terminated
-    /// and its end has passed (`RailEnds`).
+    /// and its end has passed (`RailEnds`); the payee's funds fit 128 bits with it (`SafeCastOverflowedUintDowncast`).
     /// @return amount What the payee was credited now.
     function settleWithoutValidator(uint256 railId) external nonReentrant returns (uint256 amount) {
         Rail storage rail = _open(railId);

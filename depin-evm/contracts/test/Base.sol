@@ -65,6 +65,28 @@ abstract contract Test {
         return span == type(uint256).max ? x : low + x % (span + 1);
     }
 
+    /// @dev Calls as `caller`; a refusal must be for one of the errors in `expected`, selectors one after the other.
+    function attempt(address caller, address target, bytes memory call, bytes memory expected)
+        internal
+        returns (bool done, bytes memory answer)
+    {
+        vm.prank(caller);
+        (done, answer) = target.call(call);
+        if (!done) onlyFor(answer, expected);
+    }
+
+    /// @dev `reason` begins with one of the selectors in `expected`: no panic, and nothing that nobody thought of.
+    function onlyFor(bytes memory reason, bytes memory expected) internal pure {
+        for (uint256 i = 0; i < expected.length; i += 4) {
+            bool same = reason.length >= 4;
+            for (uint256 j = 0; same && j < 4; ++j) {
+                same = reason[j] == expected[i + j];
+            }
+            if (same) return;
+        }
+        vm.assertEq(bytes32(bytes4(reason)), bytes32(bytes4(expected)), "refused for another reason");
+    }
+
     function keyFrom(uint256 seed) internal pure returns (uint256) {
         return bound(seed, 1, SECP256K1_N - 1);
     }

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {BandRules, CreditMinter, PriceSource} from "../src/CreditMinter.sol";
 import {NetworkToken} from "../src/NetworkToken.sol";
 import {Test} from "./Base.sol";
@@ -120,6 +121,30 @@ contract CreditMinterTest is Test {
             vm.assertTrue(minted <= burned + ALLOWANCE * periods, "within the band");
             vm.warp(block.timestamp + seed % 3 days);
         }
+    }
+
+    /// @dev The band leaves 2^128 here: its amount must not count as 0 in what the period minted.
+    function testFuzz_a_mint_beyond_128_bits_is_refused_and_counts(uint256 amount) public {
+        token = new NetworkToken("Weather", "WTR", type(uint256).max, address(this));
+        BandRules memory rules = BandRules(100_000, 60, 1 days, 1, type(uint128).max);
+        minter = new CreditMinter(token, oracle, rules, address(this));
+        token.grantRole(token.MINTER_ROLE(), address(minter));
+        token.grantRole(token.MINTER_ROLE(), address(this));
+        minter.grantRole(minter.EMITTER_ROLE(), address(this));
+        token.mint(address(this), 1e30);
+        token.approve(address(minter), 1e30);
+        quoted(5e8, 0);
+        minter.buy(BOB, 1e30, 0);
+        vm.warp(block.timestamp + 1 days);
+        uint256 left = minter.mintable();
+        vm.assertEq(left, uint256(type(uint128).max) + 1e30, "more than 128 bits");
+        amount = bound(amount, uint256(type(uint128).max) + 1, left);
+        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 128, amount));
+        minter.mint(BOB, amount);
+        minter.mint(BOB, type(uint128).max);
+        vm.assertEq(minter.mintable(), 1e30, "what was minted counts");
+        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 128, 2 ** 128));
+        minter.mint(BOB, 1);
     }
 
     /// @dev The values of `SmoothedBurn` in depin-payment, whose tests have them too.

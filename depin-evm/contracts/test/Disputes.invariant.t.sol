@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {NetworkToken} from "../src/NetworkToken.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
 import {EpochRoots, PendingRoot, RootRules, TokenSource} from "../src/rewards/EpochRoots.sol";
@@ -56,7 +57,8 @@ contract Court is Test {
             vm.assertTrue(before.activatesAt == 0 || block.timestamp >= before.activatesAt, "no root is replaced");
             finish(before);
             (waiting, since) = (total, block.timestamp);
-        } catch {
+        } catch (bytes memory reason) {
+            onlyFor(reason, abi.encodePacked(EpochRoots.EpochStillPending.selector, EpochRoots.IsPaused.selector));
             vm.assertTrue(before.activatesAt > block.timestamp || distributor.paused(), "only a root or a pause blocks");
             vm.assertTrue(before.activatesAt <= since + 5 * WINDOW, "and no root for ever");
         }
@@ -69,7 +71,17 @@ contract Court is Test {
         try distributor.dispute(pending.epoch, other ? bytes32(uint256(7)) : rootOf(waiting)) {
             vm.assertTrue(!other && !pending.disputed && block.timestamp < pending.activatesAt, "in time and once");
             atStake = bond;
-        } catch {}
+        } catch (bytes memory reason) {
+            // The watcher can not always pay bonds that doubled.
+            onlyFor(
+                reason,
+                abi.encodePacked(
+                    EpochRoots.NotPending.selector,
+                    EpochRoots.NotDisputable.selector,
+                    IERC20Errors.ERC20InsufficientBalance.selector
+                )
+            );
+        }
     }
 
     function decide(bool rejected, uint256 mood) external {
@@ -80,7 +92,9 @@ contract Court is Test {
             vm.assertTrue(pending.disputed || (rejected && pending.activatesAt != 0), "there was something to decide");
             if (!rejected) burned += atStake;
             (atStake, lapses) = (0, 0);
-        } catch {}
+        } catch (bytes memory reason) {
+            onlyFor(reason, abi.encodePacked(EpochRoots.NotDisputed.selector));
+        }
     }
 
     function lapse() external {
@@ -88,7 +102,9 @@ contract Court is Test {
         try distributor.lapse() {
             vm.assertTrue(pending.disputed && block.timestamp >= pending.activatesAt, "in time");
             (atStake, lapses) = (0, lapses + 1);
-        } catch {}
+        } catch (bytes memory reason) {
+            onlyFor(reason, abi.encodePacked(EpochRoots.DisputeOpen.selector));
+        }
     }
 
     function activate(bool stranger) external {
@@ -97,19 +113,41 @@ contract Court is Test {
         try distributor.activate() {
             vm.assertTrue(due(pending), "after its window and undisputed");
             finish(pending);
-        } catch {}
-    }
-
-    function claim() external {
-        try distributor.claim(EARNER, active, new bytes32[](0)) {} catch {}
-        if (waiting > active) {
-            vm.expectRevert();
-            distributor.claim(EARNER, waiting, new bytes32[](0));
+        } catch (bytes memory reason) {
+            onlyFor(
+                reason,
+                abi.encodePacked(
+                    EpochRoots.NothingPending.selector,
+                    EpochRoots.EpochStillPending.selector,
+                    EpochRoots.IsPaused.selector
+                )
+            );
         }
     }
 
+    function claim() external {
+        try distributor.claim(EARNER, active, new bytes32[](0)) {}
+        catch (bytes memory reason) {
+            onlyFor(
+                reason,
+                abi.encodePacked(RewardDistributor.NoRootServes.selector, RewardDistributor.NothingToClaim.selector)
+            );
+        }
+        if (waiting == active) return;
+        bytes memory call = abi.encodeCall(RewardDistributor.claim, (EARNER, waiting, new bytes32[](0)));
+        (bool paid,) = attempt(
+            address(this),
+            address(distributor),
+            call,
+            abi.encodePacked(RewardDistributor.NoRootServes.selector, RewardDistributor.InvalidProof.selector)
+        );
+        vm.assertTrue(!paid, "before it is active nobody is paid");
+    }
+
     function pause(bool on) external {
-        if (on) try distributor.pause() {} catch {} else try distributor.unpause() {} catch {}
+        bytes memory call = on ? abi.encodeCall(EpochRoots.pause, ()) : abi.encodeCall(EpochRoots.unpause, ());
+        bytes4 already = on ? EpochRoots.IsPaused.selector : EpochRoots.NotPaused.selector;
+        attempt(address(this), address(distributor), call, abi.encodePacked(already));
     }
 
     function due(PendingRoot memory pending) private view returns (bool) {
@@ -131,7 +169,6 @@ contract Court is Test {
     }
 }
 
-/// forge-config: default.invariant.depth = 100
 contract DisputesInvariants is Test {
     Court private court;
     RewardDistributor private distributor;

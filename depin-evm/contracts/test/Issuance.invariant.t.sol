@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {RateLimiter} from "@openzeppelin/contracts/utils/RateLimiter.sol";
 import {BandRules, CreditMinter} from "../src/CreditMinter.sol";
 import {EmissionController} from "../src/EmissionController.sol";
 import {Decay, Row, Schedule, Target} from "../src/emission/Curves.sol";
@@ -70,35 +71,63 @@ contract Mint is Test {
         amount = bound(amount, 0, token.balanceOf(address(this)));
         try credits.buy(address(this), amount, 0) {
             burned += amount;
-        } catch {}
+        } catch (bytes memory reason) {
+            onlyFor(reason, abi.encodePacked(CreditMinter.TooFewCredits.selector));
+        }
     }
 
     function bond(uint256 amount) external {
         amount = bound(amount, 0, token.balanceOf(address(this)));
-        try stakes.bond(DEVICE, amount) {} catch {}
+        try stakes.bond(DEVICE, amount) {}
+        catch (bytes memory reason) {
+            onlyFor(reason, abi.encodePacked(StakeManager.NothingBonded.selector));
+        }
     }
 
     function unbond(uint128 amount, bool take) external {
-        try stakes.unbond(DEVICE, amount % (this.stake().bonded + 1)) {} catch {}
-        if (take) try stakes.withdraw(DEVICE) {} catch {}
+        try stakes.unbond(DEVICE, amount % (this.stake().bonded + 1)) {}
+        catch (bytes memory reason) {
+            onlyFor(reason, abi.encodePacked(StakeManager.StakeTooSmall.selector, StakeManager.QueueFull.selector));
+        }
+        if (!take) return;
+        try stakes.withdraw(DEVICE) {}
+        catch (bytes memory reason) {
+            onlyFor(reason, abi.encodePacked(StakeManager.NothingReady.selector));
+        }
     }
 
     function slash(uint128 amount) external {
         bytes32 hash = keccak256(abi.encode(evidence.length));
         try stakes.slash(address(this), DEVICE, amount % 1e22, hash) {
             evidence.push(hash);
-        } catch {}
+        } catch (bytes memory reason) {
+            onlyFor(reason, abi.encodePacked(StakeManager.StakeTooSmall.selector));
+        }
     }
 
     function decide(uint256 which, bool appeal) external {
         if (evidence.length == 0) return;
         bytes32 hash = evidence[which % evidence.length];
-        if (appeal) try stakes.withdrawSlash(hash, address(this), DEVICE) {} catch {}
-        try stakes.executeSlash(hash, address(this), DEVICE) {} catch {}
+        if (appeal) {
+            try stakes.withdrawSlash(hash, address(this), DEVICE) {}
+            catch (bytes memory reason) {
+                onlyFor(reason, abi.encodePacked(StakeManager.UnknownSlash.selector));
+            }
+        }
+        try stakes.executeSlash(hash, address(this), DEVICE) {}
+        catch (bytes memory reason) {
+            onlyFor(
+                reason,
+                abi.encodePacked(
+                    StakeManager.UnknownSlash.selector,
+                    StakeManager.AppealLasts.selector,
+                    RateLimiter.RateLimitExceeded.selector
+                )
+            );
+        }
     }
 }
 
-/// forge-config: default.invariant.depth = 100
 contract IssuanceInvariants is Test {
     Mint private mint;
 

@@ -2,6 +2,8 @@
 pragma solidity 0.8.37;
 
 import {Disperse} from "../src/Disperse.sol";
+import {EmissionController} from "../src/EmissionController.sol";
+import {Decay, Row, Schedule, Target} from "../src/emission/Curves.sol";
 import {NetworkToken} from "../src/NetworkToken.sol";
 import {PaymentChannel} from "../src/PaymentChannel.sol";
 import {PaymentStream} from "../src/PaymentStream.sol";
@@ -17,15 +19,30 @@ contract PaymentGasTest is Test {
     address private constant BOB = address(uint160(uint256(keccak256("bob"))));
 
     NetworkToken private token;
+    EmissionController private emission;
     RewardDistributor private distributor;
 
     function setUp() public {
         vm.warp(1_800_000_000);
         token = new NetworkToken("Weather", "WTR", 1e30, address(this));
-        distributor = new RewardDistributor(token, TokenSource(address(token)), RootRules(0, 0, 0, 0), address(this));
-        token.grantRole(token.MINTER_ROLE(), address(distributor));
         token.grantRole(token.MINTER_ROLE(), address(this));
-        distributor.grantRole(distributor.PUBLISHER_ROLE(), address(this));
+        // As a network is deployed: the controller issues, along a decay, and the distributor may have it issue.
+        emission = new EmissionController(
+            token,
+            Schedule(uint64(block.timestamp) - 10 days, 1 days, 1e27),
+            Decay(1e20, 30, 9, 10),
+            new Row[](0),
+            Target(0, 0, false),
+            address(this)
+        );
+        token.grantRole(token.MINTER_ROLE(), address(emission));
+        distributor = deploy(emission, RootRules(0, 0, 0, 0));
+    }
+
+    function deploy(TokenSource source, RootRules memory rules) private returns (RewardDistributor d) {
+        d = new RewardDistributor(token, source, rules, address(this));
+        emission.grantRole(emission.EMITTER_ROLE(), address(d));
+        d.grantRole(d.PUBLISHER_ROLE(), address(this));
     }
 
     function test_gas_of_the_token() public {
@@ -60,11 +77,7 @@ contract PaymentGasTest is Test {
     }
 
     function test_gas_of_a_disputable_root() public {
-        RewardDistributor slow = new RewardDistributor(
-            token, TokenSource(address(token)), RootRules(1 days, 1e18, 1e24, 1 days), address(this)
-        );
-        token.grantRole(token.MINTER_ROLE(), address(slow));
-        slow.grantRole(slow.PUBLISHER_ROLE(), address(this));
+        RewardDistributor slow = deploy(emission, RootRules(1 days, 1e18, 1e24, 1 days));
         slow.publish(0, keccak256("root 0"), 2e18, keccak256("log 0"));
         note("publish with a window, first epoch");
         vm.warp(block.timestamp + 1 days);
@@ -75,6 +88,24 @@ contract PaymentGasTest is Test {
         vm.warp(block.timestamp + 1 days);
         slow.activate();
         note("activate, later epoch");
+        slow.publish(2, keccak256("root 2"), 8e18, keccak256("log 2"));
+        vm.warp(block.timestamp + 1 days);
+        slow.publish(3, keccak256("root 3"), 9e18, keccak256("log 3"));
+        note("publish with a window, activating the epoch before");
+    }
+
+    /// @dev For networks without a controller: what the curve costs is the difference.
+    function test_gas_of_a_root_without_a_curve() public {
+        RewardDistributor plain = deploy(TokenSource(address(token)), RootRules(1 days, 1e18, 1e24, 1 days));
+        token.grantRole(token.MINTER_ROLE(), address(plain));
+        plain.publish(0, keccak256("root 0"), 2e18, 0);
+        vm.warp(block.timestamp + 1 days);
+        plain.activate();
+        note("activate without a controller, first epoch");
+        plain.publish(1, keccak256("root 1"), 6e18, 0);
+        vm.warp(block.timestamp + 1 days);
+        plain.activate();
+        note("activate without a controller, later epoch");
     }
 
     function test_gas_of_a_channel() public {

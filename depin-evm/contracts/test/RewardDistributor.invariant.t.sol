@@ -21,6 +21,7 @@ contract Treasury is Test {
     uint64[] public epochs;
     mapping(uint64 epoch => bytes32 root) public roots;
     mapping(uint256 account => uint256 amount) public paid;
+    mapping(address recipient => uint256 amount) public received;
 
     RewardTree.Leaf[] private leaves;
     RewardTree.Leaf[] private published;
@@ -37,7 +38,7 @@ contract Treasury is Test {
     }
 
     function accountAt(uint256 i) public pure returns (address) {
-        return address(uint160(0xACC000 + i));
+        return vm.addr(0xACC000 + i);
     }
 
     function epochCount() external view returns (uint256) {
@@ -69,7 +70,7 @@ contract Treasury is Test {
         if (leaf.cumulative > paid[i]) {
             uint256 amount = distributor.claim(leaf.account, leaf.cumulative, proof);
             vm.assertEq(amount, leaf.cumulative - paid[i], "the difference");
-            paid[i] = leaf.cumulative;
+            book(i, leaf.account);
         }
         vm.expectRevert(
             abi.encodeWithSelector(RewardDistributor.NothingToClaim.selector, leaf.account, leaf.cumulative)
@@ -86,10 +87,75 @@ contract Treasury is Test {
             uint256 who = mask >> i & 1 == 1 ? i : 0;
             RewardTree.Leaf memory leaf = published[who];
             claims[i] = RewardDistributor.Claim(leaf.account, leaf.cumulative, nodes.proof(leaf));
-            expected += leaf.cumulative - paid[who];
-            paid[who] = leaf.cumulative;
+            expected += book(who, leaf.account);
         }
         vm.assertEq(distributor.claimMany(claims), expected, "paid now");
+    }
+
+    /// @dev The account names whom it has paid: another account, or somebody without rewards.
+    function claimTo(uint256 seed, uint256 to) external {
+        if (epochs.length == 0) return;
+        uint256 i = seed % ACCOUNTS;
+        (RewardTree.Leaf memory leaf, address recipient) = (published[i], recipientAt(to));
+        bytes memory call = abi.encodeCall(
+            RewardDistributor.claimTo, (leaf.account, leaf.cumulative, nodes.proof(leaf), recipient)
+        );
+        bytes memory expected = abi.encodePacked(RewardDistributor.NotCommander.selector);
+        (bool done,) = attempt(accountAt((i + 1) % ACCOUNTS), address(distributor), call, expected);
+        vm.assertTrue(!done, "nobody else names the recipient");
+        expected = abi.encodePacked(RewardDistributor.NothingToClaim.selector);
+        (done,) = attempt(leaf.account, address(distributor), call, expected);
+        vm.assertTrue(done == (leaf.cumulative > paid[i]), "all that is not paid");
+        if (done) book(i, recipient);
+    }
+
+    /// @dev Whoever sends it: once with another's signature, then with the account's, then with that again.
+    function claimBySignature(uint256 seed, uint256 to) external {
+        if (epochs.length == 0) return;
+        uint256 i = seed % ACCOUNTS;
+        address recipient = recipientAt(to);
+        bytes memory expected = abi.encodePacked(RewardDistributor.InvalidSignature.selector);
+        bytes memory call = signedClaim(i, (i + 1) % ACCOUNTS, recipient);
+        (bool done,) = attempt(recipient, address(distributor), call, expected);
+        vm.assertTrue(!done, "another's signature");
+        call = signedClaim(i, i, recipient);
+        expected = abi.encodePacked(RewardDistributor.NothingToClaim.selector);
+        (done,) = attempt(recipient, address(distributor), call, expected);
+        vm.assertTrue(done == (published[i].cumulative > paid[i]), "all that is not paid");
+        if (done) book(i, recipient);
+        (done,) = attempt(recipient, address(distributor), call, expected);
+        vm.assertTrue(!done, "a signature pays once");
+    }
+
+    function signedClaim(uint256 i, uint256 signer, address to) private view returns (bytes memory) {
+        RewardTree.Leaf memory leaf = published[i];
+        bytes32 hash = keccak256(
+            abi.encode(
+                keccak256("Claim(address account,uint256 cumulative,address to,uint256 deadline)"),
+                leaf.account,
+                leaf.cumulative,
+                to,
+                type(uint256).max
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) =
+            vm.sign(0xACC000 + signer, typedDigest("RewardDistributor", address(distributor), hash));
+        return abi.encodeCall(
+            RewardDistributor.claimBySignature,
+            (leaf.account, leaf.cumulative, nodes.proof(leaf), to, type(uint256).max, packed(v, r, s))
+        );
+    }
+
+    /// @dev One more than the accounts.
+    function recipientAt(uint256 i) public pure returns (address) {
+        i %= ACCOUNTS + 1;
+        return i == ACCOUNTS ? address(0x0BA6) : accountAt(i);
+    }
+
+    function book(uint256 i, address recipient) private returns (uint256 amount) {
+        amount = published[i].cumulative - paid[i];
+        paid[i] += amount;
+        received[recipient] += amount;
     }
 
     function claimTooMuch(uint256 seed, uint256 more) external {
@@ -128,8 +194,8 @@ contract RewardDistributorInvariants is Test {
 
     function invariant_paid_and_unclaimed_are_what_was_emitted_and_issued() public view {
         uint256 paid = 0;
-        for (uint256 i = 0; i < treasury.ACCOUNTS(); ++i) {
-            paid += token.balanceOf(treasury.accountAt(i));
+        for (uint256 i = 0; i <= treasury.ACCOUNTS(); ++i) {
+            paid += token.balanceOf(treasury.recipientAt(i));
         }
         uint256 unclaimed = token.balanceOf(address(distributor));
         vm.assertEq(paid + unclaimed, treasury.emitted(), "emitted");
@@ -139,9 +205,11 @@ contract RewardDistributorInvariants is Test {
 
     function invariant_everybody_got_what_the_books_say() public view {
         for (uint256 i = 0; i < treasury.ACCOUNTS(); ++i) {
-            address account = treasury.accountAt(i);
-            vm.assertEq(distributor.claimed(account), treasury.paid(i), "claimed");
-            vm.assertEq(token.balanceOf(account), treasury.paid(i), "balance");
+            vm.assertEq(distributor.claimed(treasury.accountAt(i)), treasury.paid(i), "claimed");
+        }
+        for (uint256 i = 0; i <= treasury.ACCOUNTS(); ++i) {
+            address recipient = treasury.recipientAt(i);
+            vm.assertEq(token.balanceOf(recipient), treasury.received(recipient), "balance");
         }
     }
 

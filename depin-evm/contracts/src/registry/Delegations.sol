@@ -77,7 +77,7 @@ abstract contract Delegations is DeviceTokens, EIP712 {
     error InvalidSignature(address signer);
 
     /// @notice Takes back a delegation that the caller issued, or that anybody issued for a device of his.
-    /// @dev Nothing is checked: it counts where the caller is the issuer or the owner of the device, and for ever.
+    /// @dev Checks: none; it counts where the caller is the issuer or the owner of the device, and for ever.
     /// @param delegation Its EIP-712 struct hash.
     function revokeDelegation(bytes32 delegation) external {
         delegationRevoked[msg.sender][delegation] = true;
