@@ -8,11 +8,8 @@ mod bench;
 mod ci;
 mod conformance;
 mod contracts;
-<<<<<<< HEAD
 mod debian;
-=======
 mod natspec;
->>>>>>> dc04f44 (Re-enter the escrow, watch what is paid by bitmap, batch and signature, and list the checks of every function)
 mod stage;
 mod test;
 mod tools;
