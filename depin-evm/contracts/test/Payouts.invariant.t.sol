@@ -56,8 +56,7 @@ contract Payday is Test {
         }
         (bytes32 root,) = walk(epochs, 0);
         bytes memory call = abi.encodeCall(EpochRoots.publish, (epochs, root, emitted + sum, 0));
-        bytes4 refusal =
-            sum > LIMIT ? EpochRoots.EmissionAboveLimit.selector : RateLimiter.RateLimitExceeded.selector;
+        bytes4 refusal = sum > LIMIT ? EpochRoots.EmissionAboveLimit.selector : RateLimiter.RateLimitExceeded.selector;
         (bool done,) = attempt(address(this), address(distributor), call, abi.encodePacked(refusal));
         vm.assertTrue(!done || sum <= LIMIT, "never beyond the limit at once");
         if (!done) return;
@@ -121,8 +120,7 @@ contract Payday is Test {
     function walk(uint64 epoch, uint256 leaf) private view returns (bytes32 root, bytes32[] memory proof) {
         bytes32[] memory hashes = new bytes32[](LEAVES);
         for (uint256 i = 0; i < LEAVES; ++i) {
-            hashes[i] =
-                keccak256(bytes.concat(keccak256(abi.encode(indexAt(i), accountAt(i), amounts[epoch][i]))));
+            hashes[i] = keccak256(bytes.concat(keccak256(abi.encode(indexAt(i), accountAt(i), amounts[epoch][i]))));
         }
         (bytes32 left, bytes32 right) = (pair(hashes[0], hashes[1]), pair(hashes[2], hashes[3]));
         proof = new bytes32[](2);
@@ -186,9 +184,8 @@ contract Payroll is Test {
     function sendWithFee(uint256 sender, uint256 key, uint256 batch) external {
         (sender, key) = (sender % SENDERS, key % KEYS);
         (bytes memory call,,) = callOf(address(fee), key, batch % 3);
-        bytes4 refusal = batches[sender][key] == 0
-            ? IERC20Errors.ERC20InsufficientBalance.selector
-            : Disperse.KeyReused.selector;
+        bytes4 refusal =
+            batches[sender][key] == 0 ? IERC20Errors.ERC20InsufficientBalance.selector : Disperse.KeyReused.selector;
         (bool done,) = attempt(senderAt(sender), address(disperse), call, abi.encodePacked(refusal));
         vm.assertTrue(!done, "nobody is paid less than the batch says");
         vm.assertEq(fee.balanceOf(senderAt(sender)), 1e30, "nothing was taken");

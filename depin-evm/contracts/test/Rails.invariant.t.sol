@@ -115,8 +115,7 @@ contract Square is Test {
 
     function payFixed(uint256 which, uint256 amount) external {
         if (rails.length == 0) return;
-        bytes memory call =
-            abi.encodeCall(ServiceEscrow.payFixed, (rails[which % rails.length], uint128(amount % 1e3)));
+        bytes memory call = abi.encodeCall(ServiceEscrow.payFixed, (rails[which % rails.length], uint128(amount % 1e3)));
         bytes memory expected =
             abi.encodePacked(ServiceEscrow.UnknownRail.selector, ServiceEscrow.FundsTooSmall.selector);
         attempt(address(this), address(escrow), call, expected);
@@ -236,10 +235,7 @@ contract RailsInvariants is Test {
         vm.assertTrue(a.locked <= a.funds, "backed by funds");
     }
 
-    function the_operator_uses_what_his_open_rails_use(Rail[] memory rails, address token, address payer)
-        private
-        view
-    {
+    function the_operator_uses_what_his_open_rails_use(Rail[] memory rails, address token, address payer) private view {
         Allowance memory used = escrow.allowanceOf(token, payer, address(square));
         (uint256 rate, uint256 lockup) = (0, 0);
         for (uint256 i = 0; i < rails.length; ++i) {

@@ -97,9 +97,8 @@ contract Treasury is Test {
         if (epochs.length == 0) return;
         uint256 i = seed % ACCOUNTS;
         (RewardTree.Leaf memory leaf, address recipient) = (published[i], recipientAt(to));
-        bytes memory call = abi.encodeCall(
-            RewardDistributor.claimTo, (leaf.account, leaf.cumulative, nodes.proof(leaf), recipient)
-        );
+        bytes memory call =
+            abi.encodeCall(RewardDistributor.claimTo, (leaf.account, leaf.cumulative, nodes.proof(leaf), recipient));
         bytes memory expected = abi.encodePacked(RewardDistributor.NotCommander.selector);
         (bool done,) = attempt(accountAt((i + 1) % ACCOUNTS), address(distributor), call, expected);
         vm.assertTrue(!done, "nobody else names the recipient");
