@@ -328,7 +328,8 @@ impl Network {
 
     /// Enters epochs that an earlier run, or another process, sealed.
     async fn catch_up(&self, books: &mut Books) -> Result<()> {
-        let Some(mut sealed) = self.sealed(books.next()).await? else { return Ok(()) };
+        let mut id = books.next();
+        let Some(mut sealed) = self.0.log.sealed(id).await? else { return Ok(()) };
         // What cannot be read to its end, for now, changes nothing. Only the last one needs a tree.
         let mut ahead = Books {
             latest: None,
@@ -336,11 +337,13 @@ impl Network {
             pasts: books.pasts.clone(),
             sources: None,
         };
-        while let Some(next) = sealed.record.epoch().next() {
-            let Some(next) = self.sealed(next).await? else { break };
-            ahead.pass(&sealed.statement)?;
-            sealed = next;
+        while let Some(next) = id.next() {
+            let Some(after) = self.0.log.sealed(next).await? else { break };
+            ahead.pass(&self.statement(&sealed, id)?)?;
+            (id, sealed) = (next, after);
         }
+        let sealed = Sealed::parse(&sealed)?;
+        self.check_own(sealed.record.network(), sealed.record.epoch(), id)?;
         let (epoch, balances) = ahead.prepare(sealed)?;
         ahead.enter(epoch, balances);
         ahead.sources = books.sources.take();
@@ -358,8 +361,8 @@ impl Network {
         }
         let mut earlier = Books::default();
         for before in (0..id.value()).map(EpochId::new) {
-            let sealed = self.sealed(before).await?.ok_or_else(|| lost(before))?;
-            earlier.balances.add(&sealed.statement.allocation)?;
+            let sealed = self.0.log.sealed(before).await?.ok_or_else(|| lost(before))?;
+            earlier.balances.add(&self.statement(&sealed, before)?.allocation)?;
         }
         let sealed = self.sealed(id).await?.ok_or_else(|| lost(id))?;
         earlier.prepare(sealed).map(|(epoch, _)| Some(epoch))
@@ -369,24 +372,31 @@ impl Network {
     pub(crate) async fn sealed_record(&self, id: EpochId) -> Result<Option<EpochRecord>> {
         let Some(bytes) = self.0.log.sealed(id).await? else { return Ok(None) };
         let record = Sealed::record(&bytes)?;
-        self.check_own(&record, id).map(|()| Some(record))
+        self.check_own(record.network(), record.epoch(), id).map(|()| Some(record))
     }
 
     async fn sealed(&self, id: EpochId) -> Result<Option<Sealed>> {
         let Some(bytes) = self.0.log.sealed(id).await? else { return Ok(None) };
         let sealed = Sealed::parse(&bytes)?;
-        self.check_own(&sealed.record, id).map(|()| Some(sealed))
+        let (network, epoch) = (sealed.record.network(), sealed.record.epoch());
+        self.check_own(network, epoch, id).map(|()| Some(sealed))
     }
 
-    fn check_own(&self, record: &EpochRecord, id: EpochId) -> Result<()> {
-        if record.network() == &self.0.id && record.epoch() == id {
+    /// What came out of an epoch that is passed over.
+    fn statement(&self, sealed: &[u8], id: EpochId) -> Result<Statement> {
+        let (network, epoch, statement) = Sealed::statement(sealed)?;
+        self.check_own(&network, epoch, id).map(|()| statement)
+    }
+
+    fn check_own(&self, network: &NetworkId, epoch: EpochId, id: EpochId) -> Result<()> {
+        if network == &self.0.id && epoch == id {
             return Ok(());
         }
         let message =
             "the log holds the record of another network or epoch; use this network's log";
         Err(Error::new(ErrorKind::Corrupt, message)
             .with("epoch", id)
-            .with("found", format!("{} {}", record.network(), record.epoch())))
+            .with("found", format!("{network} {epoch}")))
     }
 
     /// A device as the registry knows it now. One that it does not know any more, or cannot tell about, stops

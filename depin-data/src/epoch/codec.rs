@@ -92,6 +92,18 @@ pub(super) fn key_bytes(key: &PublicKey) -> Vec<u8> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
+    decode_with(bytes, |d| list(d, MAX_KEYS, "keys of a device", |d| public_key(d).ok_or(MEMBER)))
+}
+
+/// Without the keys of devices, which cost more to read than all else.
+pub(super) fn decode_without_keys(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
+    decode_with(bytes, |d| d.skip().map(|()| Vec::new()).map_err(|_| MEMBER))
+}
+
+fn decode_with(
+    bytes: &[u8],
+    keys: fn(&mut Decoder<'_>) -> Result<Vec<PublicKey>, EpochError>,
+) -> Result<EpochRecord, EpochError> {
     if bytes.len() > MAX_BYTES {
         return Err(EpochError::Limit("bytes"));
     }
@@ -108,7 +120,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<EpochRecord, EpochError> {
     let root = d.bytes().ok().and_then(|root| B256::try_from(root).ok());
     let root = root.ok_or(EpochError::Format("the root is 32 bytes"))?;
     key(&mut d, 7)?;
-    let roster = list(&mut d, MAX_DEVICES, "devices", member)?;
+    let roster = list(&mut d, MAX_DEVICES, "devices", |d| member(d, keys))?;
     key(&mut d, 8)?;
     let checks = list(&mut d, MAX_CHECKS, "checks", text)?;
     key(&mut d, 9)?;
@@ -191,17 +203,21 @@ fn list<T>(
     (0..count).map(|_| item(d)).collect()
 }
 
-fn member(d: &mut Decoder<'_>) -> Result<Member, EpochError> {
-    const SHAPE: EpochError =
-        EpochError::Format("a device is did, keys, beneficiary and past, all valid");
+const MEMBER: EpochError =
+    EpochError::Format("a device is did, keys, beneficiary and past, all valid");
+
+fn member(
+    d: &mut Decoder<'_>,
+    keys: fn(&mut Decoder<'_>) -> Result<Vec<PublicKey>, EpochError>,
+) -> Result<Member, EpochError> {
     if d.array().ok().flatten() != Some(4) {
-        return Err(SHAPE);
+        return Err(MEMBER);
     }
-    let device = d.str().ok().and_then(|did| Did::parse(did).ok()).ok_or(SHAPE)?;
-    let keys = list(d, MAX_KEYS, "keys of a device", |d| public_key(d).ok_or(SHAPE))?;
+    let device = d.str().ok().and_then(|did| Did::parse(did).ok()).ok_or(MEMBER)?;
+    let keys = keys(d)?;
     let beneficiary = d.bytes().ok().and_then(|bytes| Address::try_from(bytes).ok());
-    let beneficiary = beneficiary.ok_or(SHAPE)?;
-    let past = past(d).ok_or(SHAPE)?;
+    let beneficiary = beneficiary.ok_or(MEMBER)?;
+    let past = past(d).ok_or(MEMBER)?;
     Ok(Member { device, keys, beneficiary, past })
 }
 

@@ -25,7 +25,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use depin_core::{
-    Amount, B256, Did, EpochId, Error, ErrorKind, Result, U256,
+    Amount, B256, Did, EpochId, Error, ErrorKind, NetworkId, Result, U256,
     cbor::{self, Decoder, Encoder},
     quality::{Contribution, Finding},
     reward::{Allocation, Payout},
@@ -106,9 +106,21 @@ impl Sealed {
     pub fn parse(bytes: &[u8]) -> Result<Self, EpochError> {
         let (record, mut d) = open(bytes)?;
         let record = EpochRecord::parse(record)?;
-        let shape = EpochError::Format("a statement is about members of the roster, in its order");
-        let statement = Reader { record: &record, d: &mut d }.statement().ok_or(shape)?;
+        let statement = Reader { record: &record, d: &mut d }.read()?;
         Ok(Self { record, statement })
+    }
+
+    /// The statement alone, and of which network and epoch it is: for who passes over the epoch to a later one.
+    /// What is only for verifying, the keys and hashes of the record, is not looked at; that would be most of
+    /// the time.
+    ///
+    /// # Errors
+    /// Says what is wrong with the bytes.
+    pub fn statement(bytes: &[u8]) -> Result<(NetworkId, EpochId, Statement), EpochError> {
+        let (record, mut d) = open(bytes)?;
+        let record = codec::decode_without_keys(record)?;
+        let statement = Reader { record: &record, d: &mut d }.read()?;
+        Ok((record.network, record.epoch, statement))
     }
 
     /// Parses the record in what a log keeps.
@@ -231,6 +243,11 @@ struct Reader<'a, 'b> {
 }
 
 impl<'a> Reader<'a, '_> {
+    fn read(&mut self) -> Result<Statement, EpochError> {
+        let shape = EpochError::Format("a statement is about members of the roster, in its order");
+        self.statement().ok_or(shape)
+    }
+
     fn statement(&mut self) -> Option<Statement> {
         self.tuple(11)?;
         let mut members = self.record.roster().iter();

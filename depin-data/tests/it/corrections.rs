@@ -376,8 +376,12 @@ async fn a_sealed_epoch_is_read_as_it_was_written() {
     let bytes = sealed.to_bytes().unwrap();
     assert_eq!(Sealed::parse(&bytes).unwrap(), sealed);
     assert_eq!(Sealed::record(&bytes).unwrap(), sealed.record);
+    let (network, epoch, statement) = Sealed::statement(&bytes).unwrap();
+    assert_eq!((&network, epoch), (sealed.record.network(), sealed.record.epoch()));
+    assert_eq!(statement, sealed.statement);
     for length in 0..bytes.len() {
         assert!(Sealed::parse(&bytes[..length]).is_err(), "{length}");
+        assert!(Sealed::statement(&bytes[..length]).is_err(), "{length}");
     }
     let bare = sealed.record.to_bytes();
     assert!(matches!(Sealed::parse(&bare), Err(EpochError::Format(_))));
@@ -408,7 +412,9 @@ proptest! {
         let mut bytes = good.to_bytes().unwrap();
         let at = at % bytes.len();
         bytes[at] ^= by;
+        let statement = Sealed::statement(&bytes);
         if let Ok(read) = Sealed::parse(&bytes) {
+            assert_eq!(statement.unwrap().2, read.statement);
             prop_assert_ne!(read, good);
         }
     }
