@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC721Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {DeviceRegistry} from "../src/DeviceRegistry.sol";
 import {DocumentUpdate, OwnershipTransfer, Registration, Rotation} from "../src/registry/Actions.sol";
 import {Details, Signature} from "../src/registry/Details.sol";
+import {Delegations} from "../src/registry/Delegations.sol";
 import {DeviceTokens, Record, Status} from "../src/registry/DeviceTokens.sol";
 import {Fleet} from "./Fleet.sol";
 
@@ -75,7 +77,11 @@ contract LivingFleet is Fleet {
         Registration memory twin = secp256k1Device(keysMade++);
         twin.details.nullifier = r.details.nullifier;
         signature = signShort(keysMade - 1, digestOf(twin));
-        refused(REGISTRAR, abi.encodeCall(DeviceRegistry.register, (twin, signature)));
+        refused(
+            REGISTRAR,
+            abi.encodeCall(DeviceRegistry.register, (twin, signature)),
+            abi.encodePacked(DeviceTokens.HardwareAlreadyRegistered.selector)
+        );
     }
 
     function update(uint256 seed) external {
@@ -86,16 +92,26 @@ contract LivingFleet is Fleet {
         u.documentHash = keccak256(abi.encode(seed));
         Signature memory signature = signShort(e.live, digestOf(u));
         bytes memory call = abi.encodeCall(DeviceRegistry.updateDocument, (u, e.details, signature));
-        if (e.status != Status.Active) return refused(STRANGER, call);
+        if (e.status != Status.Active) {
+            return refused(STRANGER, call, abi.encodePacked(DeviceTokens.InvalidStatus.selector));
+        }
         // The next key has no say before its time.
         Signature memory early = signShort(e.next, digestOf(u));
-        refused(STRANGER, abi.encodeCall(DeviceRegistry.updateDocument, (u, e.details, early)));
+        refused(
+            STRANGER,
+            abi.encodeCall(DeviceRegistry.updateDocument, (u, e.details, early)),
+            abi.encodePacked(Delegations.InvalidDeviceSignature.selector)
+        );
         accepted(STRANGER, call);
         ++e.version;
         e.details.documentHash = u.documentHash;
         e.details.documentURI = u.documentURI;
         // The same signature over what are the current details now.
-        refused(STRANGER, abi.encodeCall(DeviceRegistry.updateDocument, (u, e.details, signature)));
+        refused(
+            STRANGER,
+            abi.encodeCall(DeviceRegistry.updateDocument, (u, e.details, signature)),
+            abi.encodePacked(DeviceTokens.DetailsMismatch.selector)
+        );
     }
 
     function rotate(uint256 seed) external {
@@ -106,20 +122,34 @@ contract LivingFleet is Fleet {
         // Whoever has the live key tries first.
         Rotation memory theft = rotationTo(device, e.live, nextKeyHash(following), e.generation);
         Signature memory signature = signShort(e.live, digestOf(theft));
-        refused(STRANGER, abi.encodeCall(DeviceRegistry.rotate, (theft, e.version, e.details, signature)));
+        refused(
+            STRANGER,
+            abi.encodeCall(DeviceRegistry.rotate, (theft, e.version, e.details, signature)),
+            abi.encodePacked(DeviceRegistry.NotTheNextKey.selector, DeviceTokens.InvalidStatus.selector)
+        );
 
         Rotation memory r = rotationTo(device, e.next, nextKeyHash(following), e.generation);
         signature = signShort(e.live, digestOf(r));
-        refused(STRANGER, abi.encodeCall(DeviceRegistry.rotate, (r, e.version, e.details, signature)));
+        refused(
+            STRANGER,
+            abi.encodeCall(DeviceRegistry.rotate, (r, e.version, e.details, signature)),
+            abi.encodePacked(Delegations.InvalidDeviceSignature.selector, DeviceTokens.InvalidStatus.selector)
+        );
         signature = signShort(e.next, digestOf(r));
         bytes memory call = abi.encodeCall(DeviceRegistry.rotate, (r, e.version, e.details, signature));
-        if (e.status == Status.Revoked) return refused(STRANGER, call);
+        if (e.status == Status.Revoked) {
+            return refused(STRANGER, call, abi.encodePacked(DeviceTokens.InvalidStatus.selector));
+        }
         accepted(STRANGER, call);
         e.details = rotated(e.details, r);
         (e.live, e.next) = (e.next, following);
         ++e.version;
         ++e.generation;
-        refused(STRANGER, abi.encodeCall(DeviceRegistry.rotate, (r, e.version, e.details, signature)));
+        refused(
+            STRANGER,
+            abi.encodeCall(DeviceRegistry.rotate, (r, e.version, e.details, signature)),
+            abi.encodePacked(Delegations.InvalidNonce.selector)
+        );
     }
 
     function transferSigned(uint256 seed, uint256 to) external {
@@ -129,7 +159,11 @@ contract LivingFleet is Fleet {
         OwnershipTransfer memory t = OwnershipTransfer(device, e.owner, ownerAt(to), e.generation, DEADLINE);
         // Neither key of the device is its owner's.
         bytes memory signature = sign(e.live, digestOf(t));
-        refused(STRANGER, abi.encodeCall(DeviceRegistry.transferWithSignature, (t, signature)));
+        refused(
+            STRANGER,
+            abi.encodeCall(DeviceRegistry.transferWithSignature, (t, signature)),
+            abi.encodePacked(Delegations.InvalidSignature.selector)
+        );
         signature = sign(ownerKeys[e.owner], digestOf(t));
         accepted(STRANGER, abi.encodeCall(DeviceRegistry.transferWithSignature, (t, signature)));
         e.owner = t.to;
@@ -142,17 +176,23 @@ contract LivingFleet is Fleet {
         Expected storage e = expectations[device];
         if (which % 3 == 0) {
             bytes memory call = abi.encodeCall(DeviceRegistry.suspend, (device));
-            if (e.status != Status.Active) return refused(REGISTRAR, call);
+            if (e.status != Status.Active) {
+                return refused(REGISTRAR, call, abi.encodePacked(DeviceTokens.InvalidStatus.selector));
+            }
             accepted(REGISTRAR, call);
             e.status = Status.Suspended;
         } else if (which % 3 == 1) {
             bytes memory call = abi.encodeCall(DeviceRegistry.resume, (device));
-            if (e.status != Status.Suspended) return refused(REGISTRAR, call);
+            if (e.status != Status.Suspended) {
+                return refused(REGISTRAR, call, abi.encodePacked(DeviceTokens.InvalidStatus.selector));
+            }
             accepted(REGISTRAR, call);
             e.status = Status.Active;
         } else if (which % 9 == 2) {
             bytes memory call = abi.encodeCall(DeviceRegistry.revoke, (device));
-            if (e.status == Status.Revoked) return refused(e.owner, call);
+            if (e.status == Status.Revoked) {
+                return refused(e.owner, call, abi.encodePacked(DeviceTokens.InvalidStatus.selector));
+            }
             accepted(e.owner, call);
             e.status = Status.Revoked;
         }
@@ -164,7 +204,7 @@ contract LivingFleet is Fleet {
         Expected storage e = expectations[device];
         bytes memory call =
             abi.encodeWithSignature("transferFrom(address,address,uint256)", e.owner, ownerAt(to), uint160(device));
-        refused(STRANGER, call);
+        refused(STRANGER, call, abi.encodePacked(IERC721Errors.ERC721InsufficientApproval.selector));
         accepted(e.owner, call);
         e.owner = ownerAt(to);
         ++e.generation;
@@ -176,7 +216,18 @@ contract LivingFleet is Fleet {
         // What nobody signed, but the caller's own authority allowed, may be repeated; signatures never.
         bytes4 selector = bytes4(call);
         if (selector == DeviceRegistry.suspend.selector || selector == DeviceRegistry.resume.selector) return;
-        refused(REGISTRAR, call);
+        refused(
+            REGISTRAR,
+            call,
+            abi.encodePacked(
+                DeviceTokens.AlreadyRegistered.selector,
+                DeviceTokens.DetailsMismatch.selector,
+                Delegations.InvalidNonce.selector,
+                DeviceTokens.InvalidStatus.selector,
+                IERC721Errors.ERC721InsufficientApproval.selector,
+                IERC721Errors.ERC721IncorrectOwner.selector
+            )
+        );
     }
 
     function accepted(address caller, bytes memory call) private {
@@ -186,9 +237,8 @@ contract LivingFleet is Fleet {
         usedCalls.push(call);
     }
 
-    function refused(address caller, bytes memory call) private {
-        vm.prank(caller);
-        (bool done,) = address(registry).call(call);
+    function refused(address caller, bytes memory call, bytes memory errors) private {
+        (bool done,) = attempt(caller, address(registry), call, errors);
         vm.assertTrue(!done, "should be refused");
     }
 }
