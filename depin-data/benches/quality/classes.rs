@@ -36,13 +36,23 @@ pub(crate) enum Class {
     Step,
     /// The stream of another device, every value times 0.9 to 1.1 and with an offset.
     CloneScaled,
-    /// The same with a noise of up to 0.05, rounded to hundredths: less than two honest stations differ. Shows
-    /// what is not found.
+    /// The same of weather with a noise of up to 0.05 in all quantities, rounded to hundredths.
     CloneNoisy,
+    /// Weather with a noise of a five hundredth of what each quantity varies by over the epoch (its standard
+    /// deviation), and an offset.
+    CloneNoise2,
+    /// Of half a percent.
+    CloneNoise5,
+    /// Of one percent.
+    CloneNoise10,
+    /// Of two percent, which is as much as sensors side by side differ.
+    CloneNoise20,
+    /// Weather rounded to steps of a twentieth of the standard deviation.
+    CloneRounded,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Clean,
         Self::Labelled,
         Self::Replay,
@@ -54,6 +64,11 @@ impl Class {
         Self::Step,
         Self::CloneScaled,
         Self::CloneNoisy,
+        Self::CloneNoise2,
+        Self::CloneNoise5,
+        Self::CloneNoise10,
+        Self::CloneNoise20,
+        Self::CloneRounded,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -69,6 +84,22 @@ impl Class {
             Self::Step => "clock_step",
             Self::CloneScaled => "clone_scaled",
             Self::CloneNoisy => "clone_noisy",
+            Self::CloneNoise2 => "clone_noise_0.2%",
+            Self::CloneNoise5 => "clone_noise_0.5%",
+            Self::CloneNoise10 => "clone_noise_1%",
+            Self::CloneNoise20 => "clone_noise_2%",
+            Self::CloneRounded => "clone_rounded",
+        }
+    }
+
+    /// The noise of a copy, as a share of the standard deviation of each quantity, or of what it is rounded to.
+    const fn noise(self) -> Option<f64> {
+        match self {
+            Self::CloneNoise2 => Some(0.002),
+            Self::CloneNoise5 => Some(0.005),
+            Self::CloneNoise10 => Some(0.01),
+            Self::CloneNoise20 => Some(0.02),
+            _ => None,
         }
     }
 
@@ -80,9 +111,13 @@ impl Class {
             Self::Replay | Self::Clone => {
                 series.labels.is_none() && !series.name.starts_with("switch")
             }
-            Self::CloneScaled | Self::CloneNoisy => {
-                Self::Clone.applies(series) && series.kind != Kind::Drive
-            }
+            Self::CloneScaled => Self::Clone.applies(series) && series.kind != Kind::Drive,
+            Self::CloneNoisy
+            | Self::CloneNoise2
+            | Self::CloneNoise5
+            | Self::CloneNoise10
+            | Self::CloneNoise20
+            | Self::CloneRounded => series.kind == Kind::Climate,
             Self::Labelled => series.labels.is_some(),
             Self::Stuck => {
                 let constant = ["switch", "meter_15min"];
@@ -222,9 +257,7 @@ fn fleet(class: Class, series: &Series, rng: &mut StdRng) -> Vec<Faulty> {
             let half = i64::try_from(series.every.as_millis() / 2).unwrap();
             faults::clock_skew(&honest, if rng.r#gen() { half } else { -half }, false, rng)
         }
-        Class::Scale | Class::Clone | Class::Skew | Class::CloneScaled | Class::CloneNoisy => {
-            return among_neighbours(class, series, &honest, rng);
-        }
+        _ => return among_neighbours(class, series, &honest, rng),
     };
     vec![faulty]
 }
@@ -313,11 +346,31 @@ fn among_neighbours(
             ));
         }
         _ => {
-            let late = Duration::from_secs(if rng.r#gen() { 600 } else { 3600 });
+            // An hour shows as a clock that is wrong: copies with noise are to be found by their shape.
+            let hour = class.noise().is_none() && class != Class::CloneRounded && rng.r#gen();
+            let late = Duration::from_secs(if hour { 3600 } else { 600 });
             let offset = Decimal::new(if rng.r#gen() { 0 } else { 3 }, -1).unwrap();
             fleet.push(Faulty::honest(&own));
             fleet.push(match class {
                 Class::Clone => faults::clone_stream(&own, offset, late),
+                Class::CloneRounded => blurred(
+                    &own,
+                    |value, spread, _| {
+                        let step = (spread / 20.0).max(1e-9);
+                        (value / step).round() * step
+                    },
+                    late,
+                    rng,
+                ),
+                _ if class.noise().is_some() => {
+                    let noise = class.noise().unwrap_or_default();
+                    let blur = |value: f64, spread: f64, rng: &mut StdRng| {
+                        // As wide as this standard deviation.
+                        let most = noise * spread * 3f64.sqrt();
+                        value + 0.3 + if most > 0.0 { rng.gen_range(-most..most) } else { 0.0 }
+                    };
+                    blurred(&own, blur, late, rng)
+                }
                 _ => {
                     let percent = [90, 95, 105, 110][rng.gen_range(0..4)];
                     let noise = if class == Class::CloneNoisy { 5 } else { 0 };
@@ -328,4 +381,41 @@ fn among_neighbours(
         }
     }
     fleet
+}
+
+/// A copy of a stream in which every value but the place was blurred, given the value and the standard deviation of
+/// its quantity.
+fn blurred(
+    readings: &[Reading],
+    blur: impl Fn(f64, f64, &mut StdRng) -> f64,
+    late: Duration,
+    rng: &mut StdRng,
+) -> Faulty {
+    let float = |value: Decimal| value.scaled() as f64 / 1e12;
+    let mut sums: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
+    for reading in readings {
+        let (count, sum, squares) = sums.entry(reading.quantity().name()).or_default();
+        let value = float(reading.value());
+        (*count, *sum, *squares) = (*count + 1.0, *sum + value, *squares + value * value);
+    }
+    let spread = |name: &str| {
+        let (count, sum, squares) = sums[name];
+        (squares / count - (sum / count).powi(2)).max(0.0).sqrt()
+    };
+    let mut copy = |reading: &Reading| {
+        let (name, value) = (reading.quantity().name(), reading.value());
+        let value = match name {
+            "cell" => value,
+            _ => {
+                let blurred = blur(float(value), spread(name), rng);
+                Decimal::new((blurred * 1e4).round() as i64, -4).unwrap()
+            }
+        };
+        Reading::new(reading.quantity().clone(), value, reading.at().plus(late))
+    };
+    let copies: Vec<Reading> = readings.iter().map(&mut copy).collect();
+    let mut faulty = Faulty::honest(&copies);
+    faulty.labels.fill(true);
+    faulty.touched.fill(true);
+    faulty
 }

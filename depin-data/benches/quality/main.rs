@@ -1,32 +1,45 @@
 //! What the shipped presets find of faults put into real series, and what they take from honest ones.
 //!
-//! Counted in readings, over several rounds with fixed seeds; arguments choose classes by name. A series of known answers is either one that
+//! Counted in readings, over several rounds with fixed seeds; arguments choose classes and, with `series=`, series
+//! by a part of their name. A series of known answers is either one that
 //! the checks were made with or one that was held out. Series are read from the folder of known answers;
 //! without them there is nothing to measure.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 mod classes;
+mod derived;
+mod external;
 mod series;
 mod synthetic;
 
 use depin_testkit::{bench::Row, vectors};
 
 use classes::{Class, Counts, codes, measure};
+use series::Series;
 
 const ROUNDS: u64 = 4;
 
 fn main() {
     let Some(part) = vectors::find(env!("CARGO_MANIFEST_DIR"), "apps/README.md") else { return };
     let folder = part.parent().and_then(std::path::Path::parent).unwrap();
-    let mut all = series::all(folder);
-    let files = all.len();
-    all.extend(synthetic::all());
+    let (classes, names): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .partition(|argument| !argument.starts_with("series="));
+    let named = |series: &Series| {
+        names.is_empty() || names.iter().any(|name| series.name.contains(&name["series=".len()..]))
+    };
+    let chosen = |all: Vec<Series>| all.into_iter().filter(named).collect::<Vec<_>>();
+    let files = series::all(folder);
+    let derived = chosen(derived::all(&files));
+    let external = chosen(external::all());
+    let (files, synthetic) = (chosen(files), chosen(synthetic::all()));
     println!(
-        "{:<12} {:<18} {:<8} {:>9} {:>9} {:>8} {:>9} {:>9} {:>8}",
+        "{:<16} {:<26} {:<6} {:>9} {:>9} {:>8} {:>9} {:>9} {:>8}",
         "class", "series", "", "positive", "found", "recall", "negative", "false", "rate"
     );
-    for series in &all {
+    for series in [&files, &synthetic, &derived, &external].into_iter().flatten() {
         let per_code: Vec<String> =
             codes(series).iter().map(|(code, count)| format!("{code} {count}")).collect();
         println!(
@@ -36,26 +49,26 @@ fn main() {
             per_code.join(", ")
         );
     }
-    let wanted: Vec<String> =
-        std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     let wanted =
-        |class: &Class| wanted.is_empty() || wanted.iter().any(|name| name == class.name());
+        |class: &Class| classes.is_empty() || classes.iter().any(|name| name == class.name());
     for class in Class::ALL.into_iter().filter(wanted) {
-        let of = |series: &[series::Series]| -> Vec<Counts> {
-            let counts = series.iter().filter_map(|series| measure(class, series, ROUNDS));
+        let of = |series: &[Series], rounds| -> Vec<Counts> {
+            let counts = series.iter().filter_map(|series| measure(class, series, rounds));
             counts.inspect(print).collect()
         };
-        let (real, made_up) = (of(&all[..files]), of(&all[files..]));
+        let real = of(&files, ROUNDS);
         for (held_out, suffix) in [(false, ""), (true, "_held_out")] {
             report(class, suffix, real.iter().filter(|counts| counts.held_out == held_out));
         }
-        report(class, "_synthetic", made_up.iter());
+        report(class, "_synthetic", of(&synthetic, ROUNDS).iter());
+        report(class, "_derived", of(&derived, 1).iter());
+        report(class, "_external", of(&external, ROUNDS).iter());
     }
 }
 
 fn print(counts: &Counts) {
     println!(
-        "{:<12} {:<18} {:<8} {:>9} {:>9} {:>7.2}% {:>9} {:>9} {:>7.3}%",
+        "{:<16} {:<26} {:<6} {:>9} {:>9} {:>7.2}% {:>9} {:>9} {:>7.3}%",
         counts.class.name(),
         counts.series,
         if counts.held_out { "other" } else { "dev" },

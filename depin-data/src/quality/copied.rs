@@ -33,8 +33,8 @@ use super::{
 /// nothing, and who reads along can only harm himself as long as batches are not shown to others before
 /// their epoch is over.
 ///
-/// Copies with noise, or rounded after they were scaled, have other changes and are not seen: they are no more
-/// alike than two honest stations side by side may be. See [`Neighbours`](super::Neighbours).
+/// Copies with noise, or rounded after they were scaled, have other changes and are not seen: see
+/// [`Alike`](super::Alike).
 ///
 /// ```
 /// use depin_core::quality::FleetCheck;

@@ -24,6 +24,7 @@
 //! | fleet check | code | which readings lose their point |
 //! |---|---|---|
 //! | [`Copied`] | `copied` | those of a stretch that another device signed first, or at the same time |
+//! | [`Alike`] | `alike` | those of a stretch that is another device's up to noise, unless this one was first |
 //! | `Neighbours` | `disagrees` | those of time slots in which the device is far from its neighbours' median |
 //! | `Skew` | `clock-skew` | all, when the neighbours' values fit far better some slots earlier or later |
 //! | `Density` | `crowded`, `no-place` | the share that a full cell has no use for; all of a device without place |
@@ -51,6 +52,7 @@ use std::borrow::Cow;
 
 use depin_core::{B256, Batch, Reading, Verified, quality::Finding, reading::Quantity};
 
+mod alike;
 mod bounds;
 mod clock;
 mod copied;
@@ -79,6 +81,7 @@ mod slots;
 
 pub mod presets;
 
+pub use alike::Alike;
 pub use bounds::Bounds;
 pub use clock::Clock;
 pub use copied::Copied;

@@ -15,7 +15,8 @@ use depin_core::{
 };
 
 use super::{
-    Bounds, Clock, Copied, Duplicate, Gap, Jump, Only, Relation, Repeat, Spike, Stuck, Travel,
+    Alike, Bounds, Clock, Copied, Duplicate, Gap, Jump, Only, Relation, Repeat, Spike, Stuck,
+    Travel,
 };
 #[cfg(feature = "geo")]
 use super::{Density, Neighbours, Skew};
@@ -113,11 +114,12 @@ impl Preset {
 /// | jumps | 3 Cel, 10 %RH, 10 m/s, 80 Pa a minute; 15 Cel, 80 %RH, 15 m/s, 1500 Pa an hour | thresholds of table 9 of WeatherXM's OBC/SQC; that its upper limits are those of an hour is our choice |
 /// | constancy | temperature 4 h, humidity and wind 6 h, pressure and daylight 2 h, temperature and wind 24 h in any weather | table 6 of the same |
 /// | dew point | no higher than the temperature, by a degree of error | physics; the degree is our choice |
+/// | copies | what is alike within 0.04 Cel, 0.15 %RH and 0.04 m/s, window after window | our choice: less than three sensors side by side differed |
 /// | neighbours | temperature within 4 Cel, humidity within 20 %RH | our choice: two badly sited stations |
 /// | density | 10 stations in a cell of resolution 7 | WeatherXM |
 ///
 /// Constancy also takes twelve readings and, for less than a day, 32 bits of surprise in the station's own
-/// stream; fog (95 %RH, for wind 85 %RH) excuses it.
+/// stream, for a day that it is no habit; fog (95 %RH, for wind 85 %RH) excuses it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -152,6 +154,13 @@ pub fn climate(every: Duration) -> Preset {
     );
     let measured = [DEW_POINT, WIND_DIRECTION, IRRADIANCE];
     preset.regular(every, &main, &measured);
+    // Air pressure and daylight are the same for all around, and so is water of one depth.
+    let local = [(TEMPERATURE, 4), (HUMIDITY, 15), (WIND_SPEED, 4)]
+        .map(|(of, hundredths)| (of.0, of.1, share(Decimal::from(hundredths), 1)));
+    preset.fleet(Alike::new(local, every).whole_moments());
+    for of in local {
+        preset.fleet(Alike::new([of], every));
+    }
     #[cfg(feature = "geo")]
     {
         let slot = every.max(15 * MINUTE);
@@ -177,7 +186,7 @@ fn constancy(preset: &mut Preset) {
     preset.check(stuck(HUMIDITY, 6 * HOUR).excused(from(95)));
     preset.check(fog(stuck(WIND_SPEED, 6 * HOUR), 85));
     for of in [TEMPERATURE, WIND_SPEED] {
-        preset.check(Stuck::new(of.0, of.1, 12, DAY).whole_run());
+        preset.check(Stuck::new(of.0, of.1, 12, DAY).whole_run().unless_habitual());
     }
     preset.check(stuck(PRESSURE, 2 * HOUR));
     let night = Decimal::from(SUNLIGHT.0)..=Decimal::from(1);
@@ -195,7 +204,7 @@ fn constancy(preset: &mut Preset) {
 /// | against the sun | no more than 150 % of what the irradiance yields under test conditions (1000 W/m2), and 5 % | our choice: oversizing and cold panels |
 /// | irradiance | -30..2221 W/m2 | as of [`climate`] |
 /// | module temperature | -50..110 Cel | our choice |
-/// | lone values | 30 % of the rating away from both neighbours | our choice: clouds last longer than a reading |
+/// | lone values | 30 % of the rating away from both neighbours | our choice: clouds come in crowds |
 /// | constancy | 2 h of power, except at night and where the inverter clips | as daylight of WeatherXM, table 6 |
 ///
 /// ```

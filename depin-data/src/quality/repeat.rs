@@ -18,8 +18,9 @@ use super::{
 /// Looks for stretches in which every change of the quantities, taken together, is that of an earlier
 /// stretch, so an added offset does not help. The earlier stretch keeps its points, the later one loses
 /// them. How long a stretch has to be follows from what it says: each change counts as many bits as it is
-/// rare in this device's stream, and one that comes twice in a row as many as it rarely lasts, so nights
-/// without power and calm weather say nothing. From [`BITS`](Self::BITS) on, chance is no explanation.
+/// rare in this device's stream, and one that comes twice in a row as many as it rarely lasts, up to eight bits in
+/// all while it does, so nights without power, calm weather and fog say nothing. Where a stretch begins or
+/// ends with what says nothing and is as on most other days at its time, that is no part of it. From [`BITS`](Self::BITS) on, chance is no explanation.
 ///
 /// Days resemble each other, and a machine that is switched does the same every day. So a stretch moreover
 /// has to agree with the earlier one more than the rest of the stream agrees with itself at the same
@@ -49,6 +50,12 @@ const SEED_ROWS: usize = 256;
 /// what bounds time and memory whatever a device sends.
 const REMEMBERED: usize = 16;
 const FOLLOWED: usize = 128;
+/// Sixteenths of a bit from which on a row at either end of a repetition is part of it; others are where they are not
+/// what most other days have at their time: how many days, of how many milliseconds, and how much later.
+const TELLING: u64 = 4;
+const DAYS: u64 = 7;
+const DAY: u64 = 86_400_000;
+const NEAR: u64 = 1_800_000;
 /// Rows by which the rest of the stream is judged.
 const SAMPLE: usize = 512;
 
@@ -158,9 +165,34 @@ impl Run {
         if known || self.surprise < least || self.against_the_rest(rows) < least {
             return;
         }
-        for (at, origin) in stretch.zip(origins) {
+        let nothing = |at: &usize| self.is_as_ever(rows, *at);
+        let before = stretch.clone().take_while(nothing).count();
+        let after = stretch.clone().rev().take_while(nothing).count();
+        let telling = stretch.start + before..stretch.end.saturating_sub(after);
+        for (at, origin) in stretch.zip(origins).filter(|(at, _)| telling.contains(at)) {
             *origin = origin.or(at.checked_sub(self.offset));
         }
+    }
+
+    /// Whether a row says nothing and on most other days there is the same at its time: who replays a day may do so
+    /// up to a night, and then the night is as ever.
+    fn is_as_ever(&self, rows: &[Row<'_>], at: usize) -> bool {
+        let stretch = self.start..self.start + self.length;
+        let Some(row) = rows.get(at).filter(|row| row.surprise < TELLING) else { return false };
+        let days = (1..=DAYS).flat_map(|day| {
+            let time = row.at.millis();
+            [time.checked_sub(day * DAY), time.checked_add(day * DAY)]
+        });
+        let (mut days_seen, mut same) = (0, 0);
+        for time in days.flatten() {
+            let other = rows.partition_point(|row| row.at.millis() < time);
+            let near = rows.get(other).filter(|other| other.at.millis() - time <= NEAR);
+            if let Some(near) = near.filter(|_| !stretch.contains(&other)) {
+                days_seen += 1;
+                same += usize::from(near.shows(row));
+            }
+        }
+        same * 2 > days_seen
     }
 
     /// Sixteenths of a bit that the changes of the stretch say, each by how rarely the rest of the stream agrees with itself at

@@ -20,7 +20,7 @@ pub(super) struct Row<'a> {
     /// all values are multiplied with shows in it.
     pub(super) shape: u64,
     /// How surprising the change is, in sixteenths of a bit: by how rare it is in the device's stream, or where
-    /// it is that of the row before once more, by how rarely it lasts.
+    /// it is that of the row before once more, by how rarely it lasts, but by no more than [`LASTING`] while it does.
     pub(super) surprise: u64,
 }
 
@@ -40,6 +40,14 @@ pub(super) fn rows<'a>(quantities: &[Quantity], batches: &'a [&Verified<Batch>])
 }
 
 impl Row<'_> {
+    /// Whether it has the same values.
+    pub(super) fn shows(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Place<'_>, &Place<'_>)| {
+            (a.reading.quantity(), a.reading.value()) == (b.reading.quantity(), b.reading.value())
+        };
+        self.places.len() == other.places.len() && self.places.iter().zip(&other.places).all(same)
+    }
+
     fn has(&self, quantity: &Quantity) -> bool {
         self.places.iter().any(|place| place.reading.quantity() == quantity)
     }
@@ -88,6 +96,9 @@ fn common_divisor(mut a: u128, mut b: u128) -> u128 {
     a
 }
 
+/// What a change that lasts says in all, in sixteenths of a bit.
+const LASTING: u64 = 8 * 16;
+
 fn count_surprise(rows: &mut [Row<'_>]) {
     let (mut counts, mut lasting) = (HashMap::<u64, u64>::new(), HashMap::<u64, u64>::new());
     let mut before = None;
@@ -98,13 +109,19 @@ fn count_surprise(rows: &mut [Row<'_>]) {
         }
         before = Some(row.change);
     }
-    let (all, mut before) = (rows.len() as u64, None);
+    let (all, mut before, mut left) = (rows.len() as u64, None, 0);
     for row in rows {
         let often = counts.get(&row.change).copied().unwrap_or(all);
         row.surprise = match lasting.get(&row.change) {
-            Some(lasting) if before == Some(row.change) => sixteenths(often, *lasting),
-            _ => sixteenths(all, often),
+            Some(lasting) if before == Some(row.change) => sixteenths(often, *lasting).min(left),
+            _ => {
+                left = LASTING;
+                sixteenths(all, often)
+            }
         };
+        if before == Some(row.change) {
+            left -= row.surprise;
+        }
         before = Some(row.change);
     }
 }

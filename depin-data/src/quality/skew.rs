@@ -20,8 +20,9 @@ use super::{
 ///
 /// Sun and weather come to all devices of a neighbourhood at about the same time. The device's slot medians
 /// are laid over those of its neighbours (chosen as by [`Neighbours`](super::Neighbours)) with every shift
-/// up to `most` slots, each time without the mean difference of every 24 slots. When some shift leaves less than
-/// half of the disagreement that there is without a shift, the device's clock is wrong, and all of its
+/// up to `most` slots, each time without the median difference of every 24 slots. When some shift leaves less than
+/// half of the disagreement that there is without a shift, and more slots are nearer with it than are further away
+/// (or a sensor that was wrong for an hour would look late), the device's clock is wrong, and all of its
 /// readings lose their points: a time is part of each. Where noise hides the weather, a shift of more than one
 /// slot also tells when it fits better day after day: by more than five standard errors of the gain of 24
 /// slots over at least twelve times 24, or four over twice as many.
@@ -78,36 +79,49 @@ impl Skew {
         let shifts = (1..=i64::from(self.most)).flat_map(|shift| [shift, -shift]);
         let fits = shifts.filter_map(|shift| Some((shift, Fit::of(own, around, shift)?)));
         let (shift, best) = fits.min_by_key(|(_, fit)| fit.mean())?;
-        let half = best.mean().saturating_mul(2) < unshifted.mean();
+        let half = best.mean().saturating_mul(2) < unshifted.mean() && best.nearer(&unshifted);
         (half || shift.abs() > 1 && best.beats(&unshifted)).then_some(shift)
     }
 }
 
 /// How a device's values, some slots later, fit those around it.
 struct Fit {
-    /// Sum and count of the distances in each day of slots, without the mean difference of that day.
+    /// Sum and count of the distances in each day of slots, without the median difference of that day.
     days: BTreeMap<u64, (i128, i128)>,
+    /// The distance in each slot.
+    away: BTreeMap<u64, i64>,
 }
 
 impl Fit {
     fn of(own: &BTreeMap<u64, i64>, around: &BTreeMap<u64, i64>, shift: i64) -> Option<Self> {
-        let mut days: BTreeMap<u64, Vec<i128>> = BTreeMap::new();
-        let mut slots = 0;
+        let mut differences: BTreeMap<u64, Vec<(u64, i64)>> = BTreeMap::new();
         for (slot, value) in around {
             let Some(own) = slot.checked_add_signed(shift).and_then(|slot| own.get(&slot)) else {
                 continue;
             };
-            slots += 1;
-            let difference = i128::from(*own) - i128::from(*value);
-            days.entry(slot / LEAST_SLOTS as u64).or_default().push(difference);
+            let difference = own.saturating_sub(*value);
+            differences.entry(slot / LEAST_SLOTS as u64).or_default().push((*slot, difference));
         }
-        let apart = |differences: Vec<i128>| {
-            let count = differences.len() as i128;
-            let mean = differences.iter().sum::<i128>() / count.max(1);
-            (differences.iter().map(|difference| (difference - mean).abs()).sum(), count)
-        };
-        let days = days.into_iter().map(|(day, differences)| (day, apart(differences))).collect();
-        (slots >= LEAST_SLOTS).then_some(Self { days })
+        let (mut days, mut away) = (BTreeMap::new(), BTreeMap::new());
+        for (day, differences) in differences {
+            let median = slots::median(differences.iter().map(|(_, it)| *it).collect())?;
+            let apart = |difference: i64| difference.saturating_sub(median).saturating_abs();
+            let sum: i128 = differences.iter().map(|(_, it)| i128::from(apart(*it))).sum();
+            days.insert(day, (sum, differences.len() as i128));
+            away.extend(differences.into_iter().map(|(slot, it)| (slot, apart(it))));
+        }
+        (away.len() >= LEAST_SLOTS).then_some(Self { days, away })
+    }
+
+    /// Whether more slots are nearer than in `other` than are further away.
+    fn nearer(&self, other: &Self) -> bool {
+        let pairs = self.away.iter().filter_map(|(slot, own)| Some((own, other.away.get(slot)?)));
+        let (mut nearer, mut further) = (0, 0);
+        for (own, other) in pairs {
+            nearer += usize::from(own < other);
+            further += usize::from(own > other);
+        }
+        nearer > further
     }
 
     /// Mean distance.

@@ -14,7 +14,11 @@ use super::{Place, millis, quoted, stream_of};
 ///
 /// Clouds make power fall fast, so no [`Jump`](super::Jump) bounds it; but a reading that is more than
 /// `height` above both the one before and the one after it, or below both, and by more than twice what those
-/// two differ by, is none of a cloud. Neighbours further than `within` away say nothing.
+/// two differ by, is none of a cloud, for clouds come in crowds: at most two of the other changes around it, from
+/// six readings before to six after, are more than a third as high. Neighbours further than `within` away say
+/// nothing.
+///
+/// What it does not see: a lone value among broken clouds, which is as they are.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,11 +35,26 @@ pub struct Spike {
     within: Duration,
 }
 
+/// Readings on either side that show whether it is calm, and changes among them that may be none.
+const AROUND: usize = 6;
+const ROUGH: usize = 2;
+
 impl Spike {
     /// The quantity `name` in `unit` has no lone value more than `height` (its sign does not matter) away from
     /// neighbours that are at most `within` away.
     pub fn new(name: &str, unit: &str, height: Decimal, within: Duration) -> Self {
         Self { quantity: Quantity::new(name, unit), height, within }
+    }
+
+    /// Whether what is around the reading in the middle hardly changes.
+    fn calm(around: &[Place<'_>], middle: usize, height: u128) -> bool {
+        let others =
+            (1..).zip(around.windows(2)).filter(|(at, _)| ![middle, middle + 1].contains(at));
+        let change = |pair: &[Place<'_>]| match pair {
+            [a, b] => a.reading.value().abs_diff(b.reading.value()),
+            _ => 0,
+        };
+        others.filter(|(_, pair)| change(pair).saturating_mul(3) > height).count() <= ROUGH
     }
 
     fn stands_out(&self, before: &Place<'_>, at: &Place<'_>, after: &Place<'_>) -> bool {
@@ -60,12 +79,21 @@ impl QualityCheck for Spike {
     fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding> {
         let mut places: Vec<Place<'_>> = stream_of(&self.quantity, batches).collect();
         places.sort_by_key(|place| place.reading.at());
-        let judge = |around: &[Place<'_>]| {
-            let [before, at, after] = around else { return None };
+        let judge = |(middle, three): (usize, &[Place<'_>])| {
+            let [before, at, after] = three else { return None };
+            if !self.stands_out(before, at, after) {
+                return None;
+            }
             let [a, value, b] = [before, at, after].map(|place| place.reading.value());
-            let detail = format!("{value} between {a} and {b}");
-            self.stands_out(before, at, after).then(|| at.finding("spike", detail))
+            let (first, last) =
+                (middle.saturating_sub(AROUND), (middle + AROUND).min(places.len() - 1));
+            let around = places.get(first..=last).unwrap_or_default();
+            let height = value.abs_diff(a).min(value.abs_diff(b));
+            let calm = Self::calm(around, middle - first, height);
+            calm.then(|| {
+                at.finding("spike", format!("{value} between {a} and {b} while all around is calm"))
+            })
         };
-        places.windows(3).filter_map(judge).collect()
+        (1..).zip(places.windows(3)).filter_map(judge).collect()
     }
 }

@@ -43,6 +43,7 @@ pub struct Stuck {
     duration: Duration,
     whole_run: bool,
     bits: u32,
+    habits: bool,
     counter: bool,
     excused: Vec<RangeInclusive<Decimal>>,
     excused_when: Vec<(Quantity, RangeInclusive<Decimal>)>,
@@ -58,6 +59,7 @@ impl Stuck {
             duration,
             whole_run: false,
             bits: 0,
+            habits: false,
             counter: false,
             excused: Vec::new(),
             excused_when: Vec::new(),
@@ -74,6 +76,12 @@ impl Stuck {
     /// shows whole degrees repeats itself all day, one that shows hundredths never does.
     pub fn surprising(self, bits: u32) -> Self {
         Self { bits, ..self }
+    }
+
+    /// A stream with three other runs at least half as long in time is used to stand still: the sea of a
+    /// thermometer that shows half degrees.
+    pub fn unless_habitual(self) -> Self {
+        Self { habits: true, ..self }
     }
 
     /// A stream that rises and hardly ever falls is a counter's, and nobody can tell whether one that stands
@@ -192,6 +200,9 @@ impl QualityCheck for Stuck {
         if self.bits > 0 {
             name += &format!(", {} bits", self.bits);
         }
+        if self.habits {
+            name += ", unless habitual";
+        }
         if self.counter {
             name += ", unless counting";
         }
@@ -221,17 +232,31 @@ impl QualityCheck for Stuck {
         let runs: Vec<&[Place<'_>]> = runs.filter(|run| !self.excuses(run)).collect();
         let all: u64 = runs.iter().map(|run| run.len() as u64).sum();
         let repetitions = all - runs.len() as u64;
+        let mut spans: Vec<u64> = runs.iter().map(|run| span(run)).collect();
+        spans.sort_unstable();
         let mut findings = Vec::new();
         for run in runs {
             let own = run.len() as u64 - 1;
             // As if the rest had one repetition and one change more, so that nothing is impossible.
             let bits = sixteenths(all - own + 1, repetitions - own + 1).saturating_mul(own) / 16;
-            if bits >= u64::from(self.bits) {
+            let habitual = self.habits
+                && spans.partition_point(|other| other.saturating_mul(2) < span(run)) + HABIT
+                    < spans.len();
+            if bits >= u64::from(self.bits) && !habitual {
                 self.judge(run, &contexts, &mut findings);
             }
         }
         findings
     }
+}
+
+/// Other runs that make a habit.
+const HABIT: usize = 3;
+
+/// From the first to the last reading, in chain order.
+fn span(run: &[Place<'_>]) -> u64 {
+    let time = |at: Option<&Place<'_>>| at.map_or(0, |at| at.reading.at().millis());
+    time(run.last()).saturating_sub(time(run.first()))
 }
 
 /// Rises for each fall of a counter that starts anew.

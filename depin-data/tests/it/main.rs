@@ -43,6 +43,7 @@ mod outbox;
 mod power;
 mod privacy;
 mod quality;
+mod quality_alike;
 #[cfg(feature = "geo")]
 mod quality_faults;
 mod quality_more;

@@ -8,7 +8,7 @@ use depin_core::{
     reading::Quantity,
 };
 use depin_data::quality::{
-    Clock, Copied, Gap, Rate, Relation, Repeat, Spike, Stuck, Travel, presets,
+    Alike, Clock, Copied, Gap, Rate, Relation, Repeat, Spike, Stuck, Travel, presets,
 };
 use depin_testkit::{
     faults,
@@ -113,6 +113,10 @@ fn checks_that_judge_differently_have_different_names() {
         Travel::new(a, b).all_or_nothing(5).name(),
         Copied::new([of]).name(),
         Copied::new([("a", "b")]).name(),
+        stuck().unless_habitual().name(),
+        Alike::new([(of.0, of.1, a)], MINUTE).name(),
+        Alike::new([(of.0, of.1, b)], MINUTE).name(),
+        Alike::new([(of.0, of.1, a)], 2 * MINUTE).name(),
     ]);
     #[cfg(feature = "geo")]
     names.extend(geo::names());
@@ -180,6 +184,66 @@ fn a_counter_that_stands_still_is_not_stuck() {
     };
     assert!(lost(&check, &series(&counted)).is_empty());
     assert_eq!(lost(&check, &series(&[5, 2, 1, 5, 5, 5, 5, 1, 9])), [5, 6]);
+}
+
+#[test]
+fn a_stream_that_is_used_to_stand_still_is_not_stuck() {
+    let check = Stuck::new("temperature", "Cel", 3, 10 * MINUTE).whole_run();
+    // Half degrees of the sea: runs of twelve to twenty minutes.
+    let sea = |minute: u32| temperature(["7", "7.5", "8", "7.5"][minute as usize / 16 % 4], minute);
+    let readings: Vec<Reading> = (0..128).map(sea).collect();
+    assert!(!lost(&check.clone(), &readings).is_empty());
+    assert!(lost(&check.clone().unless_habitual(), &readings).is_empty());
+    // One that stands still only once is stuck, and so is one that always did.
+    let mut once = weather(1, 100);
+    once.extend((100..140).map(|minute| temperature("7", minute)));
+    assert_eq!(lost(&check.clone().unless_habitual(), &once).len(), 39);
+    let always: Vec<Reading> = (0..60).map(|minute| temperature("7", minute)).collect();
+    assert_eq!(lost(&check.unless_habitual(), &always).len(), 59);
+}
+
+#[test]
+fn a_lone_value_among_broken_clouds_is_one_of_them() {
+    let check = Spike::new("temperature", "Cel", decimal("5"), 2 * MINUTE);
+    let of = |values: &[&str]| -> Vec<Reading> {
+        values.iter().zip(0..).map(|(value, minute)| temperature(value, minute)).collect()
+    };
+    let calm = of(&["10", "11", "12", "11", "30", "11", "12", "11", "10"]);
+    assert_eq!(lost(&check, &calm), [4]);
+    let clouds = of(&["10", "28", "12", "29", "11", "30", "12", "11", "29", "10"]);
+    assert!(lost(&check, &clouds).is_empty());
+    // Another lone value nearby does not hide one.
+    let two = of(&["10", "11", "30", "11", "12", "31", "12", "11", "10"]);
+    assert_eq!(lost(&check, &two), [2, 5]);
+}
+
+#[test]
+fn a_replayed_day_does_not_cost_the_honest_night_after_it() {
+    let check = Repeat::new([("temperature", "Cel")]);
+    // Days of twelve hours in readings every ten minutes, and nights of nothing.
+    let day = |seed: u64| -> Vec<Decimal> {
+        let day = weather(seed, 72).into_iter().map(|reading| reading.value());
+        let night = std::iter::repeat_n(Decimal::default(), 72);
+        day.chain(night).collect()
+    };
+    let values = [day(1), day(2), day(1), day(3)].concat();
+    let of = |(value, minute): (&Decimal, u32)| at("temperature", "Cel", *value, 10 * minute);
+    let readings: Vec<Reading> = values.iter().zip(0..).map(of).collect();
+    let lost = lost(&check, &readings);
+    assert!((71..=74).contains(&lost.len()), "{lost:?}");
+    assert!(lost.iter().all(|at| (287..362).contains(at)), "{lost:?}");
+}
+
+#[test]
+fn two_nights_of_fog_are_no_replay() {
+    let check = Repeat::new([("temperature", "Cel")]);
+    let mut readings = weather(1, 300);
+    let fog = |from: u32| (from..from + 500).map(|minute| temperature("99.9", minute));
+    readings.extend(fog(300));
+    readings.extend(weather(2, 1_100).into_iter().skip(800));
+    readings.extend(fog(1_100));
+    readings.extend(weather(3, 1_900).into_iter().skip(1_600));
+    assert!(lost(&check, &readings).is_empty());
 }
 
 #[test]
@@ -592,6 +656,22 @@ mod geo {
         fleet[1] = faults::clock_skew(&fleet[1], 7_200_000, true, &mut rng).readings;
         assert_eq!(lost_by(&check, &fleet), [0, 2_880, 0, 0, 0]);
         fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &fleet);
+    }
+
+    #[test]
+    fn a_sensor_that_is_wrong_for_a_while_is_not_late() {
+        let check = Skew::new("temperature", "Cel", QUARTER, 12, 7, 1);
+        let mut fleet = fleet();
+        for reading in fleet[1]
+            .iter_mut()
+            .filter(|it| it.quantity().name() == "temperature")
+            .skip(600)
+            .take(96)
+        {
+            let twice = Decimal::new(2 * reading.value().mantissa(), reading.value().exponent());
+            *reading = Reading::new(reading.quantity().clone(), twice.unwrap(), reading.at());
+        }
+        assert_eq!(lost_by(&check, &fleet), [0; 5]);
     }
 
     #[test]
