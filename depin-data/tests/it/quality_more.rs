@@ -192,7 +192,7 @@ fn a_stream_that_is_used_to_stand_still_is_not_stuck() {
     // Half degrees of the sea: runs of twelve to twenty minutes.
     let sea = |minute: u32| temperature(["7", "7.5", "8", "7.5"][minute as usize / 16 % 4], minute);
     let readings: Vec<Reading> = (0..128).map(sea).collect();
-    assert!(!lost(&check.clone(), &readings).is_empty());
+    assert!(!lost(&check, &readings).is_empty());
     assert!(lost(&check.clone().unless_habitual(), &readings).is_empty());
     // One that stands still only once is stuck, and so is one that always did.
     let mut once = weather(1, 100);
