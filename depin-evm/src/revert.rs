@@ -13,8 +13,8 @@ use alloy::{
 use depin_core::{Error, ErrorKind};
 
 use crate::bindings::{
-    CreditMinter, DeviceAccount, DeviceRegistry, ERC6551Registry, EmissionController, NetworkToken,
-    RewardDistributor, StakeManager,
+    BitmapDistributor, CreditMinter, DeviceAccount, DeviceRegistry, ERC6551Registry,
+    EmissionController, NetworkToken, RewardDistributor, StakeManager,
 };
 
 /// The data of a revert.
@@ -80,6 +80,7 @@ impl fmt::Display for Revert {
         let known = [
             named::<DeviceRegistry::DeviceRegistryErrors>,
             named::<RewardDistributor::RewardDistributorErrors>,
+            named::<BitmapDistributor::BitmapDistributorErrors>,
             named::<NetworkToken::NetworkTokenErrors>,
             named::<DeviceAccount::DeviceAccountErrors>,
             named::<ERC6551Registry::ERC6551RegistryErrors>,

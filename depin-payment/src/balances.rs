@@ -11,7 +11,7 @@ use depin_core::{
     reward::{Allocation, Commitment},
 };
 
-use crate::RewardTree;
+use crate::{RewardTree, tree::nobody};
 
 /// Sums of payouts per beneficiary over epochs.
 ///
@@ -45,8 +45,8 @@ impl Cumulative {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when the epoch is not later than the last one added,
-    /// [`ErrorKind::Rejected`] when the payouts do not sum to the emission, [`ErrorKind::Overflow`] when
-    /// an amount or the total passes 2^256 - 1.
+    /// [`ErrorKind::Rejected`] when the payouts do not sum to the emission or one is for the zero address, which
+    /// nothing can pay, [`ErrorKind::Overflow`] when an amount or the total passes 2^256 - 1.
     pub fn add(&mut self, allocation: &Allocation) -> Result<()> {
         if self.latest.is_some_and(|latest| allocation.epoch <= latest) {
             return Err(Error::new(
@@ -54,6 +54,10 @@ impl Cumulative {
                 "the epoch, or a later one, was added already",
             )
             .with("epoch", allocation.epoch));
+        }
+        let mut payouts = allocation.payouts.iter();
+        if let Some(payout) = payouts.find(|payout| payout.beneficiary.is_zero()) {
+            return Err(nobody().with("device", &payout.device));
         }
         let sum = Amount::sum(allocation.payouts.iter().map(|payout| payout.amount))?;
         if sum != allocation.emission {

@@ -9,6 +9,7 @@ pub mod emission;
 #[cfg(feature = "evm")]
 pub mod evm;
 pub mod memory;
+pub mod order;
 pub mod policy;
 #[cfg(feature = "rails")]
 pub mod rail;

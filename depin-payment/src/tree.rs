@@ -61,13 +61,18 @@ impl RewardTree {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when an account appears twice, [`ErrorKind::Limit`] past
-    /// [`MAX_LEN`](Self::MAX_LEN) accounts.
+    /// [`MAX_LEN`](Self::MAX_LEN) accounts, [`ErrorKind::Rejected`] for the zero address: no token pays it, so its
+    /// claim would take all that are sent in one transaction with it down.
     pub fn build(mut rows: Vec<(Address, Amount)>) -> Result<Self> {
         if rows.len() > Self::MAX_LEN {
             return Err(Error::new(ErrorKind::Limit, "more accounts than a reward tree holds")
                 .with("accounts", rows.len()));
         }
         nodes::sort(&mut rows, |a, b| a.0.cmp(&b.0));
+        // Sorted, so it could only be the first.
+        if rows.first().is_some_and(|(account, _)| account.is_zero()) {
+            return Err(nobody());
+        }
         if let Some([(account, _), _]) = rows.array_windows().find(|[a, b]| a.0 == b.0) {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -133,6 +138,12 @@ impl RewardTree {
         let (account, cumulative) = *self.rows.get(row)?;
         Some(Claim { account, cumulative, proof: self.nodes.path(row)? })
     }
+}
+
+/// What a tree answers to the zero address.
+pub(crate) fn nobody() -> Error {
+    let text = "nobody can be paid at the zero address; leave it out, or name who is paid";
+    Error::new(ErrorKind::Rejected, text).with("account", Address::ZERO)
 }
 
 /// The leaf of an account: `keccak256(keccak256(abi.encode(account, cumulative)))`.

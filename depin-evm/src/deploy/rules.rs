@@ -41,8 +41,12 @@ impl RootRules {
         self
     }
 
-    /// As the constructor takes them.
-    pub(super) fn encode(&self) -> Result<RewardDistributor::RootRules> {
+    /// As the constructors of the distributors take them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when a window lacks its bond, a bond its window or a limit its period,
+    /// [`ErrorKind::Limit`] for numbers that the contract cannot hold.
+    pub fn encode(&self) -> Result<RewardDistributor::RootRules> {
         let config = |text| Err(Error::new(ErrorKind::Config, text));
         if (self.window.as_secs() == 0) != self.bond.is_zero() {
             return config(

@@ -6,7 +6,7 @@
 use alloy_primitives::{KECCAK256_EMPTY, U256, keccak256_uncached};
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result};
 
-use super::{RewardTree, leads_to, nodes::Nodes};
+use super::{RewardTree, leads_to, nobody, nodes::Nodes};
 
 /// How a leaf is made of index, account and amount. Inner nodes are the same for both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub struct IndexedClaim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexedTree {
     rows: Vec<(Address, Amount)>,
+    encoding: Encoding,
     nodes: Nodes,
 }
 
@@ -77,22 +78,31 @@ impl IndexedTree {
     /// Builds the tree; the index of a row is its place in `rows`.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] past [`RewardTree::MAX_LEN`] rows.
+    /// [`ErrorKind::Limit`] past [`RewardTree::MAX_LEN`] rows, [`ErrorKind::Rejected`] for the zero address, which no
+    /// token pays.
     pub fn build(rows: Vec<(Address, Amount)>, encoding: Encoding) -> Result<Self> {
         if rows.len() > RewardTree::MAX_LEN {
             return Err(Error::new(ErrorKind::Limit, "more rows than a reward tree holds")
                 .with("rows", rows.len()));
         }
+        if rows.iter().any(|(account, _)| account.is_zero()) {
+            return Err(nobody());
+        }
         let numbered: Vec<_> = (0..).zip(&rows).collect();
         let nodes = Nodes::build(&numbered, |(index, (account, amount))| {
             encoding.leaf(*index, *account, *amount)
         });
-        Ok(Self { rows, nodes })
+        Ok(Self { rows, encoding, nodes })
     }
 
     /// The root; that of an empty tree is the hash of no bytes and admits nothing.
     pub fn root(&self) -> B256 {
         self.nodes.root().unwrap_or(KECCAK256_EMPTY)
+    }
+
+    /// How its leaves are made.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     /// The rows as given.

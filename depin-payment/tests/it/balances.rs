@@ -1,7 +1,7 @@
 //! Money is conserved over epochs.
 
 use depin_core::{
-    Amount, B256, EpochId, ErrorKind,
+    Address, Amount, B256, EpochId, ErrorKind,
     reward::{RewardDistributor, RewardPolicy, TokenLedger},
 };
 use depin_payment::{Cumulative, MemoryLedger, ProRata};
@@ -33,6 +33,18 @@ fn an_allocation_that_does_not_add_up_changes_nothing() {
     allocation.payouts.pop();
     let mut balances = Cumulative::default();
     assert_eq!(balances.add(&allocation).unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!(balances, Cumulative::default());
+}
+
+#[test]
+fn a_payout_to_nobody_changes_nothing() {
+    let policy = ProRata::per_epoch(Amount::from(10));
+    let mut allocation = policy.allocate(&work(0, [1, 1])).unwrap();
+    allocation.payouts[1].beneficiary = Address::ZERO;
+    let mut balances = Cumulative::default();
+    let error = balances.add(&allocation).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.to_string().contains("did:example:00001"), "{error}");
     assert_eq!(balances, Cumulative::default());
 }
 

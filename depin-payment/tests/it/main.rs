@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod balances;
+#[cfg(feature = "evm")]
+mod bitmap;
 mod books;
 #[cfg(feature = "evm")]
 mod claims;
@@ -15,6 +17,8 @@ mod emission;
 mod evm;
 #[cfg(feature = "evm")]
 mod minter;
+#[cfg(feature = "evm")]
+mod orders;
 mod policy;
 mod proof_file;
 #[cfg(feature = "evm")]
@@ -30,6 +34,8 @@ mod tokenomics;
 mod treasury;
 mod tree;
 mod vouchers;
+#[cfg(feature = "evm")]
+mod watchers;
 #[cfg(feature = "x402")]
 mod x402;
 

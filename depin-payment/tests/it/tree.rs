@@ -125,6 +125,16 @@ fn an_account_listed_twice_is_a_conflict() {
 }
 
 #[test]
+fn the_zero_address_has_no_leaf() {
+    let rows = vec![row(1), (Address::ZERO, Amount::from(5)), row(2)];
+    let error = IndexedTree::build(rows.clone(), Encoding::Standard).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    let error = RewardTree::build(rows).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.to_string().contains("zero address"), "{error}");
+}
+
+#[test]
 fn a_stranger_has_no_claim() {
     let tree = build(5);
     assert!(tree.claim(account(5)).is_none() && tree.amount(account(5)).is_none());
@@ -161,7 +171,11 @@ proptest! {
 
     #[test]
     fn every_proof_holds_and_any_changed_byte_breaks_it(
-        rows in btree_map(any::<[u8; 20]>(), any::<[u64; 4]>(), 1..40),
+        rows in btree_map(
+            any::<[u8; 20]>().prop_filter("nobody", |account| *account != [0; 20]),
+            any::<[u64; 4]>(),
+            1..40,
+        ),
         at: usize,
         flip in 1u8..,
     ) {

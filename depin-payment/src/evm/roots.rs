@@ -1,0 +1,262 @@
+//! Epochs of rewards on chain: publication, activation, and what watches over them.
+//!
+//! `RewardDistributor` and `BitmapDistributor` are the same contract up to how they pay, so one client serves both
+//! here: it publishes, finds what was published, and (`watch`) disputes, decides, pauses.
+
+mod refusal;
+mod watch;
+
+use depin_core::{Address, Amount, B256, EpochId, Error, ErrorKind, Result, reward::Commitment};
+use depin_evm::{
+    Chain, Revert,
+    alloy::{
+        contract::SolCallBuilder,
+        primitives::keccak256,
+        providers::{DynProvider, Provider},
+        rpc::types::{Filter, Log, TransactionReceipt, TransactionRequest},
+        sol_types::{SolCall, SolEvent},
+    },
+    bindings::RewardDistributor as Contract,
+};
+
+pub(super) use refusal::explain;
+pub use watch::{PendingEpoch, Verdict};
+
+/// The epochs of a distributor, through one account: a publisher, a watcher, the arbiter or the guardian.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use std::time::Duration;
+/// use depin_core::{Amount, B256, EpochId, NetworkId, reward::Commitment};
+/// use depin_devnet::Devnet;
+/// use depin_evm::{Chain, DeployOptions, RootRules, deploy};
+/// use depin_payment::evm::{EvmRoots, Verdict};
+///
+/// let devnet = Devnet::start();
+/// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+/// let rules = RootRules::default().disputable(Duration::from_secs(3_600), Amount::tokens(9));
+/// let arbiter = Chain::from_provider(devnet.provider(), devnet.account(1)).connect().await?;
+/// let options = DeployOptions::new(NetworkId::parse("climate")?).rules(rules).arbiter(arbiter.account());
+/// let roots = EvmRoots::new(chain.clone(), deploy(&chain, &options).await?.distributor);
+///
+/// let (epoch, root, manifest) = (EpochId::new(0), B256::repeat_byte(1), B256::repeat_byte(2));
+/// roots.publish(&Commitment { epoch, root, cumulative: Amount::tokens(7), manifest }).await?;
+/// let pending = roots.pending().await?.expect("it waits for its window");
+/// assert_eq!((pending.root, pending.disputed), (root, false));
+///
+/// // The arbiter recomputed the root and found another one.
+/// let judge = EvmRoots::new(arbiter, roots.address());
+/// judge.resolve(&pending, Verdict::Reject).await?;
+/// assert_eq!(roots.pending().await?, None);
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct EvmRoots {
+    pub(super) chain: Chain,
+    pub(super) address: Address,
+    pub(super) deployed: u64,
+}
+
+impl EvmRoots {
+    /// The epochs of the distributor at `address`.
+    pub const fn new(chain: Chain, address: Address) -> Self {
+        Self { chain, address, deployed: 0 }
+    }
+
+    /// Looks for published epochs from this block on, the contract's own, and not from the first one:
+    /// spares requests on a long chain.
+    #[must_use]
+    pub const fn since(mut self, block: u64) -> Self {
+        self.deployed = block;
+        self
+    }
+
+    /// Where the contract is.
+    pub const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Publishes an epoch. Needs `PUBLISHER_ROLE`.
+    ///
+    /// # Errors
+    /// As [`RewardDistributor::publish`](depin_core::reward::RewardDistributor::publish).
+    pub async fn publish(&self, commitment: &Commitment) -> Result<()> {
+        let Commitment { epoch, root, cumulative, manifest } = *commitment;
+        let lapsed = self.lapsed().await?;
+        match self.published(epoch).await? {
+            Some(there) if there == *commitment => return Ok(()),
+            Some(_) => {
+                let text = "the epoch was published with other content";
+                return Err(Error::new(ErrorKind::Conflict, text).with("epoch", epoch));
+            }
+            None => {}
+        }
+        let contract = self.contract();
+        let call = contract.publish(epoch.value(), root, cumulative.to_units(), manifest);
+        // After a dispute that lapsed the same content goes out anew, not by its old transaction.
+        let intent = if lapsed == 0 { "publish".into() } else { format!("publish-{lapsed}") };
+        self.send_once(&intent, call.into_transaction_request()).await?;
+        // The receipt may be that of an earlier try, which the arbiter rejected since.
+        if self.root(epoch).await? == Some(root) {
+            return Ok(());
+        }
+        let text = "the arbiter rejected the epoch with this content; publish it corrected";
+        Err(Error::new(ErrorKind::Rejected, text).with("epoch", epoch).with("root", root))
+    }
+
+    /// The commitment of an epoch, if it was published and not rejected.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the chain does not answer now.
+    pub async fn published(&self, epoch: EpochId) -> Result<Option<Commitment>> {
+        let Some(root) = self.root(epoch).await? else { return Ok(None) };
+        let event = self.event(epoch, root).await?;
+        let cumulative = Amount::units(event.cumulativeTotal);
+        Ok(Some(Commitment { epoch, root, cumulative, manifest: event.logRoot }))
+    }
+
+    /// The last epoch whose rewards can be claimed. Asking changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the chain does not answer now.
+    pub async fn latest(&self) -> Result<Option<EpochId>> {
+        // Whoever claims from it activates it, so it counts, and asking needs no transaction.
+        if let Some(due) = self.due().await? {
+            return Ok(Some(due));
+        }
+        let contract = self.contract();
+        if self.chain.read(&contract.epochCount()).await? == 0 {
+            return Ok(None);
+        }
+        self.chain.read(&contract.latestEpoch()).await.map(|epoch| Some(EpochId::new(epoch)))
+    }
+
+    /// Asks what a call would answer; activates the epoch that is due and asks again where it would revert.
+    pub(super) async fn ask<P: Provider, C: SolCall>(
+        &self,
+        call: &SolCallBuilder<P, C>,
+    ) -> Result<C::Return> {
+        let answer = match self.chain.read(call).await {
+            Err(error) if Revert::of(&error).is_some() && self.activate_due().await? => {
+                self.chain.read(call).await
+            }
+            other => other,
+        };
+        answer.map_err(explain)
+    }
+
+    /// The epoch whose window is over and which nobody activated. What the contract holds back (disputed,
+    /// paused, above a limit) is not due. Sends nothing.
+    async fn due(&self) -> Result<Option<EpochId>> {
+        let contract = self.contract();
+        let pending = self.chain.read(&contract.pendingEpoch()).await?;
+        if pending.activatesAt.is_zero() {
+            return Ok(None);
+        }
+        match self.chain.read(&contract.activate()).await {
+            Ok(_) => Ok(Some(EpochId::new(pending.epoch))),
+            Err(error) if Revert::of(&error).is_some() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many disputes have lapsed in a row: nobody decided them in time, and their roots are gone. Removes the
+    /// one whose time is over, or an epoch would pass for published that the next one removes.
+    pub(super) async fn lapsed(&self) -> Result<u8> {
+        let contract = self.contract();
+        let pending = self.chain.read(&contract.pendingEpoch()).await.map_err(explain)?;
+        if !pending.disputed {
+            return Ok(pending.lapsed);
+        }
+        let lapse = contract.lapse();
+        match self.chain.read(&lapse).await {
+            Ok(_) => self.chain.send(lapse.into_transaction_request()).await?,
+            // The arbiter still has time.
+            Err(error) if Revert::of(&error).is_some() => return Ok(pending.lapsed),
+            Err(error) => return Err(error),
+        };
+        Ok(self.chain.read(&contract.pendingEpoch()).await?.lapsed)
+    }
+
+    /// Activates the epoch that is due; answers whether there was one.
+    pub(super) async fn activate_due(&self) -> Result<bool> {
+        if self.due().await?.is_none() {
+            return Ok(false);
+        }
+        let activate = self.contract().activate().into_transaction_request();
+        match self.chain.send(activate).await {
+            Ok(_) => Ok(true),
+            // Somebody else was faster.
+            Err(error) if Revert::of(&error).is_some() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The root that was published for an epoch and not rejected.
+    async fn root(&self, epoch: EpochId) -> Result<Option<B256>> {
+        match self.chain.read(&self.contract().epochRoot(epoch.value())).await.map_err(explain) {
+            Ok(root) => Ok(Some(root)),
+            Err(error) if is_unknown(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The event that published an epoch.
+    async fn event(&self, epoch: EpochId, root: B256) -> Result<Contract::EpochPublished> {
+        let provider = self.chain.provider();
+        let mut end = self.chain.ask(provider.get_block_number()).await?;
+        loop {
+            // Newest first, in windows that public nodes answer.
+            let start = end.saturating_sub(LOG_WINDOW - 1).max(self.deployed);
+            let filter = self.published_in(epoch).from_block(start).to_block(end);
+            let logs = self.chain.ask(provider.get_logs(&filter)).await?;
+            // Whoever serves the log may be mistaken; the contract's own root decides.
+            let found = logs.iter().filter_map(published_event).find(|event| event.root == root);
+            if let Some(event) = found {
+                return Ok(event);
+            }
+            if start <= self.deployed {
+                let text = "the node's log lacks the epoch that the contract has; \
+                            try again, or use an archive node";
+                return Err(Error::unavailable(text).with("epoch", epoch));
+            }
+            end = start - 1;
+        }
+    }
+
+    fn published_in(&self, epoch: EpochId) -> Filter {
+        Filter::new()
+            .address(self.address)
+            .event_signature(Contract::EpochPublished::SIGNATURE_HASH)
+            .topic1(B256::left_padding_from(&epoch.value().to_be_bytes()))
+    }
+
+    /// Sends what must not be sent twice: the same bytes again wait for the first.
+    pub(super) async fn send_once(
+        &self,
+        what: &str,
+        tx: TransactionRequest,
+    ) -> Result<TransactionReceipt> {
+        let input = tx.input.input().map(keccak256).unwrap_or_default();
+        let key = format!("{what}/{}/{input}", self.address);
+        self.chain.send_once(&key, tx).await.map_err(explain)
+    }
+
+    pub(super) fn contract(&self) -> Contract::RewardDistributorInstance<&DynProvider> {
+        Contract::new(self.address, self.chain.provider())
+    }
+}
+
+/// Whether the contract said that it has no such epoch. A wrong address says something else.
+fn is_unknown(error: &Error) -> bool {
+    let revert = Revert::of(error);
+    revert.is_some_and(|revert| revert.decode::<Contract::UnknownEpoch>().is_some())
+}
+
+fn published_event(log: &Log) -> Option<Contract::EpochPublished> {
+    Some(log.log_decode().ok()?.inner.data)
+}
+
+/// Blocks per request for logs, which public nodes limit.
+const LOG_WINDOW: u64 = 10_000;
