@@ -154,6 +154,18 @@ impl HttpTransport {
     }
 }
 
+impl HttpTransport {
+    /// What proves that the log has the batch.
+    fn receipt_in(&self, body: &[u8], batch: &SignedBatch) -> Result<Answer> {
+        let receipt =
+            receipt::decode(body).map_err(|error| no_answer("no receipt").source(error))?;
+        let verified = self.receipts.verify(&receipt, batch);
+        verified
+            .map_err(|error| no_answer("a receipt that the log has not signed").source(error))?;
+        Ok(Answer::Receipt(receipt))
+    }
+}
+
 /// A consistency path.
 fn path_in(body: &[u8]) -> Result<Vec<B256>> {
     let unread = || no_answer("no consistency path");
@@ -181,7 +193,7 @@ impl Transport for HttpTransport {
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
         let body = read_bounded(response).await?;
         match essence(&kind) {
-            CBOR if status == StatusCode::OK => receipt_in(&body, batch),
+            CBOR if status == StatusCode::OK => self.receipt_in(&body, batch),
             PROBLEM if status == StatusCode::TOO_MANY_REQUESTS => Err(busy(again)),
             PROBLEM if status == StatusCode::SERVICE_UNAVAILABLE => Err(busy(again)),
             PROBLEM if status.is_client_error() => self.refusal_in(&body, batch, &nonce),
@@ -218,12 +230,4 @@ async fn read_bounded(mut response: Response) -> Result<Vec<u8>> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-fn receipt_in(body: &[u8], batch: &SignedBatch) -> Result<Answer> {
-    let receipt = receipt::decode(body).map_err(|error| no_answer("no receipt").source(error))?;
-    if receipt.batch != batch.hash() {
-        return Err(no_answer("a receipt for another batch"));
-    }
-    Ok(Answer::Receipt(receipt))
 }

@@ -115,7 +115,8 @@ impl Ingest {
             }
             Append::Duplicate(index) => (index, None),
             Append::Fork(there) => {
-                let against = self.contradicted(&did, sequence).await?;
+                let places = [Some(tip), Some(sequence), before(sequence)];
+                let against = self.contradicted(&did, places, there).await?;
                 return Err(Objection::fork(&did, sequence, there, against).into());
             }
             Append::Superseded(tip) => {
@@ -210,17 +211,34 @@ impl Ingest {
         Ok(found.filter(|(_, hash)| *hash == batch.hash()).map(|(index, _)| index))
     }
 
-    /// What the log holds that a fork at `sequence` contradicts: the batch there, else the one before.
-    async fn contradicted(&self, did: &Did, sequence: Sequence) -> Result<Option<Bytes>> {
-        let mut found = self.log.find(did, sequence).await?;
-        if let (None, Some(before)) = (found, sequence.value().checked_sub(1)) {
-            found = self.log.find(did, Sequence::new(before)).await?;
+    /// What the log holds that a fork contradicts: of these places of the chain the one whose hash the log named,
+    /// else the first that is taken.
+    async fn contradicted(
+        &self,
+        did: &Did,
+        places: [Option<Sequence>; 3],
+        named: B256,
+    ) -> Result<Option<Bytes>> {
+        let mut found = None;
+        for place in places.into_iter().flatten() {
+            if let Some(here) = self.log.find(did, place).await? {
+                let is_it = here.1 == named;
+                found = if is_it { Some(here) } else { found.or(Some(here)) };
+                if is_it {
+                    break;
+                }
+            }
         }
         let Some((index, _)) = found else { return Ok(None) };
         // Its bytes may be forgotten; then the hash in the refusal has to do.
         let entry = self.log.read(index, 1).await.ok().and_then(|read| read.into_iter().next());
         Ok(entry.map(|entry| Bytes::copy_from_slice(entry.batch.as_bytes())))
     }
+}
+
+/// The place before, unless it is the first.
+fn before(sequence: Sequence) -> Option<Sequence> {
+    sequence.value().checked_sub(1).map(Sequence::new)
 }
 
 /// A place among a bounded number; left when dropped.

@@ -226,6 +226,8 @@ impl Ingest {
     }
 
     /// Replays up to `limit` open letters from position `from` on, each device's in the order of its chain.
+    /// That order holds within a page: where a chain lies on several, go over them again until nothing more is
+    /// taken.
     ///
     /// # Errors
     /// As [`replay`](Self::replay); what was replayed before stays so, and to begin again is safe.

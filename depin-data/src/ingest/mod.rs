@@ -23,10 +23,14 @@ use depin_core::{
     SignedBatch, Timestamp,
     log::{BatchLog, RefusedBatch, TreeHead},
     registry::DeviceRegistry,
-    transport::{Answer, Receipt, Refusal},
+    transport::{Answer, Receipt, Refusal, RefusalCode},
 };
 
-use crate::{batch, observe, receipt::HeadSigner};
+use crate::{
+    batch, observe,
+    privacy::{Commitment, witness},
+    receipt::HeadSigner,
+};
 
 mod account;
 mod admit;
@@ -76,7 +80,7 @@ const TOGETHER: usize = 64;
 /// and 256 KiB are kept from senders that nobody vouches for (unknown, not active, or a signature that
 /// does not hold), and 20 per code and 256 KiB from each device that signed them, 4 MiB from all devices
 /// together. Further ones are answered and announced as events all the same, and [counted](Self::unkept).
-/// What is kept stays: nothing forgets refusals yet.
+/// What is kept stays until somebody [forgets](BatchLog::forget_refusals) it.
 ///
 /// # How fresh standing is
 ///
@@ -232,6 +236,22 @@ impl Ingest {
         self.receipt(hash, index).await
     }
 
+    /// Says, signed, that a commitment is of a batch in the log: for whoever is shown a part of the batch and
+    /// cannot check its receipt. [`witnessed`](crate::privacy::witnessed) verifies it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the chain does not reach there or its bytes are forgotten,
+    /// [`ErrorKind::Rejected`] when the commitment is not of the batch there, [`ErrorKind::Malformed`] when it is
+    /// none, or as the log's reads.
+    pub async fn witness(&self, commitment: &Commitment) -> Result<Vec<u8>> {
+        let (device, sequence) = commitment.place(&self.network)?;
+        let Receipt { index, .. } = self.receipt_of(&device, sequence).await?;
+        let entry = self.log.read(index, 1).await?.into_iter().next();
+        let entry = entry.ok_or_else(|| Error::new(ErrorKind::NotFound, "the log ends before"))?;
+        let held = (index, entry.batch.as_bytes());
+        witness::sign(&self.heads, &self.network, commitment, held, self.clock.now())
+    }
+
     /// The network whose batches are taken.
     pub const fn network(&self) -> &NetworkId {
         &self.network
@@ -282,11 +302,17 @@ impl Ingest {
         Ok(head)
     }
 
-    /// Judges kept bytes again, and keeps no second letter of them.
+    /// Judges kept bytes again, and keeps no second letter of them. Their readings may fit the moment when they
+    /// came, or the present one: it may have been the clock of ingest that was wrong.
     async fn judge_again(&self, refused: &RefusedBatch) -> Result<Answer> {
         let batch = SignedBatch::new(refused.bytes.clone());
         let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;
-        let answer = match self.judge(&batch, refused.received, &Turn::default()).await? {
+        let mut judged = self.judge(&batch, refused.received, &Turn::default()).await?;
+        let clock = [RefusalCode::ClockAhead, RefusalCode::ClockBehind];
+        if judged.as_ref().is_err_and(|objection| clock.contains(&objection.code)) {
+            judged = self.judge(&batch, self.clock.now(), &Turn::default()).await?;
+        }
+        let answer = match judged {
             Ok(receipt) => Answer::Receipt(receipt),
             Err(Objection { code, detail, device, .. }) => {
                 Answer::Refusal(Refusal { code, detail, batch: batch.hash(), device })

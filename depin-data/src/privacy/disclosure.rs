@@ -21,6 +21,8 @@
 //! }                    by rising index
 //! ```
 //!
+//! That the log holds the batch is said by its [witness](super::witnessed).
+//!
 //! Who sees a disclosure learns the device, the hash, sequence and size of the batch, and the readings shown
 //! with their times. Of the others it learns that they are there.
 
@@ -79,6 +81,20 @@ impl Commitment {
     /// Kept bytes; whether they are a commitment shows when a disclosure is verified.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self(bytes.into())
+    }
+
+    /// The root and what goes with it, as the bytes say; nobody has checked who signed them.
+    #[cfg(feature = "std")]
+    pub(super) fn claimed(&self, network: &NetworkId) -> Result<(B256, Shown), DisclosureError> {
+        let envelope = Envelope::parse(&self.0, network, DISCLOSURE_PURPOSE)?;
+        committed(envelope.peek(), envelope.signer())
+    }
+
+    /// The place in a chain that it says it is about.
+    #[cfg(feature = "std")]
+    pub(crate) fn place(&self, network: &NetworkId) -> Result<(Did, Sequence)> {
+        let (_, claimed) = self.claimed(network)?;
+        Ok((claimed.device, claimed.sequence))
     }
 }
 
@@ -166,6 +182,27 @@ impl Disclosure {
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self(bytes.into())
     }
+
+    /// The commitment that it shows a part of.
+    ///
+    /// # Errors
+    /// [`DisclosureError::Limit`], [`DisclosureError::Encoding`] or [`DisclosureError::Format`] when there is none.
+    pub fn commitment(&self) -> Result<Commitment, DisclosureError> {
+        let mut d = self.decoder()?;
+        Ok(Commitment::from_bytes(d.bytes().map_err(|_| DisclosureError::Format)?.to_vec()))
+    }
+
+    /// At the commitment.
+    fn decoder(&self) -> Result<Decoder<'_>, DisclosureError> {
+        if self.0.len() > MAX_DISCLOSURE {
+            return Err(DisclosureError::Limit);
+        }
+        cbor::check(&self.0)?;
+        let mut d = Decoder::new(&self.0);
+        entries(&mut d, 2)?;
+        key(&mut d, 1)?;
+        Ok(d)
+    }
 }
 
 /// What a disclosure proves. Trust it only as [`Verified<Shown>`](Verified).
@@ -173,7 +210,7 @@ impl Disclosure {
 pub struct Shown {
     /// Who measured and signed.
     pub device: Did,
-    /// Hash of the signed batch, by which the network's log can be asked for its place.
+    /// Hash of the signed batch. That the network's log holds it is for the log to [say](super::witnessed).
     pub batch: B256,
     /// Position of the batch in the device's chain.
     pub sequence: Sequence,
@@ -202,6 +239,12 @@ pub enum DisclosureError {
     /// A reading does not belong to the committed root at its position.
     #[error("a reading is not at its position of the committed batch: {0}")]
     Inclusion(#[from] MerkleError),
+    /// The witness is malformed, for something else, or not signed by the log.
+    #[error("the witness: {0}")]
+    Witness(EnvelopeError),
+    /// The witness is about another commitment.
+    #[error("the log has witnessed another commitment; ask it for this one")]
+    OtherCommitment,
 }
 
 impl From<DisclosureError> for Error {
@@ -236,14 +279,8 @@ impl Verifier<Disclosure> for DisclosureVerifier {
     type Error = DisclosureError;
 
     fn check(&self, candidate: &Disclosure) -> Result<Shown, DisclosureError> {
-        if candidate.0.len() > MAX_DISCLOSURE {
-            return Err(DisclosureError::Limit);
-        }
-        cbor::check(&candidate.0)?;
-        let mut d = Decoder::new(&candidate.0);
+        let mut d = candidate.decoder()?;
         let shape = |_: decode::Error| DisclosureError::Format;
-        entries(&mut d, 2)?;
-        key(&mut d, 1)?;
         let envelope =
             Envelope::parse(d.bytes().map_err(shape)?, &self.network, DISCLOSURE_PURPOSE)?;
         let (root, mut shown) = committed(envelope.open(&self.key)?, envelope.signer())?;
@@ -310,17 +347,17 @@ impl Entry {
     }
 }
 
-fn entries(d: &mut Decoder<'_>, count: u64) -> Result<(), DisclosureError> {
+pub(super) fn entries(d: &mut Decoder<'_>, count: u64) -> Result<(), DisclosureError> {
     let found = d.map().is_ok_and(|found| found == Some(count));
     found.then_some(()).ok_or(DisclosureError::Format)
 }
 
-fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), DisclosureError> {
+pub(super) fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), DisclosureError> {
     let found = d.u8().is_ok_and(|found| found == expected);
     found.then_some(()).ok_or(DisclosureError::Format)
 }
 
-fn hash(d: &mut Decoder<'_>) -> Result<B256, DisclosureError> {
+pub(super) fn hash(d: &mut Decoder<'_>) -> Result<B256, DisclosureError> {
     let bytes = d.bytes().ok().and_then(|bytes| B256::try_from(bytes).ok());
     bytes.ok_or(DisclosureError::Format)
 }

@@ -8,7 +8,8 @@
 //! | [`seal`](seal()) (feature `hpke`) | the content from all but one reader | its length, who it is for, when it was sent |
 //!
 //! The first two happen before signing and cannot be undone by anybody. The last two choose an audience;
-//! what an audience has seen it can pass on.
+//! what an audience has seen it can pass on. The log itself is public: whoever may read it sees every batch whole,
+//! so what only an audience may see is shown by disclosures in place of access to the log.
 //!
 //! Edges of H3 cells, on average: resolution 5: 9.9 km, 6: 3.7 km, 7: 1.4 km, 8: 531 m, 9: 201 m, 10: 76 m,
 //! 11: 29 m, 12: 11 m. In the country a cell of 201 m may hold one house.
@@ -18,6 +19,8 @@ mod coarsen;
 mod disclosure;
 #[cfg(feature = "hpke")]
 mod sealed;
+#[cfg(feature = "std")]
+pub(crate) mod witness;
 #[cfg(feature = "geo")]
 mod zones;
 
@@ -31,6 +34,9 @@ pub use disclosure::{
 #[cfg(feature = "hpke")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hpke")))]
 pub use sealed::{Context, MAX_SEALED, ReaderKey, ReaderSecret, SealError, seal};
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+pub use witness::{WITNESS_PURPOSE, Witnessed, witnessed};
 #[cfg(feature = "geo")]
 #[cfg_attr(docsrs, doc(cfg(feature = "geo")))]
 pub use zones::{PrivacyZones, Zone};

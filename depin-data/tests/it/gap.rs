@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Algorithm, B256, EpochId, ErrorKind, NetworkId, Sequence, SignedBatch, Signer,
+    Algorithm, B256, EpochId, ErrorKind, NetworkId, Sequence, SignedBatch, Signer, Unverified,
     cbor::Encoder,
     envelope::{Envelope, EnvelopeError, Purpose},
     log::{BatchLog, ChainTip},
@@ -12,6 +12,8 @@ use depin_core::{
 use depin_data::{
     batch::{BatchError, BatchVerifier, GAP_PURPOSE, Link, claimed_signer, seal_gap, tip_after},
     epoch::{Checks, EpochDraft, score},
+    evidence::{Fork, ForkVerifier},
+    ingest::Letters,
     log::MemoryLog,
 };
 use proptest::prelude::*;
@@ -159,6 +161,13 @@ async fn ingest_takes_a_marker_and_the_batches_signed_before_it() {
     assert_eq!(net.refused(needless.as_bytes()).await.code, RefusalCode::Superseded);
     let lie = gap(&device, 1, sealed[0].hash(), end(4, B256::repeat_byte(1)));
     assert_eq!(net.refused(lie.as_bytes()).await.code, RefusalCode::Fork);
+    // What is kept convinces whoever judges the device: its batch at the place where the lie ends.
+    let letters = net.ingest.dead_letters(&Letters::default(), 0, 9).await.unwrap();
+    let evidence = net.ingest.fork(letters.letters.last().unwrap().position).await.unwrap();
+    assert_eq!(evidence, Fork::new(sealed[4].clone(), lie));
+    let verifier = ForkVerifier::new(&network(), &[device.key()]);
+    let proof = Unverified::new(evidence).verify(&verifier).unwrap();
+    assert_eq!(proof.position, Sequence::new(4));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use depin_data::{
     http::{HttpServer, HttpTransport, Limits, serve, serve_operator, serve_with},
     ingest::{DeviceLimits, Rate},
     log::MemoryLog,
-    receipt::HeadSigner,
+    receipt::{self, HeadSigner},
     wire::{Nonce, encode_answer},
 };
 use depin_testkit::transport::{conforms, fails_without_ingest};
@@ -367,12 +367,23 @@ async fn an_answer_of_someone_else_is_no_answer() {
         );
         [head.as_bytes(), body].concat()
     };
+    // A receipt of a log with another key, for these very bytes.
+    let elsewhere = Net::over(Arc::new(MemoryLog::new()));
+    elsewhere.registry.add(&device);
+    let foreign = SoftwareKey::from_seed(Algorithm::EdDsa, [78; 32]);
+    let mut receipt = elsewhere.taken(&batch).await;
+    let head = TreeHead { size: receipt.tree_size, root: receipt.root };
+    let did = "did:example:log".parse().unwrap();
+    receipt.head =
+        HeadSigner::new(&network(), Arc::new(foreign), did).sign(&head, NOW).unwrap().into();
+    let receipt = receipt::encode(&receipt).unwrap();
     let refusal = format!(r#"{{"code":"fork","batch":"{}"}}"#, other.hash());
     let bare = format!(r#"{{"code":"superseded","batch":"{}"}}"#, batch.hash());
     let huge = vec![b'x'; 20_000];
     for answer in [
         answer("200 OK", "text/html", b"<html>welcome to the hotel</html>"),
         answer("200 OK", "application/cbor", b"\xa0"),
+        answer("200 OK", "application/cbor", &receipt),
         answer("200 OK", "application/cbor", &huge),
         answer("403 Forbidden", "text/plain", b"blocked"),
         answer("403 Forbidden", "application/problem+json", b"{}"),

@@ -126,6 +126,21 @@ async fn readings_of_a_replay_are_compared_with_the_moment_of_receipt() {
 }
 
 #[tokio::test]
+async fn what_a_wrong_clock_of_ingest_refused_is_taken_when_it_is_right() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("a");
+    // The clock of ingest is ten days late.
+    let now = NOW.plus(Duration::from_secs(10 * 86_400));
+    let batch = device.seal_at(0, B256::ZERO, &[reading("1", now)]);
+    assert_eq!(net.refused(batch.as_bytes()).await.code, RefusalCode::ClockAhead);
+    let Ok(Answer::Refusal(still)) = net.ingest.replay(0).await else { panic!("taken") };
+    assert_eq!(still.code, RefusalCode::ClockAhead, "as long as the clock is wrong");
+    net.clock.set(now);
+    assert!(matches!(net.ingest.replay(0).await, Ok(Answer::Receipt(_))));
+    assert_eq!(size(&net).await, 1);
+}
+
+#[tokio::test]
 async fn what_was_cut_is_marked_and_never_replayed() {
     let net = Net::over(Arc::new(MemoryLog::new()));
     net.refused(&[0xff; MAX_BYTES + 1]).await;

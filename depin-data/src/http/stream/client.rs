@@ -101,6 +101,9 @@ impl StreamClient {
                 }
                 Some(Item::Last { next, size }) => {
                     self.open = None;
+                    if next > size {
+                        return Err(self.distrust("the end of a log that ends before"));
+                    }
                     self.size = size;
                     // What the filter passed over is not proven, and nothing is lost by reading it again.
                     if next > self.cursor.index() && !self.filter.takes_all() {

@@ -1,17 +1,24 @@
 //! Disclosures: shown readings are proven, hidden ones cannot be guessed, and nothing can be shifted.
 
+use std::sync::Arc;
+
 use depin_core::{
     Algorithm, B256, Batch, Decimal, ErrorKind, NetworkId, Reading, Sequence, Signer, Timestamp,
     Unverified, Verified, Verifier, cbor::Decoder, reading::Quantity,
 };
 use depin_data::{
     batch::{BatchVerifier, SaltSeed, leaf, salted_leaf, seal, seal_salted},
+    log::MemoryLog,
     merkle::MerkleError,
-    privacy::{Commitment, Disclosure, DisclosureError, DisclosureVerifier, MAX_DISCLOSURE, Shown},
+    privacy::{
+        Commitment, Disclosure, DisclosureError, DisclosureVerifier, MAX_DISCLOSURE, Shown,
+        witnessed,
+    },
+    receipt::ReceiptVerifier,
 };
 use proptest::prelude::*;
 
-use crate::support::{Device, NOW, network};
+use crate::support::{Device, NOW, Net, network};
 
 fn reading(name: &str, value: i32, second: u64) -> Reading {
     let at = Timestamp::from_secs(NOW.secs() + second);
@@ -235,4 +242,63 @@ proptest! {
         let _ = check(&device, &bytes);
         let _ = check(&device, &[vec![0xa2, 1, 0x41, 0, 2], bytes].concat());
     }
+}
+
+#[tokio::test]
+async fn the_log_stands_for_what_is_shown_and_for_nothing_else() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("shows");
+    let seed = SaltSeed::from_bytes([3; 16]);
+    let (first, none) = (Sequence::new(0), B256::ZERO);
+    let seal = |readings: &[Reading]| {
+        seal_salted(&*device.key, &device.did, &network(), first, none, readings, &seed).unwrap()
+    };
+    let sealed = seal(&readings());
+    net.taken(&sealed).await;
+    let verifier = BatchVerifier::new(&network(), device.key.public_key());
+    let open = |sealed| Unverified::new(sealed).verify(&verifier).unwrap();
+    let counted = open(sealed);
+    let commitment = commit(&device, &counted);
+    let disclosure = Disclosure::of(&counted, &commitment, |_| true).unwrap();
+    let witness = net.ingest.witness(&commitment).await.unwrap();
+    let said = witnessed(&net.receipts, &disclosure, &witness).unwrap();
+    assert_eq!((said.index, said.at), (0, NOW));
+
+    // The device signs what it likes: another batch for the same place, or the hash of the counted one with
+    // the root of another.
+    let other = open(seal(&readings()[..3]));
+    let mut forged = other.clone().into_inner();
+    forged.hash = counted.hash;
+    let forged = Commitment::sign(&*device.key, &network(), &trusted(forged)).unwrap();
+    for lie in [commit(&device, &other), forged] {
+        let error = net.ingest.witness(&lie).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+        let shown = Disclosure::of(&other, &lie, |_| true).unwrap();
+        let borrowed = witnessed(&net.receipts, &shown, &witness);
+        assert_eq!(borrowed.unwrap_err(), DisclosureError::OtherCommitment);
+    }
+    // Nobody else speaks for the log, and not every byte is a witness.
+    let key = device.key.public_key();
+    let another = ReceiptVerifier::new(&network(), key);
+    let unsigned = witnessed(&another, &disclosure, &witness).unwrap_err();
+    assert!(matches!(unsigned, DisclosureError::Witness(_)));
+    for cut in 0..witness.len() {
+        assert!(witnessed(&net.receipts, &disclosure, &witness[..cut]).is_err());
+    }
+    let later = Commitment::from_bytes(b"noise".to_vec());
+    assert_eq!(net.ingest.witness(&later).await.unwrap_err().kind(), ErrorKind::Rejected);
+}
+
+/// As if somebody had verified it.
+fn trusted(batch: Batch) -> Verified<Batch> {
+    struct Yes;
+    impl Verifier<Batch> for Yes {
+        type Output = Batch;
+        type Error = DisclosureError;
+
+        fn check(&self, candidate: &Batch) -> Result<Batch, DisclosureError> {
+            Ok(candidate.clone())
+        }
+    }
+    Unverified::new(batch).verify(&Yes).unwrap()
 }
