@@ -1,12 +1,16 @@
 //! Audits: from the signed bytes to the root on chain.
 //!
-//! Trusted are registry and chain alone. Who owned a device when an epoch was sealed is taken from the
-//! record, because a registry tells the owner of now.
+//! Trusted are registry and chain alone. A registry tells the owner of now; where the record pays somebody else,
+//! that is counted and said.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use depin_core::{
-    B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, SignedBatch, log::BatchLog,
+    Address, B256, Did, EpochId, Error, ErrorKind, PublicKey, Result, SignedBatch, log::BatchLog,
+    registry::DeviceRegistry,
 };
 use depin_data::{
     audit::replay,
@@ -18,9 +22,9 @@ use crate::{Network, epoch::Books};
 
 /// An audit that found everything as it should be; one that did not is an error that says where.
 ///
-/// What it could not recompute and took from the record of the epoch, it counts: [`Network::audit`] goes from
-/// the first epoch on and takes nothing, [`audit_bundle`](crate::audit_bundle) has one epoch and believes what
-/// the record, which is on chain, says of the time before.
+/// What it could not recompute and took from records, it counts: [`Network::audit`] goes from the first epoch on and
+/// takes nothing of the time before, [`audit_bundle`](crate::audit_bundle) has one epoch and believes what the record,
+/// which is on chain, says of it. Both compare who is paid with who owns the device now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audit {
@@ -40,12 +44,15 @@ pub struct Audit {
     /// paid for it, is believed. What this epoch pays for the one that [settles](crate::data::epoch::EpochRecord::settles)
     /// with it rests on that.
     pub believed_work: u64,
+    /// Devices for which somebody was paid who does not own them now: they were transferred since, or the network
+    /// wrote somebody else down. Their transfers in the registry tell which.
+    pub believed_owners: u64,
 }
 
 impl Audit {
-    /// Whether all that the root rests on was recomputed from signed batches.
+    /// Whether all that the root rests on was recomputed from signed batches and compared with the registry.
     pub const fn is_complete(&self) -> bool {
-        self.believed_standings == 0
+        self.believed_standings == 0 && self.believed_owners == 0
     }
 }
 
@@ -64,12 +71,19 @@ impl fmt::Display for Audit {
         if self.is_complete() {
             return Ok(());
         }
-        let devices = plural(self.believed_standings, "device", "devices");
-        write!(f, "; taken from the record and not recomputed: where {devices} stood")?;
-        match self.believed_work {
-            0 => Ok(()),
-            some => write!(f, ", and the unsettled work of {some}"),
+        let devices = |count| plural(count, "device", "devices");
+        if self.believed_standings > 0 {
+            let standings = devices(self.believed_standings);
+            write!(f, "; taken from the record and not recomputed: where {standings} stood")?;
         }
+        if self.believed_work > 0 {
+            write!(f, ", and the unsettled work of {}", self.believed_work)?;
+        }
+        if self.believed_owners > 0 {
+            let owners = devices(self.believed_owners);
+            write!(f, "; {owners} paid to somebody who is not the owner now")?;
+        }
+        Ok(())
     }
 }
 
@@ -126,6 +140,7 @@ impl Network {
                     readings,
                     believed_standings: 0,
                     believed_work: 0,
+                    believed_owners: known.elsewhere.len() as u64,
                 });
             }
             known.policies.insert(number, record.policy().to_owned());
@@ -161,6 +176,14 @@ impl Network {
                 let keys = self.0.ledgers.registry.keys(&member.device).await?;
                 known.keys.insert(member.device.clone(), keys);
             }
+            if !known.owners.contains_key(&member.device) {
+                let owner = owner(&*self.0.ledgers.registry, &member.device).await?;
+                known.owners.insert(member.device.clone(), owner);
+            }
+            let owner = known.owners.get(&member.device).copied();
+            if !member.beneficiary.is_zero() && owner != Some(member.beneficiary) {
+                known.elsewhere.insert(member.device.clone());
+            }
             let history = known.keys.get(&member.device).map_or(&[][..], Vec::as_slice);
             if after(history, &member.keys).is_none() {
                 let message =
@@ -174,12 +197,21 @@ impl Network {
     }
 }
 
+/// Who owns a device now; nobody when the registry does not know it.
+pub(crate) async fn owner(registry: &dyn DeviceRegistry, device: &Did) -> Result<Address> {
+    Ok(registry.device(device).await?.map_or(Address::ZERO, |record| record.owner))
+}
+
 /// What an audit remembers from epoch to epoch.
 #[derive(Default)]
 struct Known {
     previous: Option<EpochRecord>,
     /// Devices with the keys that the registry has of them.
     keys: HashMap<Did, Vec<PublicKey>>,
+    /// Who owns them now.
+    owners: HashMap<Did, Address>,
+    /// Devices for which somebody else was paid.
+    elsewhere: BTreeSet<Did>,
     /// What epochs were sealed with.
     policies: HashMap<EpochId, String>,
 }

@@ -16,7 +16,7 @@ use depin_payment::RewardTree;
 
 use crate::{
     Audit, Network,
-    audit::{after, check_left_out},
+    audit::{after, check_left_out, owner},
     rules::pay,
 };
 
@@ -80,7 +80,7 @@ pub async fn audit_bundle(
             .with("policy of the settled epoch", record.settled_policy().unwrap_or("none")));
     }
     check_beginning(&record)?;
-    check_devices(&record, registry).await?;
+    let believed_owners = check_devices(&record, registry).await?;
     let before = balances_before(&bundle, epoch, distributor).await?;
     let mut scored = bundle.audit(checks)?;
     check_unverified(&mut bundle, &scored.unverified, registry).await?;
@@ -100,6 +100,7 @@ pub async fn audit_bundle(
         readings,
         believed_standings: pasts().count() as u64,
         believed_work: pasts().filter(|past| !past.open.is_empty()).count() as u64,
+        believed_owners,
     })
 }
 
@@ -155,16 +156,22 @@ async fn check_unverified(
     Ok(())
 }
 
-/// Whoever made the record could otherwise have invented devices.
-async fn check_devices(record: &EpochRecord, registry: &dyn DeviceRegistry) -> Result<()> {
+/// Whoever made the record could otherwise have invented devices. Answers for how many somebody is paid who does not
+/// own them now.
+async fn check_devices(record: &EpochRecord, registry: &dyn DeviceRegistry) -> Result<u64> {
+    let mut elsewhere = 0_u64;
     for member in record.roster() {
         let history = registry.keys(&member.device).await?;
         if after(&history, &member.keys).is_none() {
             let message = "the epoch has a device that the registry does not know by these keys";
             return Err(differs(message, record.epoch()).with("did", &member.device));
         }
+        let is_paid = !member.beneficiary.is_zero();
+        if is_paid && owner(registry, &member.device).await? != member.beneficiary {
+            elsewhere = elsewhere.saturating_add(1);
+        }
     }
-    Ok(())
+    Ok(elsewhere)
 }
 
 fn commit(

@@ -2,10 +2,12 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use async_trait::async_trait;
+use depin::core::registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment};
 use depin::data::quality::Bounds;
 use depin::{
-    Audit, EpochId, Error, ErrorKind, ManualClock, Network, audit_bundle, data::epoch::Checks, dec,
-    hw::SimulatedPebble, payment::ProRata, presets, tokens,
+    Address, Audit, Did, EpochId, Error, ErrorKind, ManualClock, Network, PublicKey, Signer,
+    audit_bundle, data::epoch::Checks, dec, hw::SimulatedPebble, payment::ProRata, presets, tokens,
 };
 
 use crate::support::{NOW, celsius, later, owner};
@@ -62,6 +64,49 @@ async fn a_stranger_comes_to_the_root_on_chain_also_when_the_log_has_forgotten()
             (id == 0, id > 0)
         );
     }
+}
+
+/// A registry in which every device now belongs to the same account.
+#[derive(Debug)]
+struct Sold<'a>(&'a dyn DeviceRegistry, Address);
+
+#[async_trait]
+impl DeviceRegistry for Sold<'_> {
+    async fn register(
+        &self,
+        enrolment: &Enrolment,
+        device: &dyn Signer,
+    ) -> Result<DeviceRecord, Error> {
+        self.0.register(enrolment, device).await
+    }
+
+    async fn device(&self, did: &Did) -> Result<Option<DeviceRecord>, Error> {
+        let mut record = self.0.device(did).await?;
+        record.iter_mut().for_each(|record| record.owner = self.1);
+        Ok(record)
+    }
+
+    async fn keys(&self, did: &Did) -> Result<Vec<PublicKey>, Error> {
+        self.0.keys(did).await
+    }
+
+    async fn set_status(&self, did: &Did, status: DeviceStatus) -> Result<(), Error> {
+        self.0.set_status(did, status).await
+    }
+}
+
+#[tokio::test]
+async fn an_audit_counts_who_was_paid_for_devices_of_others() {
+    let (network, folder) = (network().await, tempfile::tempdir().unwrap());
+    let path = folder.path().join("0.bundle");
+    network.export_epoch(EpochId::new(0), &path).await.unwrap();
+    let checks = Checks::new().check(bounds());
+    let sold = Sold(&**network.registry(), owner(1));
+    let audited = audit_bundle(&path, &checks, &policy(), &sold, &**network.distributor()).await;
+    let audited = audited.unwrap();
+    assert_eq!((audited.believed_owners, audited.is_complete()), (1, false));
+    assert!(audited.to_string().contains("1 device paid to somebody who is not the owner now"));
+    assert_eq!(audit(&network, &path).await.unwrap().believed_owners, 0);
 }
 
 #[tokio::test]
