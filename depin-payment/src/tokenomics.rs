@@ -2,13 +2,14 @@
 //!
 //! A simulation is a loop over periods in whole numbers: the same scenario gives the same table on every
 //! machine, and every unit of the token is accounted for, which [`Period::supply`] shows. Money in fiat is
-//! counted in millionths. Any emission can be tried, since it is a function of what happened before; burn
-//! and backstop are those of [`credits`](crate::credits). The feature `charts` draws the table.
+//! counted in millionths. Any emission can be tried, since it is a function of what happened before, and any
+//! [reward policy](reward); burn and backstop are those of [`credits`](crate::credits). The feature `charts` draws the table.
 #![warn(clippy::arithmetic_side_effects)]
 
 #[cfg(feature = "charts")]
 #[cfg_attr(docsrs, doc(cfg(feature = "charts")))]
 pub mod charts;
+mod fleet;
 mod series;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::{
     shares::classes::{WHOLE, basis_points},
 };
 
+pub use fleet::{Earning, Kind, MAX_DEVICES, Rewarded, reward};
 pub use series::Series;
 
 /// Most periods of a simulation: a century of weeks, or 27 years of days.
@@ -118,10 +120,7 @@ pub fn simulate(
     periods: usize,
     mut emission: impl FnMut(u64, &[Period]) -> Result<Amount>,
 ) -> Result<Vec<Period>> {
-    if periods > MAX_PERIODS {
-        let text = "a simulation has at most 10,000 periods; make them longer";
-        return Err(Error::new(ErrorKind::Limit, text).with("periods", periods));
-    }
+    check_periods(periods)?;
     for (share, of) in [(policy.devices, "devices"), (policy.burned, "burned")] {
         if share > WHOLE {
             let text = "a share of the policy is at most 10,000 basis points";
@@ -157,8 +156,7 @@ pub fn simulate(
             _ => basis_points(issued, u32::from(policy.devices))?
                 .mul_div(1.into(), devices.into())?,
         };
-        let fiat = income.mul_div(price.into(), Amount::tokens(1))?;
-        let income_fiat = u64::try_from(fiat.to_units()).unwrap_or(u64::MAX);
+        let income_fiat = fiat(income, price)?;
         let period = Period {
             number,
             supply,
@@ -174,6 +172,20 @@ pub fn simulate(
     }
     pay_back(scenario, &mut table);
     Ok(table)
+}
+
+fn check_periods(periods: usize) -> Result<()> {
+    if periods <= MAX_PERIODS {
+        return Ok(());
+    }
+    let text = "a simulation has at most 10,000 periods; make them longer";
+    Err(Error::new(ErrorKind::Limit, text).with("periods", periods))
+}
+
+/// What tokens are worth, in millionths, rounded down.
+fn fiat(tokens: Amount, price: u64) -> Result<u64> {
+    let worth = tokens.mul_div(price.into(), Amount::tokens(1))?;
+    Ok(u64::try_from(worth.to_units()).unwrap_or(u64::MAX))
 }
 
 /// Tokens that so many millionths buy, rounded down.
@@ -203,16 +215,23 @@ fn reissue(
 
 /// Fills in after how many periods a device has paid for itself.
 fn pay_back(scenario: &Scenario, table: &mut [Period]) {
-    let gain = |period: &Period| {
-        i128::from(period.income_fiat).saturating_sub(i128::from(scenario.running_cost))
-    };
-    let gains: Vec<i128> = table.iter().map(gain).collect();
-    for (start, period) in table.iter_mut().enumerate() {
-        let mut left = i128::from(scenario.device_cost);
-        let mut earned = gains.iter().skip(start).zip(1..);
-        period.payback = earned.find_map(|(gain, periods)| {
+    let incomes: Vec<_> = table.iter().map(|period| period.income_fiat).collect();
+    let paybacks = paybacks(&incomes, scenario.running_cost, scenario.device_cost);
+    for (period, payback) in table.iter_mut().zip(paybacks) {
+        period.payback = payback;
+    }
+}
+
+/// For a device bought at the start of each period, after how many it has earned its cost.
+fn paybacks(incomes: &[u64], running_cost: u64, device_cost: u64) -> Vec<Option<u64>> {
+    let gain = |income: &u64| i128::from(*income).saturating_sub(i128::from(running_cost));
+    let gains: Vec<i128> = incomes.iter().map(gain).collect();
+    let payback = |start| {
+        let mut left = i128::from(device_cost);
+        gains.iter().skip(start).zip(1..).find_map(|(gain, periods)| {
             left = left.saturating_sub(*gain);
             (left <= 0).then_some(periods)
-        });
-    }
+        })
+    };
+    (0..gains.len()).map(payback).collect()
 }

@@ -261,7 +261,11 @@ impl Till {
         if self.taken(sale)?.is_some() {
             return Ok(false);
         }
-        let seen = self.examine(sale.amount, sale.pledge).await?;
+        let seen = match self.examine(sale.amount, sale.pledge).await {
+            Ok(seen) => seen,
+            // Somebody else may have taken and settled it meanwhile: that is why the chain has it as used.
+            Err(error) => return self.taken(sale)?.map(|_| false).ok_or(error),
+        };
         self.keep(sale, used, seen, None)
     }
 

@@ -1,10 +1,14 @@
 //! Simulations: every unit is accounted for, and the same table comes out every time.
 
-use depin_core::{Amount, ErrorKind};
+use depin_core::{Amount, ErrorKind, Timestamp};
 use depin_payment::{
+    ProRata,
     credits::Backstop,
-    emission::Curve,
-    tokenomics::{MAX_PERIODS, Period, Policy, Scenario, Series, simulate},
+    emission::{Curve, Schedule},
+    tokenomics::{
+        Kind, MAX_DEVICES, MAX_PERIODS, Period, Policy, Rewarded, Scenario, Series, reward,
+        simulate,
+    },
 };
 use proptest::prelude::*;
 
@@ -86,6 +90,48 @@ fn a_device_pays_for_itself_when_it_has_earned_its_cost() {
     assert_eq!(table[0].income_fiat, 10_000_000);
     let paybacks: Vec<_> = table.iter().map(|period| period.payback).collect();
     assert_eq!(paybacks, [Some(4), Some(4), Some(4), None, None, None]);
+}
+
+fn paybacks(period: &Rewarded) -> Vec<Option<u64>> {
+    period.kinds.iter().map(|kind| kind.payback).collect()
+}
+
+#[test]
+fn kinds_of_devices_earn_what_the_policy_of_a_network_pays_them() {
+    let kind = |devices: Series, score| Kind {
+        devices,
+        score: Series::constant(score),
+        device_cost: 10_000_000,
+        running_cost: 0,
+    };
+    let kinds = [kind(Series::steps([(0, 3), (2, 1)]), 10), kind(Series::constant(2), 5)];
+    let price = Series::constant(1_000_000);
+    let curve = Curve::table([(0, Amount::tokens(80)), (1, Amount::tokens(40))]).unwrap();
+    let schedule = Schedule::new(Timestamp::EPOCH, 1, Amount::tokens(150), curve).unwrap();
+    let table = reward(&kinds, &price, &ProRata::along(schedule), 4).unwrap();
+    let incomes = table.iter().map(|period| [period.kinds[0].income, period.kinds[1].income]);
+    let expected = [[20, 10], [10, 5], [15, 7], [0, 0]]; // pools of 80, 40, 30 and nothing
+    for (income, expected) in incomes.zip(expected) {
+        assert_eq!(income[0], Amount::tokens(expected[0]));
+        assert!(income[1] >= Amount::tokens(expected[1]));
+    }
+    for period in &table {
+        let paid = Amount::sum(period.kinds.iter().map(|kind| kind.paid)).unwrap();
+        assert_eq!(paid, period.emission);
+    }
+    assert_eq!(paybacks(&table[0]), [Some(1), Some(1)]);
+    assert_eq!(paybacks(&table[1]), [Some(1), Some(2)]);
+    assert_eq!(paybacks(&table[3]), [None, None]);
+
+    let capped = ProRata::per_epoch(Amount::tokens(80)).within(Amount::ZERO, Amount::tokens(12));
+    let capped = reward(&kinds, &price, &capped, 1).unwrap();
+    assert_eq!(capped[0].unallocated, Amount::tokens(80 - 5 * 12));
+
+    let many = [kind(Series::constant(MAX_DEVICES + 1), 1)];
+    let none = ProRata::per_epoch(Amount::ZERO);
+    assert_eq!(reward(&many, &price, &none, 1).unwrap_err().kind(), ErrorKind::Limit);
+    let long = reward(&kinds, &price, &none, MAX_PERIODS + 1).unwrap_err();
+    assert_eq!(long.kind(), ErrorKind::Limit);
 }
 
 #[test]
