@@ -79,7 +79,7 @@ pub struct Reconciled {
 }
 
 impl Ledger {
-    /// The books of the token at `token`, with 18 decimals, under a symbol of 2 to 24 capitals and digits.
+    /// The books of the token at `token`, with 18 decimals unless [told](Self::decimals), under a symbol of 2 to 24 capitals and digits.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] for any other symbol.
@@ -94,6 +94,15 @@ impl Ledger {
             distributor: None,
             names: BTreeMap::new(),
         })
+    }
+
+    /// The decimals of the token: 6 for most stablecoins.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] past 30.
+    pub fn decimals(mut self, decimals: u8) -> Result<Self> {
+        self.commodity = Commodity::new(self.commodity.symbol(), decimals)?;
+        Ok(self)
     }
 
     /// Reads from the block on in which the token was deployed, and not from the first one.
@@ -147,7 +156,8 @@ impl Ledger {
     /// differ: a log that is not the chain's, or a token that moves without telling.
     /// [`ErrorKind::Malformed`] when the node's log is out of order, has an event twice or one that the token
     /// cannot have; [`ErrorKind::Unavailable`] when the node does not answer, or the chain was reorganised
-    /// meanwhile: try again; [`ErrorKind::NotFound`] when there is no token.
+    /// meanwhile: try again; [`ErrorKind::NotFound`] when there is no token; [`ErrorKind::Config`] when it has other
+    /// decimals.
     pub async fn reconcile(&self) -> Result<Reconciled> {
         let provider = self.chain.provider();
         let latest = self.chain.ask(provider.get_block_number()).await?;
@@ -165,6 +175,7 @@ impl Ledger {
 
     async fn prove(&self, block: u64, hash: B256) -> Result<Reconciled> {
         let movements = self.movements(block).await?;
+        self.check_decimals(BlockId::hash_canonical(hash)).await?;
         let times = self.times(&movements).await?;
         let (books, accounts) = self.enter(&movements, &times)?;
         self.check_distributor(&movements, block).await?;
@@ -283,6 +294,21 @@ impl Ledger {
             }
         }
         Ok(observed)
+    }
+
+    /// Whether amounts are written as the token means them; one that does not say is believed to be told right.
+    async fn check_decimals(&self, at: BlockId) -> Result<()> {
+        let contract = NetworkToken::new(self.token, self.chain.provider());
+        let (told, said) = (self.commodity.decimals(), contract.decimals().block(at));
+        match self.chain.read(&said).await {
+            Ok(said) if said != told => {
+                let text = "the token has other decimals than the books; tell the ledger";
+                let error = Error::new(ErrorKind::Config, text).with("token", said);
+                Err(error.with("books", told))
+            }
+            Err(error) if error.is_retryable() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn check_supply(&self, books: &Books, at: BlockId) -> Result<Amount> {

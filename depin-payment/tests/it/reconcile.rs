@@ -275,3 +275,13 @@ impl Service<RequestPacket> for Tampering {
         })
     }
 }
+
+#[tokio::test]
+async fn books_have_the_decimals_of_the_token() {
+    let network = Network::start().await;
+    let ledger = || Ledger::new(network.chain.clone(), network.contracts.token, "BOOK").unwrap();
+    let error = ledger().decimals(6).unwrap().reconcile().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert_eq!(ledger().decimals(31).unwrap_err().kind(), ErrorKind::Malformed);
+    ledger().decimals(18).unwrap().reconcile().await.unwrap();
+}
