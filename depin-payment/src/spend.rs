@@ -55,7 +55,7 @@ pub struct Spend {
 }
 
 impl Spend {
-    /// `keccak256("Spend(bytes32 charge,address payee,address token,uint256 amount,uint256 rail)")`.
+    /// `keccak256("Spend(bytes32 charge,address payee,address token,uint256 amount,uint256 rail,uint256 number)")`.
     pub const TYPEHASH: B256 =
         b256!("8557935070e86dee02e608b77f667cef05b6a66b6bc4e41213d1f441fac14f95");
 

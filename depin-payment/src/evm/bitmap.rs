@@ -135,6 +135,8 @@ impl EvmBitmap {
             let text = "an earlier epoch waits for the end of its dispute window; publish after it";
             return Err(Error::new(ErrorKind::Conflict, text).with("waits", waits.epoch));
         }
+        // One that is still on its way would not be in the total.
+        self.roots.chain.settle().await?;
         let before = self.roots.chain.read(&self.contract().cumulativeTotal()).await?;
         let cumulative = Amount::units(before).checked_add(sum)?;
         let commitment = Commitment { epoch, root, cumulative, manifest };

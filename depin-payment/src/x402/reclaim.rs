@@ -62,6 +62,9 @@ impl Purse {
     /// more: the rest of a payment that was settled, and payments that ended unused. Answers how much that is. A
     /// [`PayingClient`](super::PayingClient) [with a chain](super::PayingClient::with_chain) does this itself.
     ///
+    /// It believes the latest block: where a block is taken back after that, or nodes behind one address lag, what was
+    /// freed may be taken after all, and more than the policy's limit be spent by it.
+    ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer.
     pub async fn reclaim(&self, chain: &Chain) -> Result<Amount> {

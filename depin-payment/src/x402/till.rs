@@ -399,6 +399,8 @@ impl Till {
         let Seen { balance, due, .. } = seen;
         let taking = Taking { id, payer, balance, due, forget, entry: &entry, answer };
         if self.0.book.take(&taking)? {
+            // What settles nothing leaves the forgetting of others to nobody.
+            self.0.book.forget(self.now())?;
             return Ok(true);
         }
         // Somebody was faster; it is the same only with the same purpose.

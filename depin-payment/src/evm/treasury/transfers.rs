@@ -94,6 +94,10 @@ impl Treasury {
             let sum = Amount::sum(payments.iter().map(|(_, amount)| *amount))?;
             self.check_funds(batch.disperse, sum).await?;
             let refused = self.refused(batch, &payments).await?;
+            if !refused.is_empty() {
+                // Somebody else may have spent meanwhile what these should have got.
+                self.check_funds(batch.disperse, sum).await?;
+            }
             if refused.is_empty() && attempt >= ATTEMPTS {
                 return Err(error.with("run", batch.list.id()).with("batch", batch.index));
             }
