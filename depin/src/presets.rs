@@ -9,14 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use depin_core::{
-    Clock, Signer, SoftwareKey, SystemClock, evidence::EvidenceVerifier, log::BatchLog,
-};
+#[cfg(feature = "devnet")]
+use depin_core::SoftwareKey;
+use depin_core::{Clock, Signer, SystemClock, evidence::EvidenceVerifier, log::BatchLog};
 #[cfg(feature = "evm")]
 use depin_core::{Error, ErrorKind, Result};
 #[cfg(feature = "evm")]
 use depin_data::log::RedbLog;
-#[cfg(feature = "evm")]
+#[cfg(feature = "devnet")]
 use depin_hw::PsaVerifier;
 
 /// What a preset fills.
@@ -68,7 +68,7 @@ impl Preset {
 pub fn bare(
     log: impl BatchLog + 'static,
     verifier: impl EvidenceVerifier + 'static,
-    operator: SoftwareKey,
+    operator: impl Signer + 'static,
 ) -> Preset {
     Preset {
         clock: Arc::new(SystemClock),
@@ -152,8 +152,8 @@ async fn on_devnet(devnet: depin_devnet::Devnet, log: RedbLog) -> Result<Preset>
 pub fn chain(
     chain: depin_evm::Chain,
     folder: impl AsRef<Path>,
-    verifier: PsaVerifier,
-    operator: SoftwareKey,
+    verifier: impl EvidenceVerifier + 'static,
+    operator: impl Signer + 'static,
 ) -> Result<Preset> {
     let folder = folder.as_ref().to_owned();
     std::fs::create_dir_all(&folder).map_err(|error| unusable(&folder, error))?;
