@@ -91,7 +91,10 @@ impl Amount {
         if denominator.is_zero() {
             return Err(Error::new(ErrorKind::Overflow, "amount divided by zero"));
         }
-        // Nearly always the product fits, and half the width divides several times faster.
+        if let Some(divided) = mul_div_rem_128(self.0, numerator.0, denominator.0) {
+            return Ok(divided);
+        }
+        // Most other products fit, and half the width divides several times faster.
         if let Some(product) = self.0.checked_mul(numerator.0) {
             let (quotient, remainder) = product.div_rem(denominator.0);
             return Ok((Self(quotient), Self(remainder)));
@@ -132,6 +135,15 @@ impl Amount {
         let units = U256::from_str_radix(&format!("{whole}{fraction:0<18}"), 10);
         units.map(Self).map_err(|_| overflow())
     }
+}
+
+/// What processors divide themselves, and what ordinary pools and weights come to; `None` for anything wider.
+fn mul_div_rem_128(a: U256, b: U256, denominator: U256) -> Option<(Amount, Amount)> {
+    let product = u128::try_from(a).ok()?.checked_mul(u128::try_from(b).ok()?)?;
+    let denominator = u128::try_from(denominator).ok()?;
+    let quotient = product.checked_div(denominator)?;
+    let remainder = product.checked_sub(quotient.checked_mul(denominator)?)?;
+    Some((Amount(U256::from(quotient)), Amount(U256::from(remainder))))
 }
 
 fn overflow() -> Error {
@@ -196,6 +208,28 @@ mod tests {
             let product = u128::from(a) * u128::from(b);
             prop_assert_eq!(q.to_units(), U256::from(product / u128::from(c)));
             prop_assert_eq!(r.to_units(), U256::from(product % u128::from(c)));
+        }
+
+        #[test]
+        fn mul_div_rem_is_the_same_at_every_width(a: [u64; 4], b: [u64; 4], c: [u64; 4], wide in 1usize..=4) {
+            let [a, b, c] = [a, b, c].map(|mut limbs| {
+                limbs[wide..].fill(0);
+                U256::from_limbs(limbs)
+            });
+            prop_assume!(!c.is_zero());
+            let product: U512 = a.widening_mul(b);
+            let (q, r) = product.div_rem(U512::from(c));
+            let divided = Amount(a).mul_div_rem(Amount(b), Amount(c));
+            match divided {
+                Ok((quotient, remainder)) => {
+                    prop_assert_eq!(U512::from(quotient.0), q);
+                    prop_assert_eq!(U512::from(remainder.0), r);
+                }
+                Err(error) => {
+                    prop_assert_eq!(error.kind(), ErrorKind::Overflow);
+                    prop_assert!(q > U512::from(U256::MAX));
+                }
+            }
         }
 
         #[test]

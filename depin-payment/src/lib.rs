@@ -16,6 +16,7 @@ pub mod rail;
 pub mod settlement;
 pub mod shares;
 pub mod spend;
+mod threads;
 pub mod tokenomics;
 pub mod tree;
 pub mod typed;

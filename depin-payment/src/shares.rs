@@ -14,6 +14,8 @@ use std::cmp::Reverse;
 
 use depin_core::{Amount, Error, ErrorKind, Result, U256};
 
+use crate::threads;
+
 /// What became of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
@@ -62,15 +64,19 @@ impl LargestRemainder {
     /// # Errors
     /// [`ErrorKind::Overflow`] when the weights sum to 2^256 or more.
     pub fn split(pool: Amount, weights: &[U256]) -> Result<Split> {
-        let total = sum(weights)?;
+        Self::split_by(pool, weights, |weight| *weight)
+    }
+
+    /// As [`split`](Self::split), among anything that has a weight.
+    fn split_by<T>(pool: Amount, among: &[T], weight: impl Fn(&T) -> U256) -> Result<Split> {
+        let total = Amount::units(sum(among.iter().map(&weight))?);
         if total.is_zero() {
-            return Ok(Split { shares: vec![Amount::ZERO; weights.len()], unallocated: pool });
+            return Ok(Split { shares: vec![Amount::ZERO; among.len()], unallocated: pool });
         }
-        let mut shares = Vec::with_capacity(weights.len());
-        let mut remainders = Vec::with_capacity(weights.len());
-        for (index, weight) in weights.iter().enumerate() {
-            let (share, remainder) =
-                pool.mul_div_rem(Amount::units(*weight), Amount::units(total))?;
+        let mut shares = Vec::with_capacity(among.len());
+        let mut remainders = Vec::with_capacity(among.len());
+        for (index, recipient) in among.iter().enumerate() {
+            let (share, remainder) = pool.mul_div_rem(Amount::units(weight(recipient)), total)?;
             shares.push(share);
             remainders.push((Reverse(remainder), index));
         }
@@ -106,13 +112,12 @@ impl LargestRemainder {
 /// # Errors
 /// [`ErrorKind::Conflict`] when a key is listed twice, [`ErrorKind::Overflow`] when the weights sum to
 /// 2^256 or more.
-pub fn by_key<K: Ord>(pool: Amount, mut recipients: Vec<(K, U256)>) -> Result<Shares<K>> {
-    recipients.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+pub fn by_key<K: Ord + Send>(pool: Amount, mut recipients: Vec<(K, U256)>) -> Result<Shares<K>> {
+    threads::sort(&mut recipients, |a, b| a.0.cmp(&b.0));
     if recipients.array_windows().any(|[a, b]| a.0 == b.0) {
         return Err(listed_twice());
     }
-    let weights: Vec<U256> = recipients.iter().map(|(_, weight)| *weight).collect();
-    let split = LargestRemainder::split(pool, &weights)?;
+    let split = LargestRemainder::split_by(pool, &recipients, |(_, weight)| *weight)?;
     let keys = recipients.into_iter().map(|(key, _)| key);
     Ok(Shares { shares: keys.zip(split.shares).collect(), unallocated: split.unallocated })
 }
@@ -143,7 +148,7 @@ impl RoundDown {
     /// # Errors
     /// [`ErrorKind::Overflow`] when the weights sum to 2^256 or more.
     pub fn split(pool: Amount, weights: &[U256]) -> Result<Split> {
-        let total = Amount::units(sum(weights)?);
+        let total = Amount::units(sum(weights.iter().copied())?);
         if total.is_zero() {
             return Ok(Split { shares: vec![Amount::ZERO; weights.len()], unallocated: pool });
         }
@@ -158,8 +163,8 @@ fn listed_twice() -> Error {
     Error::new(ErrorKind::Conflict, "a recipient is listed twice; add up its weights first")
 }
 
-fn sum(weights: &[U256]) -> Result<U256> {
-    let total = weights.iter().try_fold(U256::ZERO, |sum, weight| sum.checked_add(*weight));
+fn sum(mut weights: impl Iterator<Item = U256>) -> Result<U256> {
+    let total = weights.try_fold(U256::ZERO, |sum, weight| sum.checked_add(weight));
     total.ok_or_else(|| {
         Error::new(ErrorKind::Overflow, "the weights sum to 2^256 or more; scale them down")
     })

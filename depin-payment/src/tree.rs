@@ -16,6 +16,7 @@ use alloy_primitives::{KECCAK256_EMPTY, keccak256_uncached};
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result};
 
 use self::nodes::{Nodes, pair};
+use crate::threads;
 
 /// Longest proof that [`verify`] looks at: twice what a tree over [`RewardTree::MAX_LEN`] accounts needs.
 const MAX_PROOF: usize = 64;
@@ -68,7 +69,7 @@ impl RewardTree {
             return Err(Error::new(ErrorKind::Limit, "more accounts than a reward tree holds")
                 .with("accounts", rows.len()));
         }
-        nodes::sort(&mut rows, |a, b| a.0.cmp(&b.0));
+        threads::sort(&mut rows, |a, b| a.0.cmp(&b.0));
         // Sorted, so it could only be the first.
         if rows.first().is_some_and(|(account, _)| account.is_zero()) {
             return Err(nobody());

@@ -86,7 +86,7 @@ pub fn share<K: Ord>(pool: Amount, mut recipients: Vec<Recipient<K>>) -> Result<
     }
     let weights: Vec<U256> = recipients.iter().map(|recipient| recipient.weight).collect();
     // Checked here, so that whether weights are too large does not depend on bounds.
-    super::sum(&weights)?;
+    super::sum(weights.iter().copied())?;
     let floors = || recipients.iter().map(|recipient| recipient.floor);
     let split = if Amount::sum(floors()).is_ok_and(|sum| sum <= pool) {
         level(pool, &recipients)?

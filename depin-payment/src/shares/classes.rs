@@ -131,7 +131,7 @@ impl Classes {
             return Err(Error::new(ErrorKind::Conflict, text).with("account", twice));
         }
         let stakes: Vec<U256> = delegators.iter().map(|(_, stake)| *stake).collect();
-        let staked = !super::sum(&stakes)?.is_zero();
+        let staked = !super::sum(stakes.iter().copied())?.is_zero();
         let single = |class| match class {
             Class::Device => parties.device,
             Class::Owner => parties.owner,

@@ -3,52 +3,44 @@
 //! Hashing dominates, and every hash but the last few has others beside it: leaves are hashed and sorted
 //! in one run per thread, the runs are merged, and each level of the tree is cut into as many pieces.
 
-use std::{cmp::Ordering, num::NonZero, thread};
+use std::{cmp::Ordering, thread};
 
 use alloy_primitives::keccak256_uncached;
 use depin_core::B256;
 
-/// Fewer items than this per thread are not worth starting one.
-const WORTH_IT: usize = 4_096;
-/// More threads than this only wait for memory.
-const MOST: usize = 16;
+use crate::threads::{WORTH_IT, merge, piece};
 
 /// Nodes as the JavaScript library lays them out, and where the leaf of each row went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Nodes {
-    nodes: Vec<B256>,
+    /// After a first place that stays free: so the children of place `i` are at `2i` and `2i + 1`, and the leaves
+    /// are one half.
+    heap: Vec<B256>,
     positions: Vec<u32>,
 }
 
 impl Nodes {
     /// The tree over the leaves of `rows`, of which there are at most 2^31.
     pub(super) fn build<R: Sync>(rows: &[R], leaf: impl Fn(&R) -> B256 + Sync) -> Self {
-        let (leaves, order) = ordered(rows, leaf);
-        let size = (2 * leaves.len()).saturating_sub(1);
-        let mut nodes = vec![B256::ZERO; size];
-        let mut positions = vec![0; leaves.len()];
-        // The smallest leaf lies last.
-        for (((_, index), at), place) in
-            order.iter().zip((0..size).rev()).zip(nodes.iter_mut().rev())
-        {
-            let index = usize::try_from(*index).unwrap_or(usize::MAX);
-            if let (Some(leaf), Some(position), Ok(at)) =
-                (leaves.get(index), positions.get_mut(index), u32::try_from(at))
-            {
-                (*place, *position) = (*leaf, at);
-            }
+        let mut heap = vec![B256::ZERO; rows.len().saturating_mul(2)];
+        // Until inner nodes are made, the leaves lie in their half, in the order of the rows.
+        let (inner, leaves) = heap.split_at_mut(rows.len());
+        let order = ordered(rows, inner, leaf);
+        let positions = lay_out(inner, leaves, &order);
+        drop(order);
+        join_levels(&mut heap);
+        if let Some(free) = heap.first_mut() {
+            *free = B256::ZERO;
         }
-        drop((leaves, order));
-        join_levels(&mut nodes, rows.len());
-        Self { nodes, positions }
+        Self { heap, positions }
     }
 
     pub(super) fn root(&self) -> Option<B256> {
-        self.nodes.first().copied()
+        self.as_slice().first().copied()
     }
 
     pub(super) fn as_slice(&self) -> &[B256] {
-        &self.nodes
+        self.heap.get(1..).unwrap_or_default()
     }
 
     /// Where the leaf of each row lies among the nodes.
@@ -59,7 +51,7 @@ impl Nodes {
     /// Siblings from the leaf of a row up to the root.
     pub(super) fn path(&self, row: usize) -> Option<Vec<B256>> {
         let leaf = usize::try_from(*self.positions.get(row)?).ok()?;
-        siblings(leaf).map(|at| self.nodes.get(at).copied()).collect()
+        siblings(leaf).map(|at| self.as_slice().get(at).copied()).collect()
     }
 }
 
@@ -79,39 +71,15 @@ pub(super) fn pair(a: &B256, b: &B256) -> B256 {
     keccak256_uncached(both)
 }
 
-/// Sorts on several threads, unless it is sorted already.
-pub(super) fn sort<T: Send>(items: &mut [T], order: impl Fn(&T, &T) -> Ordering + Sync) {
-    if items.is_sorted_by(|a, b| order(a, b).is_le()) {
-        return;
-    }
-    let piece = piece(items.len());
-    thread::scope(|scope| {
-        for run in items.chunks_mut(piece) {
-            scope.spawn(|| run.sort_unstable_by(&order));
-        }
-    });
-    merge(items, piece, order);
-}
-
-/// Merges sorted runs: the stable sort of std finds them and does nothing else.
-fn merge<T>(items: &mut [T], piece: usize, order: impl Fn(&T, &T) -> Ordering) {
-    if piece < items.len() {
-        items.sort_by(order);
-    }
-}
-
-/// How many items each thread gets.
-fn piece(items: usize) -> usize {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST);
-    items.div_ceil(threads).max(WORTH_IT)
-}
-
 /// First eight bytes of a leaf and the number of its row.
 type Place = (u64, u32);
 
-/// The leaves of the rows, and their places in the order of the leaves.
-fn ordered<R: Sync>(rows: &[R], leaf: impl Fn(&R) -> B256 + Sync) -> (Vec<B256>, Vec<Place>) {
-    let mut leaves = vec![B256::ZERO; rows.len()];
+/// Makes the leaves of the rows, and answers their places in the order of the leaves.
+fn ordered<R: Sync>(
+    rows: &[R],
+    leaves: &mut [B256],
+    leaf: impl Fn(&R) -> B256 + Sync,
+) -> Vec<Place> {
     let mut order: Vec<Place> = vec![(0, 0); rows.len()];
     let piece = piece(rows.len());
     let alone = rows.len() <= piece;
@@ -138,7 +106,38 @@ fn ordered<R: Sync>(rows: &[R], leaf: impl Fn(&R) -> B256 + Sync) -> (Vec<B256>,
     });
     let full = |index: u32| leaves.get(usize::try_from(index).ok()?);
     merge(&mut order, piece, |a, b| by_leaf(a, b, full));
-    (leaves, order)
+    order
+}
+
+/// Copies the leaves to where they belong, the smallest last, and answers for each row where that is among the nodes.
+fn lay_out(made: &[B256], leaves: &mut [B256], order: &[Place]) -> Vec<u32> {
+    let mut positions = vec![0; order.len()];
+    let piece = piece(order.len());
+    let alone = order.len() <= piece;
+    thread::scope(|scope| {
+        for (leaves, order) in leaves.rchunks_mut(piece).zip(order.chunks(piece)) {
+            let mut work = move || {
+                for (leaf, (_, index)) in leaves.iter_mut().rev().zip(order) {
+                    if let Some(made) = usize::try_from(*index).ok().and_then(|at| made.get(at)) {
+                        *leaf = *made;
+                    }
+                }
+            };
+            if alone {
+                work()
+            } else {
+                scope.spawn(work);
+            }
+        }
+        let last = order.len().saturating_mul(2).saturating_sub(1);
+        for ((_, index), at) in order.iter().zip((0..last).rev()) {
+            let position = usize::try_from(*index).ok().and_then(|row| positions.get_mut(row));
+            if let (Some(position), Ok(at)) = (position, u32::try_from(at)) {
+                *position = at;
+            }
+        }
+    });
+    positions
 }
 
 /// Eight bytes decide almost always, and sorting pairs of words moves a third of the memory.
@@ -151,15 +150,15 @@ fn prefix(leaf: &B256) -> u64 {
     leaf.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// Fills the inner nodes of a tree over `leaves` leaves, level by level from below.
-fn join_levels(nodes: &mut [B256], leaves: usize) {
-    let inner = leaves.saturating_sub(1);
-    let depth = usize::BITS - inner.leading_zeros();
+/// Fills the half of the inner nodes from that of the leaves, level by level from below.
+fn join_levels(heap: &mut [B256]) {
+    let leaves = heap.len() / 2;
+    let depth = usize::BITS - leaves.saturating_sub(1).leading_zeros();
     for level in (0..depth).rev() {
-        let (start, end) = ((1 << level) - 1, (2 << level) - 1);
+        let (start, end) = (1 << level, 2 << level);
         // Children of a level begin where the level ends.
-        let (upper, children) = nodes.split_at_mut(end);
-        let parents = &mut upper[start..end.min(inner)];
+        let (upper, children) = heap.split_at_mut(end);
+        let parents = &mut upper[start..end.min(leaves)];
         let piece = piece(parents.len());
         thread::scope(|scope| {
             for (parents, children) in parents.chunks_mut(piece).zip(children.chunks(2 * piece)) {

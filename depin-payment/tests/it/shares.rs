@@ -106,6 +106,18 @@ fn a_recipient_listed_twice_or_with_crossed_bounds_is_refused() {
 }
 
 #[test]
+fn many_recipients_are_shared_with_alike_in_any_order() {
+    // Enough for several threads.
+    let mut recipients: Vec<_> = (0..20_000_u64).map(|key| (key, U256::from(key % 97))).collect();
+    let weights: Vec<U256> = recipients.iter().map(|(_, weight)| *weight).collect();
+    let plain = LargestRemainder::split(Amount::tokens(1), &weights).unwrap().shares;
+    recipients.reverse();
+    recipients.rotate_left(7_777);
+    let split = shares::by_key(Amount::tokens(1), recipients).unwrap();
+    assert_eq!(split.shares, (0..).zip(plain).collect::<Vec<_>>());
+}
+
+#[test]
 fn classes_that_do_not_sum_to_the_whole_are_refused() {
     for wrong in [vec![], vec![(Class::Owner, 9_999)], vec![(Class::Owner, 5_000); 2]] {
         assert_eq!(Classes::new(wrong).unwrap_err().kind(), ErrorKind::Config);
