@@ -136,6 +136,15 @@ impl Chain {
         self.0.sender.send(Some(key), tx).await
     }
 
+    /// Whether [`send_once`](Self::send_once) has a transaction for this key, mined or not: what comes again with
+    /// the key only waits for that one, and need not be possible any more.
+    ///
+    /// # Errors
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the store cannot be read.
+    pub fn knows(&self, key: &str) -> Result<bool> {
+        self.0.sender.knows(key)
+    }
+
     /// Waits until every transaction this account ever stored is mined, for example after a restart.
     ///
     /// # Errors

@@ -140,6 +140,11 @@ impl TxSender {
         }
     }
 
+    /// See [`Chain::knows`](crate::Chain::knows).
+    pub(crate) fn knows(&self, key: &str) -> Result<bool> {
+        self.store.by_key(key).map(|found| found.is_some())
+    }
+
     /// Waits until every stored transaction is mined.
     pub(crate) async fn settle_all(&self) -> Result<()> {
         let used = ask(self.provider.get_transaction_count(self.account())).await?;

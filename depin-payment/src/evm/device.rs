@@ -4,6 +4,7 @@ use depin_core::{Address, Amount, Bytes, Error, ErrorKind, Result, U256};
 use depin_evm::{
     Chain, Revert,
     alloy::{
+        contract::SolCallBuilder,
         providers::{DynProvider, Provider},
         sol_types::SolCall,
     },
@@ -14,7 +15,7 @@ use depin_evm::{
 ///
 /// Its [address](Self::address) is known before anything is there: name it as the beneficiary, and claims pay it as
 /// they pay anybody. Its tokens go with the device when the device is sold. To move them the account needs code, which
-/// [`create`](Self::create) puts there once; anybody may pay for that.
+/// [`create`](Self::create) puts there once; anybody may pay for that. Payments take an `intent`, which happens once.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -82,28 +83,51 @@ impl EvmDeviceAccount {
         self.chain.send(call).await.map(drop).map_err(explain)
     }
 
-    /// Pays tokens from the account to `to`, as the owner of the device. Called again, it pays again.
+    /// Pays tokens from the account to `to`, as the owner of the device. `intent` names the payment: the same one
+    /// again, after a timeout or a crash, waits for the first and pays nothing; another one pays again.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] as long as the account has no code, [`ErrorKind::Rejected`] when the account of the
-    /// chain handle does not own the device or the account holds less, otherwise as [`Chain::send`].
-    pub async fn transfer(&self, token: Address, to: Address, amount: Amount) -> Result<()> {
-        // A call to an address without code would succeed and move nothing.
-        if !self.exists().await? {
-            let text = "the account has no code yet; create it first";
-            return Err(Error::new(ErrorKind::NotFound, text).with("account", self.address));
-        }
+    /// chain handle does not own the device or the account holds less, [`ErrorKind::Conflict`] when the intent was
+    /// for another payment, otherwise as [`Chain::send_once`].
+    pub async fn transfer(
+        &self,
+        intent: &str,
+        token: Address,
+        to: Address,
+        amount: Amount,
+    ) -> Result<()> {
         let call = NetworkToken::transferCall { to, value: amount.to_units() }.abi_encode();
         let contract = self.contract();
         let call = contract.execute(token, U256::ZERO, Bytes::from(call), PLAIN_CALL);
         let call = call.from(self.chain.account());
-        let answer = self.chain.read(&call).await.map_err(explain)?;
+        let key = format!("device-transfer/{}/{intent}", self.address);
+        // What was paid need not be possible a second time.
+        if !self.chain.knows(&key)? {
+            self.examine(&call, token).await?;
+        }
+        let tx = call.into_transaction_request();
+        self.chain.send_once(&key, tx).await.map(drop).map_err(explain)
+    }
+
+    /// Refuses what would cost gas and move nothing.
+    async fn examine<P: Provider>(
+        &self,
+        call: &SolCallBuilder<P, Contract::executeCall>,
+        token: Address,
+    ) -> Result<()> {
+        // A call to an address without code would succeed.
+        if !self.exists().await? {
+            let text = "the account has no code yet; create it first";
+            return Err(Error::new(ErrorKind::NotFound, text).with("account", self.address));
+        }
+        let answer = self.chain.read(call).await.map_err(explain)?;
         // Some tokens answer nothing, some answer false instead of reverting.
         if !answer.is_empty() && U256::try_from_be_slice(&answer) != Some(U256::ONE) {
             let text = "the token refuses the transfer; does the account hold enough?";
             return Err(Error::new(ErrorKind::Rejected, text).with("token", token));
         }
-        self.chain.send(call.into_transaction_request()).await.map(drop).map_err(explain)
+        Ok(())
     }
 
     fn contract(&self) -> Contract::DeviceAccountInstance<&DynProvider> {

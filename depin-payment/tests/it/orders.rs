@@ -176,7 +176,7 @@ async fn an_account_names_who_is_paid_and_nobody_else_does() {
     assert!(error.to_string().contains("only the account"), "{error}");
 
     let own = EvmDistributor::new(earner, world.contracts.distributor);
-    for nowhere in [Address::ZERO, own.address()] {
+    for nowhere in [Address::ZERO, own.roots().address()] {
         assert_eq!(own.claim_to(&claim, nowhere).await.unwrap_err().kind(), ErrorKind::Config);
     }
     assert_eq!(own.claim_to(&claim, TO).await.unwrap(), claim.cumulative);
@@ -276,14 +276,12 @@ async fn a_device_is_paid_into_its_account_and_its_owner_moves_it() {
 
     let thief =
         EvmDeviceAccount::of(chain(&world.devnet, 2).await, registry, device).await.unwrap();
-    let error = thief.transfer(token, TO, Amount::tokens(1)).await.unwrap_err();
+    let error = thief.transfer("rent", token, TO, Amount::tokens(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     assert!(error.to_string().contains("owner of the device"), "{error}");
-    assert!(
-        account.transfer(token, TO, Amount::tokens(EARNED + 1)).await.is_err(),
-        "more than it has"
-    );
-    account.transfer(token, TO, Amount::tokens(3)).await.unwrap();
+    let much = account.transfer("rent", token, TO, Amount::tokens(EARNED + 1)).await;
+    assert!(much.is_err(), "more than it has");
+    account.transfer("rent", token, TO, Amount::tokens(3)).await.unwrap();
     assert_eq!(world.held(TO).await, Amount::tokens(3));
     assert_eq!(world.held(account.address()).await, Amount::tokens(EARNED - 3));
 
@@ -294,6 +292,30 @@ async fn a_device_is_paid_into_its_account_and_its_owner_moves_it() {
     let own = EvmDistributor::new(owner, world.contracts.distributor);
     assert_eq!(own.claim_to(&claim, TO).await.unwrap(), Amount::tokens(2));
     assert_eq!(world.held(TO).await, Amount::tokens(5));
+}
+
+#[tokio::test]
+async fn a_device_account_pays_an_intent_once_even_when_nothing_is_left_for_a_second_time() {
+    let world = World::new().await;
+    let owner = chain(&world.devnet, 1).await;
+    let (registry, token) = (world.contracts.registry, world.contracts.token);
+    let device = device(&world, owner.account()).await;
+    let account = EvmDeviceAccount::of(owner, registry, device).await.unwrap();
+    let claim = world.publish(0, account.address(), EARNED).await.claim(account.address()).unwrap();
+    world.distributor.claim(claim.account, claim.cumulative, &claim.proof).await.unwrap();
+
+    let part = Amount::tokens(EARNED - 1);
+    for _ in 0..2 {
+        account.transfer("rent/may", token, TO, part).await.unwrap();
+        assert_eq!(world.held(TO).await, part);
+    }
+    let other = account.transfer("rent/may", token, TO, Amount::tokens(1)).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict, "{other}");
+    let more = account.transfer("rent/june", token, TO, part).await.unwrap_err();
+    assert_eq!(more.kind(), ErrorKind::Rejected, "{more}");
+    // What was refused names nothing yet.
+    account.transfer("rent/june", token, TO, Amount::tokens(1)).await.unwrap();
+    assert_eq!(world.held(TO).await, Amount::tokens(EARNED));
 }
 
 #[tokio::test]
