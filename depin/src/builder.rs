@@ -296,7 +296,7 @@ impl Builder {
     #[cfg(feature = "evm")]
     async fn ledgers(&mut self) -> Result<Ledgers> {
         use depin_identity::registry::evm::EvmRegistry;
-        use depin_payment::evm::{EvmDistributor, EvmToken};
+        use depin_payment::evm::{EvmDistributor, EvmRoots, EvmToken};
 
         let given = (self.registry.take(), self.distributor.take(), self.token.take());
         if let (Some(registry), Some(distributor), Some(token)) = given {
@@ -310,8 +310,8 @@ impl Builder {
             Arc::new(EvmRegistry::new(chain.clone(), deployment.registry).with_accounts())
         });
         let distributor = distributor.unwrap_or_else(|| {
-            let distributor = EvmDistributor::new(chain.clone(), deployment.distributor);
-            Arc::new(distributor.since(deployment.block))
+            let roots = EvmRoots::new(chain.clone(), deployment.distributor);
+            Arc::new(EvmDistributor::from(roots.since(deployment.block)))
         });
         let token = token.unwrap_or_else(|| Arc::new(EvmToken::new(chain, deployment.token)));
         let mut ledgers = Ledgers::new(registry, distributor, token);

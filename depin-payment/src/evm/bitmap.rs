@@ -3,18 +3,18 @@
 use depin_core::{Address, Amount, B256, EpochId, Error, ErrorKind, Result, reward::Commitment};
 use depin_evm::{
     Chain, Deployment, RootRules,
-    alloy::{
-        primitives::U256,
-        providers::DynProvider,
-        rpc::types::{TransactionReceipt, TransactionRequest},
-    },
+    alloy::{primitives::U256, providers::DynProvider, rpc::types::TransactionRequest},
     bindings::{
         BitmapDistributor as Contract, EmissionController,
         RewardDistributor::RootRules as DistributorRules,
     },
 };
 
-use super::{calls::create, distributor::CLAIMS_PER_TRANSACTION, roots::EvmRoots};
+use super::{
+    calls::{create, events},
+    distributor::CLAIMS_PER_TRANSACTION,
+    roots::EvmRoots,
+};
 use crate::tree::indexed::{Encoding, IndexedClaim, IndexedTree};
 
 /// A distributor that pays every numbered row of an epoch's tree once, and marks it in a bitmap.
@@ -52,7 +52,8 @@ pub struct EvmBitmap {
 }
 
 impl EvmBitmap {
-    /// The distributor at `address`.
+    /// The distributor at `address`. One that was deployed long ago is found sooner
+    /// [from](Self::from) its [`EvmRoots::since`].
     pub const fn new(chain: Chain, address: Address) -> Self {
         Self { roots: EvmRoots::new(chain, address) }
     }
@@ -85,19 +86,7 @@ impl EvmBitmap {
         Ok(bitmap)
     }
 
-    /// Looks for published epochs from this block on, the contract's own, and not from the first one.
-    #[must_use]
-    pub const fn since(mut self, block: u64) -> Self {
-        self.roots.deployed = block;
-        self
-    }
-
-    /// Where the contract is.
-    pub const fn address(&self) -> Address {
-        self.roots.address()
-    }
-
-    /// Its epochs: what was published, what waits, disputes and their decision, pause.
+    /// Its address and epochs: what was published, what waits, disputes and their decision, pause.
     pub const fn roots(&self) -> &EvmRoots {
         &self.roots
     }
@@ -185,7 +174,10 @@ impl EvmBitmap {
         let judge: B256 = chain.read(&own.ARBITER_ROLE()).await?;
         let guardian: B256 = chain.read(&own.GUARDIAN_ROLE()).await?;
         let grants: [(&str, TransactionRequest); 4] = [
-            ("emitter", controller.grantRole(emitter, self.address()).into_transaction_request()),
+            (
+                "emitter",
+                controller.grantRole(emitter, self.roots.address()).into_transaction_request(),
+            ),
             ("publisher", own.grantRole(publisher, chain.account()).into_transaction_request()),
             ("arbiter", own.grantRole(judge, arbiter).into_transaction_request()),
             ("guardian", own.grantRole(guardian, chain.account()).into_transaction_request()),
@@ -204,7 +196,7 @@ impl EvmBitmap {
             return Ok(vec![Amount::ZERO; claims.len()]);
         }
         let receipt = self.roots.send_once("claim", call.into_transaction_request()).await?;
-        let mut payments = self.payments(&receipt).peekable();
+        let mut payments = events::<Contract::Claimed>(&receipt, self.roots.address()).peekable();
         // Events come in the order of the claims, without those that were paid before.
         let paid = claims.iter().map(|claim| {
             let event = payments.next_if(|event| event.index == U256::from(claim.index));
@@ -213,18 +205,15 @@ impl EvmBitmap {
         Ok(paid.collect())
     }
 
-    /// What a mined transaction paid, by this contract's own events.
-    fn payments<'a>(
-        &self,
-        receipt: &'a TransactionReceipt,
-    ) -> impl Iterator<Item = Contract::Claimed> + use<'a> {
-        let address = self.address();
-        let own = receipt.logs().iter().filter(move |log| log.address() == address);
-        own.filter_map(|log| Some(log.log_decode::<Contract::Claimed>().ok()?.inner.data))
-    }
-
     fn contract(&self) -> Contract::BitmapDistributorInstance<&DynProvider> {
-        Contract::new(self.address(), self.roots.chain.provider())
+        Contract::new(self.roots.address(), self.roots.chain.provider())
+    }
+}
+
+impl From<EvmRoots> for EvmBitmap {
+    /// The distributor that has these epochs.
+    fn from(roots: EvmRoots) -> Self {
+        Self { roots }
     }
 }
 

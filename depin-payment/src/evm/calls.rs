@@ -18,11 +18,18 @@ pub(super) async fn create(chain: &Chain, key: &str, tx: TransactionRequest) -> 
     })
 }
 
+/// The events of this kind that the contract itself logged, in their order.
+pub(super) fn events<E: SolEvent>(
+    receipt: &TransactionReceipt,
+    contract: Address,
+) -> impl Iterator<Item = E> {
+    let own = receipt.logs().iter().filter(move |log| log.address() == contract);
+    own.filter_map(|log| Some(log.log_decode::<E>().ok()?.inner.data))
+}
+
 /// The first event of this kind that the contract itself logged.
 pub(super) fn event<E: SolEvent>(receipt: &TransactionReceipt, contract: Address) -> Result<E> {
-    let own = receipt.logs().iter().filter(|log| log.address() == contract);
-    let mut events = own.filter_map(|log| log.log_decode::<E>().ok());
-    events.next().map(|log| log.inner.data).ok_or_else(|| {
+    events(receipt, contract).next().ok_or_else(|| {
         let text =
             "the receipt lacks the event of the call; is there another contract at the address?";
         Error::new(ErrorKind::Malformed, text)

@@ -7,13 +7,9 @@ use depin_core::{
     Address, Amount, B256, EpochId, Result,
     reward::{Commitment, RewardDistributor},
 };
-use depin_evm::{
-    Chain,
-    alloy::{providers::DynProvider, rpc::types::TransactionReceipt},
-    bindings::RewardDistributor as Contract,
-};
+use depin_evm::{Chain, alloy::providers::DynProvider, bindings::RewardDistributor as Contract};
 
-use super::roots::EvmRoots;
+use super::{calls::events, roots::EvmRoots};
 use crate::Claim;
 
 /// A reward distributor contract, through the account that publishes epochs and pays for transactions.
@@ -51,25 +47,13 @@ pub struct EvmDistributor {
 }
 
 impl EvmDistributor {
-    /// The distributor at `address`.
+    /// The distributor at `address`. One that was deployed long ago is found sooner
+    /// [from](Self::from) its [`EvmRoots::since`].
     pub const fn new(chain: Chain, address: Address) -> Self {
         Self { roots: EvmRoots::new(chain, address) }
     }
 
-    /// Looks for published epochs from this block on, the contract's own, and not from the first one:
-    /// spares requests on a long chain.
-    #[must_use]
-    pub const fn since(mut self, block: u64) -> Self {
-        self.roots.deployed = block;
-        self
-    }
-
-    /// Where the contract is.
-    pub const fn address(&self) -> Address {
-        self.roots.address()
-    }
-
-    /// Its epochs: what waits, disputes and their decision, pause.
+    /// Its address and epochs: what waits, disputes and their decision, pause.
     pub const fn roots(&self) -> &EvmRoots {
         &self.roots
     }
@@ -98,7 +82,7 @@ impl EvmDistributor {
             return Ok(vec![Amount::ZERO; claims.len()]);
         }
         let receipt = self.roots.send_once("claim", call.into_transaction_request()).await?;
-        let mut payments = self.payments(&receipt).peekable();
+        let mut payments = events::<Contract::Claimed>(&receipt, self.roots.address()).peekable();
         // Events come in the order of the claims, without those that were paid before.
         let paid = claims.iter().map(|claim| {
             let event = payments.next_if(|event| {
@@ -109,22 +93,19 @@ impl EvmDistributor {
         Ok(paid.collect())
     }
 
-    /// What a mined transaction paid, by this contract's own events.
-    fn payments<'a>(
-        &self,
-        receipt: &'a TransactionReceipt,
-    ) -> impl Iterator<Item = Contract::Claimed> + use<'a> {
-        let address = self.address();
-        let own = receipt.logs().iter().filter(move |log| log.address() == address);
-        own.filter_map(|log| Some(log.log_decode::<Contract::Claimed>().ok()?.inner.data))
-    }
-
     fn chain(&self) -> &Chain {
         &self.roots.chain
     }
 
     fn contract(&self) -> Contract::RewardDistributorInstance<&DynProvider> {
         self.roots.contract()
+    }
+}
+
+impl From<EvmRoots> for EvmDistributor {
+    /// The distributor that has these epochs.
+    fn from(roots: EvmRoots) -> Self {
+        Self { roots }
     }
 }
 

@@ -24,6 +24,8 @@ pub use watch::{PendingEpoch, Verdict};
 
 /// The epochs of a distributor, through one account: a publisher, a watcher, the arbiter or the guardian.
 ///
+/// Both distributors, [`EvmDistributor`](super::EvmDistributor) and [`EvmBitmap`](super::EvmBitmap), are made of one.
+///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// use std::time::Duration;

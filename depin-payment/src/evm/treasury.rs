@@ -195,7 +195,7 @@ impl Treasury {
             Way::Claims => {
                 let (distributor, balances) =
                     self.claims.as_ref().ok_or_else(|| closed(Way::Claims))?;
-                terms.distributor = Some((distributor.address(), publish::next(balances)?));
+                terms.distributor = Some((distributor.roots().address(), publish::next(balances)?));
             }
         }
         Ok(terms)

@@ -55,7 +55,7 @@ async fn every_row_of_every_epoch_is_paid_once() {
         assert_eq!(devnet.block_number(), blocks, "what was paid costs no transaction");
     }
     assert_eq!(token.balance(account(0)).await.unwrap(), Amount::from(2 * 3));
-    assert_eq!(token.balance(bitmap.address()).await.unwrap(), Amount::ZERO, "no dust");
+    assert_eq!(token.balance(bitmap.roots().address()).await.unwrap(), Amount::ZERO, "no dust");
     assert_eq!(token.supply().await.unwrap(), Amount::from(30));
 }
 
@@ -104,7 +104,7 @@ async fn what_the_contract_could_not_pay_is_not_published() {
     let error =
         EvmBitmap::deploy(&admin, "own-judge", &contracts, &ruled, judge).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-    let stranger = EvmBitmap::new(chain(&devnet, 1).await, bitmap.address());
+    let stranger = EvmBitmap::new(chain(&devnet, 1).await, bitmap.roots().address());
     let error = stranger.publish(EpochId::new(1), &tree(3), MANIFEST).await.unwrap_err();
     assert!(error.to_string().contains("publisher role"), "{error}");
 }
@@ -120,7 +120,7 @@ async fn rows_wait_for_the_window_and_a_rejected_epoch_issues_nothing() {
     let error = bitmap.publish(EpochId::new(1), &good, MANIFEST).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     let pending = bitmap.roots().pending().await.unwrap().unwrap();
-    let arbiter = EvmRoots::new(chain(&devnet, 3).await, bitmap.address());
+    let arbiter = EvmRoots::new(chain(&devnet, 3).await, bitmap.roots().address());
     arbiter.resolve(&pending, Verdict::Reject).await.unwrap();
 
     bitmap.publish(EpochId::new(0), &good, MANIFEST).await.unwrap();

@@ -178,11 +178,10 @@ async fn epochs_are_found_far_behind_the_head() {
     devnet.mine(25_000);
     let found = distributor.published(EpochId::new(0)).await.unwrap().unwrap();
     assert_eq!(found.cumulative, Amount::tokens(10));
-    assert_eq!(
-        distributor.clone().since(deployed).published(found.epoch).await.unwrap(),
-        Some(found)
-    );
-    let late = distributor.since(deployed + 2).published(found.epoch).await.unwrap_err();
+    let roots = distributor.roots();
+    assert_eq!(roots.clone().since(deployed).published(found.epoch).await.unwrap(), Some(found));
+    let late = EvmDistributor::from(roots.clone().since(deployed + 2));
+    let late = late.published(found.epoch).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Unavailable);
 }
 
@@ -237,7 +236,7 @@ async fn a_rejected_epoch_is_not_taken_for_published() {
     distributor.publish(&bad).await.unwrap();
     distributor.publish(&bad).await.unwrap();
     let arbiter = self::chain(&devnet, 2).await;
-    let contract = Contract::new(distributor.address(), chain.provider());
+    let contract = Contract::new(distributor.roots().address(), chain.provider());
     arbiter.send(contract.resolve(0, true).into_transaction_request()).await.unwrap();
 
     assert_eq!(distributor.published(epoch).await.unwrap(), None);
@@ -326,11 +325,11 @@ async fn an_epoch_whose_dispute_nobody_decided_is_published_again() {
 
     let (second, _) = commitment(1, 20);
     distributor.publish(&second).await.unwrap();
-    let contract = Contract::new(distributor.address(), watcher.provider());
+    let contract = Contract::new(distributor.roots().address(), watcher.provider());
     let token = admin.read(&contract.token()).await.unwrap();
     let token = NetworkToken::new(token, watcher.provider());
     let vault = admin.read(&contract.bonds()).await.unwrap();
-    for spender in [distributor.address(), vault] {
+    for spender in [distributor.roots().address(), vault] {
         let approve = token.approve(spender, U256::MAX).into_transaction_request();
         watcher.send(approve).await.unwrap();
     }

@@ -10,7 +10,7 @@ use depin::{
     payment::{
         Cumulative,
         emission::{Curve, Schedule},
-        evm::{EvmDistributor, Ledger, PayList, Reconciled, Treasury},
+        evm::{EvmDistributor, EvmRoots, Ledger, PayList, Reconciled, Treasury},
         tokenomics::{Policy, Scenario, Series, charts, simulate},
     },
     tokens,
@@ -57,9 +57,9 @@ async fn emit(
     let operators = (0..40).map(|i| (account("operator", i), each));
     let list = PayList::new("emission-1", operators.chain([(chain.account(), share)]))?;
 
-    let distributor = EvmDistributor::new(chain.clone(), contracts.distributor);
+    let roots = EvmRoots::new(chain.clone(), contracts.distributor).since(contracts.block);
     let treasury = Treasury::new(chain.clone(), contracts.token)
-        .claims(distributor.since(contracts.block), Cumulative::default());
+        .claims(EvmDistributor::from(roots), Cumulative::default());
     let plan = treasury.plan(&list).await?;
     let report = treasury.run(&plan, out.join("emission-1.run")).await?;
     println!("\n{plan}\nemitted {} to {} accounts", report.amount, report.paid);

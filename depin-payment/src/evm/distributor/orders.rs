@@ -18,7 +18,7 @@ use crate::{
 impl EvmDistributor {
     /// What [orders](crate::order) to this distributor are signed for.
     pub fn domain(&self) -> Domain {
-        order::domain(self.chain().id(), self.address())
+        order::domain(self.chain().id(), self.roots.address())
     }
 
     /// Has what `claim.account` earned paid to `to`, and returns how much that was. The account of the chain handle
@@ -32,7 +32,7 @@ impl EvmDistributor {
     /// hold, [`ErrorKind::Config`](depin_core::ErrorKind::Config) when `to` is zero or the distributor, otherwise as
     /// [`Chain::send`](depin_evm::Chain::send).
     pub async fn claim_to(&self, claim: &Claim, to: Address) -> Result<Amount> {
-        check_recipient(to, self.address())?;
+        check_recipient(to, self.roots.address())?;
         let contract = self.contract();
         let (cumulative, proof) = (claim.cumulative.to_units(), claim.proof.clone());
         let call = contract.claimTo(claim.account, cumulative, proof, to);
@@ -98,7 +98,7 @@ impl EvmDistributor {
         }
         match self.chain().send(call.into_transaction_request()).await {
             Ok(receipt) => {
-                let paid = event::<Contract::ClaimedTo>(&receipt, self.address())?;
+                let paid = event::<Contract::ClaimedTo>(&receipt, self.roots.address())?;
                 Ok(Amount::units(paid.amount))
             }
             Err(error) => nothing_left(explain(error)),

@@ -15,7 +15,7 @@ impl Treasury {
     pub(super) async fn publish(&self, terms: &Terms, list: &PayList) -> Result<RunReport> {
         let (distributor, before) = self.claims.as_ref().ok_or_else(|| closed(Way::Claims))?;
         let epoch = next(before)?;
-        if terms.distributor != Some((distributor.address(), epoch)) {
+        if terms.distributor != Some((distributor.roots().address(), epoch)) {
             let text = "the journal is of another distributor or epoch; begin with the balances that \
                         the run began with";
             return Err(Error::new(ErrorKind::Conflict, text).with("epoch", epoch));
