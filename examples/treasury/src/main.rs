@@ -11,7 +11,7 @@ use depin::{
         Cumulative,
         emission::{Curve, Schedule},
         evm::{EvmDistributor, EvmRoots, Ledger, PayList, Reconciled, Treasury},
-        tokenomics::{Policy, Scenario, Series, charts, simulate},
+        tokenomics::{Policy, Scenario, Series, charts, of_revenue, simulate},
     },
     tokens,
 };
@@ -120,12 +120,22 @@ fn draw(curve: &Curve, out: &Path) -> Result<()> {
         device_cost: 200_000_000,
         running_cost: 300_000,
     };
-    let policy = Policy { supply: Amount::ZERO, devices: 8_000, burned: 10_000, backstop: None };
-    let table = simulate(&scenario, &policy, 4 * 52, |period, _| curve.at(period))?;
-    fs::write(out.join("supply.svg"), charts::supply(&table))?;
-    fs::write(out.join("income.svg"), charts::income(&table))?;
+    let policy = Policy { supply: Amount::ZERO, devices: 8_000, backstop: None };
+    let burning = of_revenue(10_000); // all of it buys tokens and burns them
+    let table = simulate(&scenario, &policy, 4 * 52, |period, _| curve.at(period), burning)?;
+    for (name, chart) in [
+        ("supply.svg", charts::supply(&table)),
+        ("flows.svg", charts::flows(&table)),
+        ("income.svg", charts::income(&table)),
+        ("payback.svg", charts::payback(&table)),
+    ] {
+        fs::write(out.join(name), chart)?;
+    }
     let last = table.last().context("four years have weeks")?;
-    println!("drew supply.svg and income.svg: {} HARV after four years", last.supply);
+    println!(
+        "drew supply, flows, income and payback as SVG: {} HARV after four years",
+        last.supply
+    );
     Ok(())
 }
 
