@@ -8,6 +8,7 @@ mod deploy;
 mod error;
 pub mod io1;
 mod revert;
+mod roles;
 mod sender;
 mod signature;
 
@@ -19,4 +20,5 @@ pub use chain::Chain;
 pub use deploy::{DeployOptions, Deployment, Emission, RootRules, SHARED_ACCOUNT_REGISTRY, deploy};
 pub use error::{contract_error, transport_error};
 pub use revert::Revert;
+pub use roles::{Role, Roles, hand_over};
 pub use signature::recoverable;

@@ -13,8 +13,9 @@ use alloy::{
 use depin_core::{Error, ErrorKind};
 
 use crate::bindings::{
-    BitmapDistributor, CreditMinter, DeviceAccount, DeviceRegistry, ERC6551Registry,
-    EmissionController, NetworkToken, RewardDistributor, StakeManager,
+    BitmapDistributor, CreditMinter, DeviceAccount, DeviceRegistry, Disperse, ERC6551Registry,
+    EmissionController, NetworkToken, PaymentChannel, PaymentStream, RewardDistributor,
+    ServiceEscrow, StakeManager,
 };
 
 /// The data of a revert.
@@ -87,6 +88,10 @@ impl fmt::Display for Revert {
             named::<EmissionController::EmissionControllerErrors>,
             named::<StakeManager::StakeManagerErrors>,
             named::<CreditMinter::CreditMinterErrors>,
+            named::<PaymentChannel::PaymentChannelErrors>,
+            named::<PaymentStream::PaymentStreamErrors>,
+            named::<ServiceEscrow::ServiceEscrowErrors>,
+            named::<Disperse::DisperseErrors>,
         ];
         match known.iter().find_map(|name| name(&self.data)) {
             Some(text) => f.write_str(&text),
@@ -123,6 +128,8 @@ mod tests {
             Revert::new(RewardDistributor::ZeroRoot {}.abi_encode()).to_string(),
             "ZeroRoot"
         );
+        let paid = ServiceEscrow::UnknownRail { railId: U256::from(7) }.abi_encode();
+        assert_eq!(Revert::new(paid).to_string(), "UnknownRail { railId: 7 }");
         assert_eq!(Revert::new(bytes!("deadbeef")).to_string(), "0xdeadbeef");
         assert_eq!(Revert::new(bytes!("")).to_string(), "no reason given");
     }

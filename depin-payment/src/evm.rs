@@ -27,7 +27,7 @@ pub use channel::{ChannelFunds, ChannelRail, ChannelRules, EvmChannel, Examined,
 pub use controller::EvmController;
 pub use device::EvmDeviceAccount;
 pub use distributor::EvmDistributor;
-pub use escrow::{EscrowAccount, EscrowRail, EvmEscrow, RailTerms};
+pub use escrow::{EscrowAccount, EscrowRail, EvmEscrow, OpenRail, OperatorAllowance, RailTerms};
 pub use minter::{BandRules, EvmMinter, EvmPrices};
 pub use reconcile::{Ledger, Reconciled};
 pub use roots::{EvmRoots, PendingEpoch, Verdict};

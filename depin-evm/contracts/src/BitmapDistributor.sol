@@ -46,19 +46,21 @@ contract BitmapDistributor is EpochRoots {
 
     /// @notice Pays `account` what leaf `index` of `epoch` grants. Anybody may call; only `account` is paid.
     /// @dev Checks: nothing is paused (`IsPaused`); the epoch is active (`UnknownEpoch`); the proof leads to its root
-    /// (`InvalidProof`); the index was not paid (`AlreadyClaimed`); this contract holds the amount
-    /// (`ERC20InsufficientBalance`).
+    /// (`InvalidProof`); the index was not paid (`AlreadyClaimed`); `account` is neither this contract nor the token
+    /// nor zero (`InvalidRecipient`); this contract holds the amount (`ERC20InsufficientBalance`).
     function claim(uint64 epoch, uint256 index, address account, uint256 amount, bytes32[] calldata proof) external {
+        require(!_loses(account), InvalidRecipient(account));
         require(_claim(epoch, index, account, amount, proof), AlreadyClaimed(epoch, index));
     }
 
     /// @notice Pays many leaves at once, of any epochs. One that was paid already is skipped, so that nobody can spoil
-    /// the call by claiming one of them first.
-    /// @dev Checks: as `claim`, without `AlreadyClaimed`.
+    /// the call by claiming one of them first; and so is one for an account at which tokens would be lost.
+    /// @dev Checks: as `claim`, without `AlreadyClaimed` and `InvalidRecipient`.
     /// @return total Sum of what was paid now.
     function claimMany(Claim[] calldata claims) external returns (uint256 total) {
         for (uint256 i = 0; i < claims.length; ++i) {
             Claim calldata c = claims[i];
+            if (_loses(c.account)) continue;
             if (_claim(c.epoch, c.index, c.account, c.amount, c.proof)) total += c.amount;
         }
     }

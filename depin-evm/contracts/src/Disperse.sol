@@ -30,7 +30,8 @@ contract Disperse {
     /// @notice Pays `amounts[i]` of `token` to `recipients[i]`, from the caller's allowance, all or nobody.
     /// @dev Checks: there are recipients, each with an amount (`LengthMismatch`); the caller did not use `key` before
     /// (`AlreadyPaid`, or `KeyReused` when that was for something else); the caller allowed and has the sum (the
-    /// token's errors, `SafeERC20FailedOperation`). The key is used up before the token is called, so a token that
+    /// token's errors, `SafeERC20FailedOperation`); each amount is below 2^192, more than any token has, so that no sum
+    /// overflows (`Panic` 0x11). The key is used up before the token is called, so a token that
     /// calls back can not have the batch paid twice.
     /// @param key Any word that names the batch, for instance its hash and the number of the run.
     function disperse(bytes32 key, IERC20 token, address[] calldata recipients, uint256[] calldata amounts) external {

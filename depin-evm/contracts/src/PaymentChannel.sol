@@ -91,9 +91,10 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
 
     /// @notice Opens a channel, or tops it up. Takes `amount` from the caller's allowance, whoever he is; what is left
     /// at the end goes to the payer.
-    /// @dev Checks: the challenge is not too short (`ChallengeTooShort`); the channel is not closing
-    /// (`ChannelClosing`); something arrived (`NothingDeposited`; also for a token that is no contract,
-    /// `SafeERC20FailedOperation`); the sum fits 104 bits (`SafeCastOverflowedUintDowncast`).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); the challenge is not too short
+    /// (`ChallengeTooShort`); the channel is not closing (`ChannelClosing`); something arrived (`NothingDeposited`;
+    /// also for a token that is no contract, `SafeERC20FailedOperation`); the sum fits 104 bits
+    /// (`SafeCastOverflowedUintDowncast`).
     /// @return channelId The hash of the terms.
     function deposit(Terms calldata terms, uint256 amount) external nonReentrant returns (bytes32 channelId) {
         require(terms.challenge >= SHORTEST_CHALLENGE, ChallengeTooShort(terms.challenge, SHORTEST_CHALLENGE));
@@ -110,9 +111,9 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
 
     /// @notice Pays the payee what the voucher grants beyond what the lane was paid before; when the deposit is too
     /// small, all of it, and the rest after a top-up. Anybody may call.
-    /// @dev Checks: the channel is open (`ChannelNotOpen`); the signature is the signer's, of a key or by ERC-1271
-    /// (`InvalidVoucher`); there is something to pay (`NothingToSettle`), so no voucher pays twice or less than the
-    /// one before.
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); the channel is open
+    /// (`ChannelNotOpen`); the signature is the signer's, of a key or by ERC-1271 (`InvalidVoucher`); there is
+    /// something to pay (`NothingToSettle`), so no voucher pays twice or less than the one before.
     /// @return amount What was paid now.
     function settle(Terms calldata terms, uint256 lane, uint256 cumulativeAmount, bytes calldata signature)
         external
@@ -135,7 +136,8 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
     /// @notice Settles many vouchers, of any channels. One that grants nothing more, of a channel that is not open or
     /// that is not signed, is skipped and paid 0, so that nobody can spoil the call by settling or closing first, nor a
     /// signer by a contract that burns gas: its check gets 700,000, and what needs more goes through `settle`.
-    /// @dev Checks: only those of the tokens, and that a check by ERC-1271 has its gas (`TooLittleGas`).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); only those of the tokens, and
+    /// that a check by ERC-1271 has its gas (`TooLittleGas`).
     /// @return amounts What was paid for each.
     function settleMany(Settlement[] calldata settlements) external nonReentrant returns (uint256[] memory amounts) {
         amounts = new uint256[](settlements.length);
@@ -164,8 +166,9 @@ contract PaymentChannel is EIP712, ReentrancyGuardTransient {
 
     /// @notice Closes the channel and gives the payer what is left: the payee at any time, anybody after the challenge.
     /// Settle first.
-    /// @dev Checks: the channel is open (`ChannelNotOpen`); the caller is the payee or the challenge is over
-    /// (`CloseTooEarly`). A closed channel is never opened again, so old vouchers stay without effect.
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); the channel is open
+    /// (`ChannelNotOpen`); the caller is the payee or the challenge is over (`CloseTooEarly`). A closed channel is
+    /// never opened again, so old vouchers stay without effect.
     /// @return refund What the payer got.
     function close(Terms calldata terms) external nonReentrant returns (uint256 refund) {
         bytes32 channelId = idOf(terms);

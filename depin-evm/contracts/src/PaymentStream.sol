@@ -67,8 +67,8 @@ contract PaymentStream is ReentrancyGuardTransient {
     error NotParty(address caller);
 
     /// @notice Fills the purse of `payer` from the caller's allowance.
-    /// @dev Checks: something arrived (`NothingDeposited`; `SafeERC20FailedOperation`); the sum fits 128 bits
-    /// (`SafeCastOverflowedUintDowncast`).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); something arrived
+    /// (`NothingDeposited`; `SafeERC20FailedOperation`); the sum fits 128 bits (`SafeCastOverflowedUintDowncast`).
     function deposit(address payer, address token, uint256 amount) external nonReentrant {
         amount = Pulls.pull(IERC20(token), msg.sender, amount);
         require(amount != 0, NothingDeposited());
@@ -79,7 +79,8 @@ contract PaymentStream is ReentrancyGuardTransient {
     }
 
     /// @notice Takes back what no stream has used yet.
-    /// @dev Checks: the purse holds it after paying up to now (`PurseTooSmall`).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); the purse holds it after
+    /// paying up to now (`PurseTooSmall`).
     function withdraw(address token, uint256 amount) external nonReentrant {
         Purse memory purse = _advanced(msg.sender, token);
         require(amount <= purse.balance, PurseTooSmall(amount, purse.balance));
@@ -105,7 +106,8 @@ contract PaymentStream is ReentrancyGuardTransient {
     }
 
     /// @notice Pays the payee all that the purse covers. Anybody may call, and again: then it pays nothing more.
-    /// @dev Checks: there is such a stream (`UnknownStream`).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); there is such a stream
+    /// (`UnknownStream`).
     /// @return amount What was paid now.
     function settle(address payer, address payee, address token) external nonReentrant returns (uint256 amount) {
         Purse memory purse = _advanced(payer, token);
@@ -115,7 +117,8 @@ contract PaymentStream is ReentrancyGuardTransient {
 
     /// @notice Ends the stream and credits what the purse covers to the payee, for `collect`: so a payee that can not
     /// receive does not keep the stream running. The seconds that a dry purse owes are forgiven.
-    /// @dev Checks: the caller is the payer or the payee (`NotParty`); there is such a stream (`UnknownStream`).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); the caller is the payer or the
+    /// payee (`NotParty`); there is such a stream (`UnknownStream`).
     /// @return amount What was credited now.
     function stop(address payer, address payee, address token) external nonReentrant returns (uint256 amount) {
         require(msg.sender == payer || msg.sender == payee, NotParty(msg.sender));
@@ -132,7 +135,8 @@ contract PaymentStream is ReentrancyGuardTransient {
     }
 
     /// @notice Pays the payee what streams that ended left it. Anybody may call, and again: then it pays nothing more.
-    /// @dev Checks: the token pays (its own errors, `SafeERC20FailedOperation`). Needs no right: only the payee is paid.
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); the token pays (its own
+    /// errors, `SafeERC20FailedOperation`). Needs no right: only the payee is paid.
     /// @return amount What was paid now.
     function collect(address payee, address token) external nonReentrant returns (uint256 amount) {
         amount = _credits[payee][token];

@@ -62,17 +62,19 @@ contract RewardDistributor is EpochRoots, EIP712 {
 
     /// @notice Pays `account` what it earned and has not received. Anybody may call; only `account` is paid.
     /// @dev Checks: a root serves (`NoRootServes`) and the proof leads to it (`InvalidProof`); `cumulative` exceeds
-    /// what was paid before (`NothingToClaim`); this contract holds the difference (`ERC20InsufficientBalance`), which
+    /// what was paid before (`NothingToClaim`); `account` is neither this contract nor the token nor
+    /// zero (`InvalidRecipient`); this contract holds the difference (`ERC20InsufficientBalance`), which
     /// is always so when the leaves of the tree sum up to the published total.
     /// @return amount What was paid now.
     function claim(address account, uint256 cumulative, bytes32[] calldata proof) external returns (uint256 amount) {
+        require(!_loses(account), InvalidRecipient(account));
         amount = _claim(_servingRoot, account, account, cumulative, proof);
         // Not a require: that would read the storage again for an error which is rarely needed.
         if (amount == 0) revert NothingToClaim(account, _claimed[account]);
     }
 
     /// @notice Pays many accounts at once. One that was paid already is skipped, so that nobody can spoil the call by
-    /// claiming for one of them first.
+    /// claiming for one of them first; and so is one at which tokens would be lost, which nobody could be paid for else.
     /// @dev Checks: a root serves (`NoRootServes`) and every proof leads to it (`InvalidProof`, nobody is paid); this
     /// contract holds the amounts (`ERC20InsufficientBalance`).
     /// @return total Sum of what was paid now; zero when all were paid before.
@@ -80,6 +82,7 @@ contract RewardDistributor is EpochRoots, EIP712 {
         bytes32 root = _servingRoot;
         for (uint256 i = 0; i < claims.length; ++i) {
             address account = claims[i].account;
+            if (_loses(account)) continue;
             total += _claim(root, account, account, claims[i].cumulative, claims[i].proof);
         }
     }
@@ -88,7 +91,7 @@ contract RewardDistributor is EpochRoots, EIP712 {
     /// `claim` first, this one finds `NothingToClaim` and the money is in `account`: another one can decide when it is
     /// paid, never that it goes to anybody but the account or whom it names.
     /// @dev Checks: the caller is `account`, or `account` is an ERC-6551 account that he commands (`NotCommander`);
-    /// and those of `claim`.
+    /// and those of `claim`, where it is `to` that is neither this contract nor the token nor zero (`InvalidRecipient`).
     /// @return amount What was paid now.
     function claimTo(address account, uint256 cumulative, bytes32[] calldata proof, address to)
         external
@@ -102,7 +105,7 @@ contract RewardDistributor is EpochRoots, EIP712 {
     /// comes after a `claim` and finds `NothingToClaim`.
     /// @dev Checks: the deadline has not passed (`SignatureExpired`); `account`, a key or by ERC-1271 a contract,
     /// signed the EIP-712 struct `Claim` with these arguments in the domain ("RewardDistributor", "1", chain, this
-    /// contract) (`InvalidSignature`); and those of `claim`, so a second use finds `NothingToClaim`.
+    /// contract) (`InvalidSignature`); and those of `claimTo` but for the caller, so a second use finds `NothingToClaim`.
     /// @return amount What was paid now.
     function claimBySignature(
         address account,
@@ -131,6 +134,7 @@ contract RewardDistributor is EpochRoots, EIP712 {
         private
         returns (uint256 amount)
     {
+        require(!_loses(to), InvalidRecipient(to));
         amount = _claim(_servingRoot, account, to, cumulative, proof);
         if (amount == 0) revert NothingToClaim(account, _claimed[account]);
         emit ClaimedTo(account, to, amount);

@@ -72,8 +72,8 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     error ValidatorOverreached(uint256 railId, uint256 amount, uint256 until);
 
     /// @notice Fills the account of `owner` from the caller's allowance.
-    /// @dev Checks: something arrived (`NothingDeposited`; `SafeERC20FailedOperation`); the sum fits 128 bits
-    /// (`SafeCastOverflowedUintDowncast`).
+    /// @dev Checks: no call of a token or validator comes back here (`ReentrancyGuardReentrantCall`); something arrived
+    /// (`NothingDeposited`; `SafeERC20FailedOperation`); the sum fits 128 bits (`SafeCastOverflowedUintDowncast`).
     function deposit(address token, address owner, uint256 amount) external nonReentrant {
         amount = Pulls.pull(IERC20(token), msg.sender, amount);
         require(amount != 0, NothingDeposited());
@@ -84,7 +84,8 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     }
 
     /// @notice Takes out what is neither locked nor owed.
-    /// @dev Checks: there is that much (`FundsTooSmall`).
+    /// @dev Checks: no call of a token or validator comes back here (`ReentrancyGuardReentrantCall`); there is that
+    /// much (`FundsTooSmall`).
     function withdraw(address token, uint256 amount) external nonReentrant {
         Account storage account = _advance(token, msg.sender);
         uint256 available = account.funds - account.locked;
@@ -106,10 +107,10 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     }
 
     /// @notice Opens a rail; the caller is its operator. A zero validator lowers nothing.
-    /// @dev Checks: the lockup period is at most `LONGEST_LOCKUP` (`LockupTooLong`); the payer is not in arrears
-    /// (`InArrears`), allowed the caller that much (`AllowanceExceeded`) and has the guarantee (`FundsTooSmall`); all rates
-    /// together, what is locked for them, and what the operator uses of his allowance fit 128 bits
-    /// (`SafeCastOverflowedUintDowncast`).
+    /// @dev Checks: no call of a token or validator comes back here (`ReentrancyGuardReentrantCall`); the lockup period
+    /// is at most `LONGEST_LOCKUP` (`LockupTooLong`); the payer is not in arrears (`InArrears`), allowed the caller
+    /// that much (`AllowanceExceeded`) and has the guarantee (`FundsTooSmall`); all rates together, what is locked for
+    /// them, and what the operator uses of his allowance fit 128 bits (`SafeCastOverflowedUintDowncast`).
     /// @return railId The number of the rail.
     function openRail(
         address token,
@@ -130,10 +131,11 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     }
 
     /// @notice Changes rate and fixed lockup of a rail from now on. The seconds before keep their rate, settled or not.
-    /// @dev Checks: the caller is the operator (`NotAllowed`); the rail is there (`UnknownRail`) and does not end
-    /// (`RailEnds`); the rate is the same, or the validator has judged the rate before this one to its end
-    /// (`RailNotSettled`): one change never waits for him, a second one does; and those of `settle` where the rate before
-    /// is settled by this, and of `openRail`, 128 bits included.
+    /// @dev Checks: no call of a token or validator comes back here (`ReentrancyGuardReentrantCall`); the caller is the
+    /// operator (`NotAllowed`); the rail is there (`UnknownRail`) and does not end (`RailEnds`); the rate is the same,
+    /// or the validator has judged the rate before this one to its end (`RailNotSettled`): one change never waits for
+    /// him, a second one does; and those of `settle` where the rate before is settled by this, and of `openRail`, 128
+    /// bits included.
     function changeRail(uint256 railId, uint128 rate, uint128 lockupFixed) external nonReentrant {
         Rail storage rail = _open(railId);
         require(msg.sender == rail.operator, NotAllowed(railId, msg.sender));
@@ -143,8 +145,9 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     }
 
     /// @notice Credits the payee `amount` out of the fixed lockup, for something that is paid once.
-    /// @dev Checks: the caller is the operator (`NotAllowed`); the rail is there (`UnknownRail`); the fixed lockup
-    /// holds it (`FundsTooSmall`); the payee's funds fit 128 bits with it (`SafeCastOverflowedUintDowncast`).
+    /// @dev Checks: no call of a token or validator comes back here (`ReentrancyGuardReentrantCall`); the caller is the
+    /// operator (`NotAllowed`); the rail is there (`UnknownRail`); the fixed lockup holds it (`FundsTooSmall`); the
+    /// payee's funds fit 128 bits with it (`SafeCastOverflowedUintDowncast`).
     function payFixed(uint256 railId, uint128 amount) external nonReentrant {
         Rail storage rail = _open(railId);
         require(msg.sender == rail.operator, NotAllowed(railId, msg.sender));
@@ -158,8 +161,9 @@ contract ServiceEscrow is ReentrancyGuardTransient {
 
     /// @notice Credits the payee what is due up to `until`, or up to where the payer is covered, the rail ends or the
     /// validator agrees, whichever is first. Anybody may call. Closes a rail that is settled to its end.
-    /// @dev Checks: the rail is there (`UnknownRail`); the validator only lowers (`ValidatorOverreached`, and his own
-    /// errors); the payee's funds fit 128 bits with it (`SafeCastOverflowedUintDowncast`).
+    /// @dev Checks: no call of a token or validator comes back here (`ReentrancyGuardReentrantCall`); the rail is there
+    /// (`UnknownRail`); the validator only lowers (`ValidatorOverreached`, and his own errors); the payee's funds fit
+    /// 128 bits with it (`SafeCastOverflowedUintDowncast`).
     /// @return amount What the payee was credited now.
     function settle(uint256 railId, uint256 until) external nonReentrant returns (uint256 amount) {
         return _settle(railId, _open(railId), until, true);
@@ -167,8 +171,9 @@ contract ServiceEscrow is ReentrancyGuardTransient {
 
     /// @notice Settles a rail to its end without its validator, in full: the payer's way out when the validator does
     /// not answer.
-    /// @dev Checks: the rail is there (`UnknownRail`); the caller is the payer (`NotAllowed`); the rail was terminated
-    /// and its end has passed (`RailEnds`); the payee's funds fit 128 bits with it (`SafeCastOverflowedUintDowncast`).
+    /// @dev Checks: no call of a token or validator comes back here (`ReentrancyGuardReentrantCall`); the rail is there
+    /// (`UnknownRail`); the caller is the payer (`NotAllowed`); the rail was terminated and its end has passed
+    /// (`RailEnds`); the payee's funds fit 128 bits with it (`SafeCastOverflowedUintDowncast`).
     /// @return amount What the payee was credited now.
     function settleWithoutValidator(uint256 railId) external nonReentrant returns (uint256 amount) {
         Rail storage rail = _open(railId);
@@ -178,8 +183,9 @@ contract ServiceEscrow is ReentrancyGuardTransient {
     }
 
     /// @notice Ends a rail: it pays on for its lockup period after the last second that is covered.
-    /// @dev Checks: the rail is there (`UnknownRail`) and does not end (`RailEnds`); the caller is operator, payee or
-    /// payer (`NotAllowed`), and as payer not in arrears (`InArrears`).
+    /// @dev Checks: no call of a token or validator comes back here (`ReentrancyGuardReentrantCall`); the rail is there
+    /// (`UnknownRail`) and does not end (`RailEnds`); the caller is operator, payee or payer (`NotAllowed`), and as
+    /// payer not in arrears (`InArrears`).
     function terminate(uint256 railId) external nonReentrant {
         Rail storage rail = _open(railId);
         require(rail.endsAt == 0, RailEnds(railId, rail.endsAt));

@@ -131,8 +131,8 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
     }
 
     /// @notice Bonds what arrives of `amount`, from the caller's allowance, for `subject`.
-    /// @dev Checks: something arrives (`NothingBonded`; `SafeERC20FailedOperation`); it fits 128 bits
-    /// (`SafeCastOverflowedUintDowncast`).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); something arrives
+    /// (`NothingBonded`; `SafeERC20FailedOperation`); it fits 128 bits (`SafeCastOverflowedUintDowncast`).
     function bond(address subject, uint256 amount) external nonReentrant {
         amount = Pulls.pull(token, msg.sender, amount);
         require(amount != 0, NothingBonded());
@@ -160,7 +160,8 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
 
     /// @notice Pays the caller the parts whose time has come, oldest first, as far as slashes leave: one that is larger
     /// than what is free stays in the queue, and keeps none behind it waiting.
-    /// @dev Checks: something is ready and not held (`NothingReady`).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); something is ready and not
+    /// held (`NothingReady`).
     /// @return amount What was paid.
     function withdraw(address subject) external nonReentrant returns (uint256 amount) {
         Stake storage stake = _stakes[msg.sender][subject];
@@ -201,8 +202,9 @@ contract StakeManager is AccessControl, ReentrancyGuardTransient {
     }
 
     /// @notice Executes a slash after the time for an appeal. Anybody may call.
-    /// @dev Checks: the slash waits (`UnknownSlash`) and its time has come (`AppealLasts`); the cap of the window admits
-    /// it (`RateLimitExceeded`; it stays held, try again later).
+    /// @dev Checks: no call of a token comes back here (`ReentrancyGuardReentrantCall`); the slash waits
+    /// (`UnknownSlash`) and its time has come (`AppealLasts`); the cap of the window admits it (`RateLimitExceeded`; it
+    /// stays held, try again later).
     function executeSlash(bytes32 evidence, address owner, address subject) external nonReentrant {
         Slash memory s = _take(evidence, owner, subject);
         require(block.timestamp >= s.executableAt, AppealLasts(evidence, s.executableAt));

@@ -23,6 +23,7 @@ interface Vm {
     function assertEq(bytes32 left, bytes32 right, string calldata what) external pure;
     function assertEq(string calldata left, string calldata right, string calldata what) external pure;
     function assertEq(uint256 left, uint256 right, string calldata what) external pure;
+    function assertLe(uint256 left, uint256 right, string calldata what) external pure;
     function assertTrue(bool holds, string calldata what) external pure;
     function assume(bool holds) external pure;
     function chainId(uint256 id) external;

@@ -84,16 +84,17 @@ contract Court is Test {
         }
     }
 
-    function decide(bool rejected, uint256 mood) external {
+    function decide(bool rejected, bool other, uint256 mood) external {
         // The arbiter is away more often than not.
         if (mood % 4 != 0) return;
         PendingRoot memory pending = distributor.pendingEpoch();
-        try distributor.resolve(pending.epoch, rejected) {
-            vm.assertTrue(pending.disputed || (rejected && pending.activatesAt != 0), "there was something to decide");
+        try distributor.resolve(pending.epoch, other ? bytes32(uint256(7)) : rootOf(waiting), rejected) {
+            vm.assertTrue(!other && (pending.disputed || rejected), "he saw what he decides");
+            vm.assertTrue(pending.activatesAt != 0, "there was something to decide");
             if (!rejected) burned += atStake;
             (atStake, lapses) = (0, 0);
         } catch (bytes memory reason) {
-            onlyFor(reason, abi.encodePacked(EpochRoots.NotDisputed.selector));
+            onlyFor(reason, abi.encodePacked(EpochRoots.NotDisputed.selector, EpochRoots.NotPending.selector));
         }
     }
 

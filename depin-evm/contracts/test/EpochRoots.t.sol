@@ -93,7 +93,7 @@ contract EpochRootsTest is Test {
         vm.warp(block.timestamp + 30 days);
         vm.expectPartialRevert(EpochRoots.EpochStillPending.selector);
         distributor.activate();
-        distributor.resolve(0, true);
+        distributor.resolve(0, rootOf(100), true);
 
         vm.assertEq(token.balanceOf(WATCHER), BOND, "the bond came back");
         vm.assertEq(token.totalSupply(), BOND, "nothing was issued");
@@ -108,7 +108,7 @@ contract EpochRootsTest is Test {
     function test_a_wrong_dispute_costs_the_bond_and_no_second_one_follows() public {
         publish(0, 100);
         dispute(0, 100);
-        distributor.resolve(0, false);
+        distributor.resolve(0, rootOf(100), false);
         vm.assertEq(token.totalSupply(), 0, "the bond is burned");
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputable.selector, 0));
         vm.prank(WATCHER);
@@ -197,7 +197,7 @@ contract EpochRootsTest is Test {
         dispute(0, 100);
         // Late too, as long as nobody made it lapse.
         vm.warp(block.timestamp + bound(late, 0, 30 * WINDOW));
-        distributor.resolve(0, rejected);
+        distributor.resolve(0, rootOf(100), rejected);
         vm.assertEq(distributor.disputeBond(), BOND, "the arbiter is back");
         vm.assertEq(token.balanceOf(WATCHER), rejected ? 3 * BOND : BOND, "the bond of this dispute");
     }
@@ -241,20 +241,40 @@ contract EpochRootsTest is Test {
         distributor.dispute(0, rootOf(100));
     }
 
+    /// The arbiter's transaction about a root hangs until another one waits under the same number.
+    function testFuzz_a_decision_that_arrives_late_says_nothing_about_another_root(bool rejected, bool again) public {
+        publish(0, 100);
+        dispute(0, 100);
+        vm.warp(block.timestamp + 4 * WINDOW);
+        publish(0, 900);
+        if (again) {
+            token.mint(WATCHER, 2 * BOND);
+            vm.prank(WATCHER);
+            token.approve(address(distributor), 2 * BOND);
+            dispute(0, 900);
+        }
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, rootOf(100)));
+        distributor.resolve(0, rootOf(100), rejected);
+        vm.assertEq(distributor.pendingEpoch().activatesAt != 0 ? 1 : 0, 1, "it still waits");
+        distributor.resolve(0, rootOf(900), true);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, bytes32(0)));
+        distributor.resolve(0, 0, rejected);
+    }
+
     function test_a_root_whose_emission_can_not_be_issued_blocks_nothing() public {
         token.revokeRole(token.MINTER_ROLE(), address(distributor));
         publish(0, 100);
         pass();
         vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
         distributor.activate();
-        distributor.resolve(0, true);
+        distributor.resolve(0, rootOf(100), true);
         token.grantRole(token.MINTER_ROLE(), address(distributor));
         publish(0, 70);
         pass();
         distributor.activate();
         vm.assertEq(distributor.claim(ALICE, 70, new bytes32[](0)), 70, "the next one works");
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 0));
-        distributor.resolve(0, true);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, rootOf(70)));
+        distributor.resolve(0, rootOf(70), true);
     }
 
     function test_a_root_rejected_during_a_pause_never_pays() public {
@@ -264,7 +284,7 @@ contract EpochRootsTest is Test {
         vm.expectRevert(EpochRoots.IsPaused.selector);
         vm.prank(STRANGER);
         distributor.activate();
-        distributor.resolve(0, true);
+        distributor.resolve(0, rootOf(100), true);
         distributor.unpause();
         vm.expectRevert(EpochRoots.NothingPending.selector);
         distributor.activate();
@@ -300,7 +320,7 @@ contract EpochRootsTest is Test {
         BondVault bonds = distributor.bonds();
         vm.expectRevert(abi.encodeWithSelector(BondVault.NotDistributor.selector, address(this)));
         bonds.release(ALICE);
-        distributor.resolve(1, true);
+        distributor.resolve(1, rootOf(200), true);
         vm.assertEq(token.balanceOf(WATCHER), BOND, "the bond came back");
     }
 
@@ -308,14 +328,14 @@ contract EpochRootsTest is Test {
         vm.assume(caller != address(this));
         publish(0, 100);
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 0));
-        distributor.resolve(0, false);
+        distributor.resolve(0, rootOf(100), false);
         refused(caller, distributor.ARBITER_ROLE());
-        distributor.resolve(0, true);
+        distributor.resolve(0, rootOf(100), true);
         dispute(0, 100);
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 1));
-        distributor.resolve(1, rejected);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 1, rootOf(100)));
+        distributor.resolve(1, rootOf(100), rejected);
         refused(caller, distributor.ARBITER_ROLE());
-        distributor.resolve(0, rejected);
+        distributor.resolve(0, rootOf(100), rejected);
     }
 
     function test_a_pause_stops_claims_and_activations() public {

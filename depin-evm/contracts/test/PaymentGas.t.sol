@@ -60,9 +60,9 @@ contract PaymentGasTest is Test {
         address payer = vm.addr(7);
         token.mint(payer, 1e24);
         exact(payer, keccak256("nonce 1"));
-        note("x402 exact settlement, new recipient");
+        note("x402 exact settlement, new recipient", 85_000);
         exact(payer, keccak256("nonce 2"));
-        note("x402 exact settlement, known recipient");
+        note("x402 exact settlement, known recipient", 85_000);
     }
 
     function exact(address payer, bytes32 nonce) private {
@@ -79,12 +79,12 @@ contract PaymentGasTest is Test {
     function test_gas_of_a_disputable_root() public {
         RewardDistributor slow = deploy(emission, RootRules(1 days, 1e18, 1e24, 1 days));
         slow.publish(0, keccak256("root 0"), 2e18, keccak256("log 0"));
-        note("publish with a window, first epoch");
+        note("publish with a window, first epoch", 60_000);
         vm.warp(block.timestamp + 1 days);
         slow.activate();
         note("activate, first epoch");
         slow.publish(1, keccak256("root 1"), 6e18, keccak256("log 1"));
-        note("publish with a window, later epoch");
+        note("publish with a window, later epoch", 60_000);
         vm.warp(block.timestamp + 1 days);
         slow.activate();
         note("activate, later epoch");
@@ -122,7 +122,7 @@ contract PaymentGasTest is Test {
         channel.settle(terms, 0, 1e18, signed(7, channel.digestOf(id, 0, 1e18)));
         note("channel, settle to a new payee");
         channel.settle(terms, 0, 3e18, signed(7, channel.digestOf(id, 0, 3e18)));
-        note("channel, settle");
+        note("channel, settle", 58_000);
         channel.settle(terms, 1, 3e18, signed(7, channel.digestOf(id, 1, 3e18)));
         channel.settle(terms, 1, 5e18, signed(7, channel.digestOf(id, 1, 5e18)));
         note("channel, settle another lane");
@@ -156,8 +156,10 @@ contract PaymentGasTest is Test {
             (to[i], amounts[i]) = (address(uint160(uint256(keccak256(abi.encode(i))))), 1e18 + i);
         }
         disperse.disperse(keccak256("run 1"), token, to, amounts);
+        vm.assertLe(vm.lastCallGas().gasTotalUsed, 100 * 27_000, "limit of a batched transfer, new");
         vm.snapshotValue("PaymentGas", "batched transfer, each of 100 new", vm.lastCallGas().gasTotalUsed / 100);
         disperse.disperse(keccak256("run 2"), token, to, amounts);
+        vm.assertLe(vm.lastCallGas().gasTotalUsed, 100 * 9_700, "limit of a batched transfer, known");
         vm.snapshotValue("PaymentGas", "batched transfer, each of 100 known", vm.lastCallGas().gasTotalUsed / 100);
     }
 
@@ -166,12 +168,12 @@ contract PaymentGasTest is Test {
         distributor.publish(0, root, 2e18, keccak256("log 0"));
         note("publish, first epoch");
         distributor.claim(ALICE, 1e18, proof);
-        note("claim, first, depth 20");
+        note("claim, first, depth 20", 97_000);
         (root, proof) = deepTree(ALICE, 3e18);
         distributor.publish(1, root, 6e18, keccak256("log 1"));
         note("publish, later epoch");
         distributor.claim(ALICE, 3e18, proof);
-        note("claim, later, depth 20");
+        note("claim, later, depth 20", 62_000);
     }
 
     /// @dev A root and proof as in a tree of a million leaves; the siblings are any hashes.
@@ -188,6 +190,12 @@ contract PaymentGasTest is Test {
     function signed(uint256 key, bytes32 digest) private pure returns (bytes memory) {
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
         return packed(v, r, s);
+    }
+
+    /// @dev As the one below, for what a network may rely on: a change that makes it dearer than `limit` fails.
+    function note(string memory what, uint256 limit) private {
+        vm.assertLe(vm.lastCallGas().gasTotalUsed, limit, what);
+        note(what);
     }
 
     function note(string memory what) private {

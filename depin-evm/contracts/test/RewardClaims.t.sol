@@ -96,12 +96,61 @@ contract RewardClaimsTest is Fleet {
     }
 
     function testFuzz_a_key_claims_to_anybody(uint256 seed, address to) public {
-        vm.assume(to != address(0) && to != address(distributor));
+        vm.assume(to != address(0) && to != address(distributor) && to != address(token));
         address account = vm.addr(keyFrom(seed));
         publish(account, 7);
         vm.prank(account);
         distributor.claimTo(account, 7, none, to);
         vm.assertEq(token.balanceOf(to), 7, "paid");
+    }
+
+    function test_nobody_claims_to_where_tokens_are_lost() public {
+        address account = vm.addr(7);
+        publish(account, 10);
+        address[3] memory lost = [address(distributor), address(token), address(0)];
+        for (uint256 i = 0; i < lost.length; ++i) {
+            bytes memory refusal = abi.encodeWithSelector(EpochRoots.InvalidRecipient.selector, lost[i]);
+            vm.expectRevert(refusal);
+            vm.prank(account);
+            distributor.claimTo(account, 10, none, lost[i]);
+            bytes memory signature = sign(7, claimDigest(account, 10, lost[i], DEADLINE));
+            vm.expectRevert(refusal);
+            distributor.claimBySignature(account, 10, none, lost[i], DEADLINE, signature);
+        }
+        vm.assertEq(distributor.claim(account, 10, none), 10, "nothing is gone");
+    }
+
+    function test_a_leaf_that_would_lose_tokens_pays_nothing_and_spoils_nothing() public {
+        address[3] memory lost = [address(distributor), address(token), address(0)];
+        uint64 epoch = 0;
+        for (uint256 i = 0; i < lost.length; ++i) {
+            RewardTree.Leaf[] memory leaves = new RewardTree.Leaf[](2);
+            (leaves[0], leaves[1]) = (RewardTree.Leaf(lost[i], 5), RewardTree.Leaf(BOB, 10 * (i + 1)));
+            bytes32[] memory nodes = RewardTree.build(leaves);
+            distributor.publish(epoch++, nodes[0], 15 * (i + 1), 0);
+            bytes32[] memory proof = RewardTree.proof(nodes, leaves[0]);
+            vm.expectRevert(abi.encodeWithSelector(EpochRoots.InvalidRecipient.selector, lost[i]));
+            distributor.claim(lost[i], 5, proof);
+            RewardDistributor.Claim[] memory claims = new RewardDistributor.Claim[](2);
+            claims[0] = RewardDistributor.Claim(lost[i], 5, proof);
+            claims[1] = RewardDistributor.Claim(BOB, 10 * (i + 1), RewardTree.proof(nodes, leaves[1]));
+            vm.assertEq(distributor.claimMany(claims), 10, "the other one is paid");
+            vm.assertEq(distributor.claimed(lost[i]), 0, "and this one is not");
+        }
+    }
+
+    function test_the_bitmap_pays_nobody_who_would_lose_it() public {
+        BitmapDistributor bitmap = deployBitmap();
+        address[3] memory lost = [address(bitmap), address(token), address(0)];
+        for (uint64 i = 0; i < lost.length; ++i) {
+            bitmap.publish(i, bitmapLeaf(0, lost[i], 4), 4 * (i + 1), 0);
+            vm.expectRevert(abi.encodeWithSelector(EpochRoots.InvalidRecipient.selector, lost[i]));
+            bitmap.claim(i, 0, lost[i], 4, none);
+            BitmapDistributor.Claim[] memory claims = new BitmapDistributor.Claim[](1);
+            claims[0] = BitmapDistributor.Claim(i, 0, lost[i], 4, none);
+            vm.assertEq(bitmap.claimMany(claims), 0, "skipped");
+            vm.assertTrue(!bitmap.isClaimed(i, 0), "not paid");
+        }
     }
 
     function testFuzz_a_signed_claim_is_sent_by_anybody_once(uint256 seed, address relayer, uint256 cumulative) public {

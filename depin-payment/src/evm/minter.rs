@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use depin_core::{Address, Amount, Error, ErrorKind, Result, Timestamp, U256};
 use depin_evm::{
-    Chain,
+    Chain, Roles,
     alloy::{
         providers::DynProvider,
         rpc::types::{TransactionReceipt, TransactionRequest},
@@ -25,15 +25,18 @@ use crate::credits::{Price, PriceSource};
 /// Burn and mint on chain, through one account: who buys credits, the service that uses them up, or who mints
 /// rewards within the band.
 ///
-/// The contract prices credits as [`Credits`](crate::credits::Credits) does: at the lower bound of the price,
-/// rounded down. Calls that must not happen twice take an `intent`: the same one again waits for the first.
+/// Where [`credits_per_fiat`](BandRules::credits_per_fiat) is a power of ten, `10^p`, the contract prices credits as
+/// [`Credits::new(18, p, max_age)`](crate::credits::Credits::new) does, to the last one: at the lower bound of the price,
+/// rounded down. It counts any other number of credits too, for which there is no [`Credits`](crate::credits::Credits),
+/// and takes prices with exponents from -18 to 0 only, where `Credits` goes as far as 76 powers of ten; a price is fresh
+/// by the time of the block. Calls that must not happen twice take an `intent`: the same one again waits for the first.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// use std::time::Duration;
 /// use depin_core::{Address, Amount, ErrorKind, NetworkId};
 /// use depin_devnet::Devnet;
-/// use depin_evm::{Chain, DeployOptions, deploy};
+/// use depin_evm::{Chain, DeployOptions, Role, Roles, deploy};
 /// use depin_payment::evm::{BandRules, EvmMinter};
 ///
 /// let devnet = Devnet::start();
@@ -53,6 +56,9 @@ use crate::credits::{Price, PriceSource};
 ///
 /// let error = minter.mint("bonus", chain.account(), Amount::tokens(1)).await.unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Rejected, "nobody was appointed to mint yet");
+/// minter.roles().grant(Role::EMITTER, chain.account()).await?;
+/// Roles::of(chain.clone(), token).grant(Role::MINTER, minter.address()).await?;
+/// minter.mint("bonus", chain.account(), Amount::tokens(1)).await?;
 /// # Ok::<(), depin_core::Error>(())
 /// # }).unwrap();
 /// ```
@@ -88,8 +94,9 @@ impl EvmMinter {
         Self { chain, address, deposits: Arc::default() }
     }
 
-    /// Deploys a minter whose prices come from `prices`, once per `key`; the account becomes its administrator,
-    /// who grants `SPENDER_ROLE` and `EMITTER_ROLE`. The token must let it mint.
+    /// Deploys a minter whose prices come from `prices`, once per `key`; the account becomes its administrator, who
+    /// [grants](Self::roles) [`Role::SPENDER`](depin_evm::Role::SPENDER) and [`Role::EMITTER`](depin_evm::Role::EMITTER). The token must let it mint: grant it
+    /// [`Role::MINTER`](depin_evm::Role::MINTER) there.
     ///
     /// # Errors
     /// As [`Chain::send_once`]; [`ErrorKind::Config`] when the period, the smoothing or the credits are zero,
@@ -111,6 +118,11 @@ impl EvmMinter {
     /// Where the contract is.
     pub const fn address(&self) -> Address {
         self.address
+    }
+
+    /// Who may spend, mint and administer.
+    pub fn roles(&self) -> Roles {
+        Roles::of(self.chain.clone(), self.address)
     }
 
     /// Where its prices come from.

@@ -2,12 +2,12 @@
 //!
 //! Every `Transfer` of the token since it was deployed becomes an entry, and the balances that follow have to
 //! equal `balanceOf` and `totalSupply` to the last unit, at one block that is still part of the chain when
-//! everything has been read. With its distributor, what that says it paid and issued has to equal what the
+//! everything has been read. With its distributors, what each says it paid and issued has to equal what the
 //! token moved.
 
 mod events;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, Timestamp};
 use depin_evm::{
@@ -56,7 +56,7 @@ pub struct Ledger {
     since: u64,
     behind: u64,
     window: u64,
-    distributor: Option<Address>,
+    distributors: BTreeSet<Address>,
     names: BTreeMap<Address, String>,
 }
 
@@ -91,7 +91,7 @@ impl Ledger {
             since: 0,
             behind: 0,
             window: WINDOW,
-            distributor: None,
+            distributors: BTreeSet::new(),
             names: BTreeMap::new(),
         })
     }
@@ -126,11 +126,18 @@ impl Ledger {
         self
     }
 
-    /// The distributor that issues and pays the token; its account is called `Assets:Chain:Distributor`.
+    /// A distributor that issues and pays the token, cumulative or by bitmap; called again for each of them. The account
+    /// of the first is called `Assets:Chain:Distributor`, of the next ones `Distributor-2` and so on, unless
+    /// [named](Self::name).
     #[must_use]
     pub fn distributor(mut self, distributor: Address) -> Self {
-        self.distributor = Some(distributor);
-        self.names.insert(distributor, "Distributor".to_owned());
+        self.distributors.insert(distributor);
+        if !self.names.contains_key(&distributor) {
+            let numbered = (2_u64..).map(|number| format!("Distributor-{number}"));
+            let mut names = std::iter::once("Distributor".to_owned()).chain(numbered);
+            let free = names.find(|name| self.names.values().all(|taken| taken != name));
+            self.names.extend(free.map(|name| (distributor, name)));
+        }
         self
     }
 
@@ -178,7 +185,7 @@ impl Ledger {
         self.check_decimals(BlockId::hash_canonical(hash)).await?;
         let times = self.times(&movements).await?;
         let (books, accounts) = self.enter(&movements, &times)?;
-        self.check_distributor(&movements, block).await?;
+        self.check_distributors(&movements, block).await?;
         let at = BlockId::hash_canonical(hash);
         let observed = self.observe(&accounts, at).await?;
         let held = observed.iter().filter(|(_, _, amount)| !amount.is_zero()).count();
@@ -229,7 +236,7 @@ impl Ledger {
     /// What a transaction was, for people.
     fn describe(&self, group: &[Movement]) -> &'static str {
         let all = |is: fn(&Movement) -> bool| group.iter().all(is);
-        let paid = group.iter().any(|movement| Some(movement.from) == self.distributor);
+        let paid = group.iter().any(|movement| self.distributors.contains(&movement.from));
         match () {
             () if all(|movement| movement.from.is_zero()) => "Issue",
             () if all(|movement| movement.to.is_zero()) => "Burn",
@@ -239,26 +246,29 @@ impl Ledger {
         }
     }
 
-    /// Compares, transaction by transaction, what the distributor says with what the token did.
-    async fn check_distributor(&self, movements: &[Movement], block: u64) -> Result<()> {
-        let Some(distributor) = self.distributor else { return Ok(()) };
+    /// Compares, transaction by transaction, what each distributor says with what the token did.
+    async fn check_distributors(&self, movements: &[Movement], block: u64) -> Result<()> {
+        if self.distributors.is_empty() {
+            return Ok(());
+        }
         // Issued and paid out, by the token and by the distributor.
-        let mut sums: BTreeMap<B256, [Amount; 4]> = BTreeMap::new();
-        let said = self.statements(distributor, block).await?;
-        for movement in movements.iter().chain(&said) {
-            let place = match movement.note {
-                Note::Transfer if movement.from.is_zero() && movement.to == distributor => 0,
-                Note::Transfer if movement.from == distributor => 2,
-                Note::Activated => 1,
-                Note::Claimed => 3,
+        let mut sums: BTreeMap<(B256, Address), [Amount; 4]> = BTreeMap::new();
+        let known = |address: &Address| self.distributors.contains(address);
+        let said = self.statements(block).await?;
+        for Movement { note, from, to, amount, transaction, .. } in movements.iter().chain(&said) {
+            let (place, distributor) = match note {
+                Note::Transfer if from.is_zero() && known(to) => (0, to),
+                Note::Transfer if known(from) => (2, from),
+                Note::Activated => (1, to),
+                Note::Claimed => (3, from),
                 Note::Transfer => continue,
             };
-            let sums = sums.entry(movement.transaction).or_default();
+            let sums = sums.entry((*transaction, *distributor)).or_default();
             if let Some(sum) = sums.get_mut(place) {
-                *sum = sum.checked_add(movement.amount)?;
+                *sum = sum.checked_add(*amount)?;
             }
         }
-        for (transaction, [issued, activated, paid, claimed]) in sums {
+        for ((transaction, distributor), [issued, activated, paid, claimed]) in sums {
             let (text, moved, said) = if issued != activated {
                 ("the distributor says that it issued other than the token did", issued, activated)
             } else if paid != claimed {
@@ -268,8 +278,9 @@ impl Ledger {
             };
             return Err(Error::new(ErrorKind::Conflict, text)
                 .with("transaction", transaction)
+                .with("distributor", distributor)
                 .with("token", moved)
-                .with("distributor", said));
+                .with("said", said));
         }
         Ok(())
     }

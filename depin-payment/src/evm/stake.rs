@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, Timestamp, U256};
 use depin_evm::{
-    Chain,
+    Chain, Roles,
     alloy::{
         contract::SolCallBuilder,
         primitives::aliases::U48,
@@ -31,7 +31,7 @@ use super::{
 /// use std::time::Duration;
 /// use depin_core::{Address, Amount, ErrorKind, NetworkId};
 /// use depin_devnet::Devnet;
-/// use depin_evm::{Chain, DeployOptions, deploy};
+/// use depin_evm::{Chain, DeployOptions, Role, deploy};
 /// use depin_payment::evm::{EvmStake, StakeRules};
 ///
 /// let devnet = Devnet::start();
@@ -46,6 +46,10 @@ use super::{
 ///     treasury: Address::repeat_byte(7),
 /// };
 /// let stake = EvmStake::deploy(&chain, "climate", token, &rules).await?;
+///
+/// let (watcher, court) = (Address::repeat_byte(0xa1), Address::repeat_byte(0xc0));
+/// stake.roles().grant(Role::SLASHER, watcher).await?;
+/// stake.roles().grant(Role::JUDGE, court).await?;
 ///
 /// let device = Address::repeat_byte(1);
 /// assert!(stake.stake(chain.account(), device).await?.bonded.is_zero());
@@ -108,8 +112,8 @@ impl EvmStake {
         Self { chain, address, deposits: Arc::default() }
     }
 
-    /// Deploys a contract without stakes, once per `key`; the account becomes its administrator, who grants
-    /// `SLASHER_ROLE` and `JUDGE_ROLE`.
+    /// Deploys a contract without stakes, once per `key`; the account becomes its administrator, who
+    /// [grants](Self::roles) [`Role::SLASHER`](depin_evm::Role::SLASHER) and [`Role::JUDGE`](depin_evm::Role::JUDGE).
     ///
     /// # Errors
     /// As [`Chain::send_once`]; [`ErrorKind::Config`] when the appeal is not shorter than unbonding, the treasury
@@ -130,6 +134,11 @@ impl EvmStake {
     /// Where the contract is.
     pub const fn address(&self) -> Address {
         self.address
+    }
+
+    /// Who may slash, judge and administer.
+    pub fn roles(&self) -> Roles {
+        Roles::of(self.chain.clone(), self.address)
     }
 
     /// What `owner` has staked for `subject`.

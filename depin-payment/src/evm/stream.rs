@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use depin_core::{
-    Address, Amount, B256, Result, U256,
+    Address, Amount, B256, Error, ErrorKind, Result, U256,
     payment::{Accepted, Charge, Payment, PaymentRail, RailBalance, Settlement},
 };
 use depin_evm::{
@@ -15,11 +15,12 @@ use depin_evm::{
         rpc::types::{Filter, Log, TransactionRequest},
         sol_types::SolEvent,
     },
-    bindings::PaymentStream as Contract,
+    bindings::PaymentStream::{self as Contract, PaymentStreamErrors as Refusal},
 };
 
 use super::{
     approval::{Deposits, Sent, key_of, send},
+    calls::{create, refused},
     flow::{Flow, TimeRail, rejected, state},
 };
 use crate::{rail::RailStore, spend::stream_domain, typed::Domain};
@@ -28,6 +29,35 @@ use crate::{rail::RailStore, spend::stream_domain, typed::Domain};
 ///
 /// A payer has one purse per token, out of which any number of streams pay by the second. Calls that must not
 /// happen twice take an `intent`: the same one again waits for the first.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use depin_core::{Address, Amount, ErrorKind, NetworkId};
+/// use depin_devnet::Devnet;
+/// use depin_evm::{Chain, DeployOptions, Role, Roles, bindings::NetworkToken, deploy};
+/// use depin_payment::evm::EvmStream;
+///
+/// let devnet = Devnet::start();
+/// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+/// let (payer, payee) = (chain.account(), Address::repeat_byte(2));
+/// # let token = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?.token;
+/// # Roles::of(chain.clone(), token).grant(Role::MINTER, payer).await?;
+/// # let contract = NetworkToken::new(token, chain.provider());
+/// # let mint = contract.mint(payer, Amount::tokens(1).to_units());
+/// # chain.send(mint.into_transaction_request()).await?;
+/// let streams = EvmStream::deploy(chain).await?;
+/// streams.deposit("purse", token, Amount::from(1_000)).await?;
+/// streams.start("service", payee, token, 10).await?;
+///
+/// devnet.increase_time(500).expect("time passes");
+/// devnet.mine(1);
+/// assert_eq!(streams.settle(payer, payee, token).await?, Amount::from(1_000), "then it ran dry");
+/// let error = streams.start("more", Address::repeat_byte(3), token, 1).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Rejected);
+/// assert!(error.to_string().contains("deposit first"));
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct EvmStream {
     chain: Chain,
@@ -53,28 +83,44 @@ impl EvmStream {
         Self { chain, address, deposits: Arc::default() }
     }
 
+    /// Puts a contract for everybody's streams on the chain, once per chain handle's store: no network needs another
+    /// one than its neighbours on the chain.
+    ///
+    /// # Errors
+    /// As [`Chain::send_once`].
+    pub async fn deploy(chain: Chain) -> Result<Self> {
+        let tx = Contract::deploy_builder(chain.provider()).into_transaction_request();
+        let address = create(&chain, "deploy/streams", tx).await?;
+        Ok(Self::new(chain, address))
+    }
+
+    /// Where the contract is.
+    pub const fn address(&self) -> Address {
+        self.address
+    }
+
     /// What spends out of streams of this contract are signed for.
     pub fn domain(&self) -> Domain {
         stream_domain(self.chain.id(), self.address)
     }
 
-    /// Fills this account's purse.
+    /// Fills this account's purse, with an approval before where the contract is not allowed as much.
     ///
     /// # Errors
-    /// As [`Chain::send_once`].
+    /// [`ErrorKind::Rejected`] when the balance is too small, otherwise as [`Chain::send_once`].
     pub async fn deposit(&self, intent: &str, token: Address, amount: Amount) -> Result<B256> {
         let contract = self.contract();
         let call = contract.deposit(self.chain.account(), token, amount.to_units());
         let key = format!("deposit/stream/{}/{intent}", self.address);
         let tx = call.into_transaction_request();
-        let made = self.deposits.make(&self.chain, &key, token, self.address, amount, tx).await?;
-        Ok(made.transaction_hash)
+        let made = self.deposits.make(&self.chain, &key, token, self.address, amount, tx).await;
+        made.map(|made| made.transaction_hash).map_err(explain)
     }
 
     /// Takes back what no stream has used yet.
     ///
     /// # Errors
-    /// As [`Chain::send_once`].
+    /// [`ErrorKind::Rejected`] when that is less, otherwise as [`Chain::send_once`].
     pub async fn withdraw(&self, intent: &str, token: Address, amount: Amount) -> Result<B256> {
         let contract = self.contract();
         let call = contract.withdraw(token, amount.to_units());
@@ -84,7 +130,8 @@ impl EvmStream {
     /// Starts to pay `rate` units per second to `payee`.
     ///
     /// # Errors
-    /// As [`Chain::send_once`]; it reverts when there is such a stream, or the purse owes.
+    /// [`ErrorKind::Conflict`] when there is such a stream, [`ErrorKind::Rejected`] when the rate is zero or the purse
+    /// owes, otherwise as [`Chain::send_once`].
     pub async fn start(
         &self,
         intent: &str,
@@ -100,7 +147,8 @@ impl EvmStream {
     /// Ends a stream, as its payer or payee. What the purse covers is the payee's.
     ///
     /// # Errors
-    /// As [`Chain::send_once`]; it reverts when there is no such stream.
+    /// [`ErrorKind::NotFound`] when there is no such stream, [`ErrorKind::Rejected`] for anybody else, otherwise as
+    /// [`Chain::send_once`].
     pub async fn stop(
         &self,
         intent: &str,
@@ -113,10 +161,24 @@ impl EvmStream {
         self.once("stop", intent, call.into_transaction_request()).await
     }
 
+    /// Pays the payee all that the purse covers; answers how much. Anybody may, again and again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such stream, otherwise as [`Chain::send`].
+    pub async fn settle(&self, payer: Address, payee: Address, token: Address) -> Result<Amount> {
+        let contract = self.contract();
+        let tx = contract.settle(payer, payee, token).into_transaction_request();
+        // Needs no key: each second is paid once.
+        let receipt = self.chain.send(tx).await.map_err(explain)?;
+        let own = receipt.logs().iter().filter(|log| log.address() == self.address);
+        let paid = own.filter_map(|log| log.log_decode::<Contract::Paid>().ok());
+        Amount::sum(paid.map(|log| Amount::units(log.inner.data.amount)))
+    }
+
     /// A payer's purse.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when the chain does not answer now.
+    /// [`ErrorKind::Unavailable`] when the chain does not answer now.
     pub async fn purse(&self, payer: Address, token: Address) -> Result<Purse> {
         let purse = self.chain.read(&self.contract().purseOf(payer, token)).await?;
         let [balance, rate] = [purse.balance, purse.rate].map(|n| Amount::units(U256::from(n)));
@@ -126,7 +188,7 @@ impl EvmStream {
     /// What a settlement would pay the payee now.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when the chain does not answer now.
+    /// [`ErrorKind::Unavailable`] when the chain does not answer now.
     pub async fn owed(&self, payer: Address, payee: Address, token: Address) -> Result<Amount> {
         let owed = self.chain.read(&self.contract().owed(payer, payee, token)).await?;
         Ok(Amount::units(owed.amount))
@@ -149,7 +211,8 @@ impl EvmStream {
 
     async fn once(&self, what: &str, intent: &str, tx: TransactionRequest) -> Result<B256> {
         let key = format!("stream-{what}/{}/{intent}", self.address);
-        self.chain.send_once(&key, tx).await.map(|receipt| receipt.transaction_hash)
+        let sent = self.chain.send_once(&key, tx).await;
+        sent.map(|receipt| receipt.transaction_hash).map_err(explain)
     }
 
     fn contract(&self) -> Contract::PaymentStreamInstance<&DynProvider> {
@@ -160,8 +223,53 @@ impl EvmStream {
 /// Takes spends out of streams to a payee.
 ///
 /// A spend is good when all spends of its payer together stay within what the stream has paid the payee or owes
-/// it now; the first one comes while the stream runs. Only keys sign spends, not contracts. A purse that runs dry stops its streams, so what will flow is not
-/// promised: see [`EscrowRail`](super::EscrowRail) for that.
+/// it now; the first one comes while the stream runs. Only keys sign spends, not contracts. A purse that runs dry
+/// stops its streams, so what will flow is not promised: see [`EscrowRail`](super::EscrowRail) for that.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use depin_core::{
+///     Algorithm, Amount, B256, NetworkId, SoftwareKey,
+///     payment::{Charge, Payer, PaymentRail, Settlement},
+/// };
+/// use depin_devnet::Devnet;
+/// use depin_evm::{Chain, DeployOptions, Role, Roles, bindings::NetworkToken, deploy};
+/// use depin_payment::{
+///     evm::{EvmStream, StreamRail},
+///     rail::{RailStore, SpendPayer},
+/// };
+///
+/// let devnet = Devnet::start();
+/// let payers = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+/// let payees = Chain::from_provider(devnet.provider(), devnet.account(1)).connect().await?;
+/// let payee = payees.account();
+/// # let token = deploy(&payers, &DeployOptions::new(NetworkId::parse("climate")?)).await?.token;
+/// # Roles::of(payers.clone(), token).grant(Role::MINTER, payers.account()).await?;
+/// # let contract = NetworkToken::new(token, payers.provider());
+/// # let mint = contract.mint(payers.account(), Amount::tokens(1).to_units());
+/// # payers.send(mint.into_transaction_request()).await?;
+/// let streams = EvmStream::deploy(payers).await?;
+/// streams.deposit("purse", token, Amount::from(1_000)).await?;
+/// streams.start("service", payee, token, 10).await?;
+/// devnet.increase_time(100).expect("time passes");
+/// devnet.mine(1);
+///
+/// // Signed by the payer, taken by the payee, and paid out of what has flowed.
+/// let key = SoftwareKey::from_bytes(Algorithm::Es256k, &devnet.account(0).to_bytes().0)?;
+/// let folder = tempfile::tempdir().expect("a folder");
+/// let path = folder.path().join("wallet");
+/// let limit = Amount::from(1_000);
+/// let wallet = SpendPayer::stream(&path, streams.domain(), payee, token, Arc::new(key), limit)?;
+/// let service = EvmStream::new(payees, streams.address());
+/// let rail = StreamRail::new(service, payee, token, 0, RailStore::in_memory()?)?;
+/// let charge = Charge { id: B256::repeat_byte(1), payee, amount: Amount::from(400) };
+/// rail.accept(&charge, &wallet.pay(&charge).await?).await?;
+/// let settled = rail.settle().await?;
+/// assert!(matches!(settled, Settlement::Settled { amount, .. } if amount == Amount::from(400)));
+/// # Ok::<(), depin_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct StreamRail(TimeRail<Streams>);
 
@@ -171,7 +279,7 @@ impl StreamRail {
     /// all streams first and begins the new store with the block after.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](depin_core::ErrorKind::Config) when the store belongs to another rail.
+    /// [`ErrorKind::Config`] when the store belongs to another rail.
     pub fn new(
         stream: EvmStream,
         payee: Address,
@@ -278,4 +386,29 @@ impl Flow for Streams {
 
 fn payer_of(source: &[u8]) -> Result<Address> {
     Address::try_from(source).map_err(|_| crate::rail::damaged())
+}
+
+fn explain(error: Error) -> Error {
+    use ErrorKind::{Conflict, Limit, NotFound, Rejected};
+    refused(error, |refusal: &Refusal| {
+        Some(match refusal {
+            Refusal::NothingDeposited(_) => (Rejected, "nothing of the token arrived"),
+            Refusal::InArrears(_) => (Rejected, "the purse ran dry and owes; deposit first"),
+            Refusal::ZeroRate(_) => (Rejected, "a stream has a rate; stop it to pay no more"),
+            Refusal::StreamExists(_) => {
+                (Conflict, "there is a stream to this payee in this token; stop it first")
+            }
+            Refusal::UnknownStream(_) => {
+                (NotFound, "there is no such stream; it was stopped, or never started")
+            }
+            Refusal::PurseTooSmall(_) => {
+                (Rejected, "streams have used up more of the purse; withdraw less")
+            }
+            Refusal::NotParty(_) => (Rejected, "only the payer and the payee stop a stream"),
+            Refusal::SafeCastOverflowedUintDowncast(_) => {
+                (Limit, "the contract counts in 128 bits; the sum is larger")
+            }
+            _ => return None,
+        })
+    })
 }

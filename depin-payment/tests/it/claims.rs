@@ -2,6 +2,7 @@
 //! fault, which so few need not meet.
 
 mod faults;
+mod race;
 mod storm;
 
 use std::time::Duration;

@@ -237,7 +237,8 @@ async fn a_rejected_epoch_is_not_taken_for_published() {
     distributor.publish(&bad).await.unwrap();
     let arbiter = self::chain(&devnet, 2).await;
     let contract = Contract::new(distributor.roots().address(), chain.provider());
-    arbiter.send(contract.resolve(0, true).into_transaction_request()).await.unwrap();
+    let reject = contract.resolve(0, bad.root, true).into_transaction_request();
+    arbiter.send(reject).await.unwrap();
 
     assert_eq!(distributor.published(epoch).await.unwrap(), None);
     let error = distributor.publish(&bad).await.unwrap_err();

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use depin_core::{Address, Amount, B256, ErrorKind, Timestamp, U256, reward::TokenLedger};
+use depin_core::{Address, Amount, ErrorKind, Timestamp, U256, reward::TokenLedger};
 use depin_devnet::Devnet;
 use depin_evm::{
-    Chain,
+    Chain, Role, Roles,
     alloy::{primitives::Bytes, rpc::types::TransactionRequest},
-    bindings::{CreditMinter, NetworkToken},
 };
 use depin_payment::{
     credits::{Credits, Price, PriceSource},
@@ -52,17 +51,8 @@ async fn minter(devnet: &Devnet, when: &[u8]) -> (EvmMinter, EvmToken, Chain) {
     let token = fund(&admin, &[admin.account()], Amount::tokens(100)).await;
     let prices = oracle(&admin, when).await;
     let minter = EvmMinter::deploy(&admin, "test", token, prices, &rules()).await.unwrap();
-    let token_contract = NetworkToken::new(token, admin.provider());
-    let role = admin.read(&token_contract.MINTER_ROLE()).await.unwrap();
-    let grant = token_contract.grantRole(role, minter.address()).into_transaction_request();
-    admin.send(grant).await.unwrap();
+    Roles::of(admin.clone(), token).grant(Role::MINTER, minter.address()).await.unwrap();
     (minter, EvmToken::new(admin.clone(), token), admin)
-}
-
-async fn grant(admin: &Chain, minter: &EvmMinter, role: B256) {
-    let contract = CreditMinter::new(minter.address(), admin.provider());
-    let grant = contract.grantRole(role, admin.account()).into_transaction_request();
-    admin.send(grant).await.unwrap();
 }
 
 #[tokio::test]
@@ -93,9 +83,7 @@ async fn tokens_become_credits_as_the_rules_in_rust_say() {
 
     let refused = minter.spend("one", device, U256::ONE).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Rejected, "who may spend is appointed");
-    let contract = CreditMinter::new(minter.address(), admin.provider());
-    let spender = admin.read(&contract.SPENDER_ROLE()).await.unwrap();
-    grant(&admin, &minter, spender).await;
+    minter.roles().grant(Role::SPENDER, admin.account()).await.unwrap();
     for _ in 0..2 {
         minter.spend("one", device, wanted - U256::ONE).await.unwrap();
     }
@@ -108,9 +96,7 @@ async fn tokens_become_credits_as_the_rules_in_rust_say() {
 async fn rewards_stay_within_the_band() {
     let devnet = Devnet::start();
     let (minter, token, admin) = minter(&devnet, NOW).await;
-    let contract = CreditMinter::new(minter.address(), admin.provider());
-    let emitter = admin.read(&contract.EMITTER_ROLE()).await.unwrap();
-    grant(&admin, &minter, emitter).await;
+    minter.roles().grant(Role::EMITTER, admin.account()).await.unwrap();
     let bob = Address::repeat_byte(0xb0);
     assert_eq!(minter.mintable().await.unwrap(), Amount::tokens(10), "the allowance");
     for _ in 0..2 {

@@ -1,6 +1,7 @@
 //! Payment rails on the embedded chain: one suite for all, and attacks on each.
 
 mod channel;
+mod escrow;
 mod flow;
 mod forget;
 mod kill;

@@ -11,7 +11,7 @@ use depin_core::{
 };
 use depin_devnet::{Devnet, DevnetTransport};
 use depin_evm::{
-    Chain, DeployOptions, Deployment,
+    Chain, DeployOptions, Deployment, RootRules,
     alloy::{
         primitives::U256,
         providers::{Provider, ProviderBuilder},
@@ -19,15 +19,17 @@ use depin_evm::{
             client::RpcClient,
             json_rpc::{RequestPacket, ResponsePacket, ResponsePayload},
         },
+        sol_types::SolEvent,
         transports::{TransportError, TransportFut},
     },
-    bindings::NetworkToken,
+    bindings::{BitmapDistributor::Claimed as RowClaimed, NetworkToken},
     deploy,
 };
 use depin_payment::{
     Cumulative,
-    books::Account,
-    evm::{EvmDistributor, EvmToken, Ledger},
+    books::{Account, Commodity},
+    evm::{EvmBitmap, EvmDistributor, EvmToken, Ledger},
+    tree::indexed::{Encoding, IndexedTree},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, value::to_raw_value};
@@ -284,4 +286,45 @@ async fn books_have_the_decimals_of_the_token() {
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert_eq!(ledger().decimals(31).unwrap_err().kind(), ErrorKind::Malformed);
     ledger().decimals(18).unwrap().reconcile().await.unwrap();
+}
+
+/// A network that pays rewards by balances and grants by rows: two distributors, one token.
+#[tokio::test]
+async fn books_of_a_token_with_two_kinds_of_distributors_agree() {
+    let network = Network::start().await;
+    network.live(20, 3).await;
+    let (chain, contracts) = (&network.chain, &network.contracts);
+    let rules = RootRules::default();
+    let deployed = EvmBitmap::deploy(chain, "grants", contracts, &rules, chain.account()).await;
+    let bitmap = deployed.unwrap();
+    let rows = (1..=4).map(|n| (Address::repeat_byte(n), Amount::from(u64::from(n)))).collect();
+    let tree = IndexedTree::build(rows, Encoding::Standard).unwrap();
+    let claims: Vec<_> = (0..3).map(|index| tree.claim(index).unwrap()).collect();
+    for epoch in [0, 4].map(EpochId::new) {
+        bitmap.publish(epoch, &tree, B256::ZERO).await.unwrap();
+        bitmap.claim_many(epoch, &claims).await.unwrap();
+    }
+
+    let alone = Ledger::new(chain.clone(), contracts.token, "BOOK").unwrap();
+    alone.clone().distributor(bitmap.roots().address()).reconcile().await.unwrap();
+    let both = network.ledger(chain.clone()).distributor(bitmap.roots().address());
+    let proved = both.distributor(bitmap.roots().address()).reconcile().await.unwrap();
+    let held = |name: &str| {
+        let account = Account::parse(&format!("Assets:Chain:{name}")).unwrap();
+        proved.books.balance(&account, &Commodity::new("BOOK", 18).unwrap())
+    };
+    assert_eq!(held("Distributor-2").1, Amount::from(2 * 4), "the last row is not claimed");
+    assert!(proved.books.csv().contains("Claim"));
+
+    // Somebody hides a row that was paid from the books.
+    let hidden = format!("{:#x}", RowClaimed::SIGNATURE_HASH);
+    let liar = network.seen_through(move |logs| {
+        if let Some(at) = logs.iter().position(|log| log["topics"][0] == hidden.as_str()) {
+            logs.remove(at);
+        }
+    });
+    let told = network.ledger(liar.await).distributor(bitmap.roots().address());
+    let error = told.reconcile().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.to_string().contains("paid other than"), "{error}");
 }

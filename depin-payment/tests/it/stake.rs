@@ -5,9 +5,9 @@ use std::time::Duration;
 use depin_core::{Address, Amount, B256, Bytes, ErrorKind, U256, reward::TokenLedger};
 use depin_devnet::Devnet;
 use depin_evm::{
-    Chain,
+    Role,
     alloy::{network::TransactionBuilder, rpc::types::TransactionRequest},
-    bindings::{NetworkToken, StakeManager},
+    bindings::NetworkToken,
 };
 use depin_payment::{
     channel::Terms,
@@ -43,7 +43,9 @@ impl World {
         let who = owner.account();
         let token = fund(&admin, &[who], Amount::tokens(100)).await;
         let network = EvmStake::deploy(&admin, "test", token, &rules()).await.unwrap();
-        appoint(&admin, network.address()).await;
+        for role in [Role::SLASHER, Role::JUDGE] {
+            network.roles().grant(role, admin.account()).await.unwrap();
+        }
         let owner = EvmStake::new(owner, network.address());
         Self { devnet, network, owner, who, token: EvmToken::new(admin, token) }
     }
@@ -65,17 +67,6 @@ impl World {
 
     async fn bonded(&self) -> Amount {
         self.network.stake(self.who, DEVICE).await.unwrap().bonded
-    }
-}
-
-async fn appoint(admin: &Chain, stakes: Address) {
-    let contract = StakeManager::new(stakes, admin.provider());
-    for role in [
-        admin.read(&contract.SLASHER_ROLE()).await.unwrap(),
-        admin.read(&contract.JUDGE_ROLE()).await.unwrap(),
-    ] {
-        let grant = contract.grantRole(role, admin.account()).into_transaction_request();
-        admin.send(grant).await.unwrap();
     }
 }
 

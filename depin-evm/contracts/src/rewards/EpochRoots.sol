@@ -137,7 +137,7 @@ abstract contract EpochRoots is AccessControl {
     error NotPending(uint64 epoch, bytes32 root);
     /// @notice The window is over, or somebody disputed already.
     error NotDisputable(uint64 epoch);
-    /// @notice The root of this epoch is not disputed, or there is nothing left to reject.
+    /// @notice The root of this epoch is not disputed, so there is nothing to uphold.
     error NotDisputed(uint64 epoch);
     /// @notice The arbiter has until `lapsesAt` (0: there is no dispute).
     error DisputeOpen(uint256 lapsesAt);
@@ -145,6 +145,8 @@ abstract contract EpochRoots is AccessControl {
     error IsPaused();
     /// @notice Nothing is paused.
     error NotPaused();
+    /// @notice Tokens would be lost there: in the distributor, in the token, at the address zero.
+    error InvalidRecipient(address to);
     /// @notice A limit needs a period in which it refills; a bond needs a window and the other way round.
     error InvalidRules();
 
@@ -209,7 +211,7 @@ abstract contract EpochRoots is AccessControl {
     /// the bond (`ERC20InsufficientAllowance`, `ERC20InsufficientBalance`).
     function dispute(uint64 epoch, bytes32 root) external {
         PendingRoot memory pending = _pending;
-        require(pending.activatesAt != 0 && pending.epoch == epoch && _roots[epoch] == root, NotPending(epoch, root));
+        _requirePending(pending, epoch, root);
         require(!pending.disputed && block.timestamp < pending.activatesAt, NotDisputable(epoch));
         (_pending.disputed, _pending.activatesAt) = (true, uint40(block.timestamp) + DECISION_WINDOWS * window);
         _disputer = msg.sender;
@@ -221,13 +223,14 @@ abstract contract EpochRoots is AccessControl {
     /// bond is burned and the root can be activated now. To reject needs no dispute, and works after the window and
     /// during a pause too: a root that is bad, or whose emission can not be issued, is always removable. A dispute can be
     /// decided late, until it is made to lapse.
-    /// @dev Checks: the caller holds `ARBITER_ROLE` (`AccessControlUnauthorizedAccount`); the pending root is of
-    /// `epoch`, and disputed unless it is rejected (`NotDisputed`).
-    function resolve(uint64 epoch, bool rejected) external onlyRole(ARBITER_ROLE) {
+    /// @dev Checks: the caller holds `ARBITER_ROLE` (`AccessControlUnauthorizedAccount`); `epoch` with `root` is
+    /// pending, so that a decision that arrives late never counts for a root that the arbiter did not see
+    /// (`NotPending`); it is disputed unless it is rejected (`NotDisputed`).
+    function resolve(uint64 epoch, bytes32 root, bool rejected) external onlyRole(ARBITER_ROLE) {
         PendingRoot memory pending = _pending;
+        _requirePending(pending, epoch, root);
         bool disputed = pending.disputed;
-        bool open = disputed || (rejected && pending.activatesAt != 0);
-        require(open && pending.epoch == epoch, NotDisputed(epoch));
+        require(disputed || rejected, NotDisputed(epoch));
         if (rejected) delete _roots[epoch];
         (pending.disputed, pending.activatesAt) = (false, rejected ? 0 : uint40(block.timestamp));
         pending.lapsed = 0;
@@ -307,6 +310,11 @@ abstract contract EpochRoots is AccessControl {
     /// @dev The root that serves claims changed; zero while paused.
     function _serve(bytes32 root) internal virtual;
 
+    /// @dev Whether nobody gets tokens from `to` again.
+    function _loses(address to) internal view returns (bool) {
+        return to == address(this) || to == address(token) || to == address(0);
+    }
+
     /// @dev The root of an active epoch, for contracts that serve all of them.
     function _activeRoot(uint64 epoch) internal view returns (bytes32 root) {
         Progress memory progress = _progress;
@@ -322,6 +330,10 @@ abstract contract EpochRoots is AccessControl {
         if (_hasLapsed(pending)) return _lapse(pending);
         _activateDue(pending);
         return 0;
+    }
+
+    function _requirePending(PendingRoot memory pending, uint64 epoch, bytes32 root) private view {
+        require(pending.activatesAt != 0 && pending.epoch == epoch && _roots[epoch] == root, NotPending(epoch, root));
     }
 
     function _hasLapsed(PendingRoot memory pending) private view returns (bool) {

@@ -1,4 +1,4 @@
-//! Events of the token and its distributor, in the order of the chain.
+//! Events of the token and its distributors, in the order of the chain.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use depin_evm::{
         sol_types::SolEvent,
     },
     bindings::{
+        BitmapDistributor::Claimed as RowClaimed,
         NetworkToken::Transfer,
         RewardDistributor::{Claimed, EpochActivated},
     },
@@ -37,9 +38,9 @@ pub(super) struct Movement {
 pub(super) enum Note {
     /// The token moved it.
     Transfer,
-    /// The distributor had it issued.
+    /// A distributor had it issued.
     Activated,
-    /// The distributor paid it out.
+    /// A distributor paid it out.
     Claimed,
 }
 
@@ -54,10 +55,14 @@ impl Ledger {
         }
     }
 
-    /// What the distributor says up to a block.
-    pub(super) async fn statements(&self, distributor: Address, end: u64) -> Result<Vec<Movement>> {
-        let says = vec![Claimed::SIGNATURE_HASH, EpochActivated::SIGNATURE_HASH];
-        self.read(Filter::new().address(distributor).event_signature(says), end).await
+    /// What the distributors say up to a block. Both kinds activate epochs with the same event, and tell of claims
+    /// with events of their own.
+    pub(super) async fn statements(&self, end: u64) -> Result<Vec<Movement>> {
+        let says =
+            [Claimed::SIGNATURE_HASH, RowClaimed::SIGNATURE_HASH, EpochActivated::SIGNATURE_HASH];
+        let distributors: Vec<Address> = self.distributors.iter().copied().collect();
+        let filter = Filter::new().address(distributors).event_signature(says.to_vec());
+        self.read(filter, end).await
     }
 
     /// Reads in windows, which are halved when the node finds one too large.
@@ -129,6 +134,10 @@ fn movement(log: &Log) -> Result<Movement> {
         }
         Some(&Claimed::SIGNATURE_HASH) => {
             let Claimed { account, amount, .. } = decode(log, transaction)?;
+            (Note::Claimed, log.address(), account, amount)
+        }
+        Some(&RowClaimed::SIGNATURE_HASH) => {
+            let RowClaimed { account, amount, .. } = decode(log, transaction)?;
             (Note::Claimed, log.address(), account, amount)
         }
         Some(&EpochActivated::SIGNATURE_HASH) => {

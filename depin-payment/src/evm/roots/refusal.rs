@@ -83,12 +83,12 @@ fn of_watch(refusal: &Refusal) -> Option<Remedy> {
         Refusal::NotPaused(_) => (Conflict, "nothing is paused"),
         Refusal::NothingPending(_) => (NotFound, "no epoch waits"),
         Refusal::NotPending(_) => {
-            (Conflict, "another root waits than the one that is disputed, or none; look again")
+            (Conflict, "another root waits than the one that was looked at, or none; look again")
         }
         Refusal::NotDisputable(_) => {
             (Conflict, "the dispute window is over, or somebody disputed the epoch already")
         }
-        Refusal::NotDisputed(_) => (Conflict, "the epoch is not disputed, or does not wait"),
+        Refusal::NotDisputed(_) => (Conflict, "the epoch is not disputed; nothing to uphold"),
         Refusal::DisputeOpen(_) => {
             (Conflict, "no dispute lapsed; the arbiter has time, or none is open")
         }
@@ -105,6 +105,10 @@ fn of_claim(refusal: &Refusal) -> Option<Remedy> {
         Refusal::NoRootServes(_) => {
             (Rejected, "no epoch serves claims: none is active yet, or the guardian paused them")
         }
+        Refusal::InvalidRecipient(_) => (
+            Rejected,
+            "tokens would be lost there; pay another than the distributor, the token or zero",
+        ),
         Refusal::NotCommander(_) => {
             (Rejected, "only the account itself, or the owner of its device, names who is paid")
         }

@@ -96,13 +96,9 @@ impl EvmRoots {
     /// [`ErrorKind::Conflict`] when another root waits by now, or an upheld one is not disputed;
     /// [`ErrorKind::Rejected`] without the role, otherwise as [`Chain::send`](depin_evm::Chain::send).
     pub async fn resolve(&self, seen: &PendingEpoch, verdict: Verdict) -> Result<()> {
-        // The contract asks for the number only, under which another root may wait after a dispute that lapsed.
-        if self.root(seen.epoch).await? != Some(seen.root) {
-            let text = "another root waits than the one that was looked at, or none; look again";
-            return Err(Error::new(ErrorKind::Conflict, text).with("epoch", seen.epoch));
-        }
         let rejected = verdict == Verdict::Reject;
-        self.send(self.contract().resolve(seen.epoch.value(), rejected)).await
+        // The contract compares the root: a decision that arrives late never counts for the next one.
+        self.send(self.contract().resolve(seen.epoch.value(), seen.root, rejected)).await
     }
 
     /// Makes the epoch active whose window is over, or whose dispute the arbiter rejected. Anybody may; claims and

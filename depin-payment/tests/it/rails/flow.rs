@@ -30,8 +30,7 @@ pub(super) struct Flowing {
 impl Flowing {
     pub(super) async fn stream() -> Self {
         let world = World::new().await;
-        let create = bindings::PaymentStream::deploy_builder(world.admin.provider());
-        let contract = world.create(create.into_transaction_request()).await;
+        let contract = EvmStream::deploy(world.admin.clone()).await.unwrap().address();
         let flowing = Self { world, contract, rail: None, wallet: None, strangers: Vec::new() };
         let stream = flowing.stream_of(&flowing.world.payer);
         let (token, payee) = (flowing.world.token, flowing.world.payee.account());
@@ -44,8 +43,7 @@ impl Flowing {
 
     pub(super) async fn escrow() -> Self {
         let world = World::new().await;
-        let create = bindings::ServiceEscrow::deploy_builder(world.admin.provider());
-        let contract = world.create(create.into_transaction_request()).await;
+        let contract = EvmEscrow::deploy(world.admin.clone()).await.unwrap().address();
         let mut flowing = Self { world, contract, rail: None, wallet: None, strangers: Vec::new() };
         let payers = flowing.escrow_of(&flowing.world.payer);
         let (token, payee) = (flowing.world.token, flowing.world.payee.account());
@@ -217,9 +215,8 @@ async fn spends_follow_what_has_flowed_by_whoever_settles_it() {
     assert!(flowing.pays(rail.as_ref(), 1, 400).await);
     // The payer settles, all 1,000; nothing is counted twice.
     let (payer, payee) = (world.payer.account(), world.payee.account());
-    let contract = bindings::PaymentStream::new(flowing.contract, world.payer.provider());
-    let call = contract.settle(payer, payee, world.token).into_transaction_request();
-    world.payer.send(call).await.unwrap();
+    let payers = flowing.stream_of(&world.payer);
+    assert_eq!(payers.settle(payer, payee, world.token).await.unwrap(), 1_000.into());
     let transactions = Vec::new();
     let expected = Settlement::Settled { amount: 400.into(), transactions };
     assert_eq!(rail.settle().await.unwrap(), expected);
@@ -230,7 +227,6 @@ async fn spends_follow_what_has_flowed_by_whoever_settles_it() {
     );
 
     // A stream that ended leaves the payee a credit, which settling collects.
-    let payers = flowing.stream_of(&world.payer);
     payers.deposit("more", world.token, 500.into()).await.unwrap();
     payers.stop("enough", payer, payee, world.token).await.unwrap();
     let before = flowing.held().await;
@@ -337,9 +333,7 @@ async fn a_settlement_of_a_stream_that_the_chain_takes_back_is_made_again() {
 #[tokio::test]
 async fn a_deposit_whose_allowance_another_one_used_can_still_be_made() {
     let world = World::new().await;
-    let create = bindings::PaymentStream::deploy_builder(world.admin.provider());
-    let stream =
-        EvmStream::new(world.payer.clone(), world.create(create.into_transaction_request()).await);
+    let stream = EvmStream::deploy(world.payer.clone()).await.unwrap();
     let deposit = async |intent, amount: u64| {
         stream.deposit(intent, world.token, amount.into()).await.map(drop)
     };
@@ -353,10 +347,6 @@ async fn a_deposit_whose_allowance_another_one_used_can_still_be_made() {
     }
     let purse = stream.purse(world.payer.account(), world.token).await.unwrap();
     assert_eq!(purse.balance, 2_400_000.into());
-    let left = token.allowance(world.payer.account(), stream_address(&stream));
+    let left = token.allowance(world.payer.account(), stream.address());
     assert!(world.admin.read(&left).await.unwrap().is_zero());
-}
-
-fn stream_address(stream: &EvmStream) -> Address {
-    stream.domain().contract()
 }
