@@ -2,10 +2,11 @@
 //!
 //! A simulation is a loop over periods in whole numbers: the same scenario gives the same table on every
 //! machine, and every unit of the token is accounted for, which [`Period::supply`] shows. Money in fiat is
-//! counted in millionths. Any emission can be tried, since it is a function of what happened before, and any
-//! [reward policy](reward); burn and backstop are those of [`credits`](crate::credits). The feature `charts` draws the table.
+//! counted in millionths. Any emission and any burn can be tried, since they are functions of what happened before, and
+//! any [reward policy](reward); the backstop is that of [`credits`](crate::credits). The feature `charts` draws the table.
 #![warn(clippy::arithmetic_side_effects)]
 
+mod burn;
 #[cfg(feature = "charts")]
 #[cfg_attr(docsrs, doc(cfg(feature = "charts")))]
 pub mod charts;
@@ -22,6 +23,7 @@ use crate::{
     shares::classes::{WHOLE, basis_points},
 };
 
+pub use burn::{Market, of_revenue};
 pub use fleet::{Earning, Kind, MAX_DEVICES, Rewarded, reward};
 pub use series::Series;
 
@@ -48,7 +50,7 @@ pub struct Scenario {
     pub running_cost: u64,
 }
 
-/// The rules that a network chooses, besides its emission.
+/// The rules that a network chooses, besides what it emits and burns.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a policy says everything")]
 pub struct Policy {
@@ -56,8 +58,6 @@ pub struct Policy {
     pub supply: Amount,
     /// Basis points of what is minted that go to devices, the same to each.
     pub devices: u16,
-    /// Basis points of the revenue that buy tokens at the price and burn them for credits.
-    pub burned: u16,
     /// Over how many periods burns are smoothed, and the band within which they are given back.
     pub backstop: Option<(u64, Backstop)>,
 }
@@ -74,7 +74,7 @@ pub struct Period {
     pub minted: Amount,
     /// What of earlier burns was minted again.
     pub reissued: Amount,
-    /// What customers burned.
+    /// What was burned.
     pub burned: Amount,
     /// Devices in service.
     pub devices: u64,
@@ -88,11 +88,11 @@ pub struct Period {
 }
 
 /// Runs a scenario under a policy. `emission` decides what is minted from the number of the period and all
-/// periods before; what it says is minted.
+/// periods before; `burning` decides what is burned after that, as [`of_revenue`] does. What they say is done.
 ///
 /// ```
 /// use depin_core::Amount;
-/// use depin_payment::{emission::Curve, tokenomics::{Policy, Scenario, Series, simulate}};
+/// use depin_payment::{emission::Curve, tokenomics::{Policy, Scenario, Series, of_revenue, simulate}};
 ///
 /// let scenario = Scenario {
 ///     devices: Series::growing(1_000, 50_000, 10_000), // 5 % a week, up to 10,000
@@ -101,9 +101,9 @@ pub struct Period {
 ///     device_cost: 150_000_000,
 ///     running_cost: 200_000,
 /// };
-/// let policy = Policy { supply: Amount::ZERO, devices: 8_000, burned: 10_000, backstop: None };
+/// let policy = Policy { supply: Amount::ZERO, devices: 8_000, backstop: None };
 /// let curve = Curve::exponential(Amount::tokens(1_000_000), 104)?;
-/// let table = simulate(&scenario, &policy, 156, |period, _| curve.at(period))?;
+/// let table = simulate(&scenario, &policy, 156, |period, _| curve.at(period), of_revenue(10_000))?;
 /// assert_eq!(table[0].income, Amount::tokens(800));
 /// assert_eq!(table[0].payback, Some(2)); // 80 dollars a week and falling
 /// assert_eq!(table[26].burned, Amount::tokens(50_000));
@@ -111,21 +111,20 @@ pub struct Period {
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::Limit`] past [`MAX_PERIODS`], [`ErrorKind::Config`] for shares of the policy above 10,000
+/// [`ErrorKind::Limit`] past [`MAX_PERIODS`], [`ErrorKind::Config`] for a share of the policy above 10,000
 /// basis points, [`ErrorKind::Rejected`] when the price is zero or more is
-/// burned than exists, what `emission` returns, and [`ErrorKind::Overflow`] past 2^256 - 1.
+/// burned than exists, what `emission` and `burning` return, and [`ErrorKind::Overflow`] past 2^256 - 1.
 pub fn simulate(
     scenario: &Scenario,
     policy: &Policy,
     periods: usize,
     mut emission: impl FnMut(u64, &[Period]) -> Result<Amount>,
+    mut burning: impl FnMut(&Market<'_>) -> Result<Amount>,
 ) -> Result<Vec<Period>> {
     check_periods(periods)?;
-    for (share, of) in [(policy.devices, "devices"), (policy.burned, "burned")] {
-        if share > WHOLE {
-            let text = "a share of the policy is at most 10,000 basis points";
-            return Err(Error::new(ErrorKind::Config, text).with(of, share));
-        }
+    if policy.devices > WHOLE {
+        let text = "a share of the policy is at most 10,000 basis points";
+        return Err(Error::new(ErrorKind::Config, text).with("devices", policy.devices));
     }
     let outside = |series: &Series| series.values().take(periods).collect::<Vec<_>>();
     let [devices, revenue, prices] =
@@ -134,21 +133,26 @@ pub fn simulate(
     let (mut supply, mut burned_before) = (policy.supply, Amount::ZERO);
     let mut table: Vec<Period> = Vec::with_capacity(periods);
     for (((number, devices), revenue), price) in (0..).zip(devices).zip(revenue).zip(prices) {
+        if price == 0 {
+            let text = "a scenario's price of the token is zero";
+            return Err(Error::new(ErrorKind::Rejected, text).with("period", number));
+        }
         let minted = emission(number, &table)?;
-        let spent = basis_points(revenue.into(), u32::from(policy.burned))?;
-        let burned = burn(spent, price)?;
+        supply = supply.checked_add(minted)?;
+        let market = Market { number, before: &table, supply, minted, revenue, price };
+        let burned = burning(&market)?;
         let reissued = match (&mut smoothed, policy.backstop) {
             (Some(smoothed), Some((_, band))) => {
                 // What a period burns can be given back from the next one on.
                 let smoothed_burn = smoothed.period(burned_before)?;
-                reissue(&band, smoothed_burn, (spent, price), minted)?
+                reissue(&band, smoothed_burn, (burned, price), minted)?
             }
             _ => Amount::ZERO,
         };
         burned_before = burned;
         let issued = minted.checked_add(reissued)?;
-        supply = supply.checked_add(issued)?.checked_sub(burned).map_err(|error| {
-            let text = "customers burn more than exists; start with more supply or emission";
+        supply = supply.checked_add(reissued)?.checked_sub(burned).map_err(|error| {
+            let text = "more is burned than exists; start with more supply or emission";
             Error::new(ErrorKind::Rejected, text).with("period", number).source(error)
         })?;
         let income = match devices {
@@ -188,20 +192,15 @@ fn fiat(tokens: Amount, price: u64) -> Result<u64> {
     Ok(u64::try_from(worth.to_units()).unwrap_or(u64::MAX))
 }
 
-/// Tokens that so many millionths buy, rounded down.
-fn burn(spent: Amount, price: u64) -> Result<Amount> {
-    if price == 0 {
-        return Err(Error::new(ErrorKind::Rejected, "a scenario's price of the token is zero"));
-    }
-    spent.mul_div(Amount::tokens(1), price.into())
-}
-
 fn reissue(
     band: &Backstop,
     smoothed_burn: Amount,
-    (spent, price): (Amount, u64),
+    (burned, price): (Amount, u64),
     emission: Amount,
 ) -> Result<Amount> {
+    // Rounded up: what was spent, if the tokens that it bought were rounded down.
+    let (spent, rest) = burned.mul_div_rem(price.into(), Amount::tokens(1))?;
+    let spent = if rest.is_zero() { spent } else { spent.checked_add(1.into())? };
     // The simulation knows the price exactly and at once.
     let now = Timestamp::default();
     let price =

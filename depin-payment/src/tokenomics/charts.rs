@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use depin_core::Amount;
 
-use super::Period;
+use super::{Earning, Period, Rewarded};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 360.0;
@@ -14,10 +14,10 @@ const HEIGHT: f64 = 360.0;
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = WIDTH - 20.0;
 const TOP: f64 = 50.0;
-const BOTTOM: f64 = HEIGHT - 40.0;
+const BOTTOM: f64 = HEIGHT - 56.0;
 const TICKS: u32 = 5;
 /// Distinct without colours too: lightness differs (after Okabe and Ito).
-const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#009e73"];
+const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
 
 /// Supply at the end of each period, in tokens.
 pub fn supply(table: &[Period]) -> String {
@@ -26,7 +26,7 @@ pub fn supply(table: &[Period]) -> String {
 
 /// What is minted, given back and burned in each period, in tokens.
 pub fn flows(table: &[Period]) -> String {
-    let lines: [Line<'_>; 3] = [
+    let lines: [Line<'_, Period>; 3] = [
         ("minted", &|period| Some(tokens(period.minted))),
         ("burned", &|period| Some(tokens(period.burned))),
         ("reissued", &|period| Some(tokens(period.reissued))),
@@ -36,7 +36,7 @@ pub fn flows(table: &[Period]) -> String {
 
 /// Income of one device in each period, in the fiat unit.
 pub fn income(table: &[Period]) -> String {
-    let fiat = |period: &Period| Some(period.income_fiat as f64 / 1e6);
+    let fiat = |period: &Period| Some(fiat(period.income_fiat));
     chart("Income per device and period, fiat", table, &[("income", &fiat)])
 }
 
@@ -46,10 +46,36 @@ pub fn payback(table: &[Period]) -> String {
     chart("Payback of a device bought then, periods", table, &[("payback", &periods)])
 }
 
-/// A name and the value in a period, if there is one.
-type Line<'a> = (&'a str, &'a dyn Fn(&Period) -> Option<f64>);
+/// Income of one device of each kind in each period, in the fiat unit, under a
+/// [reward policy](super::reward). `names` are those of the kinds, in their order.
+pub fn income_by_kind(table: &[Rewarded], names: &[&str]) -> String {
+    by_kind("Income per device and period, fiat", table, names, |kind| Some(fiat(kind.income_fiat)))
+}
 
-fn chart(title: &str, table: &[Period], lines: &[Line<'_>]) -> String {
+/// After how many periods a device of each kind has paid for itself, under a
+/// [reward policy](super::reward); no line where it does not. `names` are those of the kinds, in their order.
+pub fn payback_by_kind(table: &[Rewarded], names: &[&str]) -> String {
+    let periods = |kind: &Earning| kind.payback.map(|periods| periods as f64);
+    by_kind("Payback of a device bought then, periods", table, names, periods)
+}
+
+fn by_kind(
+    title: &str,
+    table: &[Rewarded],
+    names: &[&str],
+    value: impl Fn(&Earning) -> Option<f64> + Copy,
+) -> String {
+    let line = |at: usize| move |period: &Rewarded| period.kinds.get(at).and_then(value);
+    let values: Vec<_> = (0..names.len()).map(line).collect();
+    let lines: Vec<Line<'_, Rewarded>> =
+        names.iter().zip(&values).map(|(name, value)| (*name, value as _)).collect();
+    chart(title, table, &lines)
+}
+
+/// A name and the value in a period, if there is one.
+type Line<'a, P> = (&'a str, &'a dyn Fn(&P) -> Option<f64>);
+
+fn chart<P>(title: &str, table: &[P], lines: &[Line<'_, P>]) -> String {
     let values = || lines.iter().flat_map(|(_, value)| table.iter().filter_map(value));
     let highest = round_up(values().fold(0.0, f64::max));
     let last = table.len().saturating_sub(1).max(1) as f64;
@@ -75,7 +101,11 @@ fn chart(title: &str, table: &[Period], lines: &[Line<'_>]) -> String {
             BOTTOM + 20.0
         );
     }
-    for (((name, value), colour), at) in lines.iter().zip(COLOURS).zip(0_u8..) {
+    let (middle, below) = (f64::midpoint(LEFT, RIGHT), BOTTOM + 42.0);
+    let _ =
+        writeln!(svg, "<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">period</text>");
+    for (((name, value), colour), at) in lines.iter().zip(COLOURS.iter().cycle()).zip(0_u8..) {
+        let name = escaped(name);
         let mut path = String::new();
         let mut pen = 'M';
         for (period, at) in table.iter().zip(0_u32..) {
@@ -96,6 +126,15 @@ fn chart(title: &str, table: &[Period], lines: &[Line<'_>]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// A name as text of XML.
+fn escaped(name: &str) -> String {
+    name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn fiat(millionths: u64) -> f64 {
+    millionths as f64 / 1e6
 }
 
 fn tokens(amount: Amount) -> f64 {

@@ -65,7 +65,7 @@ pub struct Earning {
 ///
 /// ```
 /// use depin_core::Amount;
-/// use depin_payment::{Banded, tokenomics::{Kind, Policy, Scenario, Series, reward, simulate}};
+/// use depin_payment::{Banded, tokenomics::{Kind, Policy, Scenario, Series, of_revenue, reward, simulate}};
 ///
 /// // Ninety stations that deliver, and ten that are asleep most of the time.
 /// let kind = |devices, score| Kind {
@@ -88,9 +88,9 @@ pub struct Earning {
 ///     device_cost: 150_000_000,
 ///     running_cost: 200_000,
 /// };
-/// let policy = Policy { supply: Amount::ZERO, devices: 10_000, burned: 10_000, backstop: None };
+/// let policy = Policy { supply: Amount::ZERO, devices: 10_000, backstop: None };
 /// let emitted = |week: u64, _: &[_]| Ok(weeks.get(week as usize).map_or(Amount::ZERO, |week| week.emission));
-/// let table = simulate(&scenario, &policy, 52, emitted)?;
+/// let table = simulate(&scenario, &policy, 52, emitted, of_revenue(10_000))?;
 /// assert_eq!(table[0].supply, Amount::tokens(5_000)); // 9,000 paid, 4,000 burned
 /// # Ok::<(), depin_core::Error>(())
 /// ```

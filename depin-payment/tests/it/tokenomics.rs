@@ -6,8 +6,8 @@ use depin_payment::{
     credits::Backstop,
     emission::{Curve, Schedule},
     tokenomics::{
-        Kind, MAX_DEVICES, MAX_PERIODS, Period, Policy, Rewarded, Scenario, Series, reward,
-        simulate,
+        Kind, MAX_DEVICES, MAX_PERIODS, Market, Period, Policy, Rewarded, Scenario, Series,
+        of_revenue, reward, simulate,
     },
 };
 use proptest::prelude::*;
@@ -24,17 +24,13 @@ fn scenario() -> Scenario {
 
 fn policy() -> Policy {
     let backstop = Backstop::new(30_000, 5_000, (7, 10)).unwrap();
-    Policy {
-        supply: Amount::tokens(10_000_000),
-        devices: 7_000,
-        burned: 9_000,
-        backstop: Some((13, backstop)),
-    }
+    Policy { supply: Amount::tokens(10_000_000), devices: 7_000, backstop: Some((13, backstop)) }
 }
 
 fn years(years: usize) -> Vec<Period> {
     let curve = Curve::halving(Amount::tokens(50_000), 104).unwrap();
-    simulate(&scenario(), &policy(), years * 52, |period, _| curve.at(period)).unwrap()
+    simulate(&scenario(), &policy(), years * 52, |period, _| curve.at(period), of_revenue(9_000))
+        .unwrap()
 }
 
 #[test]
@@ -56,7 +52,7 @@ fn supply_is_what_was_minted_and_reissued_less_what_was_burned() {
 fn what_a_period_burns_is_given_back_from_the_next_one_on() {
     let none = |_, _: &[Period]| Ok(Amount::ZERO);
     let scenario = Scenario { revenue: Series::constant(1_000_000_000), ..scenario() };
-    let table = simulate(&scenario, &policy(), 3, none).unwrap();
+    let table = simulate(&scenario, &policy(), 3, none, of_revenue(9_000)).unwrap();
     assert!(!table[0].burned.is_zero() && table[0].reissued.is_zero());
     let released = table[0].burned.mul_div(1.into(), 13.into()).unwrap();
     assert!(!table[1].reissued.is_zero() && table[1].reissued <= released);
@@ -84,9 +80,10 @@ fn a_device_pays_for_itself_when_it_has_earned_its_cost() {
         device_cost: 25_000_000,
         running_cost: 2_000_000,
     };
-    let policy = Policy { supply: Amount::ZERO, devices: 10_000, burned: 0, backstop: None };
+    let policy = Policy { supply: Amount::ZERO, devices: 10_000, backstop: None };
     // Ten tokens per device, of which eight are left: paid back in the fourth period.
-    let table = simulate(&scenario, &policy, 6, |_, _| Ok(Amount::tokens(100))).unwrap();
+    let table =
+        simulate(&scenario, &policy, 6, |_, _| Ok(Amount::tokens(100)), of_revenue(0)).unwrap();
     assert_eq!(table[0].income_fiat, 10_000_000);
     let paybacks: Vec<_> = table.iter().map(|period| period.payback).collect();
     assert_eq!(paybacks, [Some(4), Some(4), Some(4), None, None, None]);
@@ -139,24 +136,45 @@ fn an_emission_may_follow_what_happened_before() {
     let follow = |_, before: &[Period]| {
         Ok(before.last().map_or_else(|| Amount::tokens(1), |period| period.burned))
     };
-    let table = simulate(&scenario(), &policy(), 50, follow).unwrap();
+    let table = simulate(&scenario(), &policy(), 50, follow, of_revenue(9_000)).unwrap();
     assert!(table.array_windows().all(|[a, b]| b.minted == a.burned));
 }
 
 #[test]
 fn impossible_scenarios_are_refused() {
     let none = |_, _: &[Period]| Ok(Amount::ZERO);
+    let run = |scenario: &Scenario, policy: &Policy, periods, share| {
+        simulate(scenario, policy, periods, none, of_revenue(share)).map_err(|error| error.kind())
+    };
     let (free, poor) = (Scenario { price: Series::constant(0), ..scenario() }, scenario());
     let broke = Policy { supply: Amount::ZERO, ..policy() };
-    assert_eq!(simulate(&free, &policy(), 1, none).unwrap_err().kind(), ErrorKind::Rejected);
-    assert_eq!(simulate(&poor, &broke, 1, none).unwrap_err().kind(), ErrorKind::Rejected);
-    let long = simulate(&poor, &policy(), MAX_PERIODS + 1, none).unwrap_err();
-    assert_eq!(long.kind(), ErrorKind::Limit);
-    for more in [Policy { devices: 10_001, ..policy() }, Policy { burned: 10_001, ..policy() }] {
-        assert_eq!(simulate(&poor, &more, 1, none).unwrap_err().kind(), ErrorKind::Config);
-    }
+    assert_eq!(run(&free, &policy(), 1, 0), Err(ErrorKind::Rejected));
+    assert_eq!(run(&poor, &broke, 1, 9_000), Err(ErrorKind::Rejected));
+    assert_eq!(run(&poor, &policy(), MAX_PERIODS + 1, 0), Err(ErrorKind::Limit));
+    assert_eq!(run(&poor, &policy(), 1, 10_001), Err(ErrorKind::Config));
+    let more = Policy { devices: 10_001, ..policy() };
+    assert_eq!(run(&poor, &more, 1, 0), Err(ErrorKind::Config));
     let nobody = Scenario { devices: Series::constant(0), ..poor };
-    assert!(simulate(&nobody, &policy(), 1, none).unwrap()[0].income.is_zero());
+    assert!(run(&nobody, &policy(), 1, 9_000).unwrap()[0].income.is_zero());
+}
+
+#[test]
+fn a_burn_may_follow_the_market_and_what_happened_before() {
+    let curve = Curve::halving(Amount::tokens(50_000), 104).unwrap();
+    // All of what is above ten million and a tenth of what the price buys, never more than is minted.
+    let burning = |market: &Market<'_>| {
+        let above = market.supply.checked_sub(Amount::tokens(10_000_000)).unwrap_or_default();
+        assert_eq!(market.before.len() as u64, market.number);
+        Ok(market.buys(market.revenue / 10)?.max(above).min(market.minted))
+    };
+    let table =
+        simulate(&scenario(), &policy(), 100, |period, _| curve.at(period), burning).unwrap();
+    for period in &table {
+        assert_eq!(period.burned, period.minted);
+        let least = period.supply.checked_sub(period.reissued).unwrap();
+        assert!(least >= policy().supply);
+    }
+    assert!(table.iter().any(|period| !period.reissued.is_zero()), "the backstop sees any burn");
 }
 
 #[cfg(feature = "charts")]
@@ -178,6 +196,20 @@ fn charts_are_well_formed_and_leave_gaps_where_nothing_is_paid_back() {
         }
     }
     assert!(charts::flows(&table).contains(">burned</text>"));
+    let kind = |score| Kind {
+        devices: Series::constant(3),
+        score: Series::constant(score),
+        device_cost: 1_000_000,
+        running_cost: 0,
+    };
+    let rewards = ProRata::per_epoch(Amount::tokens(90));
+    let price = Series::constant(100_000);
+    let rewarded = reward(&[kind(2), kind(0)], &price, &rewards, 5).unwrap();
+    let names = ["roof & field", "<cellar>"];
+    let income = charts::income_by_kind(&rewarded, &names);
+    assert!(income.contains("roof &amp; field") && income.contains("&lt;cellar&gt;"), "{income}");
+    let payback = charts::payback_by_kind(&rewarded, &names);
+    assert!(payback.contains("<path d=\"\""), "the cellar never pays: {payback}");
 }
 
 proptest! {
