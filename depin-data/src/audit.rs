@@ -7,7 +7,8 @@
 //! record itself says is then checked without trust: each signature against the roster, each device's
 //! chain, and the score. A batch that was recorded and that no key of its device verifies earns nothing and
 //! stops nobody else; [`Scored::unverified`] names it. Whether the roster's keys and beneficiaries are those of the registry, and
-//! whether the policy pays what the chain says, is for the caller, who has both.
+//! whether the policy pays what the chain says, is for the caller, who has both. That the epoch begins where the one
+//! before it ended, [`Standings`](crate::epoch::Standings) say.
 
 use std::{fmt, ops::Range};
 

@@ -41,6 +41,28 @@ pub struct Cumulative {
 }
 
 impl Cumulative {
+    /// What was earned up to an epoch, from [rows](Self::iter) that were kept, by rising account.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when accounts do not rise, or earned nothing, [`ErrorKind::Overflow`] when the total
+    /// passes 2^256 - 1.
+    pub fn resume(
+        latest: EpochId,
+        rows: impl IntoIterator<Item = (Address, Amount)>,
+    ) -> Result<Self> {
+        let mut balances = Self { latest: Some(latest), ..Self::default() };
+        for (account, amount) in rows {
+            let rises = balances.amounts.last_key_value().is_none_or(|(last, _)| *last < account);
+            if !rises || amount.is_zero() || account.is_zero() {
+                let message = "balances are not by rising account, or one is of nothing or nobody";
+                return Err(Error::new(ErrorKind::Malformed, message).with("account", account));
+            }
+            balances.total = balances.total.checked_add(amount)?;
+            balances.amounts.insert(account, amount);
+        }
+        Ok(balances)
+    }
+
     /// Adds an epoch. On error nothing changes.
     ///
     /// # Errors

@@ -249,6 +249,7 @@ impl Builder {
         let log_key = preset.operator.public_key().clone();
         let ingest = ingest(&id, &preset, ledgers.registry.clone(), events.clone(), clock_rule);
         let resolver = Resolver::new().with_registry(ledgers.registry.clone());
+        let books = Books::kept_in(id.clone(), preset.folder.as_deref());
         Ok(Network(Arc::new(Inner {
             id,
             clock: preset.clock.clone(),
@@ -261,7 +262,7 @@ impl Builder {
             ledgers,
             chips_once: self.chips_once,
             nonces: Mutex::new(Nonces::new(NONCE_LIFETIME, NONCES)),
-            books: tokio::sync::Mutex::new(Books::default()),
+            books: tokio::sync::Mutex::new(books),
             events,
         })))
     }

@@ -1,13 +1,9 @@
 //! Closing epochs: verify, score, share, publish.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{cmp::Ordering, collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use depin_core::{
-    Address, Amount, B256, Did, EpochId, Error, ErrorKind, NetworkEvent, NetworkId, Result,
+    Address, Amount, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, NetworkId, Result,
     Timestamp,
     log::BatchLog,
     quality::{Contribution, Finding},
@@ -15,45 +11,75 @@ use depin_core::{
 };
 use depin_data::epoch::{
     Correction, EpochDraft, EpochRecord, MAX_KEYS, Member, Past, Readiness, Scored, Sealed,
-    Statement, Watermarks, Windows, end_of_range, score, score_each,
+    Standings, Statement, Watermarks, Windows, end_of_range, score, score_each,
 };
 use depin_payment::{Cumulative, RewardTree};
+use sha2::{Digest, Sha256};
 
-use crate::Network;
+use crate::{
+    Network,
+    checkpoint::{Checkpoint, Kept},
+};
 
 /// What everybody has earned up to the last closed epoch, and where every device stands. Earlier epochs are in
 /// the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Books {
     latest: Option<Epoch>,
     balances: Cumulative,
-    /// Where every device stood when the last of these epochs ended.
-    pasts: BTreeMap<Did, Past>,
+    /// What the next epoch begins with.
+    standings: Standings,
     /// How far devices have come since; read when it is asked for.
     sources: Option<Watermarks>,
+    /// Where they are kept, if the network has a folder.
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Books {
-    /// Where a device stands before the next epoch.
-    pub(crate) fn past(&self, device: &Did) -> Option<&Past> {
-        self.pasts.get(device)
+    /// Nothing was closed yet.
+    pub(crate) fn new(network: NetworkId) -> Self {
+        Self {
+            latest: None,
+            balances: Cumulative::default(),
+            standings: Standings::new(network),
+            sources: None,
+            checkpoint: None,
+        }
     }
 
-    /// Devices with work that is not settled.
-    pub(crate) fn unsettled(&self) -> impl Iterator<Item = &Did> {
-        let open = self.pasts.iter().filter(|(_, past)| !past.open.is_empty());
-        open.map(|(device, _)| device)
+    /// The same, kept in a folder.
+    pub(crate) fn kept_in(network: NetworkId, folder: Option<&Path>) -> Self {
+        Self { checkpoint: folder.map(Checkpoint::new), ..Self::new(network) }
+    }
+
+    /// Goes on with the books that were kept, given the epoch that they go up to as the log has it.
+    fn resume(&mut self, kept: Kept, sealed: Sealed) -> Result<()> {
+        let Sealed { record, statement } = sealed;
+        let tree = kept.balances.tree()?;
+        let commitment = kept.balances.commitment(&tree, record.manifest());
+        if let Some(commitment) = commitment {
+            let closed = Closed { record, statement, tree, commitment };
+            self.latest = Some(Epoch(Arc::new(closed)));
+            (self.balances, self.standings) = (kept.balances, kept.standings);
+        }
+        Ok(())
+    }
+
+    /// Keeps the books, which go up to an epoch that the log keeps so.
+    fn keep(&mut self, sealed: &[u8]) {
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.keep(&sha256(sealed), &self.balances, &self.standings);
+        }
+    }
+
+    /// What the next epoch begins with.
+    pub(crate) const fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// The epoch that closes next.
-    fn next(&self) -> EpochId {
-        let next = |latest: &Epoch| EpochId::new(latest.id().value().saturating_add(1));
-        self.latest.as_ref().map_or(EpochId::new(0), next)
-    }
-
-    /// Where the last epoch ended in the log.
-    fn end(&self) -> u64 {
-        self.latest.as_ref().map_or(0, |latest| latest.record().range().end)
+    const fn next(&self) -> EpochId {
+        self.standings.next()
     }
 
     /// Adds a scored epoch: shares it out and grows the tree.
@@ -84,19 +110,13 @@ impl Books {
 
     fn enter(&mut self, epoch: Epoch, balances: Cumulative) {
         self.balances = balances;
-        self.carry(&epoch.0.statement.pasts);
+        self.standings.advance(epoch.record(), &epoch.0.statement.pasts);
         self.latest = Some(epoch);
     }
 
     /// Passes over an epoch that a later one follows: what was earned in it counts, nobody looks at it.
-    fn pass(&mut self, statement: &Statement) -> Result<()> {
-        self.balances.add(&statement.allocation)?;
-        self.carry(&statement.pasts);
-        Ok(())
-    }
-
-    fn carry(&mut self, pasts: &BTreeMap<Did, Past>) {
-        self.pasts.extend(pasts.iter().map(|(device, past)| (device.clone(), past.clone())));
+    fn pass(&mut self, sealed: &[u8]) -> Result<()> {
+        self.balances.add(&self.standings.pass(sealed)?.allocation)
     }
 
     /// How far devices have come.
@@ -111,8 +131,9 @@ impl Books {
         let mut sources = match self.sources.take() {
             Some(sources) => sources,
             None => {
-                let latest = self.pasts.iter().map(|(did, past)| (did.clone(), past.latest));
-                Watermarks::resume(latest.filter(|(_, at)| *at >= since).collect(), self.end())?
+                let heard = self.standings.devices().filter(|(_, past)| past.latest >= since);
+                let latest = heard.map(|(did, past)| (did.clone(), past.latest)).collect();
+                Watermarks::resume(latest, self.standings.size())?
             }
         };
         sources.read(log, network).await?;
@@ -328,27 +349,49 @@ impl Network {
 
     /// Enters epochs that an earlier run, or another process, sealed.
     async fn catch_up(&self, books: &mut Books) -> Result<()> {
+        if books.latest.is_none() {
+            self.recall(books).await?;
+        }
         let mut id = books.next();
         let Some(mut sealed) = self.0.log.sealed(id).await? else { return Ok(()) };
         // What cannot be read to its end, for now, changes nothing. Only the last one needs a tree.
         let mut ahead = Books {
             latest: None,
             balances: books.balances.clone(),
-            pasts: books.pasts.clone(),
+            standings: books.standings.clone(),
             sources: None,
+            checkpoint: None,
         };
         while let Some(next) = id.next() {
             let Some(after) = self.0.log.sealed(next).await? else { break };
-            ahead.pass(&self.statement(&sealed, id)?)?;
+            ahead.pass(&sealed)?;
             (id, sealed) = (next, after);
         }
-        let sealed = Sealed::parse(&sealed)?;
-        self.check_own(sealed.record.network(), sealed.record.epoch(), id)?;
-        let (epoch, balances) = ahead.prepare(sealed)?;
+        let last = Sealed::parse(&sealed)?;
+        self.check_own(last.record.network(), last.record.epoch(), id)?;
+        let (epoch, balances) = ahead.prepare(last)?;
         ahead.enter(epoch, balances);
-        ahead.sources = books.sources.take();
+        (ahead.sources, ahead.checkpoint) = (books.sources.take(), books.checkpoint.take());
         *books = ahead;
+        books.keep(&sealed);
         Ok(())
+    }
+
+    /// Goes on with the books that were kept, if they are of this log.
+    async fn recall(&self, books: &mut Books) -> Result<()> {
+        let Some(kept) = books.checkpoint.as_mut().and_then(Checkpoint::read) else {
+            return Ok(());
+        };
+        let last = kept.standings.next().value().checked_sub(1).map(EpochId::new);
+        let Some(last) = last.filter(|_| kept.standings.network() == &self.0.id) else {
+            return Ok(());
+        };
+        match self.0.log.sealed(last).await? {
+            Some(sealed) if sha256(&sealed) == kept.sealed => {
+                books.resume(kept, Sealed::parse(&sealed)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A closed epoch, if it is.
@@ -359,13 +402,38 @@ impl Network {
         if let Some(latest) = books.latest.as_ref().filter(|latest| latest.id() == id) {
             return Ok(Some(latest.clone()));
         }
-        let mut earlier = Books::default();
-        for before in (0..id.value()).map(EpochId::new) {
-            let sealed = self.0.log.sealed(before).await?.ok_or_else(|| lost(before))?;
-            earlier.balances.add(&self.statement(&sealed, before)?.allocation)?;
-        }
+        let earlier = self.books_before(id).await?;
         let sealed = self.sealed(id).await?.ok_or_else(|| lost(id))?;
         earlier.prepare(sealed).map(|(epoch, _)| Some(epoch))
+    }
+
+    /// The books as they were when a closed epoch began, from what the log keeps.
+    async fn books_before(&self, id: EpochId) -> Result<Books> {
+        let mut earlier = Books::new(self.0.id.clone());
+        for before in (0..id.value()).map(EpochId::new) {
+            earlier.pass(&self.0.log.sealed(before).await?.ok_or_else(|| lost(before))?)?;
+        }
+        Ok(earlier)
+    }
+
+    /// What an epoch begins with: where every device stood, what it had done in epochs that are not settled, and
+    /// what those were sealed with. It is what the log keeps, and [committed](EpochRecord::standings) to by the
+    /// record of the epoch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the epoch before is open, [`ErrorKind::Corrupt`] when the log's records are
+    /// damaged.
+    pub async fn standings(&self, id: EpochId) -> Result<Standings> {
+        let mut books = self.0.books.lock().await;
+        self.catch_up(&mut books).await?;
+        match id.cmp(&books.next()) {
+            Ordering::Equal => Ok(books.standings.clone()),
+            Ordering::Less => self.books_before(id).await.map(|books| books.standings),
+            Ordering::Greater => {
+                let message = "the epoch before is not closed";
+                Err(Error::new(ErrorKind::NotFound, message).with("epoch", id))
+            }
+        }
     }
 
     /// The sealed record of an epoch of this network, if there is one.
@@ -380,12 +448,6 @@ impl Network {
         let sealed = Sealed::parse(&bytes)?;
         let (network, epoch) = (sealed.record.network(), sealed.record.epoch());
         self.check_own(network, epoch, id).map(|()| Some(sealed))
-    }
-
-    /// What came out of an epoch that is passed over.
-    fn statement(&self, sealed: &[u8], id: EpochId) -> Result<Statement> {
-        let (network, epoch, statement) = Sealed::statement(sealed)?;
-        self.check_own(&network, epoch, id).map(|()| statement)
     }
 
     fn check_own(&self, network: &NetworkId, epoch: EpochId, id: EpochId) -> Result<()> {
@@ -431,21 +493,19 @@ impl Network {
         let id = books.next();
         self.check_windows(books, id).await?;
         let deadline = rules.windows.and_then(|windows| windows.deadline(id));
-        let first = books.end();
+        let first = books.standings.size();
         let end = end_of_range(log, first, deadline).await?;
         let mut draft = EpochDraft::read(log, &self.0.id, id, first..end).await?;
         if let Some(windows) = rules.windows {
-            let since = books.latest.as_ref().and_then(|latest| latest.record().windows_since());
-            let since = since.unwrap_or(id);
-            let settled = match windows.settled_by(id).filter(|settled| *settled >= since) {
-                Some(settled) => self.sealed_record(settled).await?,
-                None => None,
-            };
-            draft = draft.windows(windows, since, settled.as_ref().map(EpochRecord::policy));
+            let since = books.standings.windows().map_or(id, |(_, since)| *since);
+            let settled = windows.settled_by(id).filter(|settled| *settled >= since);
+            let settled = settled.and_then(|settled| books.standings.policy(settled));
+            draft = draft.windows(windows, since, settled);
         }
+        let draft = draft.standings(&books.standings);
         let mut roster = Vec::with_capacity(draft.devices().len());
         for did in self.taking_part(books, id, &draft) {
-            roster.push(self.member(&did, books.past(&did).cloned()).await?);
+            roster.push(self.member(&did, books.standings.past(&did).cloned()).await?);
         }
         let record = draft.close(roster, rules.checks.names(), rules.policy.name())?;
         let mut scored = score(log, &record, &rules.checks).await?;
@@ -453,25 +513,27 @@ impl Network {
         let sealed = Sealed { record, statement: Statement::new(scored, allocation) };
         let bytes = sealed.to_bytes()?;
         let (epoch, balances) = books.prepare(sealed)?;
-        log.seal(id, bytes.into()).await?;
+        let bytes = Bytes::from(bytes);
+        log.seal(id, bytes.clone()).await?;
         books.enter(epoch.clone(), balances);
+        books.keep(&bytes);
         Ok(epoch)
     }
 
     /// Who sent something, has work that is not settled, or was expected to send something.
     fn taking_part(&self, books: &Books, id: EpochId, draft: &EpochDraft) -> BTreeSet<Did> {
         let mut devices: BTreeSet<Did> = draft.devices().cloned().collect();
-        devices.extend(books.unsettled().cloned());
+        devices.extend(books.standings.unsettled().cloned());
         if let (Some(windows), Some(sources)) = (self.0.rules.windows, &books.sources) {
             let expected = windows.expected(id, sources).map(|(device, _)| device);
-            devices.extend(expected.filter(|device| books.past(device).is_some()).cloned());
+            devices.extend(expected.filter(|it| books.standings.past(it).is_some()).cloned());
         }
         devices
     }
 
     /// Whether the next epoch may close by its windows, and they are those of the epochs before.
     async fn check_windows(&self, books: &mut Books, id: EpochId) -> Result<()> {
-        let before = books.latest.as_ref().and_then(|latest| latest.record().windows());
+        let before = books.standings.windows().map(|(windows, _)| windows);
         if before.is_some() && before != self.0.rules.windows.as_ref() {
             let message = "the network's epochs have other windows; compose it with those, or start a new network";
             return Err(Error::new(ErrorKind::Config, message).with("epoch", id));
@@ -491,6 +553,10 @@ impl Network {
             .with("devices waited for", missing.len())
             .retry_in(Duration::from_millis(wait)))
     }
+}
+
+fn sha256(bytes: &[u8]) -> B256 {
+    B256::new(Sha256::digest(bytes).into())
 }
 
 fn lost(id: EpochId) -> Error {

@@ -4,6 +4,7 @@
 mod audit;
 mod builder;
 mod bundle;
+mod checkpoint;
 mod claim;
 mod device;
 mod enroll;
@@ -13,7 +14,9 @@ mod hardware;
 pub mod manual;
 mod network;
 pub mod presets;
+mod roll;
 mod rotate;
+mod row;
 mod rules;
 
 pub use audit::Audit;
@@ -24,6 +27,7 @@ pub use epoch::Epoch;
 pub use events::Events;
 pub use hardware::Hardware;
 pub use network::Network;
+pub use row::{RowAudit, audit_row};
 
 pub use depin_core::{
     Address, Algorithm, Amount, B256, ChainId, Clock, Decimal, Did, EpochId, Error, ErrorKind,

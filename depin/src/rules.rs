@@ -26,23 +26,13 @@ pub(crate) struct Rules {
 impl Rules {
     /// The checks that a record was sealed with, in its order.
     pub(crate) fn checks_of(&self, record: &EpochRecord) -> Result<Checks> {
-        let (mut each, mut fleet) = (Vec::new(), Vec::new());
-        for name in record.checks() {
-            let mut known = self.checks.of_each().iter().chain(self.former_checks.of_each());
-            if let Some(check) = known.find(|check| check.name() == *name) {
-                each.push(Arc::clone(check));
-                continue;
-            }
-            let mut known = self.checks.of_fleet().iter().chain(self.former_checks.of_fleet());
-            match known.find(|check| check.name() == *name) {
-                Some(check) => fleet.push(Arc::clone(check)),
-                None => {
-                    let remedy = ".former_check(…) or .former_fleet_check(…)";
-                    return Err(unknown(record, "check", name, remedy));
-                }
-            }
-        }
-        Ok(Checks::of(each, fleet))
+        let all = self.checks.clone();
+        let (each, fleet) = (self.former_checks.of_each(), self.former_checks.of_fleet());
+        checks_of(
+            &all.and(each.iter().cloned(), fleet.iter().cloned()),
+            record,
+            "add it with .former_check(…) or .former_fleet_check(…)",
+        )
     }
 
     /// Shares out a scored epoch by the policy that its record was sealed with.
@@ -53,10 +43,35 @@ impl Rules {
     }
 
     fn policy_of(&self, record: &EpochRecord, name: &str) -> Result<&dyn RewardPolicy> {
-        let mut all = std::iter::once(&self.policy).chain(&self.former_policies);
-        let policy = all.find(|policy| policy.name() == name).map(|policy| &**policy);
-        policy.ok_or_else(|| unknown(record, "policy", name, ".former_rewards(…)"))
+        let all = std::iter::once(&self.policy).chain(&self.former_policies);
+        policy_of(all.map(|policy| &**policy), record, name, "add it with .former_rewards(…)")
     }
+}
+
+/// The checks that a record was sealed with, in its order, from all that are at hand.
+pub(crate) fn checks_of(all: &Checks, record: &EpochRecord, remedy: &str) -> Result<Checks> {
+    let (mut each, mut fleet) = (Vec::new(), Vec::new());
+    for name in record.checks() {
+        if let Some(check) = all.of_each().iter().find(|check| check.name() == *name) {
+            each.push(Arc::clone(check));
+            continue;
+        }
+        match all.of_fleet().iter().find(|check| check.name() == *name) {
+            Some(check) => fleet.push(Arc::clone(check)),
+            None => return Err(unknown(record, "check", name, remedy)),
+        }
+    }
+    Ok(Checks::of(each, fleet))
+}
+
+/// The policy of this name, from all that are at hand.
+pub(crate) fn policy_of<'a>(
+    mut all: impl Iterator<Item = &'a dyn RewardPolicy>,
+    record: &EpochRecord,
+    name: &str,
+    remedy: &str,
+) -> Result<&'a dyn RewardPolicy> {
+    all.find(|policy| policy.name() == name).ok_or_else(|| unknown(record, "policy", name, remedy))
 }
 
 /// What is paid when an epoch closes: its own work, and the rest for the epoch that settles with it. Notes in
@@ -83,7 +98,6 @@ pub(crate) fn pay(
 }
 
 fn unknown(record: &EpochRecord, what: &str, name: impl fmt::Display, remedy: &str) -> Error {
-    let message =
-        format!("the epoch was sealed with a {what} that is not composed; add it with {remedy}");
+    let message = format!("the epoch was sealed with a {what} that is not at hand; {remedy}");
     Error::new(ErrorKind::Config, message).with("epoch", record.epoch()).with("name", name)
 }

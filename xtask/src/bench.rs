@@ -60,7 +60,19 @@ const BENCHES: [Bench; 14] = [
     Bench::new("depin-data", "ingest", &["fast_ingest_256", "fast_ingest_1"]).features("fast"),
     Bench::new("depin-data", "append", &[]),
     Bench::new("depin-data", "quality", &[]).features("geo"),
-    Bench::new("depin", "epoch", &["epoch_1m", "epoch_1m_audit", "epoch_1m_memory"]),
+    Bench::new(
+        "depin",
+        "epoch",
+        &[
+            "epoch_1m",
+            "epoch_1m_audit",
+            "epoch_1m_memory",
+            "epoch_1m_climate",
+            "epoch_1m_climate_audit",
+            "epoch_1m_climate_memory",
+        ],
+    )
+    .features("geo"),
     Bench::new("depin-identity", "resolve_warm", &[]),
 ];
 

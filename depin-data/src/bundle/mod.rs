@@ -22,6 +22,11 @@
 //! end      = frame of kind 4: the number of batches, u64 big-endian; nothing follows
 //! ```
 //!
+//! The record says where each of its devices stood before, and commits to where all others did: so a row of
+//! bundles leads from the first epoch to the last, and one who recomputes it holds
+//! [`Standings`](crate::epoch::Standings) against each. What an epoch ends with is not stated: it is what the
+//! batches lead to, and what the next one begins with.
+//!
 //! The checksums find what a disk or a connection broke and say where; nobody trusts them. What a batch is,
 //! its hash in the record says, and what the record is, the manifest on chain.
 

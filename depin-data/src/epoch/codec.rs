@@ -12,8 +12,8 @@ use super::{
     Windows, Work,
 };
 
-const TAG: &str = "depin epoch v1";
-const FIELDS: u64 = 12;
+const TAG: &str = "depin epoch v2";
+const FIELDS: u64 = 13;
 
 pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
     let hashes = 32 * (record.before.len() + record.leaves.len());
@@ -37,18 +37,16 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
             e.str(check)?;
         }
         e.u8(9)?.str(&record.policy)?.u8(10)?;
-        match record.windows {
-            None => e.null()?,
-            Some(windows) => {
-                let [start, length, lateness, settling] = windows.parts();
-                e.array(5)?.u64(start)?.u64(length)?.u64(lateness)?.u64(settling)?;
-                e.u64(record.windows_since.value())?
-            }
-        };
+        write_windows(&mut e, record.windows.map(|it| (it, record.windows_since)).as_ref())?;
         e.u8(11)?;
         match &record.settled_policy {
             None => e.null()?,
             Some(policy) => e.str(policy)?,
+        };
+        e.u8(12)?;
+        match &record.standings {
+            None => e.null()?,
+            Some(root) => e.bytes(root.as_slice())?,
         };
         Ok(())
     };
@@ -57,7 +55,20 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
     bytes
 }
 
-type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
+pub(super) type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
+
+pub(super) fn write_windows(
+    e: &mut Encoder<&mut Vec<u8>>,
+    windows: Option<&(Windows, EpochId)>,
+) -> Written {
+    let Some((windows, since)) = windows else {
+        e.null()?;
+        return Ok(());
+    };
+    let [start, length, lateness, settling] = windows.parts();
+    e.array(5)?.u64(start)?.u64(length)?.u64(lateness)?.u64(settling)?.u64(since.value())?;
+    Ok(())
+}
 
 fn write_key(e: &mut Encoder<&mut Vec<u8>>, key: &PublicKey) -> Written {
     e.array(2)?.i64(key.algorithm().cose())?.bytes(&key.to_bytes())?;
@@ -78,7 +89,8 @@ pub(super) fn write_past(e: &mut Encoder<&mut Vec<u8>>, past: Option<&Past>) -> 
     e.array(open.len() as u64)?;
     for work in open {
         e.array(4)?.u64(work.epoch.value())?.u64(work.readings)?.u64(work.score)?;
-        e.bytes(&work.paid.to_units().to_be_bytes::<32>())?;
+        // There are many of these, and most of 32 bytes would be zeros.
+        e.bytes(&work.paid.to_units().to_be_bytes_trimmed_vec())?;
     }
     Ok(())
 }
@@ -137,6 +149,17 @@ fn decode_with(
         }
         _ => Some(text(&mut d)?),
     };
+    key(&mut d, 12)?;
+    let standings = match d.datatype() {
+        Ok(Type::Null) => {
+            let _ = d.null();
+            None
+        }
+        _ => {
+            let root = d.bytes().ok().and_then(|root| B256::try_from(root).ok());
+            Some(root.ok_or(EpochError::Format("the root of the standings is 32 bytes, or null"))?)
+        }
+    };
     Ok(EpochRecord {
         network,
         epoch,
@@ -150,17 +173,19 @@ fn decode_with(
         windows: windows.map(|(windows, _)| windows),
         windows_since: windows.map_or(EpochId::new(0), |(_, since)| since),
         settled_policy,
+        standings,
     })
 }
 
 /// Network and epoch, with which every record begins.
 pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(NetworkId, EpochId), EpochError> {
-    if d.map().ok().flatten() != Some(FIELDS) {
-        return Err(EpochError::Format("it is a map of twelve entries"));
-    }
+    let fields = d.map().ok().flatten();
     key(d, 0)?;
     if d.str().ok() != Some(TAG) {
-        return Err(EpochError::Format("it is not tagged as an epoch of version 1"));
+        return Err(EpochError::Format("it is not tagged as an epoch of version 2"));
+    }
+    if fields != Some(FIELDS) {
+        return Err(EpochError::Format("it is a map of thirteen entries"));
     }
     key(d, 1)?;
     let network = d.str().ok().and_then(|name| NetworkId::parse(name).ok());
@@ -171,7 +196,7 @@ pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(NetworkId, EpochId), E
 
 fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), EpochError> {
     let found = d.u8().is_ok_and(|found| found == expected);
-    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 11"))
+    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 12"))
 }
 
 fn number(d: &mut Decoder<'_>) -> Result<u64, EpochError> {
@@ -230,7 +255,7 @@ fn public_key(d: &mut Decoder<'_>) -> Option<PublicKey> {
 }
 
 /// `Some(None)` is an epoch without windows.
-fn windows(d: &mut Decoder<'_>) -> Option<Option<(Windows, EpochId)>> {
+pub(super) fn windows(d: &mut Decoder<'_>) -> Option<Option<(Windows, EpochId)>> {
     if d.datatype().ok()? == Type::Null {
         return d.null().ok().map(|()| None);
     }
@@ -268,6 +293,7 @@ fn work(d: &mut Decoder<'_>) -> Option<Work> {
         return None;
     }
     let (epoch, readings, score) = (EpochId::new(d.u64().ok()?), d.u64().ok()?, d.u64().ok()?);
-    let paid = d.bytes().ok().filter(|paid| paid.len() == 32).map(U256::from_be_slice)?;
+    let paid = d.bytes().ok().filter(|paid| paid.len() <= 32 && paid.first() != Some(&0))?;
+    let paid = U256::from_be_slice(paid);
     Some(Work { epoch, readings, score, paid: Amount::units(paid) })
 }

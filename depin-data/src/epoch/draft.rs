@@ -6,7 +6,7 @@ use depin_core::{
     B256, Did, EpochId, Error, ErrorKind, NetworkId, Result, Timestamp, log::BatchLog,
 };
 
-use super::{EpochError, EpochRecord, MAX_BATCHES, MAX_BYTES, Member, Windows, codec};
+use super::{EpochError, EpochRecord, MAX_BATCHES, MAX_BYTES, Member, Standings, Windows, codec};
 use crate::{
     audit::PAGE,
     batch::claimed_signer,
@@ -56,6 +56,7 @@ pub struct EpochDraft {
     windows: Option<Windows>,
     windows_since: EpochId,
     settled_policy: Option<String>,
+    standings: Option<B256>,
 }
 
 impl EpochDraft {
@@ -107,6 +108,7 @@ impl EpochDraft {
             windows: None,
             windows_since: EpochId::new(0),
             settled_policy: None,
+            standings: None,
         })
     }
 
@@ -122,6 +124,14 @@ impl EpochDraft {
         self.windows = Some(windows);
         self.windows_since = since;
         self.settled_policy = settled_policy.map(str::to_owned);
+        self
+    }
+
+    /// Commits to what the epoch begins with, so that an audit may begin here, too: without, strangers who have
+    /// no bundle of the epochs before have nothing to hold the roster against.
+    #[must_use]
+    pub fn standings(mut self, standings: &Standings) -> Self {
+        self.standings = standings.commitment();
         self
     }
 
@@ -160,6 +170,7 @@ impl EpochDraft {
             windows: self.windows,
             windows_since: self.windows_since,
             settled_policy: self.settled_policy,
+            standings: self.standings,
         };
         record.validate()?;
         if let Some(missing) = self.devices.iter().find(|device| record.member(device).is_none()) {

@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! record = {
-//!   0: "depin epoch v1"
+//!   0: "depin epoch v2"
 //!   1: tstr                   network
 //!   2: uint                   epoch
 //!   3: uint                   first, the index of the first batch in the log
@@ -26,8 +26,8 @@
 //!                             past = null for a device new to the log, else
 //!                             [sequence uint, hash bstr .size 32, ms since the Unix epoch uint,
 //!                             SHA-256 of the [alg, key] that signed last, bstr .size 32, or null, open]
-//!                             open = [*321 [epoch uint, readings uint, score uint, paid bstr .size 32]] by
-//!                             rising epoch, paid as u256 big-endian; empty without windows
+//!                             open = [*321 [epoch uint, readings uint, score uint, paid bstr .size (0..32)]] by
+//!                             rising epoch, paid big-endian without leading zeros; empty without windows
 //!   8: [* tstr]               names of at most 256 quality checks, in the order of their findings, those
 //!                             that judge devices against each other last
 //!   9: tstr                   name of the reward policy
@@ -36,6 +36,8 @@
 //!                             the windows of time that epochs are since that epoch; null when an epoch counts
 //!                             whatever is in its range of the log
 //!   11: tstr / null           name of the reward policy of the epoch that settles; null when none does
+//!   12: bstr .size 32 / null  RFC 9162 root of the [`Standings`] that the epoch begins with, of all devices
+//!                             ever, whether they take part or not; null commits to none
 //! }
 //! ```
 //!
@@ -69,6 +71,7 @@ mod draft;
 mod judge;
 mod score;
 mod sealed;
+mod standings;
 mod tally;
 mod windows;
 
@@ -79,6 +82,7 @@ pub use checks::Checks;
 pub use draft::{EpochDraft, end_of_range};
 pub use score::{COUNTED_BEFORE, MAX_FINDINGS, MAX_FINDINGS_OF_DEVICE, Scored, score, score_each};
 pub use sealed::{MAX_STATED, Sealed, Statement};
+pub use standings::{Break, Standings, StandingsError};
 pub use tally::{Correction, Settled, TOO_EARLY, TOO_LATE, Work};
 pub use windows::{MAX_AHEAD, MAX_SETTLING, Readiness, Watermarks, Windows};
 
@@ -107,7 +111,7 @@ pub const MAX_BYTES: usize = 1 << 29;
 #[non_exhaustive]
 pub enum EpochError {
     /// More bytes, batches, devices, checks or characters than a record may have.
-    #[error("the record has too many {0}; close shorter epochs")]
+    #[error("the record has too many {0}; {remedy}", remedy = remedy(.0))]
     Limit(&'static str),
     /// Not deterministic CBOR.
     #[error("the record is not deterministic cbor: {0}")]
@@ -118,6 +122,16 @@ pub enum EpochError {
     /// The hashes of the batches do not lead to the root of the log.
     #[error("the hashes of the batches do not lead to the root of the log")]
     Root,
+}
+
+/// What helps against too much of something.
+fn remedy(what: &str) -> &'static str {
+    match what {
+        "devices" => "run several networks: an epoch has at most 1,000,000 devices that take part",
+        "bytes" => "let late work settle after fewer epochs, close shorter epochs, or run several networks",
+        "batches" => "close shorter epochs, or let devices send longer batches",
+        _ => "take fewer or shorter ones",
+    }
 }
 
 impl From<EpochError> for Error {
@@ -210,6 +224,7 @@ pub struct EpochRecord {
     /// The first epoch with these windows; meaningless without.
     windows_since: EpochId,
     settled_policy: Option<String>,
+    standings: Option<B256>,
 }
 
 impl EpochRecord {
@@ -325,6 +340,11 @@ impl EpochRecord {
     /// Name of the reward policy that the epoch was sealed with that settles when this one closes.
     pub fn settled_policy(&self) -> Option<&str> {
         self.settled_policy.as_deref()
+    }
+
+    /// The [commitment](Standings::commitment) of the standings that the epoch begins with, if it has one.
+    pub const fn standings(&self) -> Option<B256> {
+        self.standings
     }
 
     /// Checks that this epoch begins where `previous` ended, in the same network and the same log, with the

@@ -5,7 +5,7 @@
 //! forgotten the batches. Nobody else has to believe a statement; an audit never reads it.
 //!
 //! ```text
-//! sealed    = ["depin sealed epoch v1", bstr, the bytes of the record, statement]
+//! sealed    = ["depin sealed epoch v2", bstr, the bytes of the record, statement]
 //! statement = [
 //!   [* [readings uint, score uint]]                  for each member of the roster, in its order
 //!   uint                                             readings in the range
@@ -36,7 +36,7 @@ use super::{
     codec,
 };
 
-const TAG: &str = "depin sealed epoch v1";
+const TAG: &str = "depin sealed epoch v2";
 
 /// What came out of an epoch, and who is paid what for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,10 +117,16 @@ impl Sealed {
     /// # Errors
     /// Says what is wrong with the bytes.
     pub fn statement(bytes: &[u8]) -> Result<(NetworkId, EpochId, Statement), EpochError> {
+        let (record, statement) = Self::passed(bytes)?;
+        Ok((record.network, record.epoch, statement))
+    }
+
+    /// As [`statement`](Self::statement), with the record, which lacks the keys.
+    pub(super) fn passed(bytes: &[u8]) -> Result<(EpochRecord, Statement), EpochError> {
         let (record, mut d) = open(bytes)?;
         let record = codec::decode_without_keys(record)?;
         let statement = Reader { record: &record, d: &mut d }.read()?;
-        Ok((record.network, record.epoch, statement))
+        Ok((record, statement))
     }
 
     /// Parses the record in what a log keeps.
@@ -160,7 +166,7 @@ fn open(bytes: &[u8]) -> Result<(&[u8], Decoder<'_>), EpochError> {
         return Err(EpochError::Limit("bytes"));
     }
     cbor::check(bytes)?;
-    let shape = EpochError::Format("it is not tagged as a sealed epoch of version 1");
+    let shape = EpochError::Format("it is not tagged as a sealed epoch of version 2");
     let mut d = Decoder::new(bytes);
     let tagged = d.array().ok().flatten() == Some(3) && d.str().ok() == Some(TAG);
     match d.bytes() {

@@ -85,8 +85,10 @@ const TOGETHER: usize = 64;
 /// # How fresh standing is
 ///
 /// Registry records are cached for 10 s of the clock; absence is not. [`forget`](Self::forget) makes a
-/// change count at once. What counts is the standing when a batch arrives, not when it was signed. A batch
-/// that is stored has its receipt again, whatever became of its device or key.
+/// change count at once. What counts is the standing when a batch arrives, not when it was signed or when its
+/// readings say they were measured: that is the device's own word, and whoever has stolen a key would date what he
+/// signs before the day on which it was revoked. A batch that is stored has its receipt again, whatever became of
+/// its device or key.
 ///
 /// So after a change of key this process takes nothing more under the old one as soon as it is told, and any
 /// other process that takes batches for the same log 10 s later at the latest: until then whoever has the old

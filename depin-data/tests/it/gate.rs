@@ -90,6 +90,29 @@ async fn a_suspended_device_gets_its_receipt_again_and_nothing_else() {
     assert_eq!(beyond.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
+/// Who stole a key can date a reading as it likes; only when the batch came is the log's own word.
+#[tokio::test]
+async fn a_revoked_key_that_dates_its_readings_before_the_revocation_is_refused() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let mut device = net.enrol("a");
+    net.taken(&device.measure()).await;
+    let revoked = NOW.plus(Duration::from_secs(3600));
+    net.clock.set(revoked);
+    net.registry.set_status(&device.did, DeviceStatus::Revoked).await.unwrap();
+    net.ingest.forget(&device.did);
+    for seconds in [1, 2, 1800, 3599] {
+        let at = NOW.plus(Duration::from_secs(seconds));
+        let backdated = device.seal_at(1, device.previous, &[reading("1", at)]);
+        let refusal = net.refused(backdated.as_bytes()).await;
+        assert_eq!(refusal.code, RefusalCode::NotActive, "{seconds}");
+    }
+    // Neither does the operator's second look let it in.
+    for position in 0..4 {
+        let Answer::Refusal(refusal) = net.ingest.replay(position).await.unwrap() else { panic!() };
+        assert_eq!(refusal.code, RefusalCode::NotActive);
+    }
+}
+
 #[tokio::test]
 async fn a_device_that_changed_its_key_gets_old_receipts_again() {
     let net = Net::over(Arc::new(MemoryLog::new()));

@@ -51,6 +51,7 @@ mod receipt;
 mod salt;
 mod scoring;
 #[cfg(all(unix, feature = "http"))]
+mod standings;
 mod storm;
 #[cfg(feature = "http")]
 mod stream;

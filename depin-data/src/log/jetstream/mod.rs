@@ -63,7 +63,7 @@
 //!
 //! A batch and a refusal must fit the server's `max_payload` (1 MiB unless configured, at most 64 MiB). A sealed
 //! epoch (the record and the [statement](crate::epoch::Statement) of what came out: 32 bytes for each batch,
-//! about 325 for each device, more with windows) may be larger, up to 256 MiB and 4,096 messages: what does not
+//! about 325 for each device, and with windows about 40 for each epoch in which it has work that is not settled) may be larger, up to 256 MiB and 4,096 messages: what does not
 //! fit, and what is longer than 1 MiB, goes into the stream in parts, each of which names the one before, and a
 //! head names the last. Appends of the process that seals go on between the parts, so that they wait for one
 //! message more, not for the record. When the head comes, every process reads the parts in the stream, puts
@@ -279,7 +279,8 @@ fn too_large(bytes: usize) -> Error {
 
 fn epoch_too_large(epoch: EpochId, bytes: usize) -> Error {
     let why = "a sealed epoch takes at most 256 MiB and 4,096 messages of the server; close shorter epochs, \
-               which have fewer batches, or raise its max_payload";
+               which have fewer batches, let late work settle after fewer epochs, which makes each device shorter, \
+               run several networks, or raise its max_payload";
     Error::new(ErrorKind::Limit, why).with("epoch", epoch).with("bytes", bytes)
 }
 
