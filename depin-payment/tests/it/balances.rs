@@ -59,6 +59,26 @@ fn a_total_past_256_bits_changes_nothing() {
 }
 
 #[test]
+fn kept_rows_are_gone_on_with_and_others_refused() {
+    let policy = ProRata::per_epoch(Amount::from(10));
+    let mut balances = Cumulative::default();
+    balances.add(&policy.allocate(&work(3, [1, 2, 1])).unwrap()).unwrap();
+    let rows: Vec<_> = balances.iter().collect();
+    let kept = Cumulative::resume(EpochId::new(3), rows.clone()).unwrap();
+    assert_eq!(kept, balances);
+    let refused = |change: &dyn Fn(&mut Vec<(Address, Amount)>)| {
+        let mut rows = rows.clone();
+        change(&mut rows);
+        Cumulative::resume(EpochId::new(3), rows).unwrap_err().kind()
+    };
+    assert_eq!(refused(&|rows| rows.swap(0, 1)), ErrorKind::Malformed);
+    assert_eq!(refused(&|rows| rows[1] = rows[0]), ErrorKind::Malformed);
+    assert_eq!(refused(&|rows| rows[0].1 = Amount::ZERO), ErrorKind::Malformed);
+    assert_eq!(refused(&|rows| rows[0].0 = Address::ZERO), ErrorKind::Malformed);
+    assert_eq!(refused(&|rows| rows[0].1 = Amount::MAX), ErrorKind::Overflow);
+}
+
+#[test]
 fn several_devices_of_one_owner_share_a_leaf() {
     let mut contributions = work(0, [1, 1, 2]).into_inner();
     contributions.entries[1].beneficiary = account(0);

@@ -10,7 +10,7 @@ use std::{
 use depin::{
     Audit, Clock, Device, EpochId, Error, ErrorKind, ManualClock, Network, Quantity, Reading,
     RowAudit, Timestamp, audit_row,
-    core::{log::BatchLog, reward::RewardPolicy},
+    core::reward::RewardPolicy,
     data::{
         epoch::{Checks, EpochDraft, Member, Sealed, Standings, Statement, Windows, score},
         quality::Bounds,
