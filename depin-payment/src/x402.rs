@@ -20,9 +20,16 @@
 //!    the payment is spent all the same, and the till remembers it until it ends.
 //!
 //! Only the account that the payer named can settle, so a till keeps its account while payments are due. A purse counts
-//! all that it signed for as spent, until the chain shows that less was taken ([`Purse::reclaim`]): the word of a server
-//! gives nothing back. Nothing holds the payer's money between check and settlement; what fails then costs the payee
-//! the work, never the answer.
+//! all that it signed for as spent, until a deep block of the chain shows that less was taken ([`Purse::reclaim`]): the
+//! word of a server gives nothing back.
+//!
+//! **Many requests at once.** While a till works for a payer it reserves the price, or the most of it: other requests of
+//! that payer which the rest of the balance does not cover are told to come again ([`Refusal::Busy`], HTTP 503). Nothing
+//! holds the payer's money on chain between check and settlement; what fails then costs the payee the work, never the
+//! answer. Tills of other processes know nothing of each other's reservations.
+//!
+//! **What is not known** is said so. A payment whose nonce is used and whose transfer is not found is
+//! [`Outcome::Pending`] until a deep block shows that there is none ([`TillOptions::confirmations`]).
 //!
 //! Payers are accounts with a key. Signatures of contracts (ERC-1271, ERC-6492) are refused as
 //! [`ErrorKind::Malformed`](depin_core::ErrorKind::Malformed).
@@ -34,6 +41,7 @@ mod answer;
 mod batch;
 mod book;
 mod client;
+mod deep;
 mod exact;
 mod header;
 mod identifier;
@@ -65,3 +73,4 @@ pub use rail::{ExactPayer, ExactRail};
 pub use refusal::Refusal;
 pub use till::{Outcome, Till, TillOptions};
 pub use upto::{PERMIT2, UPTO_PROXY, UptoPayment, UptoTerms, approve_permit2};
+pub use wallet::Wallet;

@@ -172,9 +172,9 @@ impl Commitment {
 ///
 /// A charge that the server refused or did not answer is signed for, and every later voucher grants it too. So the
 /// tab uses it for its next request of the same price, and nothing is paid that was not served. It remembers such
-/// charges for as long as it and its clones live.
+/// charges for as long as it and its clones live, and makes no new ones where there are 256.
 ///
-/// For [`PayingClient::with_tab`](super::PayingClient::with_tab).
+/// For [`Wallet::with_tab`](super::Wallet::with_tab).
 #[derive(Clone, Debug)]
 pub struct Tab {
     payer: Arc<ChannelPayer>,
@@ -224,7 +224,8 @@ impl Tab {
     /// Pays, if the server takes vouchers of this channel.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] when the price is more than allowed for one request, else as the payer.
+    /// [`ErrorKind::Limit`] when the price is more than allowed for one request or too many charges were not served,
+    /// else as the payer.
     pub(super) async fn pay(
         &self,
         required: &PaymentRequired,
@@ -241,7 +242,7 @@ impl Tab {
             let error = Error::new(ErrorKind::Limit, text).with("asked", amount.to_units());
             return Err(error.with("limit", self.each.to_units()));
         }
-        let (open, identifier) = self.open(amount, fresh);
+        let (open, identifier) = self.open(amount, fresh)?;
         let Some(id) = identifier::add(&mut extensions, &identifier) else { return Ok(None) };
         let charge = Charge { id, payee: self.terms.payee, amount };
         let proof = self.payer.pay(&charge).await?.proof;
@@ -257,15 +258,20 @@ impl Tab {
     }
 
     /// A charge of this price that nobody served yet, or a fresh one.
-    fn open(&self, amount: Amount, fresh: &Fresh) -> (Open, [u8; 16]) {
+    fn open(&self, amount: Amount, fresh: &Fresh) -> Result<(Open, [u8; 16])> {
         let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let found = all.iter().position(|signed| signed.amount == amount);
         let signed = match found {
             Some(place) => all.swap_remove(place),
+            None if all.len() >= MOST_OPEN => {
+                let text = "the server served too little of what it was given vouchers for; find out \
+                            why before it gets more";
+                return Err(Error::new(ErrorKind::Limit, text).with("charges", all.len()));
+            }
             None => Signed { identifier: fresh.identifier, amount },
         };
         let open = Open { tab: self.clone(), signed: Some(signed), again: found.is_some() };
-        (open, signed.identifier)
+        Ok((open, signed.identifier))
     }
 
     fn fits(&self, offer: &PaymentRequirements) -> bool {
@@ -278,6 +284,9 @@ impl Tab {
             && same(&offer.pay_to, self.terms.payee)
     }
 }
+
+/// Charges of a tab that were not served.
+const MOST_OPEN: usize = 256;
 
 /// Whether a client accepted this offer; addresses may be written in lower case.
 fn same(offer: &PaymentRequirements, accepted: &PaymentRequirements) -> bool {
@@ -303,4 +312,31 @@ fn voucher_of(payload: &PaymentPayload) -> Result<SignedVoucher> {
         Error::new(ErrorKind::Malformed, text)
     })?;
     SignedVoucher::decode(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use depin_core::{Address, Algorithm, ChainId, Signer, SoftwareKey};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_serves_nothing_gets_no_more_vouchers_after_a_while() {
+        let key = Arc::new(SoftwareKey::from_seed(Algorithm::Es256k, [1; 32]));
+        let payer = key.public_key().to_address().unwrap();
+        let [payee, token, contract] = [2, 3, 4].map(Address::repeat_byte);
+        let (challenge, salt) = (60, B256::ZERO);
+        let terms = Terms { payer, payee, token, signer: payer, challenge, salt };
+        let domain = crate::channel::domain(ChainId::new(1), contract);
+        let payer = ChannelPayer::in_memory(domain, terms, key, Amount::MAX).unwrap();
+        let tab = Tab::new(payer, domain, Amount::MAX);
+        let fresh = Fresh::draw(&mut rand::thread_rng());
+        for price in 0..256_u64 {
+            drop(tab.open(price.into(), &fresh).unwrap());
+        }
+        assert_eq!(tab.open(256.into(), &fresh).unwrap_err().kind(), ErrorKind::Limit);
+        // What was signed before is good for what it costs.
+        tab.open(7.into(), &fresh).unwrap().0.close();
+        drop(tab.open(256.into(), &fresh).unwrap());
+    }
 }

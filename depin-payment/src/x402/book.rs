@@ -40,20 +40,26 @@ pub(super) struct Entry {
     pub(super) block: u64,
     /// The transaction that settled it; empty when there was nothing to settle.
     pub(super) settled: Option<String>,
+    /// The last second at which nobody else refuses it, where there was nothing to settle.
+    pub(super) until: Option<u64>,
 }
 
 /// A payment that is to be taken.
 pub(super) struct Taking<'a> {
     pub(super) id: B256,
-    pub(super) payer: Address,
-    /// What the till can get of the payer, which has to reach everything of the payer's that is due.
-    pub(super) balance: Amount,
-    /// When what has nothing to settle may be forgotten, in seconds.
+    pub(super) owed: Owed,
+    /// When the answer to what has nothing to settle may be forgotten, in seconds.
     pub(super) forget: u64,
-    /// What was due of the payer before the balance was read. What is settled by now may still be in that balance.
-    pub(super) due: BTreeMap<B256, Amount>,
     pub(super) entry: &'a Entry,
     pub(super) answer: Option<&'a Answer>,
+}
+
+/// What a payer owes, or will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owed {
+    pub(super) amount: Amount,
+    /// Whether it uses up what the payer lets Permit2 move.
+    pub(super) by_permit2: bool,
 }
 
 impl Entry {
@@ -133,21 +139,23 @@ impl Book {
                     return Err(Refusal::Named.into());
                 }
             }
-            let amount = taking.entry.amount();
-            if taking.entry.settled.is_some() {
+            let free = taking.entry.settled.is_some();
+            if free {
                 let mut forgettable = write.open_table(FORGETTABLE).map_err(broken)?;
                 forgettable.insert((taking.forget, taking.id.0), ()).map_err(broken)?;
             } else {
-                owe(write, taking, amount)?;
+                owe(write, taking)?;
             }
             let bytes = encode(taking.entry)?;
             entries.insert(taking.id.0, bytes.as_slice()).map_err(broken)?;
-            if let Some(answer) = taking.answer {
+            if let Some(answer) = taking.answer
+                && (!free || is_room(write, taking.id, answer)?)
+            {
                 let mut answers = write.open_table(ANSWERS).map_err(broken)?;
                 let head = encode(&answer.head)?;
                 answers.insert(taking.id.0, (head.as_slice(), &*answer.body)).map_err(broken)?;
             }
-            add(write, ACCEPTED, amount)?;
+            add(write, ACCEPTED, taking.entry.amount())?;
             Ok(true)
         })
     }
@@ -207,7 +215,8 @@ impl Book {
     pub(super) fn drop_answer(&self, id: B256) -> Result<()> {
         self.write(|write| {
             let mut answers = write.open_table(ANSWERS).map_err(broken)?;
-            answers.remove(id.0).map(drop).map_err(broken)
+            answers.remove(id.0).map_err(broken)?;
+            make_room(write, id)
         })
     }
 
@@ -228,11 +237,19 @@ impl Book {
             let mut names = write.open_table(NAMES).map_err(broken)?;
             for key in old {
                 forgettable.remove(key).map_err(broken)?;
-                if let Some(name) = load(&entries, B256::new(key.1))?.and_then(|entry| entry.name) {
+                answers.remove(key.1).map_err(broken)?;
+                make_room(write, B256::new(key.1))?;
+                let entry = load(&entries, B256::new(key.1))?;
+                if let Some(until) = entry.as_ref().and_then(|entry| entry.until)
+                    && until >= now
+                {
+                    forgettable.insert((until, key.1), ()).map_err(broken)?;
+                    continue;
+                }
+                if let Some(name) = entry.and_then(|entry| entry.name) {
                     names.remove(name.0).map_err(broken)?;
                 }
                 entries.remove(key.1).map_err(broken)?;
-                answers.remove(key.1).map_err(broken)?;
             }
             Ok(())
         })
@@ -247,9 +264,17 @@ impl Book {
     }
 
     /// What is not settled yet of one payer.
-    pub(super) fn due_of(&self, payer: Address) -> Result<BTreeMap<B256, Amount>> {
+    pub(super) fn due_of(&self, payer: Address) -> Result<BTreeMap<B256, Owed>> {
         let read = self.0.begin_read().map_err(broken)?;
-        owed_by(&read.open_table(DUE).map_err(broken)?, payer)
+        let due = read.open_table(DUE).map_err(broken)?;
+        let payer = payer.into_array();
+        let range = due.range((payer, [0; 32])..=(payer, [0xff; 32])).map_err(broken)?;
+        let entries = range.map(|entry| {
+            let (key, owed) = entry.map_err(broken)?;
+            let (units, by_permit2) = owed.value();
+            Ok((B256::new(key.value().1), Owed { amount: amount(units), by_permit2 }))
+        });
+        entries.collect()
     }
 
     pub(super) fn sums(&self) -> Result<RailBalance> {
@@ -279,6 +304,7 @@ fn claim(write: &WriteTransaction, owner: &str) -> Result<()> {
     write.open_table(DUE).map_err(broken)?;
     write.open_table(FORGETTABLE).map_err(broken)?;
     write.open_table(SUMS).map_err(broken)?;
+    write.open_table(FREE).map_err(broken)?;
     let mut id = write.open_table(ID).map_err(broken)?;
     if id.get(()).map_err(broken)?.is_none() {
         id.insert((), fresh_id()).map_err(broken)?;
@@ -308,29 +334,12 @@ fn load(entries: &Table<'_, [u8; 32], &[u8]>, id: B256) -> Result<Option<Entry>>
     found.map(|entry| decode(entry.value())).transpose()
 }
 
-/// A payer's payments that are due.
-fn owed_by(
-    due: &impl ReadableTable<([u8; 20], [u8; 32]), [u8; 32]>,
-    payer: Address,
-) -> Result<BTreeMap<B256, Amount>> {
-    let payer = payer.into_array();
-    let range = due.range((payer, [0; 32])..=(payer, [0xff; 32])).map_err(broken)?;
-    let entries = range.map(|entry| {
-        let (key, units) = entry.map_err(broken)?;
-        Ok((B256::new(key.value().1), amount(units.value())))
-    });
-    entries.collect()
-}
-
-/// Adds a payment to what is due, unless that is more than the payer has.
-fn owe(write: &WriteTransaction, taking: &Taking<'_>, amount: Amount) -> Result<()> {
+/// Adds a payment to what is due.
+fn owe(write: &WriteTransaction, taking: &Taking<'_>) -> Result<()> {
+    let payer: Address = taking.entry.payer.parse().map_err(|_| damaged())?;
     let mut due = write.open_table(DUE).map_err(broken)?;
-    let mut owed = taking.due.clone();
-    owed.extend(owed_by(&due, taking.payer)?);
-    if Amount::sum(owed.into_values())?.checked_add(amount)? > taking.balance {
-        return Err(Refusal::Funds.into());
-    }
-    due.insert((taking.payer.into_array(), taking.id.0), units(amount)).map(drop).map_err(broken)
+    let owed = (units(taking.owed.amount), taking.owed.by_permit2);
+    due.insert((payer.into_array(), taking.id.0), owed).map(drop).map_err(broken)
 }
 
 /// Takes a payment off what is due and answers its amount.
@@ -338,7 +347,29 @@ fn undue(write: &WriteTransaction, entry: &Entry, id: B256) -> Result<Amount> {
     let payer: Address = entry.payer.parse().map_err(|_| damaged())?;
     let mut due = write.open_table(DUE).map_err(broken)?;
     let removed = due.remove((payer.into_array(), id.0)).map_err(broken)?;
-    removed.map(|removed| amount(removed.value())).ok_or_else(damaged)
+    removed.map(|removed| amount(removed.value().0)).ok_or_else(damaged)
+}
+
+/// Whether one more answer that cost nothing is kept. Nobody pays for the room, so there is not much.
+fn is_room(write: &WriteTransaction, id: B256, answer: &Answer) -> Result<bool> {
+    let bytes = u64::try_from(answer.body.len()).unwrap_or(u64::MAX);
+    let mut free = write.open_table(FREE).map_err(broken)?;
+    let sums = write.open_table(SUMS).map_err(broken)?;
+    let kept = sums.get(FREE_BYTES).map_err(broken)?;
+    let kept = kept.map_or(Amount::ZERO, |sum| amount(sum.value()));
+    if kept.checked_add(bytes.into())? > Amount::from(MOST_FREE) {
+        return Ok(false);
+    }
+    drop(sums);
+    free.insert(id.0, bytes).map_err(broken)?;
+    add(write, FREE_BYTES, bytes.into()).map(|()| true)
+}
+
+/// Gives back the room of an answer, if it cost nothing.
+fn make_room(write: &WriteTransaction, id: B256) -> Result<()> {
+    let mut free = write.open_table(FREE).map_err(broken)?;
+    let bytes = free.remove(id.0).map_err(broken)?.map(|bytes| bytes.value());
+    bytes.map_or(Ok(()), |bytes| less(write, FREE_BYTES, bytes.into()))
 }
 
 fn add(write: &WriteTransaction, name: &str, more: Amount) -> Result<()> {
@@ -395,13 +426,21 @@ const ID: TableDefinition<'_, (), [u8; 32]> = TableDefinition::new("id");
 const OWNER: TableDefinition<'_, (), &str> = TableDefinition::new("owner");
 const ENTRIES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("entries");
 const ANSWERS: TableDefinition<'_, [u8; 32], (&[u8], &[u8])> = TableDefinition::new("answers");
-/// Payer and payment, to the amount.
-const DUE: TableDefinition<'_, ([u8; 20], [u8; 32]), [u8; 32]> = TableDefinition::new("due");
+/// Payer and payment, to the amount and whether Permit2 moves it.
+const DUE: TableDefinition<'_, ([u8; 20], [u8; 32]), ([u8; 32], bool)> =
+    TableDefinition::new("due");
+/// Answers that cost nothing, to the bytes of their bodies.
+const FREE: TableDefinition<'_, [u8; 32], u64> = TableDefinition::new("free");
 const NAMES: TableDefinition<'_, [u8; 32], [u8; 32]> = TableDefinition::new("names");
 const FORGETTABLE: TableDefinition<'_, (u64, [u8; 32]), ()> = TableDefinition::new("forgettable");
 const SUMS: TableDefinition<'_, &str, [u8; 32]> = TableDefinition::new("sums");
 const ACCEPTED: &str = "accepted";
 const SETTLED: &str = "settled";
+
+const FREE_BYTES: &str = "free bytes";
+
+/// Bytes of answers that cost nothing and are kept all the same.
+const MOST_FREE: u64 = 8 * 1024 * 1024;
 
 const FORGET_AT_ONCE: usize = 64;
 
@@ -409,13 +448,13 @@ const FORGET_AT_ONCE: usize = 64;
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use depin_core::{Algorithm, ChainId, Signer, SoftwareKey, Timestamp};
 
     use super::*;
     use crate::x402::exact::{Authorization, ExactTerms, TokenDomain};
 
-    #[test]
-    fn what_is_settled_after_the_balance_was_read_does_not_free_that_balance() {
+    fn free(until: u64) -> Entry {
         let (amount, asset) = (Amount::from(60), Address::repeat_byte(2));
         let key = SoftwareKey::from_seed(Algorithm::Es256k, [1; 32]);
         let payer = key.public_key().to_address().unwrap();
@@ -423,28 +462,41 @@ mod tests {
         let (chain, timeout) = (ChainId::new(1), Duration::from_secs(60));
         let terms = ExactTerms { chain, asset, pay_to: Address::ZERO, amount, timeout, domain };
         let payment = Authorization::new(&terms, payer, Timestamp::from_secs(60), B256::ZERO);
-        let entry = Entry {
+        Entry {
             purpose: B256::ZERO.to_string(),
             name: None,
             payer: payer.to_string(),
             payment: Wire::Exact(payment.sign(&terms, &key).unwrap().to_wire()),
-            amount: amount.to_units(),
+            amount: U256::ZERO,
             block: 0,
-            settled: None,
-        };
+            settled: Some(String::new()),
+            until: Some(until),
+        }
+    }
+
+    #[test]
+    fn answers_that_cost_nothing_get_little_room_and_make_room_when_they_are_forgotten() {
         let book = Book::open(None, "owner").unwrap();
-        let take = |id, due| {
-            let balance = Amount::from(100);
-            let id = B256::with_last_byte(id);
-            let (forget, entry, answer) = (0, &entry, None);
-            book.take(&Taking { id, payer, balance, due, forget, entry, answer })
+        let body = Bytes::from(vec![7; 2 * 1024 * 1024]);
+        let (head, _) = http::Response::new(()).into_parts();
+        let (answer, entry) = (Answer::of(&head, body), free(100));
+        let take = |id| {
+            let owed = Owed { amount: Amount::ZERO, by_permit2: true };
+            let (id, answer) = (B256::with_last_byte(id), Some(&answer));
+            let taking = Taking { id, owed, forget: 5, entry: &entry, answer };
+            assert!(book.take(&taking).unwrap());
+            book.answer(id).unwrap().is_some()
         };
-        assert!(take(1, BTreeMap::new()).unwrap());
-        // One request reads that 100 are there and 60 of them are due; then those 60 are moved.
-        let seen = book.due_of(payer).unwrap();
-        book.settled(B256::with_last_byte(1), B256::ZERO, 0).unwrap();
-        let refused = take(2, seen).unwrap_err();
-        assert_eq!(Refusal::of(&refused), Some(Refusal::Funds));
-        assert!(take(3, BTreeMap::new()).unwrap(), "a balance that was read since");
+        assert_eq!([1, 2, 3, 4, 5].map(take), [true, true, true, true, false]);
+        book.drop_answer(B256::with_last_byte(1)).unwrap();
+        assert_eq!([6, 7].map(take), [true, false]);
+        // The answers are forgotten soon, what they were for is not before the payments end.
+        book.forget(6).unwrap();
+        assert_eq!(book.answer(B256::with_last_byte(2)).unwrap(), None);
+        assert!(take(8), "there is room again");
+        book.forget(100).unwrap();
+        assert!(book.entry(B256::with_last_byte(2)).unwrap().is_some());
+        book.forget(101).unwrap();
+        assert!(book.entry(B256::with_last_byte(2)).unwrap().is_none());
     }
 }

@@ -6,24 +6,22 @@
 //!
 //! Requests and responses are those of the `http` crate with bodies in memory. The connections are reqwest's and
 //! stay inside; `https` works where the application turns on a TLS feature of reqwest. Who has a client of reqwest
-//! already adds `PayingMiddleware` to it (feature `reqwest-middleware`), others use a [`Purse`] with theirs.
+//! already adds `PayingMiddleware` to it (feature `reqwest-middleware`), others use a [`Purse`](super::Purse) with theirs.
 
 use std::time::Duration;
 
-use depin_core::{Error, ErrorKind, Result};
-use depin_evm::Chain;
+use depin_core::{B256, Error, ErrorKind, Result};
 use http::{HeaderValue, Request, Response};
 use rand_core::CryptoRngCore;
 use reqwest::{Client, redirect};
 
 use super::{
-    batch::Tab,
     message::{PAYMENT_SIGNATURE, SettleResponse},
-    purse::{Fresh, Purse},
-    wallet::{Exchange, Wallet},
+    purse::Fresh,
+    wallet::{Exchange, Wallet, server},
 };
 
-/// A client that pays for requests from a [`Purse`]. One connection pool; cloning shares it.
+/// A client that pays for requests from a [`Wallet`]. One connection pool; cloning shares it.
 #[derive(Clone, Debug)]
 pub struct PayingClient {
     client: Client,
@@ -42,11 +40,11 @@ pub struct Paid {
 }
 
 impl PayingClient {
-    /// A client that pays from `purse`, follows no redirects and uses no proxies.
+    /// A client that pays from a [`Purse`](super::Purse) or a [`Wallet`], follows no redirects and uses no proxies.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when no client can be made, for example when TLS cannot be set up.
-    pub fn new(purse: Purse) -> Result<Self> {
+    pub fn new(wallet: impl Into<Wallet>) -> Result<Self> {
         let client = Client::builder()
             .connect_timeout(CONNECT)
             .timeout(REQUEST)
@@ -56,22 +54,7 @@ impl PayingClient {
             .map_err(|error| {
                 Error::new(ErrorKind::Config, "the HTTP client cannot be set up").source(error)
             })?;
-        Ok(Self { client, wallet: Wallet::new(purse), answer_limit: 1024 * 1024 })
-    }
-
-    /// Pays with vouchers where the server takes those of this tab, before it pays from the purse.
-    #[must_use]
-    pub fn with_tab(mut self, tab: Tab) -> Self {
-        self.wallet.tabs.push(tab);
-        self
-    }
-
-    /// Looks on this chain how much was used of what was signed for [up to so much](super::Policy::with_upto), and
-    /// counts only that as spent. The chain's own account does not matter.
-    #[must_use]
-    pub fn with_chain(mut self, chain: Chain) -> Self {
-        self.wallet.chain = Some(chain);
-        self
+        Ok(Self { client, wallet: wallet.into(), answer_limit: 1024 * 1024 })
     }
 
     /// Most bytes of an answer's body; 1 MiB unless told.
@@ -81,19 +64,12 @@ impl PayingClient {
         self
     }
 
-    /// How often a paid request is sent until it is answered; ten times unless told.
-    #[must_use]
-    pub const fn attempts(mut self, attempts: u32) -> Self {
-        self.wallet.attempts = attempts;
-        self
-    }
-
     /// Sends a request, and pays for it when the server wants that and the purse's policy allows it.
     ///
     /// Any other answer than 402 is given back as it is.
     ///
     /// # Errors
-    /// As [`Purse::pay`]; [`ErrorKind::Unavailable`] when the server does not answer, or not in time whether it
+    /// As [`Purse::pay`](super::Purse::pay); [`ErrorKind::Unavailable`] when the server does not answer, or not in time whether it
     /// got the money; [`ErrorKind::Rejected`] with the server's reason when it refuses the payment;
     /// [`ErrorKind::Limit`] when the answer is too long.
     pub fn send<'a, R: CryptoRngCore>(
@@ -142,6 +118,11 @@ struct Sending<'a> {
 
 impl Exchange for Sending<'_> {
     type Answer = Response<Vec<u8>>;
+
+    fn server(&self) -> B256 {
+        let uri = self.request.uri();
+        server(uri.host(), uri.port_u16())
+    }
 
     async fn send(&self, payment: &HeaderValue) -> Result<Response<Vec<u8>>> {
         let mut request = self.request.clone();

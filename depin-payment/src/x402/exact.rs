@@ -201,7 +201,8 @@ impl ExactPayment {
         hash_words([chain, terms.asset.into_word(), from.into_word(), *nonce])
     }
 
-    /// Checks all that needs no chain: signature, amount, recipient and time.
+    /// Checks all that needs no chain: signature, amount, recipient and time. It may be valid for ten minutes longer
+    /// than the terms say, for clocks that differ: what is not settled has to be remembered for as long.
     ///
     /// # Errors
     /// The [`Refusal`], as [`ErrorKind::Rejected`].
@@ -215,6 +216,9 @@ impl ExactPayment {
         }
         if *to != terms.pay_to {
             return Err(Refusal::Recipient);
+        }
+        if *valid_before > U256::from(now.plus(terms.timeout).plus(SLACK).secs()) {
+            return Err(Refusal::TooLong);
         }
         let now = now.secs();
         if *valid_before <= U256::from(now.saturating_add(MARGIN)) {
@@ -363,6 +367,9 @@ fn shorten(text: &str) -> String {
 }
 
 const TRANSFER: &str = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
+
+/// How much longer than the terms say a payment may be valid.
+pub(super) const SLACK: Duration = Duration::from_secs(600);
 
 /// Seconds that have to be left, so that a transaction can be mined in time.
 pub(super) const MARGIN: u64 = 6;

@@ -105,7 +105,8 @@ impl Till {
     }
 
     /// A price of up to `most` for a route: the payer signs for that much, and the service says how much of it was
-    /// [`Used`]. That is what moves. With nothing used nothing is sent, and the answer is free.
+    /// [`Used`]. That is what moves. With nothing used nothing is sent, and the answer is free: it is kept for who
+    /// repeats the request like others, as long as all free ones that are kept have at most 8 MiB together.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -293,20 +294,22 @@ impl Price {
         if name.is_some()
             && let Some(id) = self.till.taken(&sale)?
         {
-            return self.deliver(parts, &order, id).await;
+            return self.deliver(parts, &order, id, None).await;
         }
         let id = order.pledge.id(&self.all_terms());
         let Some(_mark) = self.till.mark(id) else { return Err(busy()) };
         // Another request may have been through since.
         if let Some(id) = self.till.taken(&sale)? {
-            return self.deliver(parts, &order, id).await;
+            return self.deliver(parts, &order, id, None).await;
         }
-        let seen = self.till.examine(self.amount, &order.pledge).await?;
+        // Given up with the request, however that ends.
+        let reserved = self.till.reserve((self.amount, self.amount), &order.pledge).await?;
         match self.work(request, service).await? {
             Done::Failed(response) => Ok(response),
             Done::Worked(answer, used) => {
-                self.till.keep(&sale, used, seen, Some(&answer))?;
-                self.deliver(parts, &order, id).await
+                self.till.keep(&sale, used, &reserved, Some(&answer))?;
+                drop(reserved);
+                self.deliver(parts, &order, id, Some(answer)).await
             }
         }
     }
@@ -427,12 +430,13 @@ impl Price {
         ])
     }
 
-    /// Settles what was taken and hands over the answer that it bought.
+    /// Settles what was taken and hands over the answer that it bought, which is fresh or was kept.
     async fn deliver(
         &self,
         parts: &request::Parts,
         order: &Order,
         id: B256,
+        fresh: Option<Answer>,
     ) -> Result<Response<Bytes>> {
         let mut said = SettleResponse {
             payer: Some(order.pledge.payer().to_string()),
@@ -440,7 +444,8 @@ impl Price {
             ..SettleResponse::default()
         };
         // Before settling, for what is settled may be forgotten.
-        let (answer, cost) = (self.till.answer(id)?, self.cost(id)?);
+        let answer = fresh.map_or_else(|| self.till.answer(id), |fresh| Ok(Some(fresh)))?;
+        let cost = self.cost(id)?;
         match self.till.settle_one(id).await? {
             outcome @ (Outcome::Settled(_) | Outcome::Unused) => {
                 said.success = true;
@@ -499,7 +504,8 @@ impl Price {
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        if status.is_server_error() {
+        // What payers do to themselves is no trouble of the service.
+        if status.is_server_error() && Refusal::of(error).is_none() {
             tracing::warn!(%error, "a request that brought a payment could not be served");
         }
         let mut response = problem(status, error.message());

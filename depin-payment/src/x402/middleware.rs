@@ -9,21 +9,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use depin_core::{Error, ErrorKind, Result};
-use depin_evm::Chain;
+use depin_core::{B256, Error, ErrorKind, Result};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use rand_core::CryptoRngCore;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Middleware, Next};
 
 use super::{
-    batch::Tab,
     message::PAYMENT_SIGNATURE,
-    purse::{Fresh, Purse},
-    wallet::{Answered, Exchange, Wallet},
+    purse::Fresh,
+    wallet::{Answered, Exchange, Wallet, server},
 };
 
-/// Pays for the requests of a client from a [`Purse`]; add it with `ClientBuilder::with`. What the server says became
+/// Pays for the requests of a client from a [`Wallet`]; add it with `ClientBuilder::with`. What the server says became
 /// of a payment is a [`SettleResponse`](super::SettleResponse) in the extensions of the response.
 ///
 /// A request that has to be paid is sent twice at least, so its body must be in memory. A streamed body is sent once,
@@ -75,30 +73,9 @@ pub struct PayingMiddleware {
 }
 
 impl PayingMiddleware {
-    /// Pays from `purse`, with nonces and names drawn from `rng`.
-    pub fn new(purse: Purse, rng: impl CryptoRngCore + Send + 'static) -> Self {
-        Self { wallet: Wallet::new(purse), rng: Mutex::new(Box::new(rng)) }
-    }
-
-    /// As [`PayingClient::with_tab`](super::PayingClient::with_tab).
-    #[must_use]
-    pub fn with_tab(mut self, tab: Tab) -> Self {
-        self.wallet.tabs.push(tab);
-        self
-    }
-
-    /// As [`PayingClient::with_chain`](super::PayingClient::with_chain).
-    #[must_use]
-    pub fn with_chain(mut self, chain: Chain) -> Self {
-        self.wallet.chain = Some(chain);
-        self
-    }
-
-    /// As [`PayingClient::attempts`](super::PayingClient::attempts).
-    #[must_use]
-    pub const fn attempts(mut self, attempts: u32) -> Self {
-        self.wallet.attempts = attempts;
-        self
+    /// Pays from a [`Purse`](super::Purse) or a [`Wallet`], with nonces and names drawn from `rng`.
+    pub fn new(wallet: impl Into<Wallet>, rng: impl CryptoRngCore + Send + 'static) -> Self {
+        Self { wallet: wallet.into(), rng: Mutex::new(Box::new(rng)) }
     }
 
     fn draw(&self) -> Fresh {
@@ -146,6 +123,11 @@ struct Sending<'a> {
 
 impl Exchange for Sending<'_> {
     type Answer = Response;
+
+    fn server(&self) -> B256 {
+        let url = self.request.url();
+        server(url.host_str(), url.port())
+    }
 
     async fn send(&self, payment: &HeaderValue) -> Result<Response> {
         let mut request = self.request.try_clone().ok_or_else(streamed)?;

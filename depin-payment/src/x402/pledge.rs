@@ -65,6 +65,11 @@ impl Pledge {
         }
     }
 
+    /// Whether it uses up what its payer lets Permit2 move.
+    pub(super) const fn is_by_permit2(&self) -> bool {
+        matches!(self, Self::Upto(_))
+    }
+
     /// Most that it can move.
     pub(super) const fn most(&self) -> Amount {
         match self {

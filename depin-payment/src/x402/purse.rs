@@ -9,17 +9,15 @@ use std::{
     time::Duration,
 };
 
-use depin_core::{
-    Address, Amount, B256, ChainId, Clock, Error, ErrorKind, Result, Signer, Timestamp, U256,
-};
+use depin_core::{Address, Amount, B256, ChainId, Clock, Error, ErrorKind, Result, Signer, U256};
 use rand_core::CryptoRngCore;
-use serde_json::{Map, Value};
 
 use super::{
+    deep::CONFIRMATIONS,
     exact::{Authorization, ExactTerms},
     identifier,
     message::{PaymentPayload, PaymentRequired, PaymentRequirements, VERSION},
-    reclaim::Open,
+    reclaim::{Open, Opened},
     upto::UptoTerms,
 };
 
@@ -44,12 +42,14 @@ pub struct Policy {
     payees: Option<Vec<Address>>,
     longest: Duration,
     upto: bool,
+    confirmations: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let longest = Duration::from_secs(600);
-        Self { allowances: Vec::new(), payees: None, longest, upto: false }
+        let (allowances, confirmations) = (Vec::new(), CONFIRMATIONS);
+        Self { allowances, payees: None, longest, upto: false, confirmations }
     }
 }
 
@@ -74,6 +74,14 @@ impl Policy {
     #[must_use]
     pub const fn with_upto(mut self) -> Self {
         self.upto = true;
+        self
+    }
+
+    /// How many blocks have to follow one before the purse believes that [less was taken](Purse::reclaim); 64 unless
+    /// told. Fewer where blocks are final sooner, 1 on IoTeX for example; more than 128 many nodes do not remember.
+    #[must_use]
+    pub const fn confirmations(mut self, blocks: u64) -> Self {
+        self.confirmations = blocks;
         self
     }
 
@@ -125,8 +133,8 @@ struct Inner {
 pub(super) struct Book {
     /// So far, in the order of the allowances.
     pub(super) spent: Vec<Amount>,
-    /// Of which less may be taken than was signed for, oldest first.
-    pub(super) open: Vec<Open>,
+    /// Of which less may be taken than was signed for.
+    pub(super) open: Opened,
 }
 
 /// What an offer asks for.
@@ -187,7 +195,7 @@ impl Purse {
             Error::new(ErrorKind::Config, "a purse pays with a key on secp256k1 (ES256K)")
         })?;
         let spent = vec![Amount::ZERO; policy.allowances.len()];
-        let book = Mutex::new(Book { spent, open: Vec::new() });
+        let book = Mutex::new(Book { spent, open: Opened::default() });
         Ok(Self(Arc::new(Inner { key, account, policy, clock, book })))
     }
 
@@ -202,6 +210,10 @@ impl Purse {
         self.allowance(chain, asset)
             .and_then(|(place, _)| book.spent.get(place).copied())
             .unwrap_or_default()
+    }
+
+    pub(super) fn confirmations(&self) -> u64 {
+        self.0.policy.confirmations
     }
 
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
@@ -219,11 +231,13 @@ impl Purse {
         required: &PaymentRequired,
         rng: &mut impl CryptoRngCore,
     ) -> Result<PaymentPayload> {
-        self.pay_with(required, &Fresh::draw(rng))
+        self.pay_to(None, required, &Fresh::draw(rng))
     }
 
-    pub(super) fn pay_with(
+    /// Pays what a server asks for; without one the payee stands for it.
+    pub(super) fn pay_to(
         &self,
+        server: Option<B256>,
         required: &PaymentRequired,
         fresh: &Fresh,
     ) -> Result<PaymentPayload> {
@@ -231,7 +245,8 @@ impl Purse {
         for offer in &required.accepts {
             match self.reserve(offer) {
                 Ok((place, terms)) => {
-                    let signed = self.sign(required, offer, (place, &terms), fresh);
+                    let server = server.unwrap_or_else(|| terms.pay_to().into_word());
+                    let signed = self.sign(required, offer, (place, &terms), (server, fresh));
                     return signed.inspect_err(|_| self.release(place, terms.amount()));
                 }
                 Err(error) => refused = Some(clearer(refused, error)),
@@ -247,7 +262,7 @@ impl Purse {
         required: &PaymentRequired,
         offer: &PaymentRequirements,
         (place, terms): (usize, &Terms),
-        fresh: &Fresh,
+        (server, fresh): (B256, &Fresh),
     ) -> Result<PaymentPayload> {
         let expires = self.0.clock.now().plus(terms.timeout().min(self.0.policy.longest));
         let payload = match terms {
@@ -255,7 +270,13 @@ impl Purse {
                 let payment = Authorization::new(terms, self.0.account, expires, fresh.nonce);
                 payment.sign(terms, &*self.0.key)?.to_payload()
             }
-            Terms::Upto(terms) => self.sign_upto(place, terms, expires, fresh)?,
+            Terms::Upto(terms) => {
+                let nonce = U256::from_be_bytes(fresh.nonce.0);
+                let payment = terms.sign(&*self.0.key, expires, nonce)?;
+                let open = Open::new(place, server, terms.chain, &payment);
+                self.book().open.remember(open);
+                payment.to_payload()
+            }
         };
         let mut extensions = required.extensions.clone();
         if let Some(extensions) = &mut extensions {
@@ -268,23 +289,6 @@ impl Purse {
             payload,
             extensions,
         })
-    }
-
-    fn sign_upto(
-        &self,
-        place: usize,
-        terms: &UptoTerms,
-        expires: Timestamp,
-        fresh: &Fresh,
-    ) -> Result<Map<String, Value>> {
-        let payment = terms.sign(&*self.0.key, expires, U256::from_be_bytes(fresh.nonce.0))?;
-        let mut book = self.book();
-        if book.open.len() >= MOST_OPEN {
-            // What is forgotten counts as spent.
-            book.open.remove(0);
-        }
-        book.open.push(Open::new(place, terms.chain, &payment));
-        Ok(payment.to_payload())
     }
 
     /// Counts the price as spent, if the policy allows it.
@@ -356,9 +360,6 @@ impl Fresh {
         Self { nonce, identifier }
     }
 }
-
-/// Signatures of which a purse remembers that less may be taken.
-const MOST_OPEN: usize = 1_024;
 
 fn over(text: &'static str, asked: Amount, limit: Amount) -> Error {
     Error::new(ErrorKind::Limit, text)

@@ -16,6 +16,8 @@ pub enum Refusal {
     Recipient,
     /// It ends before it could be settled.
     Expired,
+    /// It is valid for longer than the payee wants to remember it.
+    TooLong,
     /// It begins later.
     NotYetValid,
     /// Another account is to settle it than the payee's.
@@ -32,6 +34,8 @@ pub enum Refusal {
     Spent,
     /// Another payment has its name: a request is paid once, and a charge too.
     Named,
+    /// The payer's money is spoken for by requests that are being worked on. Repeat this one in a moment.
+    Busy,
 }
 
 impl Refusal {
@@ -48,7 +52,8 @@ impl Refusal {
             Self::Allowance => "permit2_allowance_required",
             Self::Used => "permit2_invalid_nonce",
             Self::Transfer => "permit2_simulation_failed",
-            Self::Offer | Self::Spent | Self::Named => self.code(),
+            Self::TooLong => "invalid_upto_evm_payload_deadline",
+            Self::Offer | Self::Spent | Self::Named | Self::Busy => self.code(),
         }
     }
 
@@ -59,7 +64,7 @@ impl Refusal {
             Self::Signature => "invalid_exact_evm_payload_signature",
             Self::Amount => "invalid_exact_evm_payload_authorization_value_mismatch",
             Self::Recipient => "invalid_exact_evm_payload_recipient_mismatch",
-            Self::Expired => "invalid_exact_evm_payload_authorization_valid_before",
+            Self::Expired | Self::TooLong => "invalid_exact_evm_payload_authorization_valid_before",
             Self::NotYetValid => "invalid_exact_evm_payload_authorization_valid_after",
             Self::Facilitator => "upto_facilitator_mismatch",
             Self::Funds => "insufficient_funds",
@@ -68,6 +73,7 @@ impl Refusal {
             Self::Transfer => "invalid_transaction_state",
             Self::Spent => "payment_already_spent",
             Self::Named => "payment_identifier_conflict",
+            Self::Busy => "payer_funds_in_use",
         }
     }
 
@@ -78,6 +84,9 @@ impl Refusal {
             Self::Amount => "the payment is not exactly what the offer asks for",
             Self::Recipient => "the payment goes to another account than the offer says",
             Self::Expired => "the payment's time is over; sign a new one",
+            Self::TooLong => {
+                "the payment is valid for much longer than the offer says; sign for that time"
+            }
             Self::NotYetValid => "the payment is not valid yet; check both clocks",
             Self::Facilitator => {
                 "the payment names another account to settle it; ask for the price"
@@ -88,6 +97,10 @@ impl Refusal {
             Self::Transfer => "the token refuses the transfer",
             Self::Spent => "the payment was made for another request; sign a new one",
             Self::Named => "another payment was made under this name; repeat that one",
+            Self::Busy => {
+                "other requests of this payer are being worked on and may need its money; repeat \
+                 this one in a moment"
+            }
         }
     }
 
@@ -113,9 +126,11 @@ impl Refusal {
     fn into_error(self, code: &'static str) -> Error {
         let kind = match self {
             Self::Spent | Self::Named => ErrorKind::Conflict,
+            Self::Busy => ErrorKind::Unavailable,
             _ => ErrorKind::Rejected,
         };
-        Error::new(kind, self.text()).with("reason", code).source(self)
+        let error = Error::new(kind, self.text()).with("reason", code).source(self);
+        if self == Self::Busy { error.retry_in(MOMENT) } else { error }
     }
 }
 
@@ -124,3 +139,5 @@ impl From<Refusal> for Error {
         refusal.into_error(refusal.code())
     }
 }
+
+const MOMENT: std::time::Duration = std::time::Duration::from_secs(1);

@@ -6,6 +6,7 @@
 
 mod examine;
 mod settle;
+mod work;
 
 use std::{
     collections::HashSet,
@@ -21,13 +22,15 @@ use tokio::sync::OnceCell;
 
 use super::{
     answer::Answer,
-    book::{Book, Entry, Taking},
+    book::{Book, Entry, Owed, Taking},
+    deep::CONFIRMATIONS,
     exact::{ExactPayment, ExactTerms, TokenDomain},
     pledge::{Pledge, Terms},
     refusal::Refusal,
     upto::{UptoPayment, UptoTerms},
 };
-pub(super) use examine::Seen;
+pub(super) use examine::Reserved;
+use work::Claims;
 
 /// Settings of a [`Till`].
 #[derive(Clone, Debug)]
@@ -38,6 +41,7 @@ pub struct TillOptions {
     domain: Option<TokenDomain>,
     timeout: Duration,
     keep: Duration,
+    confirmations: u64,
 }
 
 impl Default for TillOptions {
@@ -48,6 +52,7 @@ impl Default for TillOptions {
             domain: None,
             timeout: Duration::from_secs(60),
             keep: Duration::from_secs(300),
+            confirmations: CONFIRMATIONS,
         }
     }
 }
@@ -91,6 +96,15 @@ impl TillOptions {
         self.keep = keep;
         self
     }
+
+    /// How many blocks have to follow one before the till gives up a payment for what that block shows: that its time
+    /// was over, or its nonce used for something else. 64 unless told. Fewer where blocks are final sooner, 1 on IoTeX
+    /// for example; more than 128 many nodes do not remember. Until then it is [`Outcome::Pending`].
+    #[must_use]
+    pub const fn confirmations(mut self, blocks: u64) -> Self {
+        self.confirmations = blocks;
+        self
+    }
 }
 
 /// Takes payments in one token for one payee. Cloning shares it.
@@ -124,12 +138,14 @@ struct Inner {
     domain: TokenDomain,
     timeout: Duration,
     keep: Duration,
+    confirmations: u64,
     clock: Arc<dyn Clock>,
     book: Book,
     durable: bool,
     /// Whether the chain has what `upto` needs, once that is known.
     upto: OnceCell<()>,
     busy: Mutex<HashSet<B256>>,
+    claims: Claims,
 }
 
 /// What became of a payment that was taken.
@@ -143,9 +159,11 @@ pub enum Outcome {
     Settled(B256),
     /// Nothing was used, so nothing is moved; the payment is spent all the same.
     Unused,
-    /// A transaction is sent, or could not be, and nobody knows yet whether it will be mined: ask again.
+    /// The money may have moved, or may yet: a transaction is sent and not mined, could not be sent, or somebody used the
+    /// payer's nonce and the block that tells for what is [not deep enough](TillOptions::confirmations). Ask again.
     Pending,
-    /// The chain refused the payment for good.
+    /// The chain refused the payment, and the money does not move by this till: for good, or it is no loss because the
+    /// answer did not go out.
     Failed(Refusal),
 }
 
@@ -176,11 +194,13 @@ impl Till {
             domain,
             timeout: options.timeout,
             keep: options.keep,
+            confirmations: options.confirmations,
             clock,
             book,
             durable: options.store.is_some(),
             upto: OnceCell::new(),
             busy: Mutex::default(),
+            claims: Claims::default(),
         })))
     }
 
@@ -211,7 +231,9 @@ impl Till {
     /// # Errors
     /// [`ErrorKind::Rejected`] with its [`Refusal`]; [`ErrorKind::Unavailable`] when the node does not answer.
     pub async fn verify(&self, amount: Amount, payment: &ExactPayment) -> Result<()> {
-        self.examine(amount, &Pledge::Exact(payment.clone())).await.map(drop)
+        let pledge = Pledge::Exact(payment.clone());
+        self.check(amount, &pledge)?;
+        self.examine(amount, &pledge).await.map(drop)
     }
 
     /// Makes sure that up to `most` can be taken now: as [`verify`](Self::verify), and that the payer lets Permit2
@@ -220,16 +242,20 @@ impl Till {
     /// # Errors
     /// As [`verify`](Self::verify), and [`ErrorKind::Config`] when the chain does not have Permit2 and the proxy.
     pub async fn verify_upto(&self, most: Amount, payment: &UptoPayment) -> Result<()> {
-        self.examine(most, &Pledge::Upto(payment.clone())).await.map(drop)
+        let pledge = Pledge::Upto(payment.clone());
+        self.check(most, &pledge)?;
+        self.examine(most, &pledge).await.map(drop)
     }
 
     /// Makes sure of a payment and takes it for `purpose`, durably. Whether it was taken just now: with the same
     /// purpose again nothing happens.
     ///
-    /// Payments of one payer are covered together: what is due of all of them is within the payer's balance.
+    /// Payments of one payer are covered together: what is due of all of them, and being worked for, is within the
+    /// payer's balance.
     ///
     /// # Errors
-    /// As [`verify`](Self::verify), and [`ErrorKind::Conflict`] when it was taken for another purpose.
+    /// As [`verify`](Self::verify), [`ErrorKind::Conflict`] when it was taken for another purpose, and
+    /// [`ErrorKind::Unavailable`] with [`Refusal::Busy`] when others may leave enough for it: take it again in a moment.
     pub async fn take(
         &self,
         amount: Amount,
@@ -261,12 +287,12 @@ impl Till {
         if self.taken(sale)?.is_some() {
             return Ok(false);
         }
-        let seen = match self.examine(sale.amount, sale.pledge).await {
-            Ok(seen) => seen,
+        let reserved = match self.reserve((sale.amount, used), sale.pledge).await {
+            Ok(reserved) => reserved,
             // Somebody else may have taken and settled it meanwhile: that is why the chain has it as used.
             Err(error) => return self.taken(sale)?.map(|_| false).ok_or(error),
         };
-        self.keep(sale, used, seen, None)
+        self.keep(sale, used, &reserved, None)
     }
 
     /// Moves the money of a payment that was taken, or learns that it has moved.
@@ -372,32 +398,32 @@ impl Till {
         self.0.book.forget(self.now())
     }
 
-    /// Takes `used` of a payment that was examined.
+    /// Takes `used` of a payment. Its money stays reserved, now as what is due.
     pub(super) fn keep(
         &self,
         sale: &Sale<'_>,
         used: Amount,
-        seen: Seen,
+        reserved: &Reserved,
         answer: Option<&Answer>,
     ) -> Result<bool> {
         let Sale { amount, pledge, purpose, name } = *sale;
-        let payer = pledge.payer();
         let nothing = used.is_zero() && matches!(pledge, Pledge::Upto(_));
+        // The chain never hears of what has nothing to settle, so until it ends nobody else refuses it.
+        let ends = u64::try_from(pledge.ends()).unwrap_or(u64::MAX);
         let entry = Entry {
             purpose: purpose.to_string(),
             name,
-            payer: payer.to_string(),
+            payer: pledge.payer().to_string(),
             payment: pledge.to_wire(),
             amount: used.to_units(),
-            block: seen.block,
+            block: reserved.block,
             settled: nothing.then(String::new),
+            until: nothing.then_some(ends),
         };
         let id = pledge.id(&self.all_terms(amount));
-        // The chain never hears of what has nothing to settle, so until it ends nobody else refuses it.
-        let ends = u64::try_from(pledge.ends()).unwrap_or(u64::MAX);
-        let forget = self.forget_at().max(ends);
-        let Seen { balance, due, .. } = seen;
-        let taking = Taking { id, payer, balance, due, forget, entry: &entry, answer };
+        let owed = Owed { amount: used, by_permit2: pledge.is_by_permit2() };
+        let forget = self.forget_at();
+        let taking = Taking { id, owed, forget, entry: &entry, answer };
         if self.0.book.take(&taking)? {
             // What settles nothing leaves the forgetting of others to nobody.
             self.0.book.forget(self.now())?;

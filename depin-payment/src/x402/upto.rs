@@ -21,8 +21,8 @@ use serde_json::{Map, Value};
 
 use super::{
     exact::{
-        TokenDomain, address, chain_of, decimal, malformed, network_of, signature, signature_text,
-        unsupported,
+        MARGIN, SLACK, TokenDomain, address, chain_of, decimal, malformed, network_of, signature,
+        signature_text, unsupported,
     },
     message::{PaymentPayload, PaymentRequired, PaymentRequirements, VERSION},
     refusal::Refusal,
@@ -249,8 +249,8 @@ impl UptoPayment {
         hash_words([scheme, chain, self.from.into_word(), self.nonce.into()])
     }
 
-    /// Checks all that needs no chain: signature, amount, token, payee, facilitator and time. A deadline more than
-    /// a day after the time that the terms give is none: until then the payee has to remember the payment.
+    /// Checks all that needs no chain: signature, amount, token, payee, facilitator and time. It may be valid for ten
+    /// minutes longer than the terms say, for clocks that differ: until it ends the payee has to remember it.
     ///
     /// # Errors
     /// The [`Refusal`], as [`ErrorKind::Rejected`].
@@ -270,12 +270,11 @@ impl UptoPayment {
         if self.facilitator != terms.facilitator {
             return Err(Refusal::Facilitator);
         }
-        let longest = now.plus(terms.timeout).plus(DAY);
-        if self.deadline > U256::from(longest.secs()) {
-            return Err(Refusal::Offer);
+        if self.deadline > U256::from(now.plus(terms.timeout).plus(SLACK).secs()) {
+            return Err(Refusal::TooLong);
         }
         let now = now.secs();
-        if self.deadline <= U256::from(now.saturating_add(super::exact::MARGIN)) {
+        if self.deadline <= U256::from(now.saturating_add(MARGIN)) {
             return Err(Refusal::Expired);
         }
         if self.valid_after > U256::from(now) {
@@ -436,7 +435,9 @@ pub(super) mod permit2 {
     use depin_core::{Address, Error, ErrorKind, Result, U256};
     use depin_evm::{
         Chain, Revert,
-        alloy::{providers::Provider, rpc::types::TransactionRequest, sol_types::SolCall},
+        alloy::{
+            eips::BlockId, providers::Provider, rpc::types::TransactionRequest, sol_types::SolCall,
+        },
     };
 
     use super::{PERMIT2, Refusal};
@@ -452,15 +453,16 @@ pub(super) mod permit2 {
         error PaymentTooEarly();
     }
 
-    /// Whether an owner's nonce is used up. 256 nonces share a word.
+    /// Whether an owner's nonce is used up at a block. 256 nonces share a word.
     pub(in crate::x402) async fn is_used(
         chain: &Chain,
         owner: Address,
         nonce: U256,
+        at: BlockId,
     ) -> Result<bool> {
         let call = nonceBitmapCall { owner, word: nonce >> 8 };
         let call = TransactionRequest::default().to(PERMIT2).input(call.abi_encode().into());
-        let answer = chain.ask(chain.provider().call(call)).await?;
+        let answer = chain.ask(chain.provider().call(call).block(at)).await?;
         let bitmap = nonceBitmapCall::abi_decode_returns(&answer).map_err(|error| {
             let text = "the chain does not have Permit2 where every chain should have it";
             Error::new(ErrorKind::NotFound, text).with("contract", PERMIT2).source(error)
@@ -495,9 +497,6 @@ mod proxy {
         ) external;
     }
 }
-
-/// How much longer than the terms say a payment may be valid.
-const DAY: Duration = Duration::from_secs(86_400);
 
 const DOMAIN: &str = "EIP712Domain(string name,uint256 chainId,address verifyingContract)";
 const PERMIT: &str = "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,Witness witness)";

@@ -2,9 +2,9 @@
 //!
 //! Whatever carries the requests says what it is by [`Exchange`], so that there is one such loop.
 
-use std::time::Duration;
+use std::{convert::Infallible, future, time::Duration};
 
-use depin_core::{Error, ErrorKind, Result};
+use depin_core::{B256, Error, ErrorKind, Result, keccak256};
 use depin_evm::Chain;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -19,6 +19,9 @@ use super::{
 /// Sends one and the same request with a payment.
 pub(super) trait Exchange: Sync {
     type Answer: Answered + Send;
+
+    /// Who is asked, as [`server`] says it.
+    fn server(&self) -> B256;
 
     fn send(&self, payment: &HeaderValue) -> impl Future<Output = Result<Self::Answer>> + Send;
 }
@@ -38,21 +41,68 @@ impl<B> Answered for http::Response<B> {
     }
 }
 
-/// What pays for the requests of a client.
+/// What stands for a server: its host and port.
+pub(super) fn server(host: Option<&str>, port: Option<u16>) -> B256 {
+    keccak256(format!("{}:{}", host.unwrap_or_default(), port.unwrap_or_default()))
+}
+
+/// What pays for the requests of a client: a [`Purse`], and what helps it. A purse alone is one.
+///
+/// ```
+/// use std::sync::Arc;
+/// use depin_core::{Algorithm, SoftwareKey, SystemClock};
+/// use depin_payment::x402::{PayingClient, Policy, Purse, Wallet};
+///
+/// let key = Arc::new(SoftwareKey::generate(Algorithm::Es256k, &mut rand::thread_rng()));
+/// let purse = Purse::new(key, Policy::default(), Arc::new(SystemClock))?;
+/// PayingClient::new(purse.clone())?;
+/// PayingClient::new(Wallet::new(purse).attempts(3))?;
+/// # Ok::<(), depin_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(super) struct Wallet {
-    pub(super) purse: Purse,
-    pub(super) tabs: Vec<Tab>,
-    pub(super) chain: Option<Chain>,
-    pub(super) attempts: u32,
+pub struct Wallet {
+    purse: Purse,
+    tabs: Vec<Tab>,
+    chain: Option<Chain>,
+    attempts: u32,
 }
 
 /// An answer, and what the server says became of the payment if there was one.
 pub(super) type Settled<A> = (A, Option<SettleResponse>);
 
+impl From<Purse> for Wallet {
+    fn from(purse: Purse) -> Self {
+        Self::new(purse)
+    }
+}
+
 impl Wallet {
-    pub(super) const fn new(purse: Purse) -> Self {
+    /// Pays from `purse`.
+    pub const fn new(purse: Purse) -> Self {
         Self { purse, tabs: Vec::new(), chain: None, attempts: 10 }
+    }
+
+    /// Pays with vouchers where the server takes those of this tab, before it pays from the purse.
+    #[must_use]
+    pub fn with_tab(mut self, tab: Tab) -> Self {
+        self.tabs.push(tab);
+        self
+    }
+
+    /// Looks on this chain how much was used of what was signed for [up to so much](super::Policy::with_upto), and
+    /// counts only that as spent: [`Purse::reclaim`], while a server works, and before a payment that would pass the
+    /// limit. No answer waits for that. The chain's own account does not matter.
+    #[must_use]
+    pub fn with_chain(mut self, chain: Chain) -> Self {
+        self.chain = Some(chain);
+        self
+    }
+
+    /// How often a paid request is sent until it is answered; ten times unless told.
+    #[must_use]
+    pub const fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
     }
 
     /// Pays for a request, once, when its first answer wants that.
@@ -72,10 +122,13 @@ impl Wallet {
         let required = PaymentRequired::from_header(offer)?;
         drop(first);
         loop {
-            let (payload, open) = self.sign(&required, &fresh).await?;
-            let (answer, said) = self.insist(request, &payload.to_header()).await?;
+            let (payload, open) = self.sign(request.server(), &required, &fresh).await?;
+            let header = payload.to_header();
+            let (answer, said) = self.meanwhile(self.insist(request, &header)).await?;
             let Some(open) = open else {
-                self.reckon(&payload, said.as_ref()).await;
+                if let Some(said) = &said {
+                    self.purse.hear(&payload, said);
+                }
                 return Ok((answer, said));
             };
             let served_before = open.again && answer.status() == StatusCode::CONFLICT;
@@ -90,6 +143,7 @@ impl Wallet {
 
     async fn sign(
         &self,
+        server: B256,
         required: &PaymentRequired,
         fresh: &Fresh,
     ) -> Result<(PaymentPayload, Option<Open>)> {
@@ -98,17 +152,35 @@ impl Wallet {
                 return Ok((payload, Some(open)));
             }
         }
-        Ok((self.purse.pay_with(required, fresh)?, None))
+        let signed = self.purse.pay_to(Some(server), required, fresh);
+        let signed = match signed {
+            Err(error) if error.kind() == ErrorKind::Limit && self.chain.is_some() => {
+                self.reckon().await;
+                self.purse.pay_to(Some(server), required, fresh)
+            }
+            signed => signed,
+        };
+        Ok((signed?, None))
     }
 
-    /// Takes back what a payment of up to so much did not use.
-    async fn reckon(&self, payload: &PaymentPayload, said: Option<&SettleResponse>) {
-        if let Some(said) = said {
-            self.purse.hear(payload, said);
+    /// Keeps the books for as long as an answer takes, and not longer.
+    async fn meanwhile<T>(&self, answer: impl Future<Output = T>) -> T {
+        let books = async {
+            self.reckon().await;
+            future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            never = books => match never {},
         }
-        if let Some(chain) = &self.chain
-            && let Err(error) = self.purse.reclaim(chain).await
-        {
+    }
+
+    /// Takes back what payments of up to so much did not use, as far as that is known.
+    async fn reckon(&self) {
+        let Some(chain) = &self.chain else { return };
+        let reclaimed = tokio::time::timeout(LONGEST_PAUSE, self.purse.reclaim(chain)).await;
+        if let Ok(Err(error)) = reclaimed {
             tracing::info!(%error, "what was not used is not known yet and counts as spent");
         }
     }

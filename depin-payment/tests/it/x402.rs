@@ -9,11 +9,14 @@ mod meter;
 mod metered;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
+mod node;
 mod permit2;
 mod purse;
 mod rail;
+mod service;
 mod till;
 mod upto;
+mod work;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use depin::{
         channel::Terms,
         evm::EvmChannel,
         rail::ChannelPayer,
-        x402::{Allowance, PayingClient, Policy, Purse, Tab},
+        x402::{Allowance, PayingClient, Policy, Purse, Tab, Wallet},
     },
 };
 
@@ -68,7 +68,8 @@ impl<'a> Buyer<'a> {
         let tab = Tab::new(payer, channel.domain(), self.price);
         // The purse allows nothing: only the tab pays.
         let purse = Purse::new(key, Policy::default(), Arc::new(SystemClock))?;
-        self.buy(&PayingClient::new(purse)?.with_tab(tab), requests).await?;
+        let wallet = Wallet::new(purse).with_tab(tab);
+        self.buy(&PayingClient::new(wallet)?, requests).await?;
         Ok(Purchase { way: "vouchers", requests, paid: total })
     }
 

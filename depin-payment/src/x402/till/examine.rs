@@ -5,44 +5,64 @@ use std::collections::BTreeMap;
 use depin_core::{Amount, B256, Error, ErrorKind, Result};
 use depin_evm::{
     Revert,
-    alloy::{providers::Provider, rpc::types::TransactionRequest},
+    alloy::{eips::BlockId, providers::Provider, rpc::types::TransactionRequest},
     bindings::NetworkToken as Token,
 };
 
-use super::Till;
+use super::{
+    Till,
+    work::{Claim, Funds},
+};
 use crate::x402::{
+    book::Owed,
     exact::ExactPayment,
-    pledge::Pledge,
+    pledge::{Pledge, Terms},
     refusal::Refusal,
     upto::{PERMIT2, UPTO_PROXY, UptoPayment, permit2},
 };
 
-/// What the chain showed of a payer.
-#[derive(Clone, Debug)]
-pub(in crate::x402) struct Seen {
+/// A payment that is good, and money for it that nobody else is served for as long as this lives.
+#[derive(Debug)]
+#[must_use = "others are served for the same money when it is dropped"]
+pub(in crate::x402) struct Reserved {
+    /// The block at which it was good.
     pub(super) block: u64,
-    /// What can be moved.
-    pub(super) balance: Amount,
-    /// What was due before the balance was read.
-    pub(super) due: BTreeMap<B256, Amount>,
+    _claim: Claim,
 }
 
 /// What the chain shows of one payment.
 struct Shown {
-    balance: Amount,
-    /// What the payer lets Permit2 move, where that matters.
-    allowance: Option<Amount>,
+    funds: Funds,
     used: bool,
 }
 
 impl Till {
-    /// Makes sure that all of `amount` could be moved now.
-    pub(in crate::x402) async fn examine(&self, amount: Amount, pledge: &Pledge) -> Result<Seen> {
-        pledge
-            .check(&self.all_terms(amount), self.0.clock.now())
-            .map_err(|refusal| pledge.refuse(refusal))?;
-        // Before the balance is read: what is settled in between is in neither of them.
-        let due = self.0.book.due_of(pledge.payer())?;
+    /// Makes sure that all of `amount` could be moved now, and that `asked` of it can be beside everything else of that
+    /// payer that is due or being worked for, and reserves that.
+    pub(in crate::x402) async fn reserve(
+        &self,
+        (amount, asked): (Amount, Amount),
+        pledge: &Pledge,
+    ) -> Result<Reserved> {
+        let terms = self.check(amount, pledge)?;
+        let claim = self.claim(asked, pledge, pledge.id(&terms))?;
+        let (block, funds) = self.examine(amount, pledge).await?;
+        match claim.lacks(&funds)? {
+            None => Ok(Reserved { block, _claim: claim }),
+            Some(refusal) => Err(pledge.refuse(refusal)),
+        }
+    }
+
+    /// Checks all that needs no chain.
+    pub(super) fn check(&self, amount: Amount, pledge: &Pledge) -> Result<Terms> {
+        let terms = self.all_terms(amount);
+        let checked = pledge.check(&terms, self.0.clock.now());
+        checked.map(|()| terms).map_err(|refusal| pledge.refuse(refusal))
+    }
+
+    /// Makes sure that all of `amount` could be moved now if nothing else was due. Answers the block, and what can be
+    /// moved.
+    pub(super) async fn examine(&self, amount: Amount, pledge: &Pledge) -> Result<(u64, Funds)> {
         let (chain, provider) = (&self.0.chain, self.0.chain.provider());
         let transfer = self.transfer(pledge, amount)?.from(chain.account());
         let (block, shown, simulated) = tokio::join!(
@@ -50,19 +70,16 @@ impl Till {
             self.look(pledge),
             chain.ask(provider.call(transfer)),
         );
-        let Shown { balance, allowance, used } = shown?;
-        if balance < amount {
-            return Err(pledge.refuse(Refusal::Funds));
-        }
-        if allowance.is_some_and(|allowance| allowance < amount) {
-            return Err(pledge.refuse(Refusal::Allowance));
+        let Shown { funds, used } = shown?;
+        let asked = Owed { amount, by_permit2: pledge.is_by_permit2() };
+        if let Some(refusal) = funds.lack(&BTreeMap::new(), asked)? {
+            return Err(pledge.refuse(refusal));
         }
         if used {
             return Err(pledge.refuse(Refusal::Used));
         }
         simulated.map_err(|error| refused(pledge, error))?;
-        let balance = allowance.map_or(balance, |allowance| balance.min(allowance));
-        Ok(Seen { block: block?, balance, due })
+        Ok((block?, funds))
     }
 
     async fn look(&self, pledge: &Pledge) -> Result<Shown> {
@@ -71,8 +88,10 @@ impl Till {
         let balance = token.balanceOf(payer);
         match pledge {
             Pledge::Exact(_) => {
-                let (balance, used) = tokio::join!(chain.read(&balance), self.is_used(pledge));
-                Ok(Shown { balance: Amount::units(balance?), allowance: None, used: used? })
+                let (balance, used) =
+                    tokio::join!(chain.read(&balance), self.is_used(pledge, BlockId::latest()));
+                let funds = Funds { balance: Amount::units(balance?), allowance: None };
+                Ok(Shown { funds, used: used? })
             }
             Pledge::Upto(_) => {
                 self.require_upto().await?;
@@ -80,25 +99,25 @@ impl Till {
                 let (balance, allowance, used) = tokio::join!(
                     chain.read(&balance),
                     chain.read(&allowance),
-                    self.is_used(pledge)
+                    self.is_used(pledge, BlockId::latest())
                 );
-                let allowance = Some(Amount::units(allowance?));
-                Ok(Shown { balance: Amount::units(balance?), allowance, used: used? })
+                let (balance, allowance) = (Amount::units(balance?), Amount::units(allowance?));
+                Ok(Shown { funds: Funds { balance, allowance: Some(allowance) }, used: used? })
             }
         }
     }
 
-    /// Whether the payer's nonce is used up, by this payment or otherwise.
-    pub(super) async fn is_used(&self, pledge: &Pledge) -> Result<bool> {
+    /// Whether the payer's nonce is used up at a block, by this payment or otherwise.
+    pub(super) async fn is_used(&self, pledge: &Pledge, at: BlockId) -> Result<bool> {
         let chain = &self.0.chain;
         match pledge {
             Pledge::Exact(payment) => {
                 let given = payment.authorization();
                 let token = Token::new(self.0.token, chain.provider());
-                chain.read(&token.authorizationState(given.from, given.nonce)).await
+                chain.read(&token.authorizationState(given.from, given.nonce).block(at)).await
             }
             Pledge::Upto(payment) => {
-                permit2::is_used(chain, payment.payer(), payment.nonce()).await
+                permit2::is_used(chain, payment.payer(), payment.nonce(), at).await
             }
         }
     }
@@ -152,13 +171,12 @@ impl Till {
     /// Why `amount` cannot be moved, when Permit2 does not say it: it hides what the token said.
     pub(super) async fn diagnose(&self, payment: &UptoPayment, amount: Amount) -> Result<Refusal> {
         let pledge = Pledge::Upto(payment.clone());
-        let Shown { balance, allowance, used } = self.look(&pledge).await?;
-        Ok(match () {
-            () if used => Refusal::Used,
-            () if balance < amount => Refusal::Funds,
-            () if allowance.is_some_and(|allowance| allowance < amount) => Refusal::Allowance,
-            () => Refusal::Transfer,
-        })
+        let Shown { funds, used } = self.look(&pledge).await?;
+        if used {
+            return Ok(Refusal::Used);
+        }
+        let lack = funds.lack(&BTreeMap::new(), Owed { amount, by_permit2: true })?;
+        Ok(lack.unwrap_or(Refusal::Transfer))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Moving the money of payments that were taken, and finding where it has moved already.
 
+use std::ops::RangeInclusive;
+
 use depin_core::{B256, Error, ErrorKind, Result, U256};
 use depin_evm::{
     Revert,
     alloy::{
         consensus::Transaction,
+        eips::BlockId,
         providers::Provider,
         rpc::types::{Filter, Log, TransactionReceipt},
         sol_types::SolEvent,
@@ -15,6 +18,7 @@ use depin_evm::{
 use super::{Outcome, Till, examine::refused};
 use crate::x402::{
     book::Entry,
+    deep::Deep,
     exact::{Authorization, ExactPayment},
     pledge::Pledge,
     refusal::Refusal,
@@ -37,26 +41,35 @@ impl Till {
         }
         let transfer = self.transfer(&pledge, entry.amount())?;
         let sent = self.0.chain.send_once(&format!("x402/{id}"), transfer).await;
-        let transaction = match sent {
-            Ok(receipt) => Some(receipt.transaction_hash),
-            // Whatever else a node refuses, for example for lack of gas money, says nothing of the payment.
-            Err(error) if Revert::of(&error).is_some() || self.is_over(&pledge) => {
-                match self.moved_before(&pledge, &entry).await {
-                    Ok(Some(transaction)) => Some(transaction),
-                    Ok(None) if self.may_still_pay(id, &pledge).await? => None,
-                    Ok(None) => return self.fail(id, &pledge, &entry, error).await,
-                    Err(_) => None,
-                }
-            }
-            Err(error) => {
-                tracing::info!(%error, payment = %id, "a payment is not settled yet");
-                None
-            }
+        let fate = match sent {
+            Ok(receipt) => Fate::Moved(receipt.transaction_hash),
+            Err(error) => self.judge(id, &pledge, &entry, error).await,
         };
-        let Some(transaction) = transaction else { return Ok(Outcome::Pending) };
-        self.0.book.settled(id, transaction, self.forget_at())?;
-        self.0.book.forget(self.now())?;
-        Ok(Outcome::Settled(transaction))
+        match fate {
+            Fate::Moved(transaction) => {
+                self.0.book.settled(id, transaction, self.forget_at())?;
+                self.0.book.forget(self.now())?;
+                Ok(Outcome::Settled(transaction))
+            }
+            Fate::Unmoved(refusal) => self.fail(id, &pledge, &entry, refusal).await,
+            Fate::Unknown => Ok(Outcome::Pending),
+        }
+    }
+
+    /// What became of the money of a payment that could not be sent.
+    async fn judge(&self, id: B256, pledge: &Pledge, entry: &Entry, error: Error) -> Fate {
+        let reverted = Revert::of(&error).is_some();
+        tracing::info!(%error, payment = %id, "a payment is not settled yet");
+        // Whatever else a node refuses, for example for lack of gas money, says nothing of the payment.
+        if !reverted && !self.is_over(pledge) {
+            return Fate::Unknown;
+        }
+        let refusal = Refusal::of(&refused(pledge, error)).unwrap_or(Refusal::Transfer);
+        let found = self.look_for(id, pledge, entry, (reverted, refusal)).await;
+        found.unwrap_or_else(|error| {
+            tracing::info!(%error, payment = %id, "what became of a payment is not known yet");
+            Fate::Unknown
+        })
     }
 
     /// Whether the payment can be settled by another account only, with which the till ran before.
@@ -67,19 +80,37 @@ impl Till {
         }
     }
 
-    /// Whether no block can take the payment any more.
+    /// Whether the payment's time is over, by the till's own clock.
     fn is_over(&self, pledge: &Pledge) -> bool {
         pledge.ends() < U256::from(self.now().saturating_sub(CLOCKS_DIFFER))
     }
 
-    /// Whether to try again later: the payment is for something that was rendered, and a block may yet take it.
-    /// An answer that was not given out is no loss, and who waits for it should know.
-    async fn may_still_pay(&self, id: B256, pledge: &Pledge) -> Result<bool> {
-        if self.answer(id)?.is_some() || self.is_over(pledge) {
-            return Ok(false);
+    /// What the chain shows of the money of a payment that it does not take, or takes no more.
+    ///
+    /// That its nonce is used and no transfer is found does not mean that there was none: the node that tells of
+    /// transfers may lag, and the block that used the nonce may be taken back. So that is known at a deep block only.
+    async fn look_for(
+        &self,
+        id: B256,
+        pledge: &Pledge,
+        entry: &Entry,
+        (reverted, refusal): (bool, Refusal),
+    ) -> Result<Fate> {
+        // First, so that transfers are looked for at least as far.
+        let deep = Deep::newest(&self.0.chain, self.0.confirmations).await?;
+        let reach = deep.map_or(0, |deep| deep.number);
+        if let Some(transaction) = self.moved_before(pledge, entry, reach).await? {
+            return Ok(Fate::Moved(transaction));
         }
-        // Not knowing is no reason to give up.
-        Ok(!self.is_used(pledge).await.unwrap_or(false))
+        if let Some(deep) = deep
+            && (pledge.ends() < deep.time || self.is_used(pledge, deep.id()).await?)
+        {
+            return Ok(Fate::Unmoved(refusal));
+        }
+        // An answer that was not given out is no loss while nobody took anything, and who waits for it should know.
+        let withheld = reverted && refusal != Refusal::Used && self.answer(id)?.is_some();
+        let unmoved = withheld && !self.is_used(pledge, BlockId::latest()).await?;
+        Ok(if unmoved { Fate::Unmoved(refusal) } else { Fate::Unknown })
     }
 
     async fn fail(
@@ -87,10 +118,9 @@ impl Till {
         id: B256,
         pledge: &Pledge,
         entry: &Entry,
-        error: Error,
+        mut refusal: Refusal,
     ) -> Result<Outcome> {
-        tracing::warn!(%error, payment = %id, "the chain refused a payment that was taken");
-        let mut refusal = Refusal::of(&refused(pledge, error)).unwrap_or(Refusal::Transfer);
+        tracing::warn!(%refusal, payment = %id, "the chain refused a payment that was taken");
         if let (Refusal::Transfer, Pledge::Upto(payment)) = (refusal, pledge) {
             refusal = self.diagnose(payment, entry.amount()).await.unwrap_or(refusal);
         }
@@ -99,10 +129,15 @@ impl Till {
     }
 
     /// The transaction in which the money of a payment has moved already.
-    async fn moved_before(&self, pledge: &Pledge, entry: &Entry) -> Result<Option<B256>> {
+    async fn moved_before(
+        &self,
+        pledge: &Pledge,
+        entry: &Entry,
+        reach: u64,
+    ) -> Result<Option<B256>> {
         match pledge {
-            Pledge::Exact(payment) => self.sent_by_another(payment, entry.block).await,
-            Pledge::Upto(payment) => self.sent_and_forgotten(payment, entry).await,
+            Pledge::Exact(payment) => self.sent_by_another(payment, entry.block, reach).await,
+            Pledge::Upto(payment) => self.sent_and_forgotten(payment, entry, reach).await,
         }
     }
 
@@ -110,7 +145,12 @@ impl Till {
     ///
     /// That the nonce is used proves nothing: the payer may have cancelled it or signed it for another transfer.
     /// Tokens tell of the authorization and then of its transfer, so the two have to follow each other.
-    async fn sent_by_another(&self, payment: &ExactPayment, since: u64) -> Result<Option<B256>> {
+    async fn sent_by_another(
+        &self,
+        payment: &ExactPayment,
+        since: u64,
+        reach: u64,
+    ) -> Result<Option<B256>> {
         let authorization = payment.authorization();
         let filter = Filter::new()
             .address(self.0.token)
@@ -118,7 +158,7 @@ impl Till {
             .topic1(authorization.from)
             .topic2(authorization.nonce);
         // A nonce is used once, so where it is found is all there is.
-        for used in self.logs(&filter, since, |found| !found.is_empty()).await? {
+        for used in self.logs(&filter, since..=reach, |found| !found.is_empty()).await? {
             let Some(hash) = used.transaction_hash else { continue };
             let Some(receipt) = self.receipt(hash).await? else { continue };
             let after =
@@ -139,10 +179,8 @@ impl Till {
         &self,
         payment: &UptoPayment,
         entry: &Entry,
+        reach: u64,
     ) -> Result<Option<B256>> {
-        if !self.is_used(&Pledge::Upto(payment.clone())).await? {
-            return Ok(None);
-        }
         let filter = Filter::new()
             .address(self.0.token)
             .event_signature(Token::Transfer::SIGNATURE_HASH)
@@ -150,7 +188,7 @@ impl Till {
             .topic2(payment.payee());
         let (chain, amount) = (&self.0.chain, entry.amount());
         let ours = (payment.payer(), payment.nonce(), amount);
-        for log in self.logs(&filter, entry.block, |_| false).await? {
+        for log in self.logs(&filter, entry.block..=reach, |_| false).await? {
             let told = log.log_decode::<Token::Transfer>().map(|log| log.inner.data.value);
             if !told.is_ok_and(|value| value == amount.to_units()) {
                 continue;
@@ -167,16 +205,20 @@ impl Till {
         Ok(None)
     }
 
-    /// Logs since shortly before a block, in windows that public nodes answer, until there are enough.
+    /// Logs since shortly before a block until the newest, which is not before the end of `reach`, in windows that
+    /// public nodes answer, until there are enough.
     async fn logs(
         &self,
         filter: &Filter,
-        since: u64,
+        reach: RangeInclusive<u64>,
         enough: impl Fn(&[Log]) -> bool,
     ) -> Result<Vec<Log>> {
         let (chain, provider) = (&self.0.chain, self.0.chain.provider());
         let newest = chain.ask(provider.get_block_number()).await?;
-        let (mut start, mut found) = (since.saturating_sub(REORGANISED), Vec::new());
+        if newest < *reach.end() {
+            return Err(Error::unavailable("the node lags behind what it said before; ask again"));
+        }
+        let (mut start, mut found) = (reach.start().saturating_sub(REORGANISED), Vec::new());
         while !enough(&found) && start <= newest {
             let end = start.saturating_add(LOG_WINDOW - 1);
             let window = filter.clone().from_block(start).to_block(end.min(newest));
@@ -192,6 +234,16 @@ impl Till {
         let receipt = chain.ask(chain.provider().get_transaction_receipt(hash)).await?;
         Ok(receipt.filter(|receipt| receipt.status()))
     }
+}
+
+/// What became of the money of a payment that the chain does not take.
+enum Fate {
+    /// This transaction has moved it.
+    Moved(B256),
+    /// It has not moved, and nobody waits for it to.
+    Unmoved(Refusal),
+    /// It may have moved, or may yet.
+    Unknown,
 }
 
 fn moves(log: &Log, authorization: &Authorization) -> bool {

@@ -17,6 +17,7 @@ use depin_payment::{
     rail::{ChannelPayer, RailStore},
     x402::{
         PAYMENT_SIGNATURE, PayingClient, PaymentPayload, PaymentRequired, Tab, Till, TillOptions,
+        Wallet,
     },
 };
 use http::{Request, StatusCode};
@@ -92,7 +93,11 @@ impl Market {
     }
 
     fn client(&self, tab: Tab) -> PayingClient {
-        PayingClient::new(purse(&self.town.chain, self.town.token)).unwrap().with_tab(tab)
+        PayingClient::new(self.wallet(tab)).unwrap()
+    }
+
+    fn wallet(&self, tab: Tab) -> Wallet {
+        Wallet::new(purse(&self.town.chain, self.town.token)).with_tab(tab)
     }
 
     fn get(&self) -> Request<Vec<u8>> {
@@ -223,7 +228,7 @@ async fn a_price_over_the_limit_of_a_tab_is_not_paid_from_it() {
 #[tokio::test]
 async fn answers_that_fail_or_are_too_long_cost_no_voucher() {
     let market = Market::open().await;
-    let client = market.client(market.tab(10)).attempts(2);
+    let client = PayingClient::new(market.wallet(market.tab(10)).attempts(2)).unwrap();
     for (path, status) in [("missing", 404), ("long", 500), ("missing", 404)] {
         let answer = client.send(market.get_from(path), &mut thread_rng()).await.unwrap();
         assert_eq!(answer.response.status().as_u16(), status, "{path}");
@@ -245,7 +250,7 @@ async fn answers_that_fail_or_are_too_long_cost_no_voucher() {
 #[tokio::test]
 async fn a_charge_whose_answer_was_lost_is_not_used_for_something_else() {
     let market = Market::open().await;
-    let client = market.client(market.tab(10)).attempts(1);
+    let client = PayingClient::new(market.wallet(market.tab(10)).attempts(1)).unwrap();
     // The server serves and is paid, and the answer never arrives.
     let target = market.url.clone();
     let relay = get(move |headers: http::HeaderMap| async move {

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    http::{self, Request, Response, StatusCode},
+    http::{self, Request, StatusCode},
     routing::{get, post},
 };
 use depin_core::ErrorKind;
@@ -21,90 +21,40 @@ use depin_payment::x402::{
 };
 use rand::thread_rng;
 
-use super::{PAYEE, Town, purse, units};
+use super::{
+    PAYEE, Town, purse,
+    service::{Served, Service, exchange, with},
+    units,
+};
 
 /// A server that sells what it counts.
-pub(super) struct Shop {
-    pub(super) url: String,
-    served: Arc<AtomicU64>,
-    server: tokio::task::JoinHandle<()>,
-}
-
-impl Shop {
-    pub(super) async fn open(till: &Till) -> Self {
-        let served = Arc::new(AtomicU64::new(0));
-        let count = {
-            let served = Arc::clone(&served);
-            move || served.fetch_add(1, Ordering::SeqCst).to_string()
-        };
-        let (echo, reading) = (count.clone(), count);
-        let echo = post(move |body: Bytes| async move {
-            echo();
-            body
-        });
-        let app = Router::new()
-            .route("/reading", get(move || async move { reading() }).layer(till.price(units(10))))
-            .route("/echo", echo.layer(till.price(units(10)).request_limit(100)))
-            .route("/dear", get(|| async { "gold" }).layer(till.price(units(101))))
-            .route("/broken", get(broken).layer(till.price(units(10))))
-            .route(
-                "/long",
-                get(|| async { "x".repeat(101) }).layer(till.price(units(10)).answer_limit(100)),
-            )
-            .route("/free", get(|| async { "air" }));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { url, served, server }
-    }
-
-    pub(super) fn get(&self, path: &str) -> Request<Vec<u8>> {
-        Request::get(format!("{}{path}", self.url)).body(Vec::new()).unwrap()
-    }
-
-    fn post(&self, path: &str, body: &str) -> Request<Vec<u8>> {
-        Request::post(format!("{}{path}", self.url)).body(body.into()).unwrap()
-    }
-
-    pub(super) fn served(&self) -> u64 {
-        self.served.load(Ordering::SeqCst)
-    }
-
-    async fn offer(&self, path: &str) -> PaymentRequired {
-        let response = exchange(self.get(path)).await;
-        assert_eq!(response.status(), StatusCode::PAYMENT_REQUIRED);
-        let offer = response.headers()[PAYMENT_REQUIRED].to_str().unwrap().to_owned();
-        PaymentRequired::from_header(&offer).unwrap()
-    }
-}
-
-impl Drop for Shop {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+pub(super) async fn shop(till: &Till) -> Service {
+    let served = Served::default();
+    let (echoed, read) = (served.clone(), served.clone());
+    let echo = post(move |body: Bytes| async move {
+        echoed.count();
+        body
+    });
+    let reading = get(move || async move { read.count().to_string() });
+    let long = get(|| async { "x".repeat(101) });
+    let app = Router::new()
+        .route("/reading", reading.layer(till.price(units(10))))
+        .route("/echo", echo.layer(till.price(units(10)).request_limit(100)))
+        .route("/dear", get(|| async { "gold" }).layer(till.price(units(101))))
+        .route("/broken", get(broken).layer(till.price(units(10))))
+        .route("/long", long.layer(till.price(units(10)).answer_limit(100)))
+        .route("/free", get(|| async { "air" }));
+    Service::open(app, served).await
 }
 
 async fn broken() -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
-/// A client that knows nothing of payments.
-pub(super) async fn exchange(request: Request<Vec<u8>>) -> Response<Vec<u8>> {
-    let response = reqwest::Client::new().execute(request.try_into().unwrap()).await.unwrap();
-    let mut answer = Response::builder().status(response.status());
-    answer.headers_mut().unwrap().extend(response.headers().clone());
-    answer.body(response.bytes().await.unwrap().to_vec()).unwrap()
-}
-
-pub(super) fn with(mut request: Request<Vec<u8>>, payment: &PaymentPayload) -> Request<Vec<u8>> {
-    request.headers_mut().insert(PAYMENT_SIGNATURE, payment.to_header().parse().unwrap());
-    request
-}
-
-async fn town() -> (Town, Till, Shop, Purse) {
+async fn town() -> (Town, Till, Service, Purse) {
     let town = Town::start().await;
     let till = town.till().await;
-    let shop = Shop::open(&till).await;
+    let shop = shop(&till).await;
     let purse = purse(&town.chain, town.token);
     (town, till, shop, purse)
 }
@@ -277,7 +227,7 @@ async fn what_is_not_mined_yet_is_told_and_served_later_for_the_same_payment() {
     let clock = Arc::new(depin_core::SystemClock);
     let options = TillOptions::default().pay_to(PAYEE);
     let till = Till::open(chain, town.token, clock, options).await.unwrap();
-    let (shop, purse) = (Shop::open(&till).await, purse(&town.chain, town.token));
+    let (shop, purse) = (shop(&till).await, purse(&town.chain, town.token));
     let payment = purse.pay(&shop.offer("/reading").await, &mut thread_rng()).unwrap();
 
     town.devnet.set_automine(false);
@@ -295,7 +245,7 @@ async fn what_is_not_mined_yet_is_told_and_served_later_for_the_same_payment() {
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_again_with_the_same_payment() {
     let (town, _, shop, purse) = town().await;
-    let (lost, target) = (Arc::new(AtomicU64::new(0)), format!("{}/reading", shop.url));
+    let (lost, target) = (Arc::new(AtomicU64::new(0)), shop.url("/reading"));
     let count = Arc::clone(&lost);
     // The first paid answer never arrives.
     let relay = get(move |headers: http::HeaderMap| async move {

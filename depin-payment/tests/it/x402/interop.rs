@@ -20,13 +20,13 @@ use depin_evm::{
         signers::local::PrivateKeySigner,
     },
 };
-use depin_payment::x402::{PayingClient, Till, TillOptions, approve_permit2};
+use depin_payment::x402::{PayingClient, Till, TillOptions, Wallet, approve_permit2};
 use rand::thread_rng;
 
 use super::{
     PAYEE, Town,
-    http::Shop,
-    meter::{Meter, metering_purse},
+    http::shop,
+    meter::{meter, metering_purse},
     payer, payers, purse, settle, units,
 };
 
@@ -146,6 +146,41 @@ async fn permit(chain: &Chain, token: depin_core::Address) -> Option<Chain> {
     Some(payer)
 }
 
+/// Mines what a purse of these tests waits for.
+async fn bury(chain: &Chain) {
+    let mined: Result<(), _> = chain.provider().raw_request("anvil_mine".into(), (3_u64,)).await;
+    mined.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_anvil_takes_back_was_not_given_back_to_the_purse() {
+    let Some(program) = named("DEPIN_ANVIL") else { return };
+    let mut anvil = Peer::start(Command::new(program).args(["--port", "0"]));
+    let provider = ProviderBuilder::default().connect_http(anvil.url().parse().unwrap()).erased();
+    let (chain, token) = settle(provider, Devnet::start().account(0), &payers()).await;
+    permit(&chain, token).await.unwrap();
+    bury(&chain).await;
+    let options = TillOptions::default().pay_to(PAYEE);
+    let till = Till::open(chain.clone(), token, Arc::new(SystemClock), options).await.unwrap();
+    let (meter, purse) = (meter(&till).await, metering_purse(&chain, token));
+    let client = PayingClient::new(purse.clone()).unwrap();
+    client.send(meter.get("/use/7"), &mut thread_rng()).await.unwrap();
+    let counted = async || {
+        purse.reclaim(&chain).await.unwrap();
+        purse.spent(chain.id(), token)
+    };
+    assert_eq!((balance(&chain, token).await, counted().await), (7, units(100)));
+    let gone: Result<(), _> =
+        chain.provider().raw_request("anvil_reorg".into(), (1_u64, [0_u8; 0])).await;
+    gone.unwrap();
+    assert_eq!((balance(&chain, token).await, counted().await), (0, units(100)));
+    // The server takes it in a later block.
+    chain.settle().await.unwrap();
+    assert_eq!((balance(&chain, token).await, counted().await), (7, units(100)));
+    bury(&chain).await;
+    assert_eq!(counted().await, units(7));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn our_client_buys_from_the_reference_server() {
     let Some((_anvil, rpc, chain, token, folder)) = town().await else { return };
@@ -167,7 +202,7 @@ async fn our_client_pays_the_reference_server_what_was_used() {
         let Some(payer) = permit(&chain, token).await else { return };
         let (_server, url) = their_server(rpc, &chain, token, &folder, used).await;
         let purse = metering_purse(&chain, token);
-        let client = PayingClient::new(purse.clone()).unwrap().with_chain(payer);
+        let client = PayingClient::new(Wallet::new(purse.clone()).with_chain(payer)).unwrap();
         let request = ::http::Request::get(format!("{url}/metered")).body(Vec::new()).unwrap();
         let paid = client.send(request, &mut thread_rng()).await.unwrap();
         let settlement = paid.settlement.unwrap();
@@ -175,6 +210,9 @@ async fn our_client_pays_the_reference_server_what_was_used() {
         assert_eq!(settlement.amount.as_deref(), Some(used));
         assert_eq!(balance(&chain, token).await, moved);
         // What was used is on the chain; what is unused could still be used until it ends.
+        assert_eq!(purse.spent(chain.id(), token), units(10));
+        bury(&chain).await;
+        purse.reclaim(&chain).await.unwrap();
         let counted = if moved == 0 { 10 } else { moved };
         assert_eq!(purse.spent(chain.id(), token), units(counted));
     }
@@ -185,8 +223,8 @@ async fn the_reference_client_buys_from_our_server() {
     let Some((_anvil, _, chain, token, folder)) = town().await else { return };
     let options = TillOptions::default().pay_to(PAYEE);
     let till = Till::open(chain.clone(), token, Arc::new(SystemClock), options).await.unwrap();
-    let shop = Shop::open(&till).await;
-    let run = |path: &str| their_client(&folder, format!("{}{path}", shop.url));
+    let shop = shop(&till).await;
+    let run = |path: &str| their_client(&folder, shop.url(path));
     let (paid, free, broken) = tokio::join!(run("/reading"), run("/free"), run("/broken"));
     assert_eq!((&paid["status"], &paid["body"]), (&200.into(), &"0".into()), "{paid}");
     assert_eq!(paid["settlement"]["success"], true);
@@ -203,7 +241,7 @@ async fn the_reference_client_pays_our_server_what_was_used() {
     let till = Till::open(chain.clone(), token, Arc::new(SystemClock), options).await.unwrap();
     // The payer has not approved Permit2 yet.
     let Some(()) = super::permit2::set_up(chain.provider()).await else { return };
-    let meter = Meter::open(&till).await;
+    let meter = meter(&till).await;
     let refused = their_client(&folder, meter.url("/use/7")).await;
     assert_eq!(refused["status"], 402, "{refused}");
     assert_eq!(refused["error"], "permit2_allowance_required");
@@ -233,12 +271,14 @@ async fn a_client_of_the_application_buys_from_the_reference_server() {
     let Some(payer) = permit(&chain, token).await else { return };
     let (_server, url) = their_server(rpc, &chain, token, &folder, "4").await;
     let purse = metering_purse(&chain, token);
-    let client = client(step(&purse).with_chain(payer)).build();
+    let client = client(step(Wallet::new(purse.clone()).with_chain(payer))).build();
     for (path, sum) in [("/reading", 10), ("/metered", 14)] {
         let response = client.get(format!("{url}{path}")).send().await.unwrap();
         let settlement = response.extensions().get::<SettleResponse>().unwrap();
         assert!(settlement.success, "{settlement:?}");
         assert_eq!(balance(&chain, token).await, sum);
+        bury(&chain).await;
+        purse.reclaim(&chain).await.unwrap();
         assert_eq!(purse.spent(chain.id(), token), units(sum));
     }
 }

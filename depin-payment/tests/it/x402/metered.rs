@@ -20,7 +20,9 @@ use depin_payment::x402::{
 use serde_json::json;
 
 use super::{
-    PAYEE, Town, account_of, in_a_minute, payer, payers, pays,
+    PAYEE, Town, account_of, in_a_minute,
+    node::{Mood, Node},
+    payer, payers, pays,
     permit2::{pays_as, pays_up_to},
     till::{mint, move_all},
     units,
@@ -253,7 +255,10 @@ async fn what_is_early_late_or_far_away_is_refused() {
     let late = at(now.plus(Duration::from_secs(3)));
     assert_eq!(refusal(till.verify_upto(most(), &late).await), Refusal::Expired);
     let far = at(now.plus(Duration::from_secs(3 * 86_400)));
-    assert_eq!(refusal(till.verify_upto(most(), &far).await), Refusal::Offer);
+    assert_eq!(refusal(till.verify_upto(most(), &far).await), Refusal::TooLong);
+    till.verify_upto(most(), &at(now.plus(Duration::from_secs(600)))).await.unwrap();
+    let far = at(now.plus(Duration::from_secs(700)));
+    assert_eq!(refusal(till.verify_upto(most(), &far).await), Refusal::TooLong);
     let seconds = now.secs();
     till.verify_upto(most(), &valid_from(&terms, seconds - 1)).await.unwrap();
     let early = valid_from(&terms, seconds + 1_000);
@@ -344,7 +349,7 @@ async fn what_leaves_between_check_and_settlement_is_owed_until_it_comes_back() 
 #[tokio::test]
 async fn a_payer_who_cancels_the_nonce_has_not_paid() {
     let Some(town) = Town::with_permit2().await else { return };
-    let till = town.till().await;
+    let till = town.till_with(TillOptions::default().confirmations(3)).await;
     let terms = till.upto_terms(most());
     let (payment, same) = (pays_up_to(&terms, 1), pays_up_to(&terms, 2));
     till.take_upto(most(), &payment, units(30), TEA).await.unwrap();
@@ -352,6 +357,9 @@ async fn a_payer_who_cancels_the_nonce_has_not_paid() {
     // As much does reach the payee from the payer, for something else.
     till.take_upto(most(), &same, units(30), CAKE).await.unwrap();
     assert!(matches!(till.settle_upto(&same).await.unwrap(), Outcome::Settled(_)));
+    town.devnet.mine(1);
+    assert_eq!(till.settle_upto(&payment).await.unwrap(), Outcome::Pending, "may be taken back");
+    town.devnet.mine(2);
     assert_eq!(till.settle_upto(&payment).await.unwrap(), Outcome::Failed(Refusal::Used));
     assert!(till.settle_due().await.unwrap().is_empty(), "nothing more is tried");
     let balance = till.balance().unwrap();
@@ -375,6 +383,30 @@ async fn what_was_sent_before_the_process_was_killed_is_found_and_not_sent_again
     assert!(matches!(till.settle_due().await.unwrap()[..], [(_, Outcome::Settled(_))]));
     assert_eq!(town.balance(PAYEE).await, 60);
     assert_eq!(till.balance().unwrap().settled, units(30));
+}
+
+#[tokio::test]
+async fn a_settlement_of_which_the_node_does_not_tell_is_not_taken_for_lost() {
+    let Some(town) = Town::with_permit2().await else { return };
+    let node = Node::start(&town.devnet).await;
+    let options = TillOptions::default().pay_to(PAYEE).confirmations(3);
+    let clock = Arc::new(depin_core::SystemClock);
+    let chain = node.chain(&town.devnet, 4).await;
+    let till = Till::open(chain, town.token, clock, options).await.unwrap();
+    let payment = pays_up_to(&till.upto_terms(most()), 1);
+    till.take_upto(most(), &payment, units(30), TEA).await.unwrap();
+    // Sent by an earlier life of the till.
+    let life = Chain::from_provider(town.devnet.provider(), town.devnet.account(4));
+    send(&life.connect().await.unwrap(), payment.settlement(units(30)).unwrap()).await.unwrap();
+    node.set(Mood::Forgetful);
+    for _ in 0..2 {
+        assert_eq!(till.settle_upto(&payment).await.unwrap(), Outcome::Pending);
+        town.devnet.mine(1);
+    }
+    assert_eq!(till.balance().unwrap().due().unwrap(), units(30));
+    node.set(Mood::Honest);
+    assert!(matches!(till.settle_upto(&payment).await.unwrap(), Outcome::Settled(_)));
+    assert_eq!((town.balance(PAYEE).await, till.balance().unwrap().settled), (30, units(30)));
 }
 
 #[tokio::test]

@@ -6,7 +6,11 @@ use depin_core::{Address, B256, ErrorKind, ManualClock, U256};
 use depin_evm::{Chain, alloy::signers::local::PrivateKeySigner, bindings::NetworkToken};
 use depin_payment::x402::{Authorization, ExactPayment, Outcome, Refusal, Till, TillOptions};
 
-use super::{PAYEE, Town, account_of, in_a_minute, payer, pays, units};
+use super::{
+    PAYEE, Town, account_of, in_a_minute,
+    node::{Mood, Node},
+    payer, pays, units,
+};
 
 const TEA: B256 = B256::repeat_byte(0x7e);
 const CAKE: B256 = B256::repeat_byte(0xca);
@@ -113,7 +117,7 @@ async fn a_payment_that_somebody_else_sent_first_counts() {
 #[tokio::test]
 async fn a_payer_who_uses_the_nonce_for_himself_has_not_paid() {
     let town = Town::start().await;
-    let till = town.till().await;
+    let till = town.till_with(TillOptions::default().confirmations(3)).await;
     let terms = till.terms(units(10));
     let payment = pays(&terms, 1);
     till.take(units(10), &payment, TEA).await.unwrap();
@@ -124,8 +128,10 @@ async fn a_payer_who_uses_the_nonce_for_himself_has_not_paid() {
     // The same money does reach the payee, for something else.
     send_oneself(&town, &pays(&terms, 2)).await;
 
-    let outcome = till.settle(units(10), &payment).await.unwrap();
-    assert_eq!(outcome, Outcome::Failed(Refusal::Used));
+    let settle = || till.settle(units(10), &payment);
+    assert_eq!(settle().await.unwrap(), Outcome::Pending, "that block may be taken back");
+    town.devnet.mine(3);
+    assert_eq!(settle().await.unwrap(), Outcome::Failed(Refusal::Used));
     assert!(till.settle_due().await.unwrap().is_empty(), "nothing more is tried");
     let balance = till.balance().unwrap();
     assert_eq!((balance.accepted, balance.settled), (units(10), units(0)), "the loss is told");
@@ -190,8 +196,11 @@ async fn a_debt_is_collected_when_the_payer_has_money_again() {
     assert_eq!(town.balance(PAYEE).await, 10);
 
     clock.advance(Duration::from_secs(200));
-    let lost = till.settle(units(10), &second).await.unwrap();
-    assert_eq!(lost, Outcome::Failed(Refusal::Funds));
+    let settle = || till.settle(units(10), &second);
+    assert_eq!(settle().await.unwrap(), Outcome::Pending, "the till's clock may be wrong");
+    town.devnet.increase_time(200).unwrap();
+    town.devnet.mine(65);
+    assert_eq!(settle().await.unwrap(), Outcome::Failed(Refusal::Expired));
     let balance = till.balance().unwrap();
     assert_eq!((balance.accepted, balance.settled), (units(20), units(10)));
 }
@@ -214,7 +223,8 @@ pub(super) async fn mint(town: &Town, to: Address, amount: u64) {
 #[tokio::test]
 async fn a_payment_that_was_sent_long_after_it_was_taken_is_found() {
     let town = Town::start().await;
-    let till = town.till().await;
+    let long = TillOptions::default().timeout(Duration::from_secs(1_000_000));
+    let till = town.till_with(long).await;
     let (terms, from) = (till.terms(units(10)), account_of(&payer()));
     // The chain's time runs with its blocks.
     let expires = super::now().plus(Duration::from_secs(1_000_000));
@@ -274,4 +284,41 @@ async fn concurrent_takers_take_once() {
     assert_eq!(all.iter().filter(|(taken, _)| matches!(taken, Ok(true))).count(), 1);
     assert_eq!(all.iter().filter(|(taken, _)| taken.is_err()).count(), 8, "one purpose only");
     assert_eq!(town.balance(PAYEE).await, 10);
+}
+
+#[tokio::test]
+async fn a_transfer_of_which_the_node_does_not_tell_is_not_taken_for_lost() {
+    let town = Town::start().await;
+    let node = Node::start(&town.devnet).await;
+    let options = TillOptions::default().pay_to(PAYEE).confirmations(3);
+    let clock = Arc::new(depin_core::SystemClock);
+    let chain = node.chain(&town.devnet, 4).await;
+    let till = Till::open(chain, town.token, clock, options).await.unwrap();
+    let payment = pays(&till.terms(units(10)), 1);
+    till.take(units(10), &payment, TEA).await.unwrap();
+    send_oneself(&town, &payment).await;
+    node.set(Mood::Forgetful);
+    assert_eq!(till.settle(units(10), &payment).await.unwrap(), Outcome::Pending);
+    assert_eq!(till.balance().unwrap().due().unwrap(), units(10));
+    node.set(Mood::Honest);
+    assert!(matches!(till.settle(units(10), &payment).await.unwrap(), Outcome::Settled(_)));
+}
+
+#[tokio::test]
+async fn a_payment_that_would_be_valid_for_long_is_not_taken() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let terms = till.terms(units(10));
+    let lasting = |seconds| {
+        let expires = super::now().plus(Duration::from_secs(seconds));
+        let from = account_of(&payer());
+        Authorization::new(&terms, from, expires, B256::repeat_byte(1)).sign(&terms, &*payer())
+    };
+    let take = async |payment: ExactPayment| till.take(units(10), &payment, TEA).await;
+    assert_eq!(refusal(take(lasting(700).unwrap()).await), Refusal::TooLong);
+    let mut always =
+        Authorization::new(&terms, account_of(&payer()), in_a_minute(), B256::repeat_byte(1));
+    always.valid_before = U256::MAX;
+    assert_eq!(refusal(take(always.sign(&terms, &*payer()).unwrap()).await), Refusal::TooLong);
+    take(lasting(600).unwrap()).await.unwrap();
 }
