@@ -422,13 +422,15 @@ fn broken(error: impl Into<redb::Error>) -> Error {
     Error::new(kind, text).source(error)
 }
 
+/// Units, and whether Permit2 moves them.
+type UnitsByPermit2 = ([u8; 32], bool);
+
 const ID: TableDefinition<'_, (), [u8; 32]> = TableDefinition::new("id");
 const OWNER: TableDefinition<'_, (), &str> = TableDefinition::new("owner");
 const ENTRIES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("entries");
 const ANSWERS: TableDefinition<'_, [u8; 32], (&[u8], &[u8])> = TableDefinition::new("answers");
 /// Payer and payment, to the amount and whether Permit2 moves it.
-const DUE: TableDefinition<'_, ([u8; 20], [u8; 32]), ([u8; 32], bool)> =
-    TableDefinition::new("due");
+const DUE: TableDefinition<'_, ([u8; 20], [u8; 32]), UnitsByPermit2> = TableDefinition::new("due");
 /// Answers that cost nothing, to the bytes of their bodies.
 const FREE: TableDefinition<'_, [u8; 32], u64> = TableDefinition::new("free");
 const NAMES: TableDefinition<'_, [u8; 32], [u8; 32]> = TableDefinition::new("names");

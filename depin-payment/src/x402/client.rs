@@ -6,7 +6,8 @@
 //!
 //! Requests and responses are those of the `http` crate with bodies in memory. The connections are reqwest's and
 //! stay inside; `https` works where the application turns on a TLS feature of reqwest. Who has a client of reqwest
-//! already adds `PayingMiddleware` to it (feature `reqwest-middleware`), others use a [`Purse`](super::Purse) with theirs.
+//! already adds `PayingMiddleware` to it (feature `reqwest-middleware`), others use a [`Purse`](super::Purse) with
+//! theirs.
 
 use std::time::Duration;
 
@@ -69,8 +70,8 @@ impl PayingClient {
     /// Any other answer than 402 is given back as it is.
     ///
     /// # Errors
-    /// As [`Purse::pay`](super::Purse::pay); [`ErrorKind::Unavailable`] when the server does not answer, or not in time whether it
-    /// got the money; [`ErrorKind::Rejected`] with the server's reason when it refuses the payment;
+    /// As [`Purse::pay`](super::Purse::pay); [`ErrorKind::Unavailable`] when the server does not answer, or not in
+    /// time whether it got the money; [`ErrorKind::Rejected`] with the server's reason when it refuses the payment;
     /// [`ErrorKind::Limit`] when the answer is too long.
     pub fn send<'a, R: CryptoRngCore>(
         &'a self,

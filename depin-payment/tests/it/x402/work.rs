@@ -244,7 +244,7 @@ async fn only_what_permit2_moves_counts_against_what_it_may_move() {
     let terms = till.upto_terms(units(60));
     let (first, second) = (pays_up_to(&terms, 2), pays_up_to(&terms, 3));
     till.take_upto(units(60), &first, units(60), B256::repeat_byte(2)).await.unwrap();
-    let refused = till.take_upto(units(60), &second, units(1), B256::repeat_byte(3)).await;
+    let refused = till.take_upto(units(60), &second, units(41), B256::repeat_byte(3)).await;
     assert_eq!(Refusal::of(&refused.unwrap_err()), Some(Refusal::Allowance));
     assert!(till.settle_due().await.unwrap().iter().all(|(_, o)| matches!(o, Outcome::Settled(_))));
     assert_eq!(town.balance(PAYEE).await, 660);
