@@ -1,26 +1,51 @@
-//! What can be watched while batches come in: spans and events (`tracing`), and under the feature
-//! `metrics` these numbers, for whatever recorder the program has installed. The names are stable.
+//! What can be watched from outside: spans and events (`tracing`), and under the feature `metrics` these numbers,
+//! for whatever recorder the program has installed. The names are stable.
 //!
 //! | name | kind | labels | what |
 //! |---|---|---|---|
+//! | **a device** | | | |
+//! | `depin_device_sends_total` | counter | `answer`: `receipt`, a refusal code, `none` | batches sent by a [`Collector`], by what came back |
+//! | `depin_device_waiting` | gauge | | batches that its outbox keeps |
+//! | `depin_device_dropped_total` | counter | | batches given up because its outbox had no room |
+//! | **transports** | | | |
+//! | `depin_transport_dropped_total` | counter | `by`: `nats` | requests dropped because too many waited; devices send them again |
+//! | `depin_transport_oversized_total` | counter | `by`: `mqtt` | sessions begun anew because a message was too large to be read |
+//! | **ingest** | | | |
 //! | `depin_ingest_received_bytes_total` | counter | | bytes of batches that were let in to be judged |
 //! | `depin_ingest_answers_total` | counter | `answer`: `receipt`, or a refusal code | answers given |
 //! | `depin_ingest_stored_total` | counter | `kind`: `batches`, `readings` | what is new in the log |
 //! | `depin_ingest_repeated_total` | counter | | receipts for batches that were stored before |
 //! | `depin_ingest_throttled_total` | counter | `by`: `device`, `ingest`, `registry` | told to come again |
-//! | `depin_ingest_unkept_total` | counter | | refusals that were not kept, to save the disk |
+//! | `depin_ingest_unkept_total` | counter | `of`: `device`, `unknown` | refusals that were not kept, to save the disk |
 //! | `depin_ingest_replays_total` | counter | `answer`, as above | dead letters judged again |
 //! | `depin_ingest_in_flight` | gauge | | batches under way when the last came in |
 //! | `depin_ingest_append_seconds` | histogram | | from handing a batch to the log to its answer |
 //! | `depin_ingest_verified_together` | histogram | | signatures in one call |
 //! | `depin_ingest_lag_seconds` | gauge | `rank`: `1` to `10` | the worst sources, see [`Ingest::lags`] |
-//! | `depin_log_commit_jobs` | histogram | | appends in one flush of the log |
+//! | **the log** | | | |
+//! | `depin_log_batches` | gauge | | batches in the log, when it last grew |
+//! | `depin_log_commit_jobs` | histogram | | appends in one flush |
+//! | `depin_log_commit_seconds` | histogram | | from the first byte of a group to the end of its flush |
+//! | `depin_log_index_seconds` | histogram | | one transaction of the index: refusals, epochs, and what it learns of batches |
+//! | `depin_stream_messages_total` | counter | `of`: `self`, `others` | messages of a JetStream log that this process applied |
+//! | `depin_stream_behind` | gauge | | messages of the stream that this process had not applied when it last looked |
+//! | **epochs** | | | |
+//! | `depin_epoch_score_seconds` | histogram | | scoring an epoch, at closing or for an audit of one's own log |
+//! | `depin_epoch_readings_total` | counter | | readings in the ranges that were scored |
+//! | `depin_quality_findings_total` | counter | `code` of the finding; `other` where a check makes codes up | what checks found there |
+//! | **consumers** | | | |
+//! | `depin_consumer_batches_total` | counter | | batches that subscriptions delivered |
+//! | `depin_consumer_behind` | histogram | | batches after a subscription's cursor, each time it reads on |
 //!
-//! A device is never a label: names come from outside, and recorders keep every label for ever.
+//! A device is never a label: names come from outside, and recorders keep every label for ever. Spans: `accept`,
+//! `forward`, `score`.
 //!
+//! [`Collector`]: crate::collector::Collector
 //! [`Ingest::lags`]: crate::ingest::Ingest::lags
 
-use depin_core::transport::Answer;
+use std::borrow::Cow;
+
+use depin_core::{EpochId, quality::Finding, transport::Answer};
 
 use crate::ingest::Lag;
 
@@ -85,8 +110,11 @@ pub(crate) fn throttled(by: &'static str) {
     tracing::debug!(by, "told to come again");
 }
 
-pub(crate) fn unkept() {
-    counted!("depin_ingest_unkept_total", 1);
+/// A refusal was not kept; `proven` when a device had signed it.
+pub(crate) fn unkept(proven: bool) {
+    let of = if proven { "device" } else { "unknown" };
+    counted!("depin_ingest_unkept_total", 1, "of" => of);
+    tracing::debug!(of, "a refusal was not kept");
 }
 
 pub(crate) fn verified_together(signatures: usize) {
@@ -105,15 +133,92 @@ pub(crate) fn lags(worst: &[Lag]) {
     }
 }
 
-/// Appends and refusals that one flush made durable.
+/// A flush took this long and made these appends durable; the log has so many batches then.
 #[cfg(feature = "redb")]
-pub(crate) fn committed(jobs: usize) {
+pub(crate) fn committed(jobs: usize, batches: u64, took: std::time::Duration) {
     #[cfg(feature = "metrics")]
-    metrics::histogram!("depin_log_commit_jobs").record(jobs as f64);
-    tracing::trace!(jobs, "committed");
+    {
+        metrics::histogram!("depin_log_commit_jobs").record(jobs as f64);
+        metrics::histogram!("depin_log_commit_seconds").record(took.as_secs_f64());
+        metrics::gauge!("depin_log_batches").set(batches as f64);
+    }
+    tracing::trace!(jobs, batches, ?took, "committed");
 }
 
-/// Measures an append, where somebody wants to know.
+/// Messages of a stream were applied, of this process or of others.
+#[cfg(feature = "nats")]
+pub(crate) fn applied(own: bool) {
+    let of = if own { "self" } else { "others" };
+    counted!("depin_stream_messages_total", 1, "of" => of);
+    tracing::trace!(of, "applied a message of the stream");
+}
+
+#[cfg(feature = "nats")]
+pub(crate) fn behind(messages: u64) {
+    #[cfg(feature = "metrics")]
+    metrics::gauge!("depin_stream_behind").set(messages as f64);
+    if messages > 0 {
+        tracing::debug!(messages, "behind the stream");
+    }
+}
+
+/// A request was not taken because too many wait.
+#[cfg(feature = "nats")]
+pub(crate) fn dropped(by: &'static str) {
+    counted!("depin_transport_dropped_total", 1, "by" => by);
+    tracing::debug!(by, "too many requests wait; one was dropped");
+}
+
+#[cfg(feature = "mqtt")]
+pub(crate) fn oversized(by: &'static str) {
+    counted!("depin_transport_oversized_total", 1, "by" => by);
+    tracing::warn!(by, "a message was too large to be read; beginning a new session without it");
+}
+
+/// What became of a batch that a device sent; none of an answer that did not come.
+pub(crate) fn sent(answer: Option<&Answer>, waiting: usize) {
+    let answer = answer.map_or("none", label);
+    counted!("depin_device_sends_total", 1, "answer" => answer);
+    #[cfg(feature = "metrics")]
+    metrics::gauge!("depin_device_waiting").set(waiting as f64);
+    tracing::debug!(answer, waiting, "sent");
+}
+
+/// Batches of a device's outbox were given up for want of room.
+pub(crate) fn given_up(batches: u64) {
+    counted!("depin_device_dropped_total", batches);
+    tracing::warn!(batches, "the outbox had no room; the oldest batches are given up");
+}
+
+pub(crate) fn found(finding: &Finding) {
+    let code = match &finding.code {
+        Cow::Borrowed(code) => code,
+        // Whoever makes codes up makes a label of each.
+        Cow::Owned(_) => "other",
+    };
+    counted!("depin_quality_findings_total", 1, "code" => code);
+    tracing::trace!(code, "found");
+}
+
+/// An epoch was scored.
+pub(crate) fn scored(epoch: EpochId, readings: u64, findings: u64, timer: Timer) {
+    counted!("depin_epoch_readings_total", readings);
+    timer.ended("depin_epoch_score_seconds");
+    tracing::debug!(%epoch, readings, findings, "scored");
+}
+
+/// A batch went to a consumer.
+pub(crate) fn delivered() {
+    counted!("depin_consumer_batches_total", 1);
+}
+
+/// A consumer reads on, so far behind the end.
+#[cfg(feature = "metrics")]
+pub(crate) fn reads_on(behind: u64) {
+    metrics::histogram!("depin_consumer_behind").record(behind as f64);
+}
+
+/// Measures how long something takes, where somebody wants to know.
 pub(crate) struct Timer {
     #[cfg(feature = "metrics")]
     began: std::time::Instant,
@@ -127,9 +232,9 @@ impl Timer {
         }
     }
 
-    pub(crate) fn appended(self) {
+    pub(crate) fn ended(self, name: &'static str) {
+        let _ = name;
         #[cfg(feature = "metrics")]
-        metrics::histogram!("depin_ingest_append_seconds")
-            .record(self.began.elapsed().as_secs_f64());
+        metrics::histogram!(name).record(self.began.elapsed().as_secs_f64());
     }
 }

@@ -18,5 +18,6 @@ pub mod registry;
 pub mod resolver;
 pub mod rewards;
 pub mod signer;
+pub mod skip;
 pub mod transport;
 pub mod vectors;

@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<()> {
         stage(&format!("{package} without default features"), check.env("RUSTFLAGS", rustflags()))?;
     }
     microcontroller()?;
-    test::run()?;
+    test::run(true)?;
     conformance::check()?;
     // Batches are hashed side by side in optimised builds only.
     stage(

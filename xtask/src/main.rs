@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["test"] => test::run(),
+        ["test"] => test::run(false),
         ["ci"] => ci::run(),
         ["bench"] => bench::run(""),
         ["bench", name] => bench::run(name),

@@ -8,8 +8,13 @@ use crate::{
     tools,
 };
 
+/// Under which tests that cannot run fail; `0` allows them to be skipped.
+const REQUIRE_ALL: &str = "DEPIN_REQUIRE_ALL";
+
 /// Runs the tests and the doctests of the whole workspace.
-pub(crate) fn run() -> Result<()> {
+///
+/// Where `all` is required, a test that cannot run for want of a program fails.
+pub(crate) fn run(all: bool) -> Result<()> {
     let mut missing = Vec::new();
     let anvil =
         tools::anvil().map_err(|why| missing.push(format!("comparison with anvil: {why}"))).ok();
@@ -38,6 +43,9 @@ pub(crate) fn run() -> Result<()> {
         command.envs(x402.iter().map(|path| ("DEPIN_X402", path)));
         command.envs(python.iter().map(|path| ("DEPIN_PYTHON", path)));
         command.envs(registries.iter().map(|(name, path)| (*name, path)));
+        if all && std::env::var_os(REQUIRE_ALL).is_none() {
+            command.env(REQUIRE_ALL, "1");
+        }
         command
     };
     // Without nextest the plain runner gives the same verdicts, only slower and with longer output.

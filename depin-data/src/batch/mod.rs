@@ -77,7 +77,7 @@ mod payload;
 pub(crate) use link::{Claim, claim};
 pub(crate) use parsed::Parsed;
 #[cfg(feature = "std")]
-pub(crate) use parsed::place;
+pub(crate) use parsed::{Place, place};
 pub(crate) use payload::check;
 
 pub use gap::{GAP_PURPOSE, Gap, seal_gap};

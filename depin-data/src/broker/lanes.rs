@@ -47,8 +47,20 @@ impl<J: Send + 'static> Lanes<J> {
     }
 
     /// Queues a job behind those with the same key; waits while there are too many.
+    #[cfg(feature = "mqtt")]
     pub(crate) async fn push(&self, key: &str, job: J) {
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+        self.queue(key, job, slot);
+    }
+
+    /// As [`push`](Self::push), but drops the job while there are too many, and says so.
+    #[cfg(feature = "nats")]
+    pub(crate) fn try_push(&self, key: &str, job: J) -> bool {
+        let slot = Arc::clone(&self.slots).try_acquire_owned();
+        slot.map(|slot| self.queue(key, job, slot)).is_ok()
+    }
+
+    fn queue(&self, key: &str, job: J, slot: OwnedSemaphorePermit) {
         let lane = self.hasher.hash_one(key) % self.lanes.len().max(1) as u64;
         if let Some(lane) = usize::try_from(lane).ok().and_then(|lane| self.lanes.get(lane)) {
             let _ = lane.send((job, slot));

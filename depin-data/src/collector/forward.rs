@@ -71,6 +71,10 @@ impl Collector {
     ///
     /// # Errors
     /// What no waiting heals: a receipt that proves nothing, a damaged store, a signer that refuses.
+    #[cfg_attr(
+        feature = "std",
+        tracing::instrument(level = "debug", skip_all, fields(device = %self.outbox.did()))
+    )]
     pub async fn forward(
         &mut self,
         transport: &dyn Transport,
@@ -83,7 +87,10 @@ impl Collector {
                 Err(error) if is_permanent(&error) => return Err(error),
                 Err(_) => return Ok(Next::Later(self.backoff.failed())),
             };
-            match transport.send(&link).await {
+            let answer = transport.send(&link).await;
+            #[cfg(feature = "std")]
+            crate::observe::sent(answer.as_ref().ok(), self.outbox.len());
+            match answer {
                 Ok(Answer::Receipt(receipt)) => {
                     self.outbox.acknowledge(&receipt)?;
                     self.backoff.succeeded();

@@ -21,7 +21,10 @@ use super::{
     judge::{Outcome, Suspicions, judge},
     tally,
 };
-use crate::audit::{self, AuditError};
+use crate::{
+    audit::{self, AuditError},
+    observe,
+};
 
 /// Code of readings that are not later than what earlier epochs counted. They earn nothing, whatever the
 /// checks say: otherwise a device could be paid for the same time again and again.
@@ -81,7 +84,7 @@ impl Scored {
 /// [`ErrorKind::Corrupt`] when the log does not hold what the record says, [`ErrorKind::Config`] when
 /// the checks are not those of the record.
 pub async fn score(log: &dyn BatchLog, record: &EpochRecord, checks: &Checks) -> Result<Scored> {
-    Ok(audit::replay(log, record, checks).await?)
+    score_each(log, record, checks, &mut |_, _| {}).await
 }
 
 /// As [`score`], and gives every finding to `each`: first those of checks of one device, by device, then
@@ -89,13 +92,23 @@ pub async fn score(log: &dyn BatchLog, record: &EpochRecord, checks: &Checks) ->
 ///
 /// # Errors
 /// As [`score`].
+#[tracing::instrument(level = "debug", name = "score", skip_all, fields(epoch = %record.epoch()))]
 pub async fn score_each(
     log: &dyn BatchLog,
     record: &EpochRecord,
     checks: &Checks,
     each: &mut (dyn FnMut(&Did, &Finding) + Send),
 ) -> Result<Scored> {
-    Ok(audit::replay_each(log, record, checks, each).await?)
+    let timer = observe::Timer::start();
+    let mut findings = 0_u64;
+    let mut each = |device: &Did, finding: &Finding| {
+        observe::found(finding);
+        findings += 1;
+        each(device, finding);
+    };
+    let scored = audit::replay_each(log, record, checks, &mut each).await?;
+    observe::scored(record.epoch(), scored.readings, findings, timer);
+    Ok(scored)
 }
 
 /// Takes all findings as they are made.

@@ -142,7 +142,7 @@ impl Ingest {
             Poll::Ready(appended) => appended,
             Poll::Pending => append.await,
         }?;
-        timer.appended();
+        timer.ended("depin_ingest_append_seconds");
         Ok(appended)
     }
 

@@ -1,20 +1,30 @@
 //! Dead letters: what was refused, kept with its bytes, to be listed and judged again.
 
-use std::ops::{Range, RangeInclusive};
+use std::{
+    collections::BTreeMap,
+    ops::{Range, RangeInclusive},
+};
 
 use depin_core::{
-    Did, Error, ErrorKind, Result, SignedBatch, Timestamp,
+    Did, Error, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
     log::RefusedBatch,
     transport::{Answer, RefusalCode},
 };
 
 use super::Ingest;
-use crate::{batch, evidence::Fork};
+use crate::{
+    batch::{self, Place},
+    evidence::Fork,
+};
 
 /// Refusals read from the log at a time; each may have 64 KiB.
 const STEP: usize = 16;
 /// Most refusals that one call looks at.
 const SCAN: u64 = 4096;
+/// Letters read at a time to look beyond a page.
+const PAGE: usize = 256;
+/// Most letters that a replay looks for beyond its page.
+const LOOK_AHEAD: usize = 1 << 16;
 
 /// A refused batch in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +114,7 @@ pub struct LetterPage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replays {
-    /// Answers by position of the letter, in the order judged.
+    /// Answers by position of the letter.
     pub answers: Vec<(u64, Answer)>,
     /// The position to go on from; `None` when there are no more.
     pub next: Option<u64>,
@@ -225,24 +235,82 @@ impl Ingest {
         self.judge_again(&letter.refused).await
     }
 
-    /// Replays up to `limit` open letters from position `from` on, each device's in the order of its chain.
-    /// That order holds within a page: where a chain lies on several, go over them again until nothing more is
-    /// taken.
+    /// Replays up to `limit` open letters from position `from` on, each device's in the order of its chain, however
+    /// they were refused: where the log misses batches before one of them, they are looked for among all later
+    /// letters and replayed first, beyond `limit`, with their answers among the others. So once over all pages is
+    /// enough.
     ///
     /// # Errors
     /// As [`replay`](Self::replay); what was replayed before stays so, and to begin again is safe.
     pub async fn replay_all(&self, which: &Letters, from: u64, limit: usize) -> Result<Replays> {
-        let page = self.dead_letters(&which.clone().open(), from, limit).await?;
-        let mut letters: Vec<_> =
-            page.letters.into_iter().filter(DeadLetter::is_replayable).collect();
-        letters.sort_by_cached_key(|letter| {
-            batch::place(&letter.refused.bytes, self.network())
-                .map(|place| (place.device.as_str().to_owned(), place.sequence))
-        });
-        let mut answers = Vec::with_capacity(letters.len());
-        for letter in letters {
-            answers.push((letter.position, self.judge_again(&letter.refused).await?));
+        let which = which.clone().open();
+        let page = self.dead_letters(&which, from, limit).await?;
+        let (steps, mut answers) = (self.steps(page.letters), BTreeMap::new());
+        self.replay_in_order(steps.clone(), &mut answers).await?;
+        let is_stuck = |step: &Step| {
+            let answer = answers.get(&step.position);
+            matches!(answer, Some(Answer::Refusal(it)) if it.code == RefusalCode::SequenceGap)
+        };
+        let mut stuck: Vec<_> = steps.into_iter().filter(is_stuck).collect();
+        if let Some(next) = page.next.filter(|_| !stuck.is_empty()) {
+            stuck.extend(self.missing(&which, next, &stuck).await?);
+            self.replay_in_order(stuck, &mut answers).await?;
         }
-        Ok(Replays { answers, next: page.next })
+        Ok(Replays { answers: answers.into_iter().collect(), next: page.next })
+    }
+
+    /// Letters from position `from` on that lie before one of `stuck` in its chain.
+    async fn missing(&self, which: &Letters, from: u64, stuck: &[Step]) -> Result<Vec<Step>> {
+        let mut tips = BTreeMap::new();
+        for place in stuck.iter().filter_map(|step| step.place.as_ref()) {
+            let tip = tips.entry(&place.device).or_insert(place.sequence);
+            *tip = place.sequence.max(*tip);
+        }
+        let is_before = |step: &Step| {
+            let place = step.place.as_ref();
+            place.is_some_and(|it| tips.get(&it.device).is_some_and(|tip| it.sequence < *tip))
+        };
+        let (mut found, mut next) = (Vec::new(), Some(from));
+        while let Some(from) = next.filter(|_| found.len() < LOOK_AHEAD) {
+            let page = self.dead_letters(which, from, PAGE).await?;
+            found.extend(self.steps(page.letters).into_iter().filter(is_before));
+            next = page.next;
+        }
+        Ok(found)
+    }
+
+    /// Those that can be replayed.
+    fn steps(&self, letters: Vec<DeadLetter>) -> Vec<Step> {
+        let letters = letters.into_iter().filter(DeadLetter::is_replayable);
+        let place = |letter: &DeadLetter| batch::place(&letter.refused.bytes, self.network());
+        letters.map(|letter| Step { place: place(&letter), position: letter.position }).collect()
+    }
+
+    async fn replay_in_order(
+        &self,
+        mut steps: Vec<Step>,
+        answers: &mut BTreeMap<u64, Answer>,
+    ) -> Result<()> {
+        steps.sort_by(|a, b| a.order().cmp(&b.order()));
+        for Step { position, .. } in steps {
+            let answer = self.replay(position).await?;
+            answers.insert(position, answer);
+        }
+        Ok(())
+    }
+}
+
+/// A letter on its way to be replayed.
+#[derive(Clone)]
+struct Step {
+    position: u64,
+    /// Where its bytes claim to stand; noise claims nothing.
+    place: Option<Place>,
+}
+
+impl Step {
+    /// Device by device along their chains; of rivals for a place the one that came first.
+    fn order(&self) -> (Option<(&Did, Sequence)>, u64) {
+        (self.place.as_ref().map(|place| (&place.device, place.sequence)), self.position)
     }
 }

@@ -76,10 +76,13 @@ const TOGETHER: usize = 64;
 ///
 /// # How much refusals may cost
 ///
-/// Refused bytes are evidence, and anyone can send bytes. So per minute of the clock at most 60 refusals
-/// and 256 KiB are kept from senders that nobody vouches for (unknown, not active, or a signature that
-/// does not hold), and 20 per code and 256 KiB from each device that signed them, 4 MiB from all devices
-/// together. Further ones are answered and announced as events all the same, and [counted](Self::unkept).
+/// Refused bytes are evidence, and anyone can send bytes. So per minute of the clock at most 240 refusals
+/// and 1 MiB are kept of what nobody vouches for (unknown, not active, or a signature that does not hold), and
+/// 8 MiB of what devices have signed. No sender uses up the room of others: a name that is only claimed may have a
+/// quarter of what the others have left, as may everything that names nobody; a device that signed may have a 32nd
+/// of what the others have left, and 20 letters of a code. Further ones are answered and announced as events all
+/// the same, and [counted](Self::unkept). Invented names cost nothing, so dozens of them fill the room of what
+/// nobody vouches for, until the minute ends.
 /// What is kept stays until somebody [forgets](BatchLog::forget_refusals) it.
 ///
 /// # How fresh standing is
@@ -335,13 +338,13 @@ impl Ingest {
         let Objection { code, detail, device, proven, against } = objection;
         let batch = batch.hash();
         let refusal = Refusal { code, detail, batch, device };
-        let payer = refusal.device.as_ref().filter(|_| proven);
-        if lock(&self.quota).admits(payer, code, cut.len(), received) {
+        let sender = refusal.device.as_ref();
+        if lock(&self.quota).admits(sender, proven, code, cut.len(), received) {
             let refused = RefusedBatch { refusal: refusal.clone(), received, bytes: cut, against };
             self.log.refuse(refused).await?;
         } else {
             self.unkept.fetch_add(1, Ordering::Relaxed);
-            observe::unkept();
+            observe::unkept(proven);
         }
         let did = refusal.device.clone();
         self.announce(|| NetworkEvent::BatchRefused { did, batch, code });

@@ -1,39 +1,57 @@
-//! How many refusals are kept, so that nobody can fill the disk with them.
+//! How many refusals are kept, so that nobody can fill the disk with them, nor use up the room of others.
+//!
+//! There are two rooms a minute: one for those who signed what was refused, and one for everything that nobody
+//! vouches for. Within a room, each sender may have a fixed part of what the others have left, so that nobody
+//! fills it alone and many together fill it slowly. Names that nobody vouches for cost nothing: dozens of
+//! invented ones do fill their room, and nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 
 use depin_core::{Did, Timestamp, transport::RefusalCode};
 
-const UNPROVEN: u32 = 60;
-const UNPROVEN_BYTES: usize = 256 * 1024;
-const PER_DEVICE_AND_CODE: u32 = 20;
-const PER_DEVICE_BYTES: usize = 256 * 1024;
-/// Of all devices together: a registered device is not a trusted one.
-const PROVEN_BYTES: usize = 4 * 1024 * 1024;
+/// What is kept in a minute, and how much of what others leave one sender may have.
+struct Measure {
+    letters: usize,
+    bytes: usize,
+    part: usize,
+}
 
-/// What was kept in the present minute. A device gets here only with its signature, so the map is no
-/// larger than the registry.
+/// Of those that nobody vouches for. Names among them are claims; what names nobody counts as one sender.
+const UNPROVEN: Measure = Measure { letters: 240, bytes: 1024 * 1024, part: 4 };
+/// Of devices that signed: a registered device is not a trusted one.
+const PROVEN: Measure = Measure { letters: usize::MAX, bytes: 8 * 1024 * 1024, part: 32 };
+/// Most letters of one code from a device that signed.
+const PER_CODE: u32 = 20;
+
+/// What was kept in the present minute.
 #[derive(Default)]
 pub(super) struct Quota {
     minute: u64,
-    unproven: u32,
-    unproven_bytes: usize,
-    proven_bytes: usize,
-    devices: HashMap<Did, Kept>,
+    unproven: Room,
+    proven: Room,
+    codes: HashMap<Did, BTreeMap<RefusalCode, u32>>,
 }
 
-/// Of one device.
+/// Whose letters these are; `None` for what names nobody. Only who has a letter kept is in the map, so that it
+/// is no larger than the room, or than the registry.
 #[derive(Default)]
+struct Room {
+    all: Kept,
+    senders: HashMap<Option<Did>, Kept>,
+}
+
+#[derive(Clone, Copy, Default)]
 struct Kept {
-    codes: BTreeMap<RefusalCode, u32>,
+    letters: usize,
     bytes: usize,
 }
 
 impl Quota {
-    /// Whether a refusal may be kept, on the account of the device that signed it or on everyone's.
+    /// Whether a refusal may be kept. `sender` is who the bytes name, and `proven` whether it signed them.
     pub(super) fn admits(
         &mut self,
-        signer: Option<&Did>,
+        sender: Option<&Did>,
+        proven: bool,
         code: RefusalCode,
         bytes: usize,
         now: Timestamp,
@@ -42,25 +60,96 @@ impl Quota {
         if minute != self.minute {
             *self = Self { minute, ..Self::default() };
         }
-        let Some(did) = signer else {
-            let fits = self.unproven < UNPROVEN
-                && self.unproven_bytes.saturating_add(bytes) <= UNPROVEN_BYTES;
-            if fits {
-                self.unproven += 1;
-                self.unproven_bytes += bytes;
-            }
-            return fits;
+        let Some(did) = sender.filter(|_| proven) else {
+            return self.unproven.take(&UNPROVEN, sender, bytes);
         };
-        let kept = self.devices.entry(did.clone()).or_default();
-        let count = kept.codes.entry(code).or_default();
-        let fits = *count < PER_DEVICE_AND_CODE
-            && kept.bytes.saturating_add(bytes) <= PER_DEVICE_BYTES
-            && self.proven_bytes.saturating_add(bytes) <= PROVEN_BYTES;
+        let count = self.codes.get(did).and_then(|codes| codes.get(&code)).copied();
+        let count = count.unwrap_or_default();
+        let fits = count < PER_CODE && self.proven.take(&PROVEN, sender, bytes);
         if fits {
-            *count += 1;
-            kept.bytes += bytes;
-            self.proven_bytes += bytes;
+            self.codes.entry(did.clone()).or_default().insert(code, count.saturating_add(1));
         }
         fits
+    }
+}
+
+impl Room {
+    fn take(&mut self, measure: &Measure, sender: Option<&Did>, bytes: usize) -> bool {
+        let sender = sender.cloned();
+        let own = self.senders.get(&sender).copied().unwrap_or_default();
+        let with = own.and(1, bytes);
+        let fits = |most: usize, all: usize, own: usize, with: usize| {
+            with <= most.saturating_sub(all.saturating_sub(own)) / measure.part
+        };
+        let fits = fits(measure.letters, self.all.letters, own.letters, with.letters)
+            && fits(measure.bytes, self.all.bytes, own.bytes, with.bytes);
+        if fits {
+            self.all = self.all.and(1, bytes);
+            self.senders.insert(sender, with);
+        }
+        fits
+    }
+}
+
+impl Kept {
+    const fn and(self, letters: usize, bytes: usize) -> Self {
+        Self {
+            letters: self.letters.saturating_add(letters),
+            bytes: self.bytes.saturating_add(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    fn did(name: impl std::fmt::Display) -> Did {
+        Did::parse(&format!("did:example:{name}")).unwrap()
+    }
+
+    /// How many letters and bytes of so many tries are kept.
+    fn kept(quota: &mut Quota, sender: Option<&Did>, proven: bool, bytes: usize) -> usize {
+        let codes = [RefusalCode::Fork, RefusalCode::SequenceGap, RefusalCode::ClockAhead];
+        let tries = codes.iter().cycle().take(300);
+        tries.filter(|code| quota.admits(sender, proven, **code, bytes, NOW)).count()
+    }
+
+    #[test]
+    fn conspiring_devices_leave_room_for_one_more() {
+        let (mut quota, victim) = (Quota::default(), did("victim"));
+        for n in 0..100 {
+            kept(&mut quota, Some(&did(n)), true, 60_000);
+        }
+        assert!(quota.admits(Some(&victim), true, RefusalCode::Fork, 8_000, NOW));
+        for n in 0..10_000 {
+            kept(&mut quota, Some(&did(format!("late-{n}"))), true, 100);
+        }
+        assert!(quota.proven.all.bytes <= PROVEN.bytes);
+    }
+
+    #[test]
+    fn noise_and_one_invented_name_leave_room_for_other_names() {
+        let mut quota = Quota::default();
+        let invented = did("invented");
+        assert_eq!(kept(&mut quota, None, false, 100), 60);
+        assert_eq!(kept(&mut quota, Some(&invented), false, 100), 45, "a quarter of what is left");
+        assert!(quota.admits(Some(&did("late")), false, RefusalCode::NotRegistered, 9_000, NOW));
+        for n in 0..1000 {
+            kept(&mut quota, Some(&did(n)), false, 100);
+        }
+        assert!(quota.unproven.senders.len() <= UNPROVEN.letters, "memory is bounded too");
+        let next = NOW.plus(std::time::Duration::from_secs(60));
+        assert!(quota.admits(None, false, RefusalCode::Malformed, 100, next));
+        assert_eq!(quota.unproven.all.letters, 1);
+    }
+
+    #[test]
+    fn a_device_alone_has_its_part_and_no_more() {
+        let (mut quota, greedy) = (Quota::default(), did("greedy"));
+        assert_eq!(kept(&mut quota, Some(&greedy), true, 65_536), 4);
+        assert_eq!(kept(&mut Quota::default(), Some(&greedy), true, 10), 3 * PER_CODE as usize);
     }
 }

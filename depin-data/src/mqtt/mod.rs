@@ -19,7 +19,8 @@
 //! | somebody publishes as another device | the signature of the batch decides, nothing else |
 //! | somebody answers in place of ingest | it does not verify and is ignored; the device goes on waiting |
 //! | a message that is no request | refused as malformed and kept with its bytes, as from anywhere |
-//! | a message of more than 66 KiB | never read: a broker of MQTT 5 drops it, and in 3.1.1 the server begins a new session without it |
+//! | a message that is larger than a request may be (65 KiB) | refused as too large and kept, cut, as from anywhere; a device that would send one is told before ([`ErrorKind::Limit`](depin_core::ErrorKind::Limit)) |
+//! | a message of more than 1 MiB | never read. A broker of MQTT 5 drops it. In 3.1.1 the server cannot pass over it: it begins a new session without it, once for each, and what the broker held back meanwhile is sent again by the devices that wait for answers. Let the broker refuse such messages (mosquitto: `message_size_limit 1048576`) |
 //!
 //! What is *not* guaranteed: a broker may withhold messages, and reads everything. There is no TLS here:
 //! run the broker's listener on the same machine, or put a TLS tunnel between. Access rules of the broker

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     broker::{Lanes, answer},
     ingest::Ingest,
+    observe,
 };
 
 /// Pauses before connecting again, the first and the longest.
@@ -231,9 +232,7 @@ impl Server {
         self.connection.fetch_add(1, Ordering::AcqRel);
         if loss.oversized {
             // The broker would send it again and again; what it keeps beside it, devices send again.
-            tracing::warn!(
-                "a message was too large to be read; beginning a new session without it"
-            );
+            observe::oversized("mqtt");
             self.link.begin_anew(true);
         }
         let error = Error::from(loss);

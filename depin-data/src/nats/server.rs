@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, Message, Subject, Subscriber};
 use depin_core::{Error, Result};
 use futures_util::StreamExt;
 use tokio::{
@@ -15,8 +15,14 @@ use super::{NatsOptions, options};
 use crate::{
     broker::{Lanes, answer},
     ingest::Ingest,
+    observe, wire,
 };
 
+/// Messages that may lie between the connection and us. We take them as they come, cut to what a request may have,
+/// so that memory holds this many of the largest that the server lets through, beside the requests that wait.
+const UNREAD: usize = 64;
+/// Most bytes of a message that are kept: enough to see that it is too large.
+const MAX_PAYLOAD: usize = wire::MAX_REQUEST + 1;
 /// Time for what is in flight when the server is shut down.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -63,7 +69,7 @@ pub async fn serve(
     serving: NatsServing,
 ) -> Result<NatsServer> {
     let NatsServing { group, concurrency, waiting, patience } = serving;
-    let client = options::connect(options, waiting.max(1)).await?;
+    let client = options::connect(options, UNREAD).await?;
     let ended = |error: async_nats::Error| {
         Error::unavailable("the nats connection has ended; serve again").source(error)
     };
@@ -72,7 +78,7 @@ pub async fn serve(
     client.flush().await.map_err(|error| ended(error.into()))?;
     let work = {
         let client = client.clone();
-        move |message| work(Arc::clone(&ingest), client.clone(), patience, message)
+        move |job| work(Arc::clone(&ingest), client.clone(), patience, job)
     };
     let lanes = Lanes::new(concurrency.into(), waiting, work);
     let (stop, stopped) = watch::channel(false);
@@ -101,11 +107,17 @@ impl Drop for NatsServer {
 /// Where clients of NATS wait for answers, and nobody else reads.
 const INBOX: &str = "_INBOX.";
 
-async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, message: Message) {
+/// A message of which no more is kept than is looked at.
+struct Job {
+    payload: Vec<u8>,
+    reply: Option<Subject>,
+}
+
+async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, job: Job) {
     let until = Instant::now() + patience;
-    let bytes = answer(&ingest, &message.payload, until).await;
+    let bytes = answer(&ingest, &job.payload, until).await;
     // Nobody makes ingest publish with its rights where the sender has none.
-    let reply = message.reply.filter(|reply| reply.starts_with(INBOX));
+    let reply = job.reply.filter(|reply| reply.starts_with(INBOX));
     if let (Some(bytes), Some(reply)) = (bytes, reply) {
         // It fails only when the connection has ended for good.
         let _ = client.publish(reply, bytes.into()).await;
@@ -115,13 +127,16 @@ async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, message: 
 async fn run(
     client: Client,
     mut requests: Subscriber,
-    lanes: Lanes<Message>,
+    lanes: Lanes<Job>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let take = async {
         while let Some(message) = requests.next().await {
-            let subject = message.subject.clone();
-            lanes.push(&subject, message).await;
+            let Message { subject, reply, payload, .. } = message;
+            let payload = payload.get(..MAX_PAYLOAD).unwrap_or(&payload).to_vec();
+            if !lanes.try_push(&subject, Job { payload, reply }) {
+                observe::dropped("nats");
+            }
         }
     };
     tokio::select! {

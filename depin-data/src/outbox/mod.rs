@@ -399,7 +399,12 @@ impl Outbox {
         let oldest = self.ring.oldest();
         let before = self.kept.len();
         self.kept.retain(|kept| kept.place.generation >= oldest);
-        self.dropped += (before - self.kept.len()) as u64;
+        let gone = (before - self.kept.len()) as u64;
+        self.dropped += gone;
+        #[cfg(feature = "std")]
+        if gone > 0 {
+            crate::observe::given_up(gone);
+        }
         written
     }
 

@@ -21,7 +21,7 @@ mod filter;
 pub use cursor::Cursor;
 pub use filter::Filter;
 
-use crate::batch;
+use crate::{batch, observe};
 
 /// Batches read ahead; of 64 KiB each at most, so 1 MiB.
 const AHEAD: usize = 16;
@@ -123,6 +123,7 @@ impl Subscription {
         loop {
             while let Some(entry) = self.ahead.pop_front() {
                 if let Some(delivery) = self.filter.pick(&mut self.cursor, entry) {
+                    observe::delivered();
                     return Ok(delivery);
                 }
             }
@@ -153,6 +154,10 @@ impl Subscription {
         };
         if read.is_empty() {
             self.log.grown(from).await?;
+        }
+        #[cfg(feature = "metrics")]
+        if let Ok(behind) = self.lag().await {
+            observe::reads_on(behind);
         }
         self.ahead = read.into();
         // A consumer far behind leaves room for others of its thread.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    hash::{BuildHasher, RandomState},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use depin_data::nats::NatsOptions;
+use depin_testkit::skip::skipped;
 use tempfile::TempDir;
 
 /// A program on the `PATH` or among the system's servers.
@@ -18,9 +20,18 @@ fn find(program: &str) -> Option<PathBuf> {
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
     if found.is_none() {
-        println!("skipped: {program} is not installed");
+        skipped(format_args!("{program} is not installed"));
     }
     found
+}
+
+/// A port that nobody has now and nobody is given who asks for any: it lies below those that systems give out, also
+/// to clients that connect while a broker is away, which would otherwise find its port taken when it comes back.
+fn free_port() -> u16 {
+    let random = || RandomState::new().hash_one(std::process::id());
+    let ports = std::iter::repeat_with(|| 10_000 + (random() % 20_000) as u16);
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().unwrap()
 }
 
 /// A server of one program with its configuration.
@@ -49,10 +60,8 @@ impl Broker {
         let folder = tempfile::tempdir().unwrap();
         let mut broker = Self { program, folder, port: 0, child: None, configure };
         // A free port may be taken by somebody else before the broker has it.
-        let up = (0..10).any(|_| {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-            broker.port = listener.local_addr().unwrap().port();
-            drop(listener);
+        let up = (0..20).any(|_| {
+            broker.port = free_port();
             broker.try_run()
         });
         assert!(up, "{} does not start", broker.program.display());
@@ -61,7 +70,8 @@ impl Broker {
 
     /// Starts again on the same port.
     pub(crate) fn run(&mut self) {
-        assert!(self.try_run(), "{} does not start again", self.program.display());
+        let up = (0..20).any(|_| self.try_run());
+        assert!(up, "{} does not start again", self.program.display());
     }
 
     fn try_run(&mut self) -> bool {

@@ -13,7 +13,7 @@ use depin_core::{
     registry::{DeviceRegistry, DeviceStatus},
     transport::{Answer, RefusalCode},
 };
-use depin_data::{batch::MAX_BYTES, log::MemoryLog, transport::InProcess};
+use depin_data::{batch::MAX_BYTES, ingest::Letters, log::MemoryLog, transport::InProcess};
 
 use crate::support::{Device, NOW, Net, reading};
 
@@ -170,6 +170,38 @@ async fn unknown_senders_cannot_fill_the_disk() {
         net.refused(&[0xff; MAX_BYTES]).await;
     }
     assert_eq!(net.ingest.log().refusals(60, 1000).await.unwrap().len(), 4);
+    assert_eq!(net.ingest.unkept(), 446, "none is lost without being counted");
+}
+
+#[tokio::test]
+async fn a_flood_of_letters_leaves_room_for_those_of_others() {
+    let net = net();
+    // Noise, a name that is invented, and devices that conspire.
+    for n in 0..500u32 {
+        net.refused(&n.to_be_bytes()).await;
+    }
+    let mut invented = Device::new("invented", Algorithm::EdDsa);
+    for _ in 0..100 {
+        net.refused(invented.measure().as_bytes()).await;
+    }
+    for n in 0..40 {
+        let conspirator = net.enrol(&format!("conspirator-{n}"));
+        let readings: Vec<_> = (0..1000).map(|value| reading(&value.to_string(), NOW)).collect();
+        for sequence in 1..20 {
+            net.refused(conspirator.seal_at(sequence, B256::ZERO, &readings).as_bytes()).await;
+        }
+    }
+    // Of a device that is not registered yet, and of one that is, there is still a letter to replay.
+    let mut late = Device::new("late", Algorithm::EdDsa);
+    let honest = net.enrol("honest");
+    net.refused(late.measure().as_bytes()).await;
+    net.refused(honest.seal_at(3, B256::ZERO, &[reading("1", NOW)]).as_bytes()).await;
+    for device in [&late, &honest] {
+        let which = Letters::default().device(device.did.clone());
+        assert_eq!(net.ingest.dead_letters(&which, 0, 9).await.unwrap().letters.len(), 1);
+    }
+    let kept = net.ingest.log().refusal_range().await.unwrap().end;
+    assert_eq!(kept + net.ingest.unkept(), 500 + 100 + 40 * 19 + 2);
 }
 
 #[tokio::test]

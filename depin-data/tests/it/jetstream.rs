@@ -3,13 +3,13 @@
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 use depin_core::{
-    Algorithm, B256, EpochId, ErrorKind, NetworkId, Sequence,
+    Algorithm, B256, EpochId, ErrorKind, NetworkId, Result, Sequence,
     log::{Append, BatchLog, NewBatch, RefusedBatch},
     transport::{Refusal, RefusalCode},
 };
 use depin_data::log::{
     JetStreamLog, MemoryLog, RedbLog,
-    jetstream::{JetStreamOptions, WorkOptions},
+    jetstream::{Acknowledge, JetStreamOptions, View, WorkOptions},
 };
 use depin_data::nats::NatsOptions;
 use depin_testkit::log::{conforms, survives_reopening};
@@ -24,6 +24,17 @@ pub(crate) fn next(device: &mut Device) -> NewBatch {
     let (sequence, previous) = (Sequence::new(device.next), device.previous);
     let batch = device.measure();
     NewBatch { device: device.did.clone(), sequence, previous, received: NOW, batch, covers: None }
+}
+
+/// Opens a log that may be written although its view is in memory.
+pub(crate) async fn unflushed(
+    server: &NatsOptions,
+    network: &NetworkId,
+    view: impl Into<View>,
+) -> Result<JetStreamLog> {
+    let mut options = JetStreamOptions::default();
+    options.acknowledge = Acknowledge::OnceTaken;
+    JetStreamLog::open_with(server, network, view, options).await
 }
 
 pub(crate) async fn stored(log: &JetStreamLog, new: NewBatch) -> u64 {
@@ -43,7 +54,7 @@ async fn the_jetstream_log_conforms_and_survives_reopening() {
     };
     conforms(async || {
         let view = RedbLog::open_in_memory().unwrap();
-        JetStreamLog::open(&server.options(), &fresh(), view).await.unwrap()
+        unflushed(&server.options(), &fresh(), view).await.unwrap()
     })
     .await;
     let (network, folder) = (fresh(), tempfile::tempdir().unwrap());
@@ -61,8 +72,7 @@ async fn the_jetstream_log_conforms_and_survives_reopening() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_empty_view_is_filled_from_the_stream() {
     let Some(server) = Broker::nats(jetstream) else { return };
-    let open =
-        async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let open = async || unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (first, mut device) = (open().await, Device::new("a", Algorithm::EdDsa));
     for _ in 0..50 {
         stored(&first, next(&mut device)).await;
@@ -81,7 +91,7 @@ async fn three_processes_write_one_log() {
     let mut logs = Vec::new();
     for _ in 0..3 {
         let view = RedbLog::open_in_memory().unwrap();
-        logs.push(Arc::new(JetStreamLog::open(&server.options(), &network(), view).await.unwrap()));
+        logs.push(Arc::new(unflushed(&server.options(), &network(), view).await.unwrap()));
     }
     let writers = logs.iter().enumerate().map(|(n, log)| {
         let log = Arc::clone(log);
@@ -106,8 +116,7 @@ async fn three_processes_write_one_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_rivals_at_two_processes_one_wins_and_a_copy_is_a_duplicate() {
     let Some(server) = Broker::nats(jetstream) else { return };
-    let open =
-        async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let open = async || unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (a, b) = (open().await, open().await);
     for round in 0..10 {
         let mut device = Device::new(&format!("r{round}"), Algorithm::EdDsa);
@@ -142,7 +151,7 @@ async fn a_stream_that_is_empty_under_a_full_view_is_seeded_only_when_asked() {
     options.seed = true;
     let view = RedbLog::open(&path).unwrap();
     let log = JetStreamLog::open_with(&url, &network(), view, options).await.unwrap();
-    let other = JetStreamLog::open(&url, &network(), MemoryLog::new()).await.unwrap();
+    let other = unflushed(&url, &network(), MemoryLog::new()).await.unwrap();
     assert_eq!(other.head().await.unwrap(), head);
     assert_eq!(stored(&other, next(&mut device)).await, 300);
     assert_eq!(log.level().await.unwrap(), other.head().await.unwrap());
@@ -159,8 +168,7 @@ async fn no_server_is_an_error_that_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn workers_share_the_batches_and_take_over_from_one_that_died() {
     let Some(server) = Broker::nats(jetstream) else { return };
-    let open =
-        async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let open = async || unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (log, other) = (open().await, open().await);
     let mut device = Device::new("a", Algorithm::EdDsa);
     for _ in 0..12 {
@@ -196,7 +204,7 @@ async fn workers_share_the_batches_and_take_over_from_one_that_died() {
 async fn no_more_work_is_given_out_than_may_be_pending() {
     let Some(server) = Broker::nats(jetstream) else { return };
     let view = MemoryLog::new();
-    let log = JetStreamLog::open(&server.options(), &network(), view).await.unwrap();
+    let log = unflushed(&server.options(), &network(), view).await.unwrap();
     let mut options = WorkOptions::default();
     options.pending = 2;
     let mut worker = log.work("score", options).await.unwrap();
@@ -227,8 +235,7 @@ async fn intrude(server: &Broker, bytes: Vec<u8>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn noise_in_the_stream_is_passed_over_by_everybody_and_counted() {
     let Some(server) = Broker::nats(jetstream) else { return };
-    let open =
-        async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let open = async || unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     let (log, mut device) = (open().await, Device::new("a", Algorithm::EdDsa));
     stored(&log, next(&mut device)).await;
     intrude(&server, b"noise".to_vec()).await;
@@ -242,7 +249,7 @@ async fn noise_in_the_stream_is_passed_over_by_everybody_and_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
     let Some(server) = Broker::nats(jetstream) else { return };
-    let open = async || JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await;
+    let open = async || unflushed(&server.options(), &network(), MemoryLog::new()).await;
     let (log, mut device) = (open().await.unwrap(), Device::new("a", Algorithm::EdDsa));
     stored(&log, next(&mut device)).await;
     // A group of this network that begins with a root that nobody had.
@@ -257,11 +264,10 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
     assert_eq!(open().await.unwrap_err().kind(), ErrorKind::Corrupt, "nor anywhere else");
 
     let Some(server) = Broker::nats(jetstream) else { return };
-    let log = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let log = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     intrude(&server, b"\x8d\x69depin-log\x04".to_vec()).await;
     assert_eq!(log.level().await.unwrap_err().kind(), ErrorKind::Unsupported);
-    let error =
-        JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap_err();
+    let error = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
@@ -281,7 +287,7 @@ async fn another_refusal_in_the_place_of_one_that_was_lost_is_noticed() {
         let view = RedbLog::open(folder.path().join(name)).unwrap();
         view.refuse(refused(detail)).await.unwrap();
     }
-    let first = JetStreamLog::open(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let first = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
     first.refuse(refused("theirs")).await.unwrap();
     first.refuse(refused("and one more")).await.unwrap();
     let open = async |name: &str| {
@@ -292,4 +298,99 @@ async fn another_refusal_in_the_place_of_one_that_was_lost_is_noticed() {
     let expected = [refused("theirs"), refused("and one more")];
     assert_eq!(same.refusals(0, 9).await.unwrap(), expected);
     assert_eq!(open("other").await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn over_a_view_in_memory_nothing_is_acknowledged_unless_the_server_is_vouched_for() {
+    let Some(server) = Broker::nats(jetstream) else { return };
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    let views = || [View::from(MemoryLog::new()), RedbLog::open_in_memory().unwrap().into()];
+    for view in views() {
+        let log = JetStreamLog::open(&server.options(), &network(), view).await.unwrap();
+        let new = next(&mut Device::new("never", Algorithm::EdDsa));
+        let errors = [
+            log.append(new).await.unwrap_err(),
+            log.refuse(refused("never")).await.unwrap_err(),
+            log.seal(EpochId::new(0), b"never".as_slice().into()).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("folder"), "{error}");
+        }
+        // It follows what others write all the same.
+        let folder = tempfile::tempdir().unwrap();
+        let view = RedbLog::open(folder.path().join("view")).unwrap();
+        let durable = JetStreamLog::open(&server.options(), &network(), view).await.unwrap();
+        let index = stored(&durable, next(&mut device)).await;
+        assert_eq!(log.grown(index).await.unwrap(), index + 1);
+    }
+    for view in views() {
+        let log = unflushed(&server.options(), &network(), view).await.unwrap();
+        stored(&log, next(&mut device)).await;
+    }
+}
+
+/// Power goes on every machine at once: each process dies, and the server keeps what it had flushed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_flushed_outlives_the_power_of_all_machines_and_what_was_only_taken_does_not() {
+    let Some(mut server) = Broker::nats(jetstream) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let view = || RedbLog::open(folder.path().join("view")).unwrap();
+    let first = JetStreamLog::open(&server.options(), &network(), view()).await.unwrap();
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    stored(&first, next(&mut device)).await;
+    first.close().await;
+    // What the server had flushed; everything after it is in the memory of the server's machine.
+    let kept = server.kill_and_keep();
+    server.run();
+    let log = JetStreamLog::open(&server.options(), &network(), view()).await.unwrap();
+    stored(&log, next(&mut device)).await;
+    log.close().await;
+    let taken = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    stored(&taken, next(&mut device)).await;
+    taken.close().await;
+    server.lose_all_but(&kept);
+    let log = JetStreamLog::open(&server.options(), &network(), view()).await.unwrap();
+    assert_eq!(log.level().await.unwrap().size, 2, "the one that was only taken is lost");
+}
+
+#[tokio::test]
+async fn a_stream_that_could_lose_what_it_acknowledged_is_refused_by_what_it_lacks() {
+    use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
+    let Some(server) = Broker::nats(jetstream) else { return };
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let changes: [(&str, fn(&mut Config)); 9] = [
+        ("files", |config| config.storage = StorageType::Memory),
+        ("subject", |config| config.subjects.push("depin.climate.other".into())),
+        ("keep what was read", |config| config.retention = RetentionPolicy::WorkQueue),
+        ("max_age", |config| config.max_age = Duration::from_secs(3600)),
+        ("limits", |config| config.max_messages = 9),
+        ("limits", |config| config.max_bytes = 1 << 20),
+        ("max_msgs_per_subject", |config| config.max_messages_per_subject = 9),
+        ("allow_rollup_hdrs", |config| config.allow_rollup = true),
+        ("allow_direct", |config| config.allow_direct = false),
+    ];
+    let name = format!("DEPIN_{}", network());
+    for (lacks, change) in changes {
+        let subjects = vec![format!("depin.{}.log", network())];
+        let (name, num_replicas) = (name.clone(), 1);
+        let mut config =
+            Config { name, subjects, num_replicas, allow_direct: true, ..Config::default() };
+        change(&mut config);
+        context.create_stream(config).await.unwrap();
+        let opened = unflushed(&server.options(), &network(), MemoryLog::new()).await;
+        let error = opened.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(lacks), "{lacks}: {error}");
+        context.delete_stream(&format!("DEPIN_{}", network())).await.unwrap();
+    }
+    unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    // A stream on one server is not what was asked for.
+    let mut options = JetStreamOptions::default();
+    options.replicas = 3;
+    let view = MemoryLog::new();
+    let opened = JetStreamLog::open_with(&server.options(), &network(), view, options).await;
+    let error = opened.unwrap_err();
+    assert!(error.to_string().contains("replicas"), "{error}");
 }

@@ -202,7 +202,7 @@ async fn kills_under_load_lose_nothing_that_was_acknowledged() {
 #[tokio::test]
 async fn a_full_disk_loses_nothing_and_the_log_goes_on_when_there_is_room() {
     if Command::new("prlimit").arg("--version").output().is_err() {
-        eprintln!("skipped: no prlimit to make a full disk with");
+        depin_testkit::skip::skipped("there is no prlimit to make a full disk with");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Dead letters: listed by what they are, explained, and judged again after a fix, counted once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use depin_core::{
     Algorithm, B256, ErrorKind, Sequence, SignedBatch, Timestamp,
@@ -296,4 +296,36 @@ async fn letters_are_kept_for_a_while_and_so_many() {
     assert_eq!(kept(0, 0).await, 6..6);
     net.refused(b"more noise").await;
     assert_eq!(net.ingest.dead_letter(6).await.unwrap().refused.bytes.to_vec(), b"more noise");
+}
+
+#[tokio::test]
+async fn a_chain_that_was_refused_in_disorder_is_replayed_in_order_across_pages() {
+    for (limit, shift) in [(1, 0), (1, 3), (2, 1), (3, 5), (5, 2), (64, 4)] {
+        let net = Net::over(Arc::new(RedbLog::open_in_memory().unwrap()));
+        let mut devices = ["a", "b"].map(|name| Device::new(name, Algorithm::EdDsa));
+        let mut batches: Vec<_> =
+            (0..5).flat_map(|_| devices.each_mut().map(Device::measure)).collect();
+        batches.reverse();
+        batches.rotate_left(shift);
+        batches.swap(0, 6);
+        for batch in &batches {
+            net.refused(batch.as_bytes()).await;
+        }
+        devices.iter().for_each(|device| net.registry.add(device));
+        let (mut next, mut taken) = (Some(0), BTreeSet::new());
+        while let Some(from) = next {
+            let replays = net.ingest.replay_all(&Letters::default(), from, limit).await.unwrap();
+            for (position, answer) in replays.answers {
+                assert!(matches!(answer, Answer::Receipt(_)), "{limit} {shift}: {answer:?}");
+                assert!(taken.insert(position), "letter {position} was answered twice");
+            }
+            next = replays.next;
+        }
+        assert_eq!((taken.len(), size(&net).await), (10, 10));
+        assert_eq!(
+            net.ingest.log().refusal_range().await.unwrap(),
+            0..10,
+            "no fork, no new letter"
+        );
+    }
 }

@@ -9,16 +9,25 @@ use std::{
     time::Duration,
 };
 
+use depin_core::EpochId;
 use depin_data::{
+    collector::{Collector, Next, Options},
+    epoch::{EpochDraft, score},
     ingest::{DeviceLimits, Rate},
-    log::MemoryLog,
+    log::{MemoryLog, RedbLog},
+    outbox::{Outbox, RamStore},
+    subscribe::{Cursor, Filter, Subscription},
+    transport::InProcess,
 };
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
 
-use crate::support::{Device, NOW, Net, reading};
+use crate::{
+    epoch::{checks, member},
+    support::{Device, NOW, Net, network, reading},
+};
 
 /// One number: the sum of a counter, the last of a gauge, how many values a histogram has.
 #[derive(Debug, Default)]
@@ -114,7 +123,7 @@ fn a_recorder_hears_what_the_table_promises_and_no_device_is_a_label() {
         ("depin_ingest_answers_total{answer=not-registered}", 1),
         ("depin_ingest_replays_total{answer=receipt}", 1),
         ("depin_ingest_throttled_total{by=device}", 1),
-        ("depin_ingest_unkept_total", 10),
+        ("depin_ingest_unkept_total{of=unknown}", 10),
         ("depin_ingest_append_seconds", 4),
         ("depin_ingest_in_flight", 1),
         ("depin_ingest_lag_seconds{rank=1}", 60),
@@ -124,6 +133,68 @@ fn a_recorder_hears_what_the_table_promises_and_no_device_is_a_label() {
     }
     assert!(value("depin_ingest_received_bytes_total") > 70);
     assert!(board.keys().all(|name| !name.contains("did:")), "{board:?}");
+    let documented = include_str!("../../src/observe.rs");
+    for name in board.keys().map(|name| name.split('{').next().unwrap()) {
+        assert!(documented.contains(&format!("//! | `{name}`")), "{name} is not in the table");
+    }
+}
+
+/// From a device to a consumer, through a log whose threads record too.
+async fn all_stages() {
+    let net = Net::over(Arc::new(RedbLog::open_in_memory().unwrap()));
+    let device = net.enrol("a");
+    let store = RamStore::new(4, 1024);
+    let outbox = Outbox::open(&network(), &device.did, net.receipts.clone(), store).unwrap();
+    let (mut collector, key) = (Collector::new(outbox, Options::default()), &*device.key);
+    // More than the outbox holds, one of them too hot.
+    for second in 0..20 {
+        let at = NOW.plus(Duration::from_secs(second * 100));
+        let value = if second == 19 { "80" } else { "1" };
+        collector.push(reading(value, at), at, key).unwrap();
+        collector.seal(key).unwrap();
+    }
+    net.clock.set(NOW.plus(Duration::from_secs(2000)));
+    let transport = InProcess::new(net.ingest.clone());
+    assert_eq!(collector.forward(&transport, key).await.unwrap(), Next::Done);
+    net.refused(b"noise").await;
+    let log = net.ingest.log();
+    let size = log.head().await.unwrap().size;
+    let mut consumer = Subscription::new(Arc::clone(log), Cursor::START, Filter::new(&network()));
+    for _ in 0..size {
+        consumer.next().await.unwrap();
+    }
+    let draft = EpochDraft::read(&**log, &network(), EpochId::new(0), 0..size).await.unwrap();
+    let record = draft.close(vec![member(&device)], checks().names(), "policy").unwrap();
+    let scored = score(&**log, &record, &checks()).await.unwrap();
+    assert_eq!(scored.findings.len(), 1);
+}
+
+#[test]
+fn every_stage_is_heard_and_every_name_is_in_the_table() {
+    let board: &'static Board = Box::leak(Box::default());
+    metrics::set_global_recorder(board).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(all_stages());
+    let board = board.0.lock().unwrap();
+    let value = |name: &str| board.get(name).map_or(0, |cell| cell.0.load(Ordering::Relaxed));
+    for name in [
+        "depin_device_sends_total{answer=receipt}",
+        "depin_device_dropped_total",
+        "depin_ingest_stored_total{kind=readings}",
+        "depin_log_batches",
+        "depin_log_commit_jobs",
+        "depin_log_commit_seconds",
+        "depin_log_index_seconds",
+        "depin_epoch_score_seconds",
+        "depin_epoch_readings_total",
+        "depin_quality_findings_total{code=out-of-bounds}",
+        "depin_consumer_batches_total",
+        "depin_consumer_behind",
+    ] {
+        assert!(value(name) > 0, "{name}: {board:#?}");
+    }
+    let heard = board.keys().any(|name| name == "depin_device_waiting");
+    assert!(heard, "a gauge may be zero");
     let documented = include_str!("../../src/observe.rs");
     for name in board.keys().map(|name| name.split('{').next().unwrap()) {
         assert!(documented.contains(&format!("//! | `{name}`")), "{name} is not in the table");

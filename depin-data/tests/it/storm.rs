@@ -21,6 +21,7 @@ use depin_data::{
     http::{HttpTransport, serve},
     log::RedbLog,
 };
+use depin_testkit::skip::skipped;
 use tokio::net::TcpStream;
 
 use crate::{
@@ -37,12 +38,28 @@ const DEVICES: usize = 10_000;
 /// Sockets for everything but the devices.
 const SPARE: usize = 200;
 
+/// As many as are wanted, or as there are file handles for.
 fn devices_that_fit() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find(|line| line.starts_with("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+    wanted().min(soft.unwrap_or(1024_usize).saturating_sub(SPARE))
+}
+
+fn wanted() -> usize {
     let wanted = std::env::var("DEPIN_DEVICES").ok().and_then(|n| n.parse().ok());
-    wanted.unwrap_or(DEVICES).min(soft.unwrap_or(1024_usize).saturating_sub(SPARE))
+    wanted.unwrap_or(DEVICES)
+}
+
+/// Takes as many file handles as the system gives us, for this process and those it starts.
+fn take_all_handles() {
+    let me = std::process::id().to_string();
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
+    if let Some(hard) = line.and_then(|line| line.split_whitespace().nth(4)) {
+        let raise = format!("--nofile={hard}:{hard}");
+        let _ = Command::new("prlimit").args(["--pid", &me, &raise]).status();
+    }
 }
 
 fn device(n: usize) -> Device {
@@ -124,7 +141,14 @@ async fn thousands_of_devices_at_once_are_each_served_once() {
     let folder = tempfile::tempdir().unwrap();
     let log = Arc::new(RedbLog::open(folder.path().join("log")).unwrap());
     let net = Net::over(log.clone());
-    let count = devices_that_fit();
+    take_all_handles();
+    let (count, wanted) = (devices_that_fit(), wanted());
+    if count < wanted {
+        skipped(format_args!(
+            "{} of {wanted} devices: raise the limit of open files",
+            wanted - count
+        ));
+    }
     for n in 0..count {
         net.registry.add(&device(n));
     }

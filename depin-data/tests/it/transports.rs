@@ -7,6 +7,7 @@ use depin_data::log::MemoryLog;
 use crate::support::Net;
 
 mod brokers;
+mod flood;
 mod logins;
 mod tls;
 mod wire;

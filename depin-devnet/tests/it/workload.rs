@@ -34,6 +34,8 @@ impl Anvil {
     /// Starts the binary that `DEPIN_ANVIL` names; `None`, with a word about it, when there is none.
     pub(crate) fn start() -> Option<Self> {
         let Some(binary) = env::var_os("DEPIN_ANVIL") else {
+            let required = env::var_os("DEPIN_REQUIRE_ALL").is_some_and(|value| value != "0");
+            assert!(!required, "DEPIN_ANVIL names no anvil binary, and nothing may be skipped");
             eprintln!("skipped: DEPIN_ANVIL names no anvil binary");
             return None;
         };

@@ -29,6 +29,8 @@ struct Anvil {
 impl Anvil {
     fn start(options: &[&str]) -> Option<Self> {
         let Some(program) = std::env::var_os("DEPIN_ANVIL") else {
+            let required = std::env::var_os("DEPIN_REQUIRE_ALL").is_some_and(|value| value != "0");
+            assert!(!required, "DEPIN_ANVIL names no anvil, and nothing may be skipped");
             println!("skipped: DEPIN_ANVIL names no anvil");
             return None;
         };

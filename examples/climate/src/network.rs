@@ -47,15 +47,24 @@ fn weather() -> quality::presets::Preset {
 #[cfg(feature = "nats")]
 async fn shared_log(url: &str, data: Option<&Path>) -> Result<depin::data::log::JetStreamLog> {
     use depin::data::{
-        log::{JetStreamLog, RedbLog},
+        log::{
+            JetStreamLog, RedbLog,
+            jetstream::{Acknowledge, JetStreamOptions},
+        },
         nats::NatsOptions,
     };
 
+    let mut options = JetStreamOptions::default();
     let view = match data {
         Some(folder) => RedbLog::open(folder.join("view"))?,
-        None => RedbLog::open_in_memory()?,
+        None => {
+            // Without a folder nothing of this run is meant to last.
+            options.acknowledge = Acknowledge::OnceTaken;
+            RedbLog::open_in_memory()?
+        }
     };
-    JetStreamLog::open(&NatsOptions::new(url), &depin::NetworkId::parse(NAME)?, view).await
+    let network = depin::NetworkId::parse(NAME)?;
+    JetStreamLog::open_with(&NatsOptions::new(url), &network, view, options).await
 }
 
 #[cfg(not(feature = "nats"))]

@@ -5,7 +5,8 @@ use depin_core::{
     Bytes, Error, ErrorKind, NetworkId, Result,
     log::{LogEntry, NewBatch},
 };
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
 
 use super::{
     epoch_too_large,
@@ -14,9 +15,9 @@ use super::{
     replica::Replica,
     too_large,
     wire::{Published, Wire},
-    writer::Status,
+    writer::{PATIENCE, PAUSE, Status},
 };
-use crate::batch;
+use crate::{batch, observe};
 
 /// Messages read at once while far behind.
 const WINDOW: u64 = 16;
@@ -41,8 +42,29 @@ impl Follower {
         Self { wire, replica, network, last: None, giving: None, seed }
     }
 
+    /// Brings the view level with the stream, from wherever it ends; says whether the server [is
+    /// calm](Self::is_calm). A server that has just started may not answer at first.
+    pub(super) async fn begin(&mut self) -> Result<bool> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.try_begin().await {
+                Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                    debug!(%error, "the stream does not answer yet; asking again");
+                    sleep(PAUSE).await;
+                }
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn try_begin(&mut self) -> Result<bool> {
+        self.resume().await?;
+        self.level(None).await?;
+        self.is_calm().await
+    }
+
     /// Finds the place in the stream where the view ends, by the sizes that every message tells.
-    pub(super) async fn resume(&mut self) -> Result<()> {
+    async fn resume(&mut self) -> Result<()> {
         if self.replica.held().await? == Counts::default() {
             return Ok(());
         }
@@ -66,7 +88,7 @@ impl Follower {
     }
 
     /// Whether the server has been up since it took the last message, or has none.
-    pub(super) async fn is_calm(&self) -> Result<bool> {
+    async fn is_calm(&self) -> Result<bool> {
         match self.replica.applied {
             0 => Ok(true),
             applied => self.wire.was_up_at(applied).await,
@@ -105,6 +127,7 @@ impl Follower {
             if last < self.replica.applied {
                 self.rewind(first, last).await?;
             }
+            observe::behind(last.saturating_sub(self.replica.applied));
             self.catch_up(last, awaited, &mut found).await?;
             if !self.replica.is_ahead().await? {
                 self.giving = None;
@@ -151,9 +174,11 @@ impl Follower {
         found: &mut Option<u64>,
     ) -> Result<()> {
         self.replica.apply(sequence, &message, &self.wire).await?;
-        if awaited == Some(&message) {
+        let is_own = awaited == Some(&message);
+        if is_own {
             *found = Some(sequence);
         }
+        observe::applied(is_own);
         self.last = Some((sequence, message));
         Ok(())
     }
@@ -161,6 +186,7 @@ impl Follower {
     /// Applies a message that is known to be in the stream, because we have just put it there.
     pub(super) async fn take_own(&mut self, sequence: u64, message: Bytes) -> Result<()> {
         self.replica.apply(sequence, &message, &self.wire).await?;
+        observe::applied(true);
         self.last = Some((sequence, message));
         Ok(())
     }

@@ -36,22 +36,37 @@
 //! Give the right to publish on `depin.<network>.log` to ingest alone: others can take no batch back and
 //! forge none (each is signed), but can stop the log.
 //!
+//! # What an acknowledgement proves
+//!
+//! | [`Acknowledge`] | the view | stored means |
+//! |---|---|---|
+//! | [`OnceFlushed`](Acknowledge::OnceFlushed), unless said otherwise | in a folder | the server has taken it, and it is on the disk of this machine |
+//! | `OnceFlushed` | in memory | never: such a log is read and followed, and writing to it is [`ErrorKind::Config`] |
+//! | [`OnceTaken`](Acknowledge::OnceTaken) | in memory | the server has taken it; what that is worth, the server's settings decide |
+//!
+//! A nats-server answers before it flushes. nats-server 2.9 flushes every 2 minutes and has no setting for it; later
+//! ones have `sync_interval`, and `sync_interval: always` flushes before each answer. No server tells its clients
+//! which it has, so it cannot be checked here: whoever says `OnceTaken` vouches for that setting, or for
+//! [`replicas`](JetStreamOptions::replicas) on machines that do not lose power together. What can be checked is, at
+//! every opening: the stream lies in files, has as many replicas as asked for, drops and replaces nothing, writes
+//! before it answers (no asynchronous persistence), and does answer.
+//!
 //! # What survives what
 //!
 //! | failure | acknowledged batches, refusals and sealed epochs |
 //! |---|---|
-//! | kill -9 of an ingest process | all there; its view continues where it was |
+//! | kill -9 of an ingest process | all there; a view in a folder continues where it was |
 //! | kill -9 and restart of the server | all there: the server may lose what it had not handed to the kernel; views that hold it give it back in the same order |
-//! | power loss of a single server | the same, for up to the server's sync interval (2 minutes by default), while one view that has them lives |
+//! | power loss of a single server | the same, for up to the server's sync interval, while one view that has them lives |
+//! | power loss of a server and of all ingest machines | `OnceFlushed`: all there, given back by the views in folders. `OnceTaken`: up to the sync interval is lost |
 //! | loss of a view's disk | all in the stream: start with an empty view, it is filled again |
-//! | power loss of a server and loss of all views at once | up to the sync interval is lost; use a cluster and `replicas` = 3 |
+//! | power loss of a server and loss of all views' disks | up to the sync interval is lost; use a cluster and `replicas` = 3 |
 //! | loss of a minority of a cluster with 3 replicas | all there |
 //!
-//! nats-server 2.9 acknowledges before it flushes. That is why an append waits for the view's disk too,
-//! and why a process whose view holds more than the stream gives it back, whether it lived through the loss or
-//! starts later. Every message says how many batches, refusals and sealed epochs were before it, so that a
-//! view knows what the stream lacks; what it gives back is made anew from the view, batches first, then
-//! refusals, then records, each kind in its order. Should others have written meanwhile, the
+//! So an append waits for the view's disk too, and a process whose view holds more than the stream gives it back,
+//! whether it lived through the loss or starts later. Every message says how many batches, refusals and sealed
+//! epochs were before it, so that a view knows what the stream lacks; what it gives back is made anew from the view,
+//! batches first, then refusals, then records, each kind in its order. Should others have written meanwhile, the
 //! histories part, and the process that sees it stops; for a second after a new connection nobody
 //! writes anything new, so that whoever holds more comes first.
 //!
@@ -124,17 +139,33 @@ const QUEUE: usize = 4096;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct JetStreamOptions {
-    /// How many servers of a cluster keep the stream; 1, 3 or 5. Counts when the stream is made.
+    /// How many servers of a cluster keep the stream; 1, 3 or 5. A stream that is there must have as many.
     pub replicas: usize,
     /// Whether a view that holds batches may fill a stream that is empty: to move a log of one machine
     /// to many, or after the stream was lost. Off, so that a wrong url does no harm.
     pub seed: bool,
+    /// What has to be durable before something counts as stored.
+    pub acknowledge: Acknowledge,
 }
 
 impl Default for JetStreamOptions {
     fn default() -> Self {
-        Self { replicas: 1, seed: false }
+        Self { replicas: 1, seed: false, acknowledge: Acknowledge::default() }
     }
+}
+
+/// When a [`JetStreamLog`] says that something is stored; see
+/// [what that proves](self#what-an-acknowledgement-proves).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Acknowledge {
+    /// When the server has taken it and the view of this process has flushed it. A view in memory flushes
+    /// nothing, so nothing can be written over one.
+    #[default]
+    OnceFlushed,
+    /// When the server has taken it, also over a view in memory: no more than a promise of a server that flushes
+    /// before it answers, or of several that do not lose power together.
+    OnceTaken,
 }
 
 /// A [`BatchLog`] that several processes write and read; see the [module](self).
@@ -157,12 +188,14 @@ pub struct JetStreamLog {
     writer: Option<JoinHandle<()>>,
     stream: Stream,
     network: NetworkId,
+    /// Whether what is stored is as durable as was asked for.
+    is_writable: bool,
 }
 
 impl JetStreamLog {
     /// Connects to a server, finds or makes the network's stream, and brings the view level with it. The
-    /// view is this process's own: a file of its own, or a log in memory, which is filled from the stream
-    /// at every start.
+    /// view is this process's own: a folder of its own, or, for one that only reads, a log in memory, which is
+    /// filled from the stream at every start.
     ///
     /// Runs a task on the present tokio runtime until the log is dropped or [closed](Self::close).
     ///
@@ -189,15 +222,14 @@ impl JetStreamLog {
         options: JetStreamOptions,
     ) -> Result<Self> {
         let view = Arc::new(view.into().0);
+        let is_writable = view.is_durable() || options.acknowledge == Acknowledge::OnceTaken;
         let wire = Wire::open(server, network, &options).await?;
         let stream = wire.stream().clone();
         let replica = Replica::new(network.clone(), Arc::clone(&view));
         let mut follower = Follower::new(wire, replica, network.clone(), options.seed);
-        follower.resume().await?;
-        follower.level(None).await?;
+        let calm = follower.begin().await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (tell, status) = watch::channel(follower.status());
-        let calm = follower.is_calm().await?;
         let writer = tokio::spawn(Writer::new(follower, queue, tell, calm).run());
         Ok(Self {
             view,
@@ -206,6 +238,7 @@ impl JetStreamLog {
             writer: Some(writer),
             stream,
             network: network.clone(),
+            is_writable,
         })
     }
 
@@ -250,6 +283,13 @@ impl JetStreamLog {
 
     async fn submit(&self, request: Request) -> Result<Outcome> {
         self.check()?;
+        if !self.is_writable && !matches!(request, Request::Level) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "a view in memory flushes nothing, so nothing is stored over it; give this process a view in a \
+                 folder, or vouch for the server with Acknowledge::OnceTaken",
+            ));
+        }
         let stopped = || Error::unavailable("the log's writer has stopped; open the log again");
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;

@@ -5,7 +5,7 @@ use depin_core::{Bytes, Did, EpochId, Result, Sequence, log::BatchLog};
 use super::super::{MemoryLog, RedbLog, Stored};
 
 /// A log of this process alone: a [`RedbLog`], or a [`MemoryLog`] that is filled from the stream at every
-/// start.
+/// start and, unless the server is [vouched for](super::Acknowledge::OnceTaken), only read.
 #[derive(Debug)]
 pub struct View(pub(super) AnyView);
 
@@ -32,6 +32,14 @@ impl AnyView {
         match self {
             Self::File(log) => log,
             Self::Memory(log) => log,
+        }
+    }
+
+    /// Whether what it holds survives the process, and the power.
+    pub(super) fn is_durable(&self) -> bool {
+        match self {
+            Self::File(log) => log.is_durable(),
+            Self::Memory(_) => false,
         }
     }
 

@@ -15,14 +15,21 @@ use async_nats::{
         context::PublishErrorKind,
         message::PublishMessage,
         stream::{
-            Config, DirectGetErrorKind, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+            Config, DirectGetErrorKind, PersistenceMode, RawMessageErrorKind, RetentionPolicy,
+            StorageType, Stream,
         },
     },
 };
 use depin_core::{Bytes, Error, ErrorKind, NetworkId, Result};
 use futures_util::StreamExt;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
 
-use super::{JetStreamOptions, parts::Source};
+use super::{
+    JetStreamOptions,
+    parts::Source,
+    writer::{PATIENCE, PAUSE},
+};
 use crate::nats::{NatsOptions, connect_as};
 
 /// How long the server may take for one answer.
@@ -205,22 +212,47 @@ async fn ensure(
         allow_direct: true,
         ..Config::default()
     };
-    let stream = context.get_or_create_stream(config).await.map_err(failed)?;
+    let deadline = Instant::now() + PATIENCE;
+    let stream = loop {
+        match context.get_or_create_stream(config.clone()).await {
+            Ok(stream) => break stream,
+            // One that has just started lets clients in before it knows its streams.
+            Err(error) if Instant::now() < deadline => {
+                debug!(%error, "the server knows no streams yet; asking again");
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    };
     let found = &stream.cached_info().config;
-    let endless = found.max_age.is_zero() && found.max_messages <= 0 && found.max_bytes <= 0;
-    let fit = found.retention == RetentionPolicy::Limits
-        && found.subjects == [subject]
-        && found.allow_direct
-        && endless;
-    if fit {
-        return Ok(stream);
+    match unfit(found, subject, options.replicas) {
+        None => Ok(stream),
+        Some(needs) => Err(Error::new(
+            ErrorKind::Config,
+            format!("the stream exists with other settings; it needs {needs}"),
+        )
+        .with("stream", &found.name)
+        .with("subject", subject)),
     }
-    Err(Error::new(
-        ErrorKind::Config,
-        "the stream exists with other settings; it needs this one subject, no limits, and direct access",
-    )
-    .with("stream", &found.name)
-    .with("subject", subject))
+}
+
+/// What a stream that is there already lacks to keep everything, and to keep it before it says so.
+fn unfit(found: &Config, subject: &str, replicas: usize) -> Option<&'static str> {
+    let is_async = found.persist_mode.is_some_and(|mode| mode != PersistenceMode::Default);
+    let lacks = [
+        (found.subjects != [subject], "this one subject"),
+        (found.storage != StorageType::File || is_async, "to write to files before it answers"),
+        (found.num_replicas < replicas, "as many replicas as this process asks for"),
+        (found.retention != RetentionPolicy::Limits, "to keep what was read"),
+        (!found.max_age.is_zero(), "no max_age, which drops messages"),
+        (found.max_messages > 0 || found.max_bytes > 0, "no limits, which drop messages"),
+        (found.max_messages_per_subject > 0, "no max_msgs_per_subject, which drops messages"),
+        (found.allow_rollup, "no allow_rollup_hdrs, by which one message replaces all"),
+        (found.no_ack, "to answer (no_ack is set)"),
+        (found.mirror.is_some() || found.sources.is_some(), "no messages of other streams"),
+        (!found.allow_direct, "direct access (allow_direct)"),
+    ];
+    lacks.into_iter().find_map(|(lacks, what)| lacks.then_some(what))
 }
 
 /// What the server or the way to it says no to; a repeated call may heal it.

@@ -11,7 +11,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     follower::Follower,
@@ -23,8 +23,10 @@ use super::{
 
 /// Most jobs in one message.
 const GROUP: usize = 1024;
-/// How long a job may wait for the stream.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a job may wait for the stream, and an opening.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Before the stream is asked again.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// How often to look for messages that nobody announced.
 const LOOK: Duration = Duration::from_millis(500);
 /// After a new connection those who hold what the server lost write first.
@@ -232,7 +234,15 @@ impl Writer {
     async fn serve(&mut self, waiting: &mut Vec<Waiting>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !waiting.is_empty() {
-            let outcomes = self.round(waiting, deadline).await?;
+            let outcomes = match self.round(waiting, deadline).await {
+                // A server that is busy for a moment is not out of reach.
+                Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                    debug!(%error, "the stream does not answer; asking again");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                outcomes => outcomes?,
+            };
             for (job, outcome) in waiting.drain(..outcomes.len()).zip(outcomes) {
                 answer(job, Ok(outcome));
             }
@@ -351,7 +361,7 @@ impl Writer {
                     warn!(%error, "no answer to a message; asking again");
                     in_time(deadline)?;
                     // The same message with the same expectation goes in once, however often it is sent.
-                    sleep(Duration::from_millis(50)).await;
+                    sleep(PAUSE).await;
                     if self.connections != self.follower.wire.connections() {
                         self.follower.verify_end().await?;
                         if self.follower.replica.applied != last {

@@ -8,13 +8,13 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Seek, SeekFrom, Write},
+    io,
     path::{Path, PathBuf},
     sync::mpsc::{self, Receiver, SyncSender},
     thread,
 };
 
-use super::frame::Frame;
+use super::{frame::Frame, medium};
 
 /// What addresses, offsets and lengths are multiples of on the way past the page cache.
 pub(super) const BLOCK: usize = 4096;
@@ -60,15 +60,15 @@ impl Output {
         if Self::takes_long(bytes) {
             self.write_large(at, bytes)?;
         } else {
-            write_at(&self.file, at, bytes)?;
+            medium::write(&self.file, &self.path, at, bytes)?;
             if end > self.length {
                 // A full disk may still have room for the frame.
-                let room = write_at(&self.file, end, &vec![0; ROOM as usize]);
+                let room = medium::write(&self.file, &self.path, end, &vec![0; ROOM as usize]);
                 self.length = room.map_or(end, |()| end.saturating_add(ROOM));
             }
         }
         self.length = self.length.max(end);
-        self.file.sync_data()
+        medium::sync(&self.file, &self.path)
     }
 
     fn write_large(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -80,22 +80,22 @@ impl Output {
             && blocks.as_ptr().addr().is_multiple_of(BLOCK)
         {
             let inside = at.saturating_add(start.len() as u64);
-            match write_at(file, inside, blocks) {
+            match medium::write(file, &self.path, inside, blocks) {
                 Ok(()) => {
-                    write_at(&self.file, at, start)?;
+                    medium::write(&self.file, &self.path, at, start)?;
                     let rest = inside.saturating_add(blocks.len() as u64);
-                    return write_at(&self.file, rest, end);
+                    return medium::write(&self.file, &self.path, rest, end);
                 }
                 // Whether it is the way or the disk, the other way will show.
                 Err(_) => self.direct = Direct::Refused,
             }
         }
-        write_at(&self.file, at, bytes)
+        medium::write(&self.file, &self.path, at, bytes)
     }
 
     /// Cuts off what lies behind `length`.
     pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)?;
+        medium::set_len(&self.file, &self.path, length)?;
         self.length = length;
         Ok(())
     }
@@ -107,11 +107,6 @@ fn split(at: u64, bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
     let (start, rest) = bytes.split_at(before.min(bytes.len()));
     let (blocks, end) = rest.split_at(rest.len() - rest.len() % BLOCK);
     (start, blocks, end)
-}
-
-fn write_at(mut file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-    file.seek(SeekFrom::Start(at))?;
-    file.write_all(bytes)
 }
 
 #[cfg(target_os = "linux")]

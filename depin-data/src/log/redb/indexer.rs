@@ -13,6 +13,8 @@ use super::{
     store::{Files, Store},
 };
 
+use crate::observe;
+
 pub(super) type Reply = oneshot::Sender<Result<Outcome>>;
 
 /// Most jobs in one commit: bounds the memory of a transaction.
@@ -101,9 +103,11 @@ fn commit(files: &Files, group: &[Job]) -> Result<Vec<Outcome>> {
     if is_idle && !is_ripe {
         return Ok(vec![Outcome::Done; group.len()]);
     }
+    let timer = observe::Timer::start();
     let outcomes = files.index(is_ripe, gone, sealed, |transaction| {
         group.iter().map(|job| apply(transaction, job, size)).collect::<Result<Vec<_>>>()
     })?;
+    timer.ended("depin_log_index_seconds");
     // The index has let go of them for good; what cannot be deleted is tried again at the next start.
     gone.into_iter().for_each(|gone| files.remove(gone));
     Ok(outcomes)

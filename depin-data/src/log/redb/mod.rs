@@ -43,11 +43,16 @@ mod draft;
 mod frame;
 mod index;
 mod indexer;
+mod medium;
 mod overlay;
 mod place;
+#[cfg(test)]
+mod power;
 pub(super) mod refusal;
 mod segment;
 mod store;
+#[cfg(test)]
+mod tape;
 mod writer;
 
 /// Most appends that may wait for the disk.
@@ -151,6 +156,12 @@ impl RedbLog {
     #[cfg(feature = "nats")]
     pub(super) fn link(&self, device: &Did, sequence: Sequence) -> Result<Option<super::Stored>> {
         self.store.with(|files| files.link(device, sequence))
+    }
+
+    /// Whether it lies in a folder, and not in memory.
+    #[cfg(feature = "nats")]
+    pub(super) fn is_durable(&self) -> bool {
+        matches!(self.store.place(), Place::Folder(_))
     }
 
     /// How many epochs are sealed.

@@ -15,6 +15,7 @@ use redb::{
 use super::{
     frame::{Key, Tail},
     index::{self, CHAINS, ENTRIES, EPOCHS, GAPS, META, NODES, REFUSALS, SEALS},
+    medium,
     overlay::Overlay,
     segment::{self, Bytes, Segments},
     store::Files,
@@ -95,7 +96,7 @@ fn open_index(builder: &Builder, folder: &Path) -> Result<Database> {
     }
     let index = create(builder, &path).map_err(failed)?;
     // Whoever put the index in place may have died before its name was safe.
-    segment::sync(folder).map_err(StorageError::Io).map_err(failed)?;
+    medium::sync_folder(folder).map_err(StorageError::Io).map_err(failed)?;
     Ok(index)
 }
 
@@ -107,7 +108,7 @@ fn make(folder: &Path) -> io::Result<()> {
     let above = folder.ancestors().skip(1);
     let missing = above.clone().take_while(|above| !above.exists()).count();
     fs::create_dir_all(folder)?;
-    above.take(missing + 1).try_for_each(segment::sync)
+    above.take(missing + 1).try_for_each(medium::sync_folder)
 }
 
 /// Opens the index. A new one is made whole under another name first and then put in place, so that a
@@ -127,7 +128,19 @@ fn create(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
         };
         placed.map_err(StorageError::Io)?;
     }
+    existing(builder, path)
+}
+
+#[cfg(not(test))]
+fn existing(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
     builder.create(path)
+}
+
+/// With what it does put down.
+#[cfg(test)]
+fn existing(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
+    let file = super::tape::Watched::open(path).map_err(StorageError::Io)?;
+    builder.create_with_backend(file)
 }
 
 /// Creates the tables of an empty file, or checks the format of a used one. Returns whether it wrote, and

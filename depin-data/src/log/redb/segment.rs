@@ -16,7 +16,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -25,8 +25,11 @@ use std::{
 use depin_core::{Error, ErrorKind, Result, SignedBatch, log::NewBatch};
 use tracing::warn;
 
-use super::disk::{Crew, Load, Output};
-use super::frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, Span, Tail};
+use super::{
+    disk::{Crew, Load, Output},
+    frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, Span, Tail},
+    medium,
+};
 
 const EXTENSION: &str = "batches";
 /// Bytes after which a new file begins.
@@ -95,7 +98,7 @@ impl Bytes {
                     Vec::new()
                 });
                 for path in passed(all, last, before).into_iter().map(|gone| name(folder, gone)) {
-                    if let Err(error) = fs::remove_file(&path) {
+                    if let Err(error) = medium::remove(&path) {
                         warn!(%error, path = %path.display(), "a forgotten file of the log stays");
                     }
                 }
@@ -257,11 +260,12 @@ impl Segments {
                 }
                 self.end = Tail::start(segment);
             }
-            let file = open(folder, segment).map_err(disk)?;
+            let path = name(folder, segment);
+            let file = medium::open(&path).map_err(disk)?;
             self.recover_file(&file, segment == last, &mut replay)?;
-            file.set_len(self.end.offset).map_err(disk)?;
-            file.sync_all().map_err(disk)?;
-            self.output = Some(Output::new(name(folder, segment), file, self.end.offset));
+            medium::set_len(&file, &path, self.end.offset).map_err(disk)?;
+            medium::sync(&file, &path).map_err(disk)?;
+            self.output = Some(Output::new(path, file, self.end.offset));
         }
         Ok(self)
     }
@@ -388,26 +392,11 @@ fn list(folder: &Path) -> Result<Vec<u64>> {
     Ok(all)
 }
 
-fn open(folder: &Path, segment: u64) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(name(folder, segment))
-}
-
 /// A new file, whose name survives power loss too.
 fn create(folder: &Path, segment: u64) -> io::Result<File> {
-    let options = OpenOptions::new().read(true).write(true).create(true).clone();
-    let file = options.open(name(folder, segment))?;
-    file.set_len(0)?;
-    sync(folder)?;
+    let file = medium::create(&name(folder, segment))?;
+    medium::sync_folder(folder)?;
     Ok(file)
-}
-
-/// Lets the names in a folder survive power loss.
-pub(super) fn sync(folder: &Path) -> io::Result<()> {
-    // The folder of a relative path of one part has no name.
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    Ok(())
 }
 
 fn slice(file: Option<&Vec<u8>>, span: &Span) -> Result<Vec<u8>> {

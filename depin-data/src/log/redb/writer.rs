@@ -49,8 +49,8 @@ pub(super) fn run(
             group.commit(files, first)
         });
         match committed {
-            Ok(Committed { size, is_ripe, batches }) => {
-                observe::committed(answers.len());
+            Ok(Committed { size, is_ripe, batches, took }) => {
+                observe::committed(answers.len(), size, took);
                 growth.reached(size);
                 crowd.tell(answers);
                 drop(batches);
@@ -73,6 +73,8 @@ struct Committed {
     is_ripe: bool,
     /// Nobody needs them any more.
     batches: Vec<NewBatch>,
+    /// How long the disk took.
+    took: Duration,
 }
 
 /// One commit.
@@ -99,14 +101,15 @@ impl Group<'_> {
         let mut frame = segments.frame();
         self.judge(*new, &mut draft, &mut frame)?;
         self.gather(&mut draft, &mut frame)?;
-        let mut batches = Vec::new();
+        let (mut batches, mut took) = (Vec::new(), Duration::ZERO);
         if draft.len() > 0 {
             let started = Instant::now();
             let grown = segments.append(frame, draft.len() as u64, || draft.grow())?;
             batches = draft.publish(grown, segments.end());
-            self.pace.took(self.answers.len(), started.elapsed());
+            took = started.elapsed();
+            self.pace.took(self.answers.len(), took);
         }
-        Ok(Committed { size: segments.next(), is_ripe: files.overlay().is_ripe(), batches })
+        Ok(Committed { size: segments.next(), is_ripe: files.overlay().is_ripe(), batches, took })
     }
 
     /// Takes the batches that wait, and those that follow closely.

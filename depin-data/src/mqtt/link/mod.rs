@@ -10,8 +10,11 @@ use crate::wire;
 mod v3;
 mod v5;
 
-/// Most bytes of a packet: a request with its topic and properties.
-const MAX_PACKET: u32 = wire::MAX_REQUEST as u32 + 1024;
+/// Most bytes of a packet that is read: far more than a request may have, so that one that is too large gets its
+/// refusal. What is larger still ends the connection.
+const MAX_PACKET: u32 = 1 << 20;
+/// Most bytes of a message that are kept: enough to see that it is too large.
+const MAX_PAYLOAD: usize = wire::MAX_REQUEST + 1;
 /// What may wait to be written. Never reached: what is acknowledged or answered was read before, and that
 /// is bounded.
 const WRITES: usize = 1 << 20;
@@ -59,6 +62,11 @@ pub(super) struct Ack(Option<u16>);
 pub(super) struct Dialogue {
     pub(super) response_topic: Option<String>,
     pub(super) correlation: Option<Vec<u8>>,
+}
+
+/// What is kept of a payload while it waits.
+fn cut(payload: &[u8]) -> Vec<u8> {
+    payload.get(..MAX_PAYLOAD).unwrap_or(payload).to_vec()
 }
 
 /// Why the connection is lost.

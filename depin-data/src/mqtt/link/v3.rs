@@ -5,7 +5,7 @@ use rumqttc::{
     Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode, mqttbytes,
 };
 
-use super::{Ack, Event, Link, Loss, MAX_PACKET, Message, Sender, Session, WRITES};
+use super::{Ack, Event, Link, Loss, MAX_PACKET, Message, Sender, Session, WRITES, cut};
 
 pub(super) fn open(options: &super::MqttOptions, session: Session) -> (Sender, Link) {
     let mut wanted = MqttOptions::new(session.client_id, options.host.clone(), options.port);
@@ -61,7 +61,7 @@ fn event(packet: Packet) -> Event {
         }
         Packet::Publish(publish) => Event::Message(Message {
             topic: publish.topic,
-            payload: publish.payload.to_vec(),
+            payload: cut(&publish.payload),
             correlation: None,
             ack: Ack((publish.qos != QoS::AtMostOnce).then_some(publish.pkid)),
         }),

@@ -14,7 +14,7 @@ use rumqttc::{
     },
 };
 
-use super::{Ack, Dialogue, Event, Link, Loss, MAX_PACKET, Message, Sender, Session, WRITES};
+use super::{Ack, Dialogue, Event, Link, Loss, MAX_PACKET, Message, Sender, Session, WRITES, cut};
 
 pub(super) fn open(options: &super::MqttOptions, session: Session) -> (Sender, Link) {
     let mut wanted = MqttOptions::new(session.client_id, options.host.clone(), options.port);
@@ -87,7 +87,7 @@ fn event(packet: Packet) -> Event {
         }
         Packet::Publish(publish) => Event::Message(Message {
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-            payload: publish.payload.to_vec(),
+            payload: cut(&publish.payload),
             correlation: publish
                 .properties
                 .and_then(|properties| properties.correlation_data)

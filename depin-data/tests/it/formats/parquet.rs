@@ -14,6 +14,7 @@ use depin_data::{
     batch::BatchVerifier,
     formats::parquet::{GROUP_ROWS, ParquetWriter},
 };
+use depin_testkit::skip::skipped;
 
 use crate::support::{Device, NOW, network};
 
@@ -24,7 +25,8 @@ fn python(module: &str) -> Option<PathBuf> {
     if answer.is_ok_and(|answer| answer.status.success()) {
         return Some(python);
     }
-    eprintln!("skipped: {} has no {module}; pip install it or set DEPIN_PYTHON", python.display());
+    let python = python.display();
+    skipped(format_args!("{python} has no {module}; pip install it or set DEPIN_PYTHON"));
     None
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use depin_core::{
-    Algorithm, B256, ErrorKind, NetworkEvent, SignedBatch, SoftwareKey,
+    Algorithm, B256, ErrorKind, NetworkEvent, Sequence, SignedBatch, SoftwareKey,
     log::BatchLog,
     transport::{Answer, Refusal, RefusalCode, Transport},
 };
@@ -47,6 +47,7 @@ over_every_broker! {
     forged_and_repeated_answers_are_ignored
     whoever_publishes_the_signature_decides
     noise_is_refused_and_kept_and_others_are_served
+    a_message_too_large_to_be_read_costs_nobody_a_batch
     while_ingest_cannot_answer_the_batch_waits
     a_large_batch_is_told_so
     a_device_that_sends_too_much_is_in_nobodys_way
@@ -269,7 +270,53 @@ async fn noise_is_refused_and_kept_and_others_are_served(wire: Wire) {
     let codes: Vec<_> = kept.iter().map(|refused| refused.refusal.code).collect();
     assert!(codes.starts_with(&[RefusalCode::Malformed; 2]), "{codes:?}");
     assert_eq!(kept[0].bytes.as_ref(), b"noise");
-    assert_eq!(codes.contains(&RefusalCode::TooLarge), wire.kind == Kind::Nats, "{codes:?}");
+    assert!(codes.contains(&RefusalCode::TooLarge), "{codes:?}");
+}
+
+async fn a_message_too_large_to_be_read_costs_nobody_a_batch(wire: Wire) {
+    let net = net();
+    let server = wire.serve(&net.ingest, Some("ingest-1")).await;
+    let (mut early, mut late) = (net.enrol("early"), net.enrol("late"));
+    if wire.kind == Kind::Nats {
+        never_read(&wire, &net, &mut late).await;
+    } else {
+        // What waits for the server behind one that is only too large for a batch is still there.
+        server.shutdown().await;
+        let mut stranger = wire.stranger().await;
+        stranger.publish(&early.did, &vec![0x55; 300_000]).await;
+        let batch = early.measure();
+        let framed = wire::encode_request(&Nonce::from_bytes([1; 16]), &batch).unwrap();
+        stranger.publish(&early.did, &framed).await;
+        let mut count = taken(&net.ingest);
+        let _server = wire.serve(&net.ingest, Some("ingest-1")).await;
+        count.wait_for(|count| *count == 1).await.unwrap();
+        let letter = net.ingest.log().refusals(0, 9).await.unwrap().remove(0);
+        assert_eq!(letter.refusal.code, RefusalCode::TooLarge);
+        never_read(&wire, &net, &mut late).await;
+    }
+}
+
+/// Several of 3 MB are never read, and a device is answered all the same: no session begins anew for ever.
+async fn never_read(wire: &Wire, net: &Net, device: &mut Device) {
+    let transport = wire.connect(net, &device.did).await;
+    let mut stranger = wire.stranger().await;
+    for _ in 0..3 {
+        if wire.kind != Kind::Nats {
+            stranger.publish(&device.did, &vec![0x55; 3 << 20]).await;
+        }
+        let batch = device.measure();
+        let answer = loop {
+            match transport.send(&batch).await {
+                Ok(answer) => break answer,
+                Err(error) => assert!(error.is_retryable(), "{error:?}"),
+            }
+        };
+        assert!(matches!(answer, Answer::Receipt(_)), "{answer:?}");
+    }
+    assert_eq!(
+        net.ingest.log().tip(&device.did).await.unwrap().unwrap().sequence,
+        Sequence::new(2)
+    );
 }
 
 async fn while_ingest_cannot_answer_the_batch_waits(wire: Wire) {

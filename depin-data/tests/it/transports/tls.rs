@@ -41,7 +41,7 @@ impl Authority {
         let mut command = std::process::Command::new("openssl");
         command.args(arguments.split(' ')).current_dir(self.folder.path());
         let Ok(output) = command.output() else {
-            println!("skipped: openssl is not installed");
+            depin_testkit::skip::skipped("openssl is not installed");
             return None;
         };
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

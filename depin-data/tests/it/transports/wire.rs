@@ -109,7 +109,7 @@ impl Wire {
         }
         let options = rumqttc::MqttOptions::new("stranger", "127.0.0.1", self.broker.port);
         let mut options = options;
-        options.set_max_packet_size(1 << 20, 1 << 20);
+        options.set_max_packet_size(8 << 20, 8 << 20);
         let (client, link) = rumqttc::AsyncClient::new(options, 64);
         Stranger::Mqtt(client, Box::new(link))
     }

@@ -24,6 +24,8 @@ use depin_identity::methods::ethr::{
     from_address,
 };
 
+use depin_testkit::skip::skipped;
+
 use crate::evm::lying_node::Doctored;
 
 sol! {
@@ -44,7 +46,9 @@ fn code(variable: &str, place: &str) -> Option<Bytes> {
     let installed = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../tools/node_modules");
     let path = std::env::var_os(variable).map_or_else(|| installed.join(place), PathBuf::from);
     let Ok(json) = std::fs::read(&path) else {
-        eprintln!("skipped: no erc-1056 contract; run `cargo xtask test` once or set {variable}");
+        skipped(format_args!(
+            "no erc-1056 contract; run `cargo xtask test` once or set {variable}"
+        ));
         return None;
     };
     let artifact: serde_json::Value = serde_json::from_slice(&json).unwrap();
