@@ -360,7 +360,8 @@ async fn a_stream_that_could_lose_what_it_acknowledged_is_refused_by_what_it_lac
     let Some(server) = Broker::nats(jetstream) else { return };
     let client = async_nats::connect(server.url()).await.unwrap();
     let context = async_nats::jetstream::new(client);
-    let changes: [(&str, fn(&mut Config)); 9] = [
+    type Change = (&'static str, fn(&mut Config));
+    let changes: [Change; 9] = [
         ("files", |config| config.storage = StorageType::Memory),
         ("subject", |config| config.subjects.push("depin.climate.other".into())),
         ("keep what was read", |config| config.retention = RetentionPolicy::WorkQueue),
