@@ -184,7 +184,7 @@ async fn a_flood_of_letters_leaves_room_for_those_of_others() {
     for _ in 0..100 {
         net.refused(invented.measure().as_bytes()).await;
     }
-    for n in 0..40 {
+    for n in 0..20 {
         let conspirator = net.enrol(&format!("conspirator-{n}"));
         let readings: Vec<_> = (0..1000).map(|value| reading(&value.to_string(), NOW)).collect();
         for sequence in 1..20 {
@@ -201,7 +201,7 @@ async fn a_flood_of_letters_leaves_room_for_those_of_others() {
         assert_eq!(net.ingest.dead_letters(&which, 0, 9).await.unwrap().letters.len(), 1);
     }
     let kept = net.ingest.log().refusal_range().await.unwrap().end;
-    assert_eq!(kept + net.ingest.unkept(), 500 + 100 + 40 * 19 + 2);
+    assert_eq!(kept + net.ingest.unkept(), 500 + 100 + 20 * 19 + 2);
 }
 
 #[tokio::test]
