@@ -1,9 +1,9 @@
 //! A voucher verified in full, from its bytes on, beside nothing but the recovery of its signer.
 //!
 //! In full: read, hash channel, lane and EIP-712 message, recover, compare the signer, and admit it into the lane.
-//! Both run on one thread with the same library, in turns, so that a busy machine slows both.
+//! Both run on one thread with the same library, in turns, so that a busy machine slows both. Fails below the limit.
 
-use std::{collections::HashMap, hint::black_box, time::Duration};
+use std::{collections::HashMap, hint::black_box, process::ExitCode, time::Duration};
 
 use alloy_primitives::Signature;
 use depin_core::{Address, Algorithm, Amount, B256, Bytes, ChainId, Signer, SoftwareKey};
@@ -17,7 +17,7 @@ const VOUCHERS: u64 = 1_000;
 const ROUNDS: usize = 15;
 const LIMIT: f64 = 0.90;
 
-fn main() {
+fn main() -> ExitCode {
     let domain = domain(ChainId::new(4_690), Address::repeat_byte(4));
     let vouchers: Vec<_> = (1..=VOUCHERS).map(|n| voucher(&domain, n)).collect();
     let digests: Vec<_> = vouchers.iter().map(|bytes| bare(&domain, bytes)).collect();
@@ -30,6 +30,7 @@ fn main() {
     let ratio = rate(full) / rate(recovery);
     let against = format!("bare recovery, {:.0}/s; limit of {LIMIT}", rate(recovery));
     Row::new("voucher_verify", rate(full), "vouchers/s", against, ratio).report();
+    if ratio >= LIMIT { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// As a payee without a disk: everything but the durable write.

@@ -1,4 +1,5 @@
-//! Holds the contracts to what their README says: every external function that changes something lists its checks.
+//! Holds the contracts to what their README says: every external function that changes something lists its checks, and
+//! among them that it is not re-entered, where it has the guard.
 //!
 //! A reader who reviews a contract goes through the line `Checks: …` of each function and compares it with the code, so a
 //! function without one is a function that nobody compared.
@@ -7,7 +8,8 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
-/// Fails when an external function that changes state has no line of NatSpec that begins with `Checks:`.
+/// Fails when an external function that changes state has no line of NatSpec that begins with `Checks:`, or has the
+/// guard against re-entrance and does not name its error.
 pub(crate) fn check(sources: &Path) -> Result<()> {
     let mut unlisted = Vec::new();
     for path in solidity_files(sources)? {
@@ -17,7 +19,7 @@ pub(crate) fn check(sources: &Path) -> Result<()> {
     }
     ensure!(
         unlisted.is_empty(),
-        "external functions whose NatSpec has no line `Checks: ...`:\n{}",
+        "external functions whose NatSpec has no line `Checks: ...`, or lacks `{REENTERED}` there:\n{}",
         unlisted.join("\n")
     );
     Ok(())
@@ -43,7 +45,7 @@ fn solidity_files(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
 /// `forge fmt` writes; interfaces and libraries are left out.
 fn without_checks(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let (mut in_contract, mut listed) = (false, false);
+    let (mut in_contract, mut listed, mut reentered) = (false, false, false);
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if let Some(kind) = ["contract ", "abstract contract ", "interface ", "library "]
@@ -57,6 +59,7 @@ fn without_checks(text: &str) -> Vec<String> {
             let comment = comment.trim_start();
             let comment = comment.strip_prefix("@dev ").unwrap_or(comment);
             listed |= comment.starts_with("Checks:");
+            reentered |= comment.contains(REENTERED);
             continue;
         }
         if line.starts_with("function ") {
@@ -65,11 +68,12 @@ fn without_checks(text: &str) -> Vec<String> {
                 let Some(more) = lines.next() else { break };
                 signature = format!("{signature} {}", more.trim());
             }
-            if in_contract && changes_from_outside(&signature) && !listed {
+            let complete = listed && (reentered || !signature.contains("nonReentrant"));
+            if in_contract && changes_from_outside(&signature) && !complete {
                 found.push(signature);
             }
         }
-        listed = false;
+        (listed, reentered) = (false, false);
     }
     found
 }
@@ -80,6 +84,9 @@ fn changes_from_outside(signature: &str) -> bool {
     };
     (has("external") || has("public")) && !has("view") && !has("pure")
 }
+
+/// What the guard against re-entrance reverts with.
+const REENTERED: &str = "ReentrancyGuardReentrantCall";
 
 #[cfg(test)]
 mod tests {
@@ -97,5 +104,12 @@ mod tests {
                     /// @dev Checks: none.\n    function free() external {}\n    function look() external view {}\n\
                     function inner() private {}\n}\ninterface B {\n    function of() external;\n}\n";
         assert_eq!(without_checks(text), ["function pay(uint256 a) external {"]);
+    }
+
+    #[test]
+    fn a_guard_whose_error_is_not_listed_is_found() {
+        let text = "contract A {\n    /// @dev Checks: none.\n    function pay() external nonReentrant {}\n\
+                    /// @dev Checks: none (`ReentrancyGuardReentrantCall`).\n    function buy() external nonReentrant {}\n}\n";
+        assert_eq!(without_checks(text), ["function pay() external nonReentrant {}"]);
     }
 }

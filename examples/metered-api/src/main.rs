@@ -103,7 +103,11 @@ async fn tell() -> Result<()> {
     report.check(tokens(PRICE))?;
     if options.serve.is_some() {
         say(format!("Serving on. Try: curl -i {}/readings/0", server.url));
-        tokio::signal::ctrl_c().await?;
+        shop.settle_every(shop::SETTLE_EVERY, tokio::signal::ctrl_c()).await?;
+        // First nothing more is sold; what was sold since the last settlement is money.
+        drop(server);
+        shop.settle().await?;
+        say("Settled; the shop is closed.".to_owned());
     }
     Ok(())
 }

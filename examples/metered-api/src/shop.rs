@@ -4,7 +4,7 @@
 //! Who asks often opens a payment channel and pays with vouchers (scheme `batch-settlement`): only the last one
 //! goes on chain.
 
-use std::sync::Arc;
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use axum::{
@@ -24,7 +24,7 @@ use depin::{
     },
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::town::Town;
 
@@ -47,7 +47,7 @@ impl Shop {
         let payee = chain.account();
         let store = RailStore::open(&folder.path().join("vouchers.redb"))?;
         let channel = EvmChannel::new(chain, town.channels);
-        let rules = ChannelRules::default().lanes(1);
+        let rules = ChannelRules::default().lanes(1).challenge(CHALLENGE);
         let vouchers = Arc::new(ChannelRail::new(channel, payee, token, rules, store)?);
         let network = town.network.clone();
         Ok(Self { network, till, vouchers, price, _folder: folder })
@@ -79,6 +79,27 @@ impl Shop {
         Ok(())
     }
 
+    /// Settles whenever `every` has passed, until `done`. A payer who asks for the rest of his deposit gets it after the
+    /// challenge, settled or not: so settle twice in the shortest one that the shop takes, [`SETTLE_EVERY`].
+    pub async fn settle_every(
+        &self,
+        every: Duration,
+        done: impl Future<Output = io::Result<()>>,
+    ) -> Result<()> {
+        let mut done = pin!(done);
+        loop {
+            match timeout(every, &mut done).await {
+                Ok(done) => return Ok(done?),
+                Err(_) => {
+                    // Half a challenge is left to try again.
+                    if let Err(error) = self.settle().await {
+                        eprintln!("not settled, and tried again: {error:#}");
+                    }
+                }
+            }
+        }
+    }
+
     async fn sell(&self, n: u64) -> Result<Vec<u8>, Error> {
         // The log holds the batches of all stations in the order they came: every other one is Ann's.
         let entry = self.network.log().read(n.saturating_mul(2), 1).await?.into_iter().next();
@@ -107,5 +128,39 @@ pub struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// The shortest challenge of a channel that the shop takes vouchers of, in seconds.
+const CHALLENGE: u32 = 3_600;
+/// How often a shop that serves on settles: twice per challenge.
+pub const SETTLE_EVERY: Duration = Duration::from_secs(CHALLENGE as u64 / 2);
+
+#[cfg(test)]
+mod tests {
+    use depin::tokens;
+
+    use super::*;
+    use crate::buyer::Buyer;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn vouchers_that_are_sold_while_the_shop_serves_on_come_to_the_chain() {
+        let town = Town::found(10).await.expect("a town");
+        let shop = Arc::new(Shop::open(&town, tokens(1)).await.expect("a shop"));
+        let server = shop.serve("127.0.0.1:0").await.expect("a server");
+        let before = town.balance(&town.ann).await.expect("a balance");
+        let buyer = Buyer::new(&town, server.url.clone(), tokens(1));
+        buyer.with_vouchers(10).await.expect("bought");
+        assert_eq!(town.balance(&town.ann).await.expect("a balance"), before, "not settled yet");
+
+        let paid = before.checked_add(tokens(10)).expect("a sum");
+        let done = async {
+            while town.balance(&town.ann).await.expect("a balance") < paid {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok(())
+        };
+        shop.settle_every(Duration::from_millis(20), done).await.expect("settled");
+        assert_eq!(town.balance(&town.ann).await.expect("a balance"), paid);
     }
 }
