@@ -51,10 +51,10 @@ pub trait QualityCheck: Send + Sync + fmt::Debug {
 ///
 /// # Contract
 /// 1. All three steps MUST be pure and deterministic: integers and decimals only, no time, no randomness.
-/// 2. A note MUST NOT be longer than [`MAX_NOTE`] bytes, whatever the device sent.
+/// 2. A note MUST NOT be longer than its [`room`](Sent::room), whatever the device sent.
 /// 3. `compare` gets the notes of all devices that sent something, by rising DID; suspicions MUST be about
 ///    these devices, at most one for each, by rising DID.
-/// 4. `inspect` gets the batches that `note` got, in the same order; findings MUST name readings in them.
+/// 4. `inspect` gets what `note` got last; findings MUST name readings in it.
 /// 5. `code` MUST be stable across versions; a new meaning gets a new code.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a fleet check",
@@ -66,17 +66,96 @@ pub trait FleetCheck: Send + Sync + fmt::Debug {
     fn name(&self) -> String;
 
     /// What to remember of a device.
-    fn note(&self, device: &Did, batches: &[&Verified<Batch>]) -> Vec<u8>;
+    fn note(&self, sent: &Sent<'_>) -> Vec<u8>;
 
     /// Which devices to look at again, and what for, in bytes that only this check reads.
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)>;
 
-    /// Looks again at the batches of a device, with the suspicion of `compare`.
-    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding>;
+    /// Whether it is asked when all other checks of the fleet have been, so that
+    /// [`Sent::keeps`] knows what they took.
+    fn of_what_is_left(&self) -> bool {
+        false
+    }
+
+    /// Looks again at what a device sent, with the suspicion of `compare`.
+    fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding>;
 }
 
 /// Most bytes of a [note](FleetCheck::note).
 pub const MAX_NOTE: usize = 16 * 1024;
+/// A note has at least so many bytes of [room](Sent::room), however many devices there are.
+pub const LEAST_NOTE: usize = 1024;
+
+/// What one device sent in an epoch, as a [`FleetCheck`] sees it.
+///
+/// ```
+/// use depin_core::{Did, quality::{LEAST_NOTE, MAX_NOTE, Sent}};
+///
+/// let device = Did::parse("did:example:a")?;
+/// let sent = Sent::new(&device, &[], &[]);
+/// assert_eq!((sent.room(), sent.room_for(100).room()), (MAX_NOTE, LEAST_NOTE));
+/// # Ok::<(), depin_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    device: &'a Did,
+    batches: &'a [&'a Verified<Batch>],
+    indices: &'a [u64],
+    lost: &'a [(usize, usize)],
+    room: usize,
+}
+
+impl<'a> Sent<'a> {
+    /// These batches, in chain order, which stand at these places in the log.
+    pub const fn new(
+        device: &'a Did,
+        batches: &'a [&'a Verified<Batch>],
+        indices: &'a [u64],
+    ) -> Self {
+        Self { device, batches, indices, lost: &[], room: MAX_NOTE }
+    }
+
+    /// Without the points of some readings, each given by the place of its batch and its position in that,
+    /// in rising order.
+    #[must_use]
+    pub const fn without(self, lost: &'a [(usize, usize)]) -> Self {
+        Self { lost, ..self }
+    }
+
+    /// With so many bytes for the note, but at least [`LEAST_NOTE`] and at most [`MAX_NOTE`].
+    #[must_use]
+    pub fn room_for(self, bytes: usize) -> Self {
+        Self { room: bytes.clamp(LEAST_NOTE, MAX_NOTE), ..self }
+    }
+
+    /// Who sent it.
+    pub const fn device(&self) -> &'a Did {
+        self.device
+    }
+
+    /// The batches, in chain order.
+    pub const fn batches(&self) -> &'a [&'a Verified<Batch>] {
+        self.batches
+    }
+
+    /// Where the batch at this place stands in the log: who was acknowledged first has the lower index. Times
+    /// are signed by the device, which can lie; this order nobody makes up afterwards.
+    pub fn index(&self, batch: usize) -> u64 {
+        self.indices.get(batch).copied().unwrap_or(u64::MAX)
+    }
+
+    /// Whether no check that was asked before took the point of a reading, given by the place of its batch and
+    /// its position in that. Those asked before are the checks of one device alone and, for a check
+    /// that judges [what is left](FleetCheck::of_what_is_left), also the other checks of the fleet.
+    pub fn keeps(&self, batch: usize, reading: usize) -> bool {
+        self.lost.binary_search(&(batch, reading)).is_err()
+    }
+
+    /// Most bytes that the note may have.
+    pub const fn room(&self) -> usize {
+        self.room
+    }
+}
 
 /// What one device did in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]

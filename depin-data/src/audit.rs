@@ -17,7 +17,7 @@ use depin_core::{B256, Did, Error, ErrorKind, Sequence, SignedBatch, log::BatchL
 use crate::{
     batch::{BatchError, claimed_signer},
     bundle::BundleError,
-    epoch::{Checks, Each, EpochRecord, Scored, Scorer, Submission, WAVE, difference},
+    epoch::{Checks, Each, EpochRecord, Round, Scored, Scorer, Submission, WAVE, difference},
     merkle::leaf_hash,
 };
 
@@ -134,12 +134,13 @@ pub(crate) async fn replay_each(
     let copy = Copy::read(log, record).await?;
     let mut all = copy.senders();
     while let Some(wave) = copy.wave(&mut all).await? {
-        scorer.take(&wave, each)?;
+        scorer.take(&wave, Round::First, each)?;
     }
-    let suspects = scorer.suspects()?;
-    let mut again = suspects.keys().copied();
-    while let Some(wave) = copy.wave(&mut again).await? {
-        scorer.take_again(&wave, &suspects, each)?;
+    for round in Round::AGAIN {
+        let mut again = scorer.suspects(round)?.into_iter();
+        while let Some(wave) = copy.wave(&mut again).await? {
+            scorer.take(&wave, round, each)?;
+        }
     }
     scorer.finish()
 }

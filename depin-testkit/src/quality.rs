@@ -1,11 +1,11 @@
 //! Conformance of [`QualityCheck`] and [`FleetCheck`], and what checks find in a fleet.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use depin_core::{
     B256, Batch, Decimal, Did, Error, Reading, Sequence, Timestamp, Unverified, Verified, Verifier,
     keccak256,
-    quality::{Finding, FleetCheck, MAX_NOTE, QualityCheck},
+    quality::{Finding, FleetCheck, LEAST_NOTE, MAX_NOTE, QualityCheck, Sent},
     reading::Quantity,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -69,25 +69,49 @@ pub fn fleet_conforms(check: &dyn FleetCheck, quantity: &Quantity, fleet: &[Vec<
             fleet_findings(check, &wild),
             "clause 1: the same fleet, the same findings"
         );
+        let now: Vec<_> = wild.iter().map(|it| (Duration::ZERO, it.as_slice())).collect();
+        in_room(check, &now, LEAST_NOTE);
     }
     // What an attacker could put where a suspicion stands is bytes of this check alone; it may not panic.
-    let batches = batches(&[stream(&mut rng, quantity, 0)]);
+    let (device, batches) = (suite(), batches(&[stream(&mut rng, quantity, 0)]));
+    let batches: Vec<&Verified<Batch>> = batches.iter().collect();
     for length in 0..40 {
-        check.inspect(&vec![0xa5; length], &batches.iter().collect::<Vec<_>>());
+        check.inspect(&vec![0xa5; length], &Sent::new(&device, &batches, &[0]));
         check.compare(&[(Did::parse("did:example:a").expect("a valid did"), vec![0xa5; length])]);
     }
 }
 
 /// Positions of readings that a fleet check names, of each device; devices are given in any order, and their
-/// DIDs rise with their position.
+/// DIDs rise with their position. Each sends what it measures at once.
 ///
 /// # Panics
 /// When the check breaks its contract.
 pub fn fleet_findings(check: &dyn FleetCheck, fleet: &[Vec<Reading>]) -> Vec<Vec<Found>> {
+    let fleet: Vec<(Duration, &[Reading])> =
+        fleet.iter().map(|readings| (Duration::ZERO, readings.as_slice())).collect();
+    fleet_findings_late(check, &fleet)
+}
+
+/// As [`fleet_findings`], of devices that send so long after the times that they sign.
+///
+/// # Panics
+/// When the check breaks its contract.
+pub fn fleet_findings_late(
+    check: &dyn FleetCheck,
+    fleet: &[(Duration, &[Reading])],
+) -> Vec<Vec<Found>> {
+    in_room(check, fleet, MAX_NOTE)
+}
+
+fn in_room(
+    check: &dyn FleetCheck,
+    fleet: &[(Duration, &[Reading])],
+    room: usize,
+) -> Vec<Vec<Found>> {
     let chains: Vec<(Did, Vec<Verified<Batch>>)> = (0..)
         .zip(fleet)
-        .filter(|(_, readings)| !readings.is_empty())
-        .map(|(position, readings): (usize, _)| {
+        .filter(|(_, (_, readings))| !readings.is_empty())
+        .map(|(position, (_, readings)): (usize, _)| {
             let device =
                 Did::parse(&format!("did:example:device-{position:06}")).expect("a valid did");
             let parts: Vec<Vec<Reading>> = readings.chunks(256).map(<[Reading]>::to_vec).collect();
@@ -95,12 +119,19 @@ pub fn fleet_findings(check: &dyn FleetCheck, fleet: &[Vec<Reading>]) -> Vec<Vec
             (device, chain)
         })
         .collect();
-    let note = |(device, chain): &(Did, Vec<Verified<Batch>>)| {
-        let note = check.note(device, &chain.iter().collect::<Vec<_>>());
-        assert!(note.len() <= MAX_NOTE, "clause 2: a note of {} bytes is too long", note.len());
-        (device.clone(), note)
+    let late = fleet.iter().filter(|(_, readings)| !readings.is_empty()).map(|(late, _)| *late);
+    let logged = logged(&chains, late);
+    let batches: Vec<Vec<&Verified<Batch>>> =
+        chains.iter().map(|(_, chain)| chain.iter().collect()).collect();
+    let sent: Vec<Sent<'_>> = (chains.iter().zip(&batches).zip(&logged))
+        .map(|(((device, _), batches), indices)| Sent::new(device, batches, indices).room_for(room))
+        .collect();
+    let note = |sent: &Sent<'_>| {
+        let note = check.note(sent);
+        assert!(note.len() <= room, "clause 2: a note of {} bytes is too long", note.len());
+        (sent.device().clone(), note)
     };
-    let notes: Vec<(Did, Vec<u8>)> = chains.iter().map(note).collect();
+    let notes: Vec<(Did, Vec<u8>)> = sent.iter().map(note).collect();
     let suspicions = check.compare(&notes);
     assert!(
         suspicions.is_sorted_by(|a, b| a.0 < b.0),
@@ -108,19 +139,40 @@ pub fn fleet_findings(check: &dyn FleetCheck, fleet: &[Vec<Reading>]) -> Vec<Vec
     );
     let mut found: BTreeMap<&Did, Vec<Found>> = BTreeMap::new();
     for (device, suspicion) in &suspicions {
-        let chain = chains.iter().find(|(other, _)| other == device);
-        let (device, chain) =
-            chain.expect("clause 3: suspicions are about devices that sent something");
-        let findings = check.inspect(suspicion, &chain.iter().collect::<Vec<_>>());
+        let place = chains.iter().position(|(other, _)| other == device);
+        let place = place.expect("clause 3: suspicions are about devices that sent something");
+        let (device, chain) = &chains[place];
+        let findings = check.inspect(suspicion, &sent[place]);
         findings.iter().for_each(|finding| names_what_was_given(finding, chain));
         found.insert(device, positions(chain, &findings));
     }
     let mut chains = chains.iter();
-    let of = |readings: &Vec<Reading>| {
+    let of = |(_, readings): &(Duration, &[Reading])| {
         let device = (!readings.is_empty()).then(|| chains.next()).flatten();
         device.and_then(|(device, _)| found.remove(device)).unwrap_or_default()
     };
     fleet.iter().map(of).collect()
+}
+
+/// Where the batches of each chain stand in a log that takes them when they come, those of one moment by device.
+fn logged(
+    chains: &[(Did, Vec<Verified<Batch>>)],
+    late: impl Iterator<Item = Duration>,
+) -> Vec<Vec<u64>> {
+    let mut arrivals: Vec<(Timestamp, usize, usize)> = Vec::new();
+    for (device, ((_, chain), late)) in chains.iter().zip(late).enumerate() {
+        let mut latest = Timestamp::EPOCH;
+        for (nth, batch) in chain.iter().enumerate() {
+            latest = batch.readings.iter().map(Reading::at).fold(latest, Timestamp::max);
+            arrivals.push((latest.plus(late), device, nth));
+        }
+    }
+    arrivals.sort_unstable();
+    let mut indices: Vec<Vec<u64>> = chains.iter().map(|_| Vec::new()).collect();
+    for (index, (_, device, _)) in (0..).zip(arrivals) {
+        indices[device].push(index);
+    }
+    indices
 }
 
 /// Positions of readings that a check names.
@@ -225,7 +277,11 @@ fn stream(rng: &mut StdRng, quantity: &Quantity, round: u32) -> Vec<Reading> {
 
 /// A chain of batches of the suite's device.
 fn batches(parts: &[Vec<Reading>]) -> Vec<Verified<Batch>> {
-    believed(&Did::parse("did:example:suite").expect("a valid did"), parts)
+    believed(&suite(), parts)
+}
+
+fn suite() -> Did {
+    Did::parse("did:example:suite").expect("a valid did")
 }
 
 /// A device's chain of batches with these readings, which nobody signed: for tests and measurements only.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{AuditError, missing, recorded},
-    epoch::{Checks, Each, EpochRecord, Scored, Scorer, Submission, WAVE},
+    epoch::{Checks, Each, EpochRecord, Round, Scored, Scorer, Submission, WAVE},
 };
 
 /// A bundle whose record is the expected one and was read; the batches are still to come.
@@ -103,7 +103,7 @@ impl<R: Read + Seek> Bundle<R> {
         let first = (self.at, self.next.clone());
         let mut read = Reading::default();
         while let Some(wave) = self.wave(&mut read, None)? {
-            if let Err(error) = scorer.take(&wave, each) {
+            if let Err(error) = scorer.take(&wave, Round::First, each) {
                 // A chain may break because a batch is missing, which says more.
                 while self.wave(&mut read, None)?.is_some() {}
                 self.finish(&read)?;
@@ -111,13 +111,14 @@ impl<R: Read + Seek> Bundle<R> {
             }
         }
         self.finish(&read)?;
-        let suspects = scorer.suspects()?;
-        for member in suspects.keys() {
-            let Some(at) = read.places.get(member) else { continue };
-            self.go_to(*at)?;
-            let mut again = Reading::default();
-            if let Some(wave) = self.wave(&mut again, Some(*member))? {
-                scorer.take_again(&wave, &suspects, each)?;
+        for round in Round::AGAIN {
+            for member in scorer.suspects(round)? {
+                let Some(at) = read.places.get(&member) else { continue };
+                self.go_to(*at)?;
+                let mut again = Reading::default();
+                if let Some(wave) = self.wave(&mut again, Some(member))? {
+                    scorer.take(&wave, round, each)?;
+                }
             }
         }
         let ((offset, number), next) = first;

@@ -123,6 +123,8 @@ impl Submission {
 /// A submission that is what the record says.
 pub(super) struct Chain {
     pub(super) batches: Vec<Verified<Batch>>,
+    /// Where each of them stands in the log.
+    pub(super) indices: Vec<u64>,
     pub(super) tip: Option<ChainTip>,
     /// Thumbprint of the key that signed last.
     pub(super) key: Option<B256>,
@@ -185,6 +187,7 @@ pub(super) fn follow(
         member.map_or((&[][..], None), |member| (keys(member), member.past.as_ref()));
     let mut follow = Follow { record, keys, current: 0, tip: past.map(|past| past.tip) };
     let mut batches = Vec::with_capacity(submission.batches.len());
+    let mut indices = Vec::with_capacity(submission.batches.len());
     let (mut unverified, mut key) = (Vec::new(), past.and_then(|past: &Past| past.key));
     for ((index, batch), by_first) in submission.batches.iter().zip(by_first) {
         let next = follow.next(*index, batch, *by_first).map_err(|fault| AuditError::Batch {
@@ -198,6 +201,7 @@ pub(super) fn follow(
                 key = keys.get(follow.current).map(thumbprint);
                 if let Link::Batch(batch) = link {
                     batches.push(batch);
+                    indices.push(*index);
                 }
             }
             None => unverified.push(*index),
@@ -210,7 +214,7 @@ pub(super) fn follow(
         }
     }
     let beyond = submission.beyond.len() as u64;
-    Ok(Chain { batches, tip: follow.tip, key, unverified, beyond })
+    Ok(Chain { batches, indices, tip: follow.tip, key, unverified, beyond })
 }
 
 struct Follow<'a> {

@@ -4,11 +4,12 @@ use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use depin_core::{
     B256, Batch, Reading, Timestamp, Verified,
-    quality::{Finding, FleetCheck, MAX_NOTE},
+    quality::{Finding, FleetCheck, Sent},
 };
 
 use super::{
-    COUNTED_BEFORE, Checks, EpochRecord, MAX_AHEAD, Past, Submission, TOO_EARLY, TOO_LATE, chain,
+    COUNTED_BEFORE, Checks, EpochRecord, MAX_AHEAD, MAX_NOTES, Past, Submission, TOO_EARLY,
+    TOO_LATE, chain,
     tally::{self, Place, Tally},
 };
 use crate::audit::AuditError;
@@ -21,7 +22,7 @@ pub(super) struct Outcome {
     pub(super) readings: u64,
     /// What it did in each epoch.
     pub(super) tally: Tally,
-    /// In chain order; those of the same reading in the order of the checks.
+    /// In chain order; those of the same reading in the order of the rounds and checks.
     pub(super) findings: Vec<Found>,
     pub(super) past: Option<Past>,
     pub(super) unverified: Vec<u64>,
@@ -30,64 +31,123 @@ pub(super) struct Outcome {
     pub(super) notes: Vec<Vec<u8>>,
 }
 
-/// A finding, and whether a check of the fleet made it.
+/// A finding, and in which round it is made.
 pub(super) struct Found {
     place: (usize, usize),
     pub(super) finding: Finding,
-    pub(super) by_fleet: bool,
+    pub(super) round: Round,
+}
+
+/// Which look at devices it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// At all of them, each by itself.
+    First,
+    /// At suspects of the checks of the fleet.
+    Fleet,
+    /// At suspects of those that judge what the others left.
+    Left,
+}
+
+impl Round {
+    /// Rounds of suspects.
+    pub(crate) const AGAIN: [Self; 2] = [Self::Fleet, Self::Left];
+
+    /// In which one a check of the fleet makes its findings.
+    pub(super) fn of(check: &dyn FleetCheck) -> Self {
+        if check.of_what_is_left() { Self::Left } else { Self::Fleet }
+    }
+
+    /// Whether its findings are known when a check takes notes for the last time.
+    fn is_noted_by(self, check: &dyn FleetCheck) -> bool {
+        match self {
+            Self::First => true,
+            Self::Fleet => check.of_what_is_left(),
+            Self::Left => false,
+        }
+    }
 }
 
 /// What the checks of the fleet suspect a device of: which check, and its bytes.
 pub(super) type Suspicions = Vec<(usize, Vec<u8>)>;
 
-/// Judges what a device sent; `by_first` is what [`chain::signed_by_first`] says of it.
-pub(super) fn judge(
-    record: &EpochRecord,
-    checks: &Checks,
-    submission: &Submission,
-    by_first: &[bool],
-    suspicions: &Suspicions,
-) -> Result<Outcome, AuditError> {
-    let chain = chain::follow(record, submission, by_first)?;
-    let member = record.roster().get(submission.member);
-    let past = member.and_then(|member| member.past.as_ref());
-    let batches: Vec<&Verified<Batch>> = chain.batches.iter().collect();
-    let mut inspection = Inspection::of(&batches);
-    inspection.counted_before(past);
-    inspection.misplaced(record);
-    for check in checks.of_each() {
-        inspection.take(check.inspect(&batches), false, || check.name())?;
+/// What devices are judged by in a round.
+pub(super) struct Look<'a> {
+    pub(super) record: &'a EpochRecord,
+    pub(super) checks: &'a Checks,
+    pub(super) round: Round,
+}
+
+impl Look<'_> {
+    /// Judges what a device sent; `by_first` is what [`chain::signed_by_first`] says of it.
+    pub(super) fn judge(
+        &self,
+        submission: &Submission,
+        by_first: &[bool],
+        suspicions: &Suspicions,
+    ) -> Result<Outcome, AuditError> {
+        let Self { record, checks, .. } = self;
+        let chain = chain::follow(record, submission, by_first)?;
+        let member = record.roster().get(submission.member);
+        let past = member.and_then(|member| member.past.as_ref());
+        let batches: Vec<&Verified<Batch>> = chain.batches.iter().collect();
+        let mut inspection = Inspection::of(&batches);
+        inspection.counted_before(past);
+        inspection.misplaced(record);
+        for check in checks.of_each() {
+            inspection.take(check.inspect(&batches), Round::First, || check.name())?;
+        }
+        let notes = self.fleet(&mut inspection, &chain.indices, suspicions)?;
+        let findings = inspection.finish();
+        let tally = tally(record, &batches, &findings);
+        let open = tally::open_after(record, past, Some(&tally));
+        let latest = latest(record, &batches, past);
+        let tip = chain.tip.map(|tip| Past { tip, latest, key: chain.key, open });
+        Ok(Outcome {
+            member: submission.member,
+            readings: batches.iter().map(|batch| batch.readings.len() as u64).sum(),
+            tally,
+            findings,
+            past: tip,
+            unverified: chain.unverified,
+            beyond: chain.beyond,
+            notes,
+        })
     }
-    for (position, suspicion) in suspicions {
-        let Some(check) = checks.of_fleet().get(*position) else { continue };
-        inspection.take(check.inspect(suspicion, &batches), true, || check.name())?;
+
+    /// Looks again for what checks of the fleet suspect, and gives their notes of a device that sent something.
+    fn fleet(
+        &self,
+        inspection: &mut Inspection<'_>,
+        indices: &[u64],
+        suspicions: &Suspicions,
+    ) -> Result<Vec<Vec<u8>>, AuditError> {
+        let (batches, fleet) = (inspection.batches, self.checks.of_fleet());
+        let Some(first) = batches.first() else { return Ok(Vec::new()) };
+        let room = MAX_NOTES / self.record.roster().len().saturating_mul(fleet.len()).max(1);
+        let sent = Sent::new(&first.device, batches, indices).room_for(room);
+        let mut lost = inspection.lost();
+        for round in Round::AGAIN {
+            for (position, suspicion) in suspicions {
+                let check = fleet.get(*position).filter(|check| Round::of(&***check) == round);
+                let Some(check) = check else { continue };
+                let found = check.inspect(suspicion, &sent.without(&lost));
+                inspection.take(found, round, || check.name())?;
+            }
+            lost = inspection.lost();
+        }
+        let sent = sent.without(&lost);
+        let note = |check: &Arc<dyn FleetCheck>| {
+            if !self.round.is_noted_by(&**check) {
+                return Ok(Vec::new());
+            }
+            let mut note = check.note(&sent);
+            note.shrink_to_fit();
+            let fits = note.len() <= sent.room();
+            if fits { Ok(note) } else { Err(AuditError::Check { name: check.name() }) }
+        };
+        fleet.iter().map(note).collect()
     }
-    let findings = inspection.finish();
-    let device = batches.first().map(|batch| &batch.device);
-    let note = |check: &Arc<dyn FleetCheck>| {
-        let note = device.map(|device| check.note(device, &batches)).unwrap_or_default();
-        let fits = note.len() <= MAX_NOTE;
-        if fits { Ok(note) } else { Err(AuditError::Check { name: check.name() }) }
-    };
-    let notes = if device.is_some() && suspicions.is_empty() {
-        checks.of_fleet().iter().map(note).collect::<Result<_, _>>()?
-    } else {
-        Vec::new()
-    };
-    let tally = tally(record, &batches, &findings);
-    let open = tally::open_after(record, past, Some(&tally));
-    let latest = latest(record, &batches, past);
-    let tip = chain.tip.map(|tip| Past { tip, latest, key: chain.key, open });
-    Ok(Outcome {
-        member: submission.member,
-        readings: batches.iter().map(|batch| batch.readings.len() as u64).sum(),
-        tally,
-        findings,
-        past: tip,
-        unverified: chain.unverified,
-        beyond: chain.beyond,
-        notes,
-    })
 }
 
 /// What a device did in each epoch, given the findings in the order of their places.
@@ -138,7 +198,7 @@ impl<'a> Inspection<'a> {
     fn take(
         &mut self,
         findings: Vec<Finding>,
-        by_fleet: bool,
+        round: Round,
         name: impl Fn() -> String,
     ) -> Result<(), AuditError> {
         for finding in findings {
@@ -147,7 +207,7 @@ impl<'a> Inspection<'a> {
             match batch.filter(|_| length.is_some_and(|length| finding.reading < length)) {
                 Some(place) => {
                     let place = (place, finding.reading);
-                    self.found.push(Found { place, finding, by_fleet });
+                    self.found.push(Found { place, finding, round });
                 }
                 None => return Err(AuditError::Check { name: name() }),
             }
@@ -190,10 +250,18 @@ impl<'a> Inspection<'a> {
                 if let Some((code, detail)) = rule(at) {
                     let finding = Finding { batch: batch.hash, reading, code: code.into(), detail };
                     let place = (batch_place, reading);
-                    self.found.push(Found { place, finding, by_fleet: false });
+                    self.found.push(Found { place, finding, round: Round::First });
                 }
             }
         }
+    }
+
+    /// The readings that something was found in, in order.
+    fn lost(&self) -> Vec<(usize, usize)> {
+        let mut lost: Vec<_> = self.found.iter().map(|found| found.place).collect();
+        lost.sort_unstable();
+        lost.dedup();
+        lost
     }
 
     fn finish(self) -> Vec<Found> {

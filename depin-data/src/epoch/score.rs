@@ -5,7 +5,7 @@
 //! [`WAVE`] bytes or of the largest device. It does not grow with readings.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -18,7 +18,7 @@ use depin_core::{
 
 use super::{
     Checks, Correction, EpochRecord, Member, Past, Settled, Submission, chain,
-    judge::{Outcome, Suspicions, judge},
+    judge::{Look, Outcome, Round, Suspicions},
     tally,
 };
 use crate::{
@@ -88,7 +88,7 @@ pub async fn score(log: &dyn BatchLog, record: &EpochRecord, checks: &Checks) ->
 }
 
 /// As [`score`], and gives every finding to `each`: first those of checks of one device, by device, then
-/// those of checks of the fleet, by device.
+/// those of checks of the fleet, by device, and last those of checks that judge what is left, by device.
 ///
 /// # Errors
 /// As [`score`].
@@ -121,6 +121,7 @@ pub(crate) struct Scorer<'a> {
     threads: usize,
     /// One for each member that sent something.
     outcomes: BTreeMap<usize, Outcome>,
+    suspicions: BTreeMap<usize, Suspicions>,
     listed: usize,
     found: u64,
 }
@@ -132,21 +133,30 @@ impl<'a> Scorer<'a> {
             return Err(AuditError::Checks { recorded: record.checks().to_vec(), given });
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { record, checks, threads, outcomes: BTreeMap::new(), listed: 0, found: 0 })
+        let (outcomes, suspicions) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { record, checks, threads, outcomes, suspicions, listed: 0, found: 0 })
     }
 
     /// Judges some devices.
-    pub(crate) fn take(&mut self, wave: &[Submission], each: Each<'_>) -> Result<(), AuditError> {
-        for outcome in self.judge(wave, &BTreeMap::new()) {
-            self.keep(outcome?, false, each);
+    pub(crate) fn take(
+        &mut self,
+        wave: &[Submission],
+        round: Round,
+        each: Each<'_>,
+    ) -> Result<(), AuditError> {
+        for outcome in self.judge(wave, round) {
+            self.keep(outcome?, round, each);
         }
         Ok(())
     }
 
-    /// Compares the devices and says which to look at again, and for what. The notes are gone then.
-    pub(crate) fn suspects(&mut self) -> Result<BTreeMap<usize, Suspicions>, AuditError> {
-        let mut suspects: BTreeMap<usize, Suspicions> = BTreeMap::new();
+    /// Compares the devices and says which to look at again in this round. The notes for it are gone then.
+    pub(crate) fn suspects(&mut self, round: Round) -> Result<BTreeSet<usize>, AuditError> {
+        let mut suspects = BTreeSet::new();
         for (position, check) in self.checks.of_fleet().iter().enumerate() {
+            if Round::of(&**check) != round {
+                continue;
+            }
             let noted = self.outcomes.values_mut().filter_map(|outcome| {
                 let note = outcome.notes.get_mut(position).map(std::mem::take)?;
                 let member = self.record.roster().get(outcome.member)?;
@@ -161,23 +171,11 @@ impl<'a> Scorer<'a> {
             for (device, suspicion) in suspicions {
                 let found = notes.binary_search_by(|(noted, _)| noted.cmp(&device)).ok();
                 let member = found.and_then(|at| members.get(at)).ok_or_else(broken)?;
-                suspects.entry(*member).or_default().push((position, suspicion));
+                suspects.insert(*member);
+                self.suspicions.entry(*member).or_default().push((position, suspicion));
             }
         }
         Ok(suspects)
-    }
-
-    /// Looks again at suspects.
-    pub(crate) fn take_again(
-        &mut self,
-        wave: &[Submission],
-        suspects: &BTreeMap<usize, Suspicions>,
-        each: Each<'_>,
-    ) -> Result<(), AuditError> {
-        for outcome in self.judge(wave, suspects) {
-            self.keep(outcome?, true, each);
-        }
-        Ok(())
     }
 
     /// The end: all devices were judged.
@@ -223,9 +221,9 @@ impl<'a> Scorer<'a> {
     }
 
     /// Lists as many findings as fit and counts the others.
-    fn keep(&mut self, mut outcome: Outcome, again: bool, each: Each<'_>) {
+    fn keep(&mut self, mut outcome: Outcome, round: Round, each: Each<'_>) {
         let Some(member) = self.record.roster().get(outcome.member) else { return };
-        let fresh = outcome.findings.iter().filter(|found| !again || found.by_fleet);
+        let fresh = outcome.findings.iter().filter(|found| found.round == round);
         for found in fresh {
             self.found += 1;
             each(&member.device, &found.finding);
@@ -240,11 +238,7 @@ impl<'a> Scorer<'a> {
     }
 
     /// Judges a wave on all cores; the answers are in its order.
-    fn judge(
-        &self,
-        wave: &[Submission],
-        suspects: &BTreeMap<usize, Suspicions>,
-    ) -> Vec<Result<Outcome, AuditError>> {
+    fn judge(&self, wave: &[Submission], round: Round) -> Vec<Result<Outcome, AuditError>> {
         let groups = groups(wave);
         let next = AtomicUsize::new(0);
         let work = || {
@@ -252,7 +246,7 @@ impl<'a> Scorer<'a> {
             loop {
                 let turn = next.fetch_add(1, Ordering::Relaxed);
                 let Some(group) = groups.get(turn) else { return done };
-                done.push((turn, self.judge_group(group, suspects)));
+                done.push((turn, self.judge_group(group, round)));
             }
         };
         let mut done = std::thread::scope(|scope| {
@@ -268,18 +262,15 @@ impl<'a> Scorer<'a> {
         done.into_iter().flat_map(|(_, outcomes)| outcomes).collect()
     }
 
-    fn judge_group(
-        &self,
-        group: &[Submission],
-        suspects: &BTreeMap<usize, Suspicions>,
-    ) -> Vec<Result<Outcome, AuditError>> {
+    fn judge_group(&self, group: &[Submission], round: Round) -> Vec<Result<Outcome, AuditError>> {
         let verdicts = chain::signed_by_first(self.record, group);
         let (mut rest, nothing) = (verdicts.as_slice(), Suspicions::new());
+        let look = Look { record: self.record, checks: self.checks, round };
         let outcome = |submission: &Submission| {
             let (mine, others) = rest.split_at(submission.batches.len().min(rest.len()));
             rest = others;
-            let suspicions = suspects.get(&submission.member).unwrap_or(&nothing);
-            judge(self.record, self.checks, submission, mine, suspicions)
+            let suspicions = self.suspicions.get(&submission.member).unwrap_or(&nothing);
+            look.judge(submission, mine, suspicions)
         };
         group.iter().map(outcome).collect()
     }

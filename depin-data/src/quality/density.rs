@@ -1,22 +1,29 @@
 //! More devices in one place than the network needs.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use depin_core::{
-    Batch, Did, Verified,
-    quality::{Finding, FleetCheck},
+    Did,
+    quality::{Finding, FleetCheck, Sent},
 };
 
-use super::{place::whereabouts, stream};
-use crate::geo::Cell;
+use super::{Place, place::whereabouts, stream};
+use crate::geo::{CELL, Cell, LATITUDE, LONGITUDE};
 
 /// A cell pays for as many devices as it has use for. Codes `crowded` and `no-place`.
 ///
-/// In an H3 cell with more devices than its capacity all of them share it: each keeps `capacity` of
-/// `devices` of its readings, spread evenly over its stream. Ten devices in a room for one earn as much as
+/// In an H3 cell with more devices than its capacity all of them share what its `capacity` busiest ones would have
+/// earned alone: of the readings that kept their points until here, each device keeps the same share, spread evenly
+/// over them. Ten devices in a room for one earn as much as
 /// one, so there is nothing to gain by adding some, and no rank to fight for. (WeatherXM pays the best ten
 /// of a cell, Helium scales all by the density of several resolutions: use one check for each resolution;
 /// the points lost overlap, so the strictest decides.)
+///
+/// A device counts with the measurements, not places, that [no other check](FleetCheck::of_what_is_left) found fault with,
+/// and with nothing else: one that sends hardly
+/// anything takes up hardly any room, and one that sends nonsense, or what others measured, takes up none. So nobody
+/// is crowded out by devices that earn nothing themselves. Whoever registers many devices that all do plausible work
+/// takes his part of the cell: what that costs, the network's registry and stakes decide.
 ///
 /// A device that tells no place, by [cell](crate::geo::CELL) or by coordinates, loses everything.
 ///
@@ -39,55 +46,113 @@ impl Density {
     }
 }
 
+impl Density {
+    /// What a cell with more devices than it has use for pays them.
+    fn share(&self, cell: u64, mut crowd: Vec<u64>) -> Share {
+        crowd.sort_unstable_by_key(|readings| Reverse(*readings));
+        let sum = |some: &[u64]| some.iter().fold(0u128, |sum, it| sum + u128::from(*it));
+        let capacity = usize::try_from(self.capacity).unwrap_or(usize::MAX);
+        let (busiest, all) = (sum(crowd.get(..capacity).unwrap_or(&crowd)), sum(&crowd));
+        // A million devices have less than 2^84 readings.
+        let part = (busiest << 32).checked_div(all).and_then(|part| u64::try_from(part).ok());
+        Share { cell, devices: crowd.len() as u64, part: part.unwrap_or(1 << 32) }
+    }
+}
+
 impl FleetCheck for Density {
     fn name(&self) -> String {
         format!("density({} in a cell of resolution {})", self.capacity, self.resolution)
     }
 
-    fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
-        let cell = whereabouts(batches, self.resolution);
-        cell.map(|cell| cell.index().to_be_bytes().to_vec()).unwrap_or_default()
+    fn note(&self, sent: &Sent<'_>) -> Vec<u8> {
+        let cell = whereabouts(sent.batches(), self.resolution);
+        let place = |at: &Place<'_>| {
+            let of = (at.reading.quantity().name(), at.reading.quantity().unit());
+            [CELL, LATITUDE, LONGITUDE].contains(&of)
+        };
+        let worth = kept(sent).filter(|at| !place(at)).count() as u64;
+        cell.map(|cell| [cell.index(), worth].map(u64::to_be_bytes).concat()).unwrap_or_default()
+    }
+
+    fn of_what_is_left(&self) -> bool {
+        true
     }
 
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
-        let mut crowds: BTreeMap<&[u8], u32> = BTreeMap::new();
-        for (_, cell) in notes {
-            let crowd = crowds.entry(cell).or_default();
-            *crowd = crowd.saturating_add(1);
+        let notes = notes.iter().map(|(device, note)| (device, Worth::decode(note)));
+        let mut crowds: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for worth in notes.clone().filter_map(|(_, worth)| worth).filter(|it| it.readings > 0) {
+            crowds.entry(worth.cell).or_default().push(worth.readings);
         }
-        let suspicion = |(device, cell): &(Did, Vec<u8>)| {
-            let crowd = *crowds.get(cell.as_slice())?;
-            let suspicious = cell.is_empty() || crowd > self.capacity;
-            suspicious.then(|| (device.clone(), [cell.as_slice(), &crowd.to_be_bytes()].concat()))
+        crowds.retain(|_, crowd| crowd.len() as u64 > self.capacity.into());
+        let shares: BTreeMap<u64, Share> =
+            crowds.into_iter().map(|(cell, crowd)| (cell, self.share(cell, crowd))).collect();
+        let suspicion = |worth: Option<Worth>| match worth {
+            Some(worth) => shares.get(&worth.cell).map(Share::encode),
+            None => Some(Vec::new()),
         };
-        notes.iter().filter_map(suspicion).collect()
+        notes.filter_map(|(device, worth)| Some((device.clone(), suspicion(worth)?))).collect()
     }
 
-    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding> {
-        let Some((cell, crowd)) = suspicion.split_last_chunk::<4>() else { return Vec::new() };
-        let Ok(cell) = <[u8; 8]>::try_from(cell) else {
-            let finding = |at: super::Place<'_>| {
-                at.finding(
-                    "no-place",
-                    "the device told no place that a cell could be known by".into(),
-                )
-            };
-            return stream(batches).map(finding).collect();
+    fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
+        let Some(share) = Share::decode(suspicion) else {
+            let detail = "the device told no place that a cell could be known by";
+            let finding = |at: Place<'_>| at.finding("no-place", detail.into());
+            return stream(sent.batches()).map(finding).collect();
         };
-        let cell =
-            Cell::of(u64::from_be_bytes(cell)).map(|cell| cell.to_string()).unwrap_or_default();
-        let crowd = u32::from_be_bytes(*crowd);
-        let share = (u64::from(self.capacity) << 32) / u64::from(crowd.max(1));
-        let mut findings = Vec::new();
-        for (position, at) in (0u32..).zip(stream(batches)) {
-            // Multiples of the golden ratio fill the circle evenly, whatever share is asked for.
-            if u64::from(position.wrapping_mul(0x9e37_79b9)) >= share {
-                let capacity = self.capacity;
-                let detail =
-                    format!("{crowd} devices share cell {cell}, which has use for {capacity}");
-                findings.push(at.finding("crowded", detail));
-            }
-        }
-        findings
+        let (crowd, capacity) = (share.devices, self.capacity);
+        let cell = Cell::of(share.cell).map(|cell| cell.to_string()).unwrap_or_default();
+        let detail = format!(
+            "{crowd} devices share cell {cell}, which has use for {capacity} and pays {}% of what they sent",
+            (share.part * 100) >> 32
+        );
+        // Multiples of the golden ratio fill the circle evenly, whatever share is asked for.
+        let lost = |rank: u32| u64::from(rank.wrapping_mul(0x9e37_79b9)) >= share.part;
+        let lost = (0u32..).zip(kept(sent)).filter(|(rank, _)| lost(*rank));
+        lost.map(|(_, at)| at.finding("crowded", detail.clone())).collect()
     }
+}
+
+/// The readings that kept their points until here.
+fn kept<'a>(sent: &Sent<'a>) -> impl Iterator<Item = Place<'a>> {
+    let sent = *sent;
+    stream(sent.batches()).filter(move |at| sent.keeps(at.nth, at.position))
+}
+
+/// Where a device is, and how many of its measurements kept their points.
+struct Worth {
+    cell: u64,
+    readings: u64,
+}
+
+impl Worth {
+    fn decode(note: &[u8]) -> Option<Self> {
+        let [cell, readings] = words(note)?;
+        Some(Self { cell, readings })
+    }
+}
+
+/// What a cell pays each of its devices.
+struct Share {
+    cell: u64,
+    devices: u64,
+    /// In 2^-32.
+    part: u64,
+}
+
+impl Share {
+    fn encode(&self) -> Vec<u8> {
+        [self.cell, self.devices, self.part].map(u64::to_be_bytes).concat()
+    }
+
+    fn decode(suspicion: &[u8]) -> Option<Self> {
+        let [cell, devices, part] = words(suspicion)?;
+        Some(Self { cell, devices, part: part.min(1 << 32) })
+    }
+}
+
+fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
+    let (words, rest) = bytes.as_chunks();
+    let words: Vec<u64> = words.iter().map(|word| u64::from_be_bytes(*word)).collect();
+    words.try_into().ok().filter(|_| rest.is_empty())
 }

@@ -23,7 +23,7 @@
 //!
 //! | fleet check | code | which readings lose their point |
 //! |---|---|---|
-//! | [`Copied`] | `copied` | those of a stretch that another device signed first, or at the same time |
+//! | [`Copied`] | `copied` | those of a stretch that another device had in the log first |
 //! | [`Alike`] | `alike` | those of a stretch that is another device's up to noise, unless this one was first |
 //! | `Neighbours` | `disagrees` | those of time slots in which the device is far from its neighbours' median |
 //! | `Skew` | `clock-skew` | all, when the neighbours' values fit far better some slots earlier or later |
@@ -104,6 +104,8 @@ pub use {density::Density, neighbours::Neighbours, skew::Skew};
 #[derive(Clone, Copy)]
 struct Place<'a> {
     batch: B256,
+    /// Place of the batch in the chain.
+    nth: usize,
     position: usize,
     reading: &'a Reading,
 }
@@ -116,9 +118,9 @@ impl Place<'_> {
 
 /// All readings as one stream, in chain order.
 fn stream<'a>(batches: &'a [&Verified<Batch>]) -> impl Iterator<Item = Place<'a>> {
-    batches.iter().flat_map(|batch| {
+    batches.iter().enumerate().flat_map(|(nth, batch)| {
         let places = batch.readings.iter().enumerate();
-        places.map(|(position, reading)| Place { batch: batch.hash, position, reading })
+        places.map(move |(position, reading)| Place { batch: batch.hash, nth, position, reading })
     })
 }
 

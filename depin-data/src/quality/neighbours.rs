@@ -3,28 +3,30 @@
 use std::time::Duration;
 
 use depin_core::{
-    Batch, Decimal, Did, Verified,
-    quality::{Finding, FleetCheck},
+    Decimal, Did,
+    quality::{Finding, FleetCheck, Sent},
     reading::Quantity,
 };
 
 use super::{
     millis, quoted,
-    slots::{self, Neighbourhood, Slots},
+    slots::{Around, Neighbourhood, Slots},
     stream_of,
 };
 
 /// A device agrees with its neighbours. Code `disagrees`.
 ///
-/// Time is cut into slots; of each slot the median of a device's readings counts. Neighbours are devices in
-/// cells at most `rings` steps away, at most 16 of them, nearer ones first. In a slot in which at least
+/// Time is cut into slots; of each slot the median of a device's readings counts. Neighbours are all devices in
+/// cells at most `rings` steps away. In a slot in which at least
 /// three of them measured, the device may be away from their median by a `tolerance`, or by five times
 /// their own median deviation where they disagree more among themselves. The readings of other slots lose
-/// their points. Medians are not moved by fewer than half of the neighbours; whoever runs more than half of
+/// their points. Medians are not moved by fewer than half of the neighbours, whatever their names are and however near
+/// they stand; whoever runs more than half of
 /// the devices of a neighbourhood is believed there, so limit them with [`Density`](super::Density).
 ///
 /// Devices without place, or without three neighbours, are not judged. Of a device that fills more than
-/// 1,000 slots in an epoch, the first 1,000 are compared, and the readings of the others lose their points.
+/// 1,000 slots in an epoch, the first 1,000 are compared, and the readings of the others lose their points;
+/// fewer when the notes of very many devices leave less [room](Sent::room), down to about 200.
 ///
 /// ```
 /// use std::time::Duration;
@@ -71,27 +73,17 @@ impl Neighbours {
     }
 
     /// What the neighbours measured in slots in which the device disagrees, and how far it may be away.
-    fn disagreements(
-        &self,
-        own: &Slots,
-        around: &Neighbourhood<'_>,
-        device: usize,
-    ) -> Vec<Dispute> {
+    fn disagreements(&self, own: &Slots, around: &Around) -> Vec<Dispute> {
         let tolerance = self.tolerance.abs_diff(Decimal::default()) / 1_000_000;
         let tolerance = i64::try_from(tolerance).unwrap_or(i64::MAX);
-        let mut disputes = Vec::new();
-        for (slot, values) in around.around(device, LEAST) {
-            let Some(value) = own.medians.get(&slot) else { continue };
-            let away = |value: &i64, median: i64| value.saturating_sub(median).saturating_abs();
-            let Some(median) = slots::median(values.clone()) else { continue };
-            let deviations = values.iter().map(|value| away(value, median)).collect();
-            let deviation = slots::median(deviations).unwrap_or_default();
-            let limit = tolerance.max(deviation.saturating_mul(DEVIATIONS));
-            if away(value, median) > limit {
-                disputes.push(Dispute { slot, median, limit });
-            }
-        }
-        disputes
+        let dispute = |(slot, value): &(u64, i64)| {
+            let others = around.others(*slot, Some(*value), LEAST)?;
+            let median = others.median();
+            let limit = tolerance.max(others.deviation(median).saturating_mul(DEVIATIONS));
+            let away = value.saturating_sub(median).saturating_abs();
+            (away > limit).then_some(Dispute { slot: *slot, median, limit })
+        };
+        own.medians.iter().filter_map(dispute).collect()
     }
 }
 
@@ -137,31 +129,27 @@ impl FleetCheck for Neighbours {
         )
     }
 
-    fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
-        Slots::note(&self.quantity, self.slot(), self.resolution, batches)
+    fn note(&self, sent: &Sent<'_>) -> Vec<u8> {
+        Slots::note(&self.quantity, self.slot(), self.resolution, sent)
     }
 
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
         let devices: Vec<Option<Slots>> =
             notes.iter().map(|(_, note)| Slots::decode(note)).collect();
-        let around = Neighbourhood::new(&devices, self.rings);
-        let mut suspicions = Vec::new();
-        for (position, ((device, _), slots)) in notes.iter().zip(&devices).enumerate() {
-            let Some(slots) = slots else { continue };
-            let disputes = self.disagreements(slots, &around, position);
-            // The last slot that was compared, when there may be more.
-            let full = slots.medians.len() == slots::MOST;
-            let last = slots.medians.keys().next_back().filter(|_| full).copied();
-            if !disputes.is_empty() || last.is_some() {
-                let mut bytes = last.unwrap_or(u64::MAX).to_be_bytes().to_vec();
-                bytes.extend(disputes.iter().flat_map(Dispute::encode));
-                suspicions.push((device.clone(), bytes));
-            }
-        }
-        suspicions
+        let suspicion = |own: &Slots, around: &Around| {
+            let disputes = self.disagreements(own, around);
+            // The last slot that was compared, when there were more.
+            let last = own.medians.last().filter(|_| own.cut).map(|(slot, _)| *slot);
+            let mut bytes = last.unwrap_or(u64::MAX).to_be_bytes().to_vec();
+            bytes.extend(disputes.iter().flat_map(Dispute::encode));
+            (last.is_some() || !disputes.is_empty()).then_some(bytes)
+        };
+        let suspicions = Neighbourhood::new(&devices, self.rings).judge(suspicion).into_iter();
+        let of = |(at, bytes): (usize, _)| Some((notes.get(at)?.0.clone(), bytes));
+        suspicions.filter_map(of).collect()
     }
 
-    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding> {
+    fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
         let Some((last, disputes)) = suspicion.split_first_chunk::<8>() else { return Vec::new() };
         let last = u64::from_be_bytes(*last);
         let disputes: Vec<Dispute> = disputes.as_chunks().0.iter().map(Dispute::decode).collect();
@@ -169,7 +157,7 @@ impl FleetCheck for Neighbours {
         let judge = |at: super::Place<'_>| {
             let slot = at.reading.at().millis() / self.slot();
             if slot > last {
-                let detail = format!("beyond the {} slots that are compared", slots::MOST);
+                let detail = "beyond the slots that are compared".into();
                 return Some(at.finding("disagrees", detail));
             }
             let dispute = disputes.binary_search_by_key(&slot, |dispute| dispute.slot).ok()?;
@@ -183,6 +171,6 @@ impl FleetCheck for Neighbours {
             );
             Some(at.finding("disagrees", detail))
         };
-        stream_of(&self.quantity, batches).filter_map(judge).collect()
+        stream_of(&self.quantity, sent.batches()).filter_map(judge).collect()
     }
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use depin_core::{
-    Batch, Did, Verified,
-    quality::{Finding, FleetCheck},
+    Did,
+    quality::{Finding, FleetCheck, Sent},
     reading::Quantity,
 };
 
@@ -12,7 +12,7 @@ use super::{
     millis,
     neighbours::LEAST,
     quoted,
-    slots::{self, Neighbourhood, Slots},
+    slots::{self, Around, Neighbourhood, Slots},
     stream,
 };
 
@@ -71,6 +71,17 @@ impl Skew {
 
     fn slot(&self) -> u64 {
         millis(self.slot).max(1)
+    }
+
+    /// The slots that may be held against one of the device's own.
+    fn near(&self, own: &Slots) -> impl Iterator<Item = u64> {
+        let most = u64::from(self.most);
+        let mut next = 0;
+        own.medians.iter().flat_map(move |(slot, _)| {
+            let near = slot.saturating_sub(most).max(next)..slot.saturating_add(most + 1);
+            next = near.end;
+            near
+        })
     }
 
     /// The shift that explains most, in slots, when it explains enough.
@@ -161,29 +172,27 @@ impl FleetCheck for Skew {
         )
     }
 
-    fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
-        Slots::note(&self.quantity, self.slot(), self.resolution, batches)
+    fn note(&self, sent: &Sent<'_>) -> Vec<u8> {
+        Slots::note(&self.quantity, self.slot(), self.resolution, sent)
     }
 
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
         let devices: Vec<Option<Slots>> =
             notes.iter().map(|(_, note)| Slots::decode(note)).collect();
-        let neighbourhood = Neighbourhood::new(&devices, self.rings);
-        let mut suspicions = Vec::new();
-        for (position, ((device, _), slots)) in notes.iter().zip(&devices).enumerate() {
-            let Some(slots) = slots else { continue };
-            let around = neighbourhood.around(position, LEAST);
-            let medians = around
-                .into_iter()
-                .filter_map(|(slot, values)| Some((slot, slots::median(values)?)));
-            if let Some(shift) = self.shift(&slots.medians, &medians.collect()) {
-                suspicions.push((device.clone(), shift.to_be_bytes().to_vec()));
-            }
-        }
-        suspicions
+        let suspicion = |own: &Slots, around: &Around| {
+            let medians = self.near(own).filter_map(|slot| {
+                Some((slot, around.others(slot, own.median(slot), LEAST)?.median()))
+            });
+            self.shift(&own.medians.iter().copied().collect(), &medians.collect())
+        };
+        let shifts = Neighbourhood::new(&devices, self.rings).judge(suspicion).into_iter();
+        let of = |(at, shift): (usize, i64)| {
+            Some((notes.get(at)?.0.clone(), shift.to_be_bytes().to_vec()))
+        };
+        shifts.filter_map(of).collect()
     }
 
-    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding> {
+    fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
         let Some(shift) = suspicion.first_chunk::<8>() else { return Vec::new() };
         let shift = i64::from_be_bytes(*shift);
         let away = i128::from(shift) * i128::from(self.slot());
@@ -193,6 +202,6 @@ impl FleetCheck for Skew {
                 format!("{name} of the neighbours fits when this clock is {away} ms ahead");
             at.finding("clock-skew", detail)
         };
-        stream(batches).map(judge).collect()
+        stream(sent.batches()).map(judge).collect()
     }
 }

@@ -1,36 +1,41 @@
-//! One quantity of one device as the medians of time slots: what can be compared between devices.
+//! One quantity of one device as the medians of time slots, and what others nearby have in the same slots.
+//!
+//! Whom a device is held against is no choice that somebody could prepare for: all devices in the cells around it
+//! count, each with one value in a slot. To pick some of many, by name, by distance or by lot, would let
+//! whoever can foresee the pick decide with a few well chosen devices what a crowd would have outvoted, and nothing that
+//! an epoch commits to is hidden from who sends last before it closes. So nobody is picked; what a neighbourhood measured is
+//! sorted once and serves all devices of a cell, each without its own value, so that a crowd costs no more
+//! than its sorting.
 
 use std::collections::BTreeMap;
 
-use depin_core::{Batch, Verified, reading::Quantity};
+use depin_core::{Batch, Verified, quality::Sent, reading::Quantity};
 
 use super::{place::whereabouts, stream_of};
 use crate::geo::Cell;
 
-/// Most slots of a note: 16 bytes each, with room for the head.
+/// Most slots of a note. One takes four or five bytes where values are steady, so that they all fit until many devices
+/// share the room.
 pub(super) const MOST: usize = 1_000;
 
-/// The medians by slot, in 10^-6 of the unit, and where they were measured.
+/// The medians by rising slot, in 10^-6 of the unit, and where they were measured.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Slots {
     pub(super) cell: Cell,
-    pub(super) medians: BTreeMap<u64, i64>,
+    pub(super) medians: Vec<(u64, i64)>,
+    /// Whether there were more slots than are noted, which are the first.
+    pub(super) cut: bool,
 }
 
 impl Slots {
     /// What a check notes of a device; nothing without a place or a value.
-    pub(super) fn note(
-        quantity: &Quantity,
-        slot: u64,
-        resolution: u8,
-        batches: &[&Verified<Batch>],
-    ) -> Vec<u8> {
-        let slots = Self::of(quantity, slot, resolution, batches);
-        slots.map(|slots| slots.encode()).unwrap_or_default()
+    pub(super) fn note(quantity: &Quantity, slot: u64, resolution: u8, sent: &Sent<'_>) -> Vec<u8> {
+        let slots = Self::of(quantity, slot, resolution, sent.batches());
+        slots.map(|slots| slots.encode(sent.room())).unwrap_or_default()
     }
 
-    /// Of what a device measured, cut into slots of `slot` milliseconds; of too many slots the first.
-    pub(super) fn of(
+    /// Of what a device measured, cut into slots of `slot` milliseconds.
+    fn of(
         quantity: &Quantity,
         slot: u64,
         resolution: u8,
@@ -44,32 +49,82 @@ impl Slots {
             let values = slots.entry(at.reading.at().millis() / slot.max(1)).or_default();
             values.push(i64::try_from(micros).unwrap_or(LIMIT));
         }
+        let cut = slots.len() > MOST;
         let medians = slots.into_iter().take(MOST);
-        let medians: BTreeMap<u64, i64> =
+        let medians: Vec<(u64, i64)> =
             medians.filter_map(|(slot, values)| Some((slot, median(values)?))).collect();
-        (!medians.is_empty()).then_some(Self { cell, medians })
+        (!medians.is_empty()).then_some(Self { cell, medians, cut })
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.cell.index().to_be_bytes().to_vec();
+    /// As many slots as there is room for.
+    fn encode(&self, room: usize) -> Vec<u8> {
+        let mut bytes = [&self.cell.index().to_be_bytes()[..], &[u8::from(self.cut)]].concat();
+        let mut before = (0, 0);
         for (slot, value) in &self.medians {
-            bytes.extend(slot.to_be_bytes());
-            bytes.extend(value.to_be_bytes());
+            let end = bytes.len();
+            put(&mut bytes, slot.wrapping_sub(before.0));
+            put(&mut bytes, folded(value.wrapping_sub(before.1)));
+            if bytes.len() > room {
+                bytes.truncate(end);
+                bytes.get_mut(8..9).into_iter().for_each(|cut| cut.fill(1));
+                break;
+            }
+            before = (*slot, *value);
         }
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (cell, mut rest) = bytes.split_first_chunk::<8>()?;
+        let (cell, rest) = bytes.split_first_chunk::<8>()?;
         let cell = Cell::of(u64::from_be_bytes(*cell)).ok()?;
-        let mut medians = BTreeMap::new();
-        while let Some((slot, more)) = rest.split_first_chunk::<8>() {
-            let (value, more) = more.split_first_chunk::<8>()?;
-            medians.insert(u64::from_be_bytes(*slot), i64::from_be_bytes(*value));
-            rest = more;
+        let (cut, mut rest) = rest.split_first()?;
+        let mut medians = Vec::new();
+        let (mut slot, mut value) = (0u64, 0i64);
+        while !rest.is_empty() {
+            slot = slot.checked_add(take(&mut rest)?)?;
+            value = value.wrapping_add(unfolded(take(&mut rest)?));
+            medians.push((slot, value.clamp(-LIMIT, LIMIT)));
         }
-        Some(Self { cell, medians })
+        let rising = medians.is_sorted_by(|a, b| a.0 < b.0) && !medians.is_empty();
+        rising.then_some(Self { cell, medians, cut: *cut != 0 })
     }
+
+    /// The median of a slot.
+    pub(super) fn median(&self, slot: u64) -> Option<i64> {
+        let place = self.medians.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+        self.medians.get(place).map(|(_, value)| *value)
+    }
+}
+
+/// Seven bits a byte, the lowest first; all but the last byte have the eighth.
+fn put(bytes: &mut Vec<u8>, mut word: u64) {
+    while word > 0x7f {
+        bytes.push(word as u8 | 0x80);
+        word >>= 7;
+    }
+    bytes.push(word as u8);
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut word = 0;
+    for bits in (0..u64::BITS).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        word |= u64::from(byte & 0x7f) << bits;
+        if byte & 0x80 == 0 {
+            return Some(word);
+        }
+    }
+    None
+}
+
+/// Small numbers of either sign as small ones.
+const fn folded(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+const fn unfolded(word: u64) -> i64 {
+    (word >> 1) as i64 ^ -((word & 1) as i64)
 }
 
 /// Values beyond 10^12 units are taken as that: differences then fit 64 bits.
@@ -91,9 +146,6 @@ pub(super) struct Neighbourhood<'a> {
     rings: u32,
 }
 
-/// Most neighbours that a device is held against: nearer ones first, then by rising DID.
-const MOST_NEIGHBOURS: usize = 16;
-
 impl<'a> Neighbourhood<'a> {
     pub(super) fn new(devices: &'a [Option<Slots>], rings: u32) -> Self {
         let mut by_cell: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
@@ -105,26 +157,161 @@ impl<'a> Neighbourhood<'a> {
         Self { devices, by_cell, rings }
     }
 
-    /// For each slot of the device what its neighbours measured, where at least `least` of them did.
-    pub(super) fn around(&self, device: usize, least: usize) -> BTreeMap<u64, Vec<i64>> {
-        let Some(slots) = self.devices.get(device).and_then(Option::as_ref) else {
-            return BTreeMap::new();
-        };
-        let mut near: Vec<(u32, usize)> = Vec::new();
-        for cell in slots.cell.around(self.rings) {
-            let steps = slots.cell.steps(cell).unwrap_or(self.rings);
-            let there = self.by_cell.get(&cell).into_iter().flatten();
-            near.extend(there.filter(|other| **other != device).map(|other| (steps, *other)));
+    /// What `judge` says of each device, given all that was measured around it; by rising position.
+    pub(super) fn judge<T>(
+        &self,
+        judge: impl Fn(&'a Slots, &Around) -> Option<T>,
+    ) -> Vec<(usize, T)> {
+        let mut verdicts = Vec::new();
+        for (cell, here) in &self.by_cell {
+            let around = self.around(*cell);
+            let verdict = |at: &usize| {
+                let slots = self.devices.get(*at)?.as_ref()?;
+                Some((*at, judge(slots, &around)?))
+            };
+            verdicts.extend(here.iter().filter_map(verdict));
         }
-        near.sort_unstable();
-        let mut values: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
-        for (_, other) in near.into_iter().take(MOST_NEIGHBOURS) {
-            let medians = self.devices.get(other).and_then(Option::as_ref);
-            for (slot, value) in medians.into_iter().flat_map(|slots| &slots.medians) {
-                values.entry(*slot).or_default().push(*value);
+        verdicts.sort_unstable_by_key(|(at, _)| *at);
+        verdicts
+    }
+
+    fn around(&self, cell: Cell) -> Around {
+        let near = cell.around(self.rings);
+        let there = near.iter().filter_map(|cell| self.by_cell.get(cell)).flatten();
+        let slots = there.filter_map(|at| self.devices.get(*at)?.as_ref());
+        let mut values: Vec<(u64, i64)> =
+            slots.flat_map(|slots| slots.medians.iter().copied()).collect();
+        values.sort_unstable();
+        Around(values)
+    }
+}
+
+/// What the devices in a cell and around it measured, by slot and value.
+pub(super) struct Around(Vec<(u64, i64)>);
+
+impl Around {
+    /// The others of a device that has the value `own` in the slot, when they are at least `least`.
+    pub(super) fn others(&self, slot: u64, own: Option<i64>, least: usize) -> Option<Others<'_>> {
+        let start = self.0.partition_point(|(other, _)| *other < slot);
+        let rest = self.0.get(start..).unwrap_or_default();
+        let all = rest.get(..rest.partition_point(|(other, _)| *other == slot))?;
+        let own = own.and_then(|own| all.binary_search(&(slot, own)).ok());
+        let others = Others { all, own };
+        (others.len() >= least.max(1)).then_some(others)
+    }
+}
+
+/// What others measured in a slot.
+pub(super) struct Others<'a> {
+    /// By rising value.
+    all: &'a [(u64, i64)],
+    /// Where the device itself stands.
+    own: Option<usize>,
+}
+
+impl Others<'_> {
+    fn len(&self) -> usize {
+        self.all.len() - usize::from(self.own.is_some())
+    }
+
+    /// The value of a rank; at least one value is there.
+    fn value(&self, rank: usize) -> i64 {
+        let rank = rank + usize::from(self.own.is_some_and(|own| own <= rank));
+        self.all.get(rank).or(self.all.last()).map_or(0, |(_, value)| *value)
+    }
+
+    /// The middle value, the upper one of two.
+    pub(super) fn median(&self) -> i64 {
+        self.value(self.len() / 2)
+    }
+
+    /// The middle distance from a value, the upper one of two. As many values as are at most as far away stand
+    /// together, so it is the least reach of any that do.
+    pub(super) fn deviation(&self, from: i64) -> i64 {
+        let half = self.len() / 2;
+        let below = |first: usize| from.saturating_sub(self.value(first));
+        let above = |first: usize| self.value(first + half).saturating_sub(from);
+        let (mut low, mut high) = (0, self.len() - half);
+        while low < high {
+            let middle = low.midpoint(high);
+            if above(middle) < below(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
             }
         }
-        values.retain(|_, values| values.len() >= least);
-        values
+        let near = [low.checked_sub(1), Some(low).filter(|low| *low < self.len() - half)];
+        let reach = |first: usize| below(first).max(above(first));
+        near.into_iter().flatten().map(reach).min().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::geo::Position;
+
+    fn cell() -> Cell {
+        Cell::at(Position::try_new(470_000_000, 110_000_000).unwrap(), 7).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn others_are_all_but_oneself(values in prop::collection::vec(-9i64..9, 1..30), own in 0usize..30) {
+            let mut all: Vec<(u64, i64)> = values.iter().map(|value| (5, *value)).collect();
+            all.extend([(4, 100), (6, -100)]);
+            all.sort_unstable();
+            let around = Around(all);
+            let mut rest = values.clone();
+            let own = (own < values.len()).then(|| rest.remove(own));
+            let Some(others) = around.others(5, own, 1) else {
+                prop_assert!(rest.is_empty());
+                return Ok(());
+            };
+            let middle = median(rest.clone()).unwrap();
+            prop_assert_eq!(others.median(), middle);
+            for from in [middle, -20, 0, 20] {
+                let away = rest.iter().map(|value| value.abs_diff(from) as i64).collect();
+                prop_assert_eq!(Some(others.deviation(from)), median(away));
+            }
+            prop_assert!(around.others(5, own, rest.len() + 1).is_none());
+        }
+
+        #[test]
+        fn a_note_is_read_back_as_far_as_there_is_room(
+            gaps in prop::collection::vec((1u64..1 << 40, -LIMIT..=LIMIT), 1..200),
+            room in 0usize..3_000,
+        ) {
+            let mut slot = 0;
+            let medians = gaps.iter().map(|(gap, value)| { slot += gap; (slot, *value) }).collect();
+            let slots = Slots { cell: cell(), medians, cut: false };
+            let note = slots.encode(room);
+            prop_assert!(note.len() <= room.max(9));
+            match Slots::decode(&note) {
+                Some(read) => {
+                    prop_assert!(slots.medians.starts_with(&read.medians));
+                    prop_assert_eq!(read.cut, read.medians.len() < slots.medians.len());
+                }
+                None => prop_assert_eq!(note.len(), 9),
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_note_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let bytes = [&cell().index().to_be_bytes()[..], &bytes].concat();
+            if let Some(slots) = Slots::decode(&bytes) {
+                prop_assert!(slots.medians.is_sorted_by(|a, b| a.0 < b.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_steady_quantity_takes_five_bytes_a_slot() {
+        let medians =
+            (0..1_000).map(|slot| (1_900_000 + slot, 20_000_000 + 500_000 * (slot as i64 % 3)));
+        let slots = Slots { cell: cell(), medians: medians.collect(), cut: false };
+        assert!(slots.encode(usize::MAX).len() <= 5_000);
     }
 }

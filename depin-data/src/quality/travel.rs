@@ -1,6 +1,10 @@
 //! Movements that nothing on Earth makes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use depin_core::{
     B256, Batch, Decimal, Verified,
@@ -16,7 +20,10 @@ use crate::geo::{LATITUDE, LONGITUDE, Position};
 /// off the globe, loses its point. Between two fixes the device may move by `speed` times the time between
 /// them, and by `slack` that receivers err. Where consecutive fixes are further apart, the track is cut, and
 /// of the pieces those are believed that can be travelled one after another and hold most fixes together.
-/// All others lose their points, both readings of each fix.
+/// All others lose their points, both readings of each fix. A piece follows on one of the eight latest, or of the
+/// eight in which most fixes came together so far, so that a track costs at most seventeen distances for
+/// each fix, however wild it is: seven false tracks may be woven into the true one, and between two parts of the longest
+/// one any number of fixes may be false.
 ///
 /// A stretch of fixes that [repeats](super::Repeat) an earlier one says nothing of where the device was: it
 /// loses its points and is no reason to disbelieve the rest.
@@ -42,8 +49,9 @@ pub struct Travel {
     most: Option<u8>,
 }
 
-/// How many pieces back a piece may follow on, which bounds the time that a wild track takes.
-const LOOK_BACK: usize = 256;
+/// How many of the latest pieces a piece may follow on, and how many of the heaviest chains.
+const LATEST: usize = 8;
+const HEAVIEST: usize = 8;
 
 struct Fix<'a> {
     at: u64,
@@ -77,67 +85,70 @@ impl Travel {
         // At most 2.1e10 mm by 10^12.
         u128::from(a.position.distance(b.position)) * 1_000_000_000_000 <= reach
     }
+}
 
-    /// Which fixes, ordered by time, are believed.
-    fn believed(&self, fixes: &[Fix<'_>]) -> Vec<bool> {
-        let pieces = self.pieces(fixes);
-        let mut chains: Vec<(usize, Option<usize>)> = Vec::with_capacity(pieces.len());
-        for (now, piece) in pieces.iter().enumerate() {
-            let from = now.saturating_sub(LOOK_BACK);
-            let mut best = (0, None);
-            for before in from..now {
-                let (Some(earlier), Some((weight, _))) = (pieces.get(before), chains.get(before))
-                else {
-                    continue;
-                };
-                if *weight > best.0 && self.follows(fixes, earlier, piece) {
-                    best = (*weight, Some(before));
-                }
-            }
-            chains.push((best.0 + piece.len(), best.1));
-        }
-        let mut believed = vec![false; fixes.len()];
-        let heaviest =
-            (0..chains.len()).rev().max_by_key(|at| chains.get(*at).map(|chain| chain.0));
-        let mut next = heaviest;
-        while let Some(at) = next {
-            for fix in pieces.get(at).cloned().unwrap_or_default() {
-                if let Some(believed) = believed.get_mut(fix) {
-                    *believed = true;
-                }
-            }
-            next = chains.get(at).and_then(|chain| chain.1);
-        }
-        believed
-    }
-
-    /// Stretches without an impossible step.
-    fn pieces(&self, fixes: &[Fix<'_>]) -> Vec<std::ops::Range<usize>> {
-        let (mut pieces, mut start) = (Vec::new(), 0);
-        for (end, pair) in (1..).zip(fixes.windows(2)) {
-            if let [a, b] = pair
-                && !self.allows(a, b)
-            {
-                pieces.push(start..end);
-                start = end;
-            }
-        }
-        if start < fixes.len() {
-            pieces.push(start..fixes.len());
-        }
-        pieces
-    }
-
-    fn follows(
-        &self,
-        fixes: &[Fix<'_>],
-        a: &std::ops::Range<usize>,
-        b: &std::ops::Range<usize>,
-    ) -> bool {
+/// Which fixes, ordered by time, are believed, given whether one can be reached from another.
+fn believed(fixes: &[Fix<'_>], mut allows: impl FnMut(&Fix<'_>, &Fix<'_>) -> bool) -> Vec<bool> {
+    let pieces = pieces(fixes, &mut allows);
+    let mut follows = |a: &Range<usize>, b: &Range<usize>| {
         let last = a.end.checked_sub(1).and_then(|last| fixes.get(last));
-        let first = fixes.get(b.start);
-        last.zip(first).is_some_and(|(last, first)| self.allows(last, first))
+        last.zip(fixes.get(b.start)).is_some_and(|(last, first)| allows(last, first))
+    };
+    let mut chains: Vec<Chain> = Vec::with_capacity(pieces.len());
+    // By falling weight, of equal ones the earlier first.
+    let mut heaviest: Vec<usize> = Vec::with_capacity(HEAVIEST + 1);
+    let weight = |chains: &[Chain], at: usize| chains.get(at).map_or(0, |chain| chain.weight);
+    for (now, piece) in pieces.iter().enumerate() {
+        let latest = now.saturating_sub(LATEST)..now;
+        let mut before: Vec<usize> = latest.chain(heaviest.iter().copied()).collect();
+        before.sort_unstable_by_key(|at| (Reverse(weight(&chains, *at)), *at));
+        before.dedup();
+        // The first that it can follow is the best.
+        let best = before
+            .into_iter()
+            .find(|at| pieces.get(*at).is_some_and(|earlier| follows(earlier, piece)));
+        let so_far = best.map_or(0, |best| weight(&chains, best));
+        chains.push(Chain { weight: so_far + piece.len(), before: best });
+        let rank = heaviest.partition_point(|at| weight(&chains, *at) >= weight(&chains, now));
+        heaviest.insert(rank, now);
+        heaviest.truncate(HEAVIEST);
     }
+    let mut believed = vec![false; fixes.len()];
+    let mut next = heaviest.first().copied();
+    while let Some(at) = next {
+        let piece = pieces.get(at).cloned().unwrap_or_default();
+        believed.get_mut(piece).unwrap_or_default().fill(true);
+        next = chains.get(at).and_then(|chain| chain.before);
+    }
+    believed
+}
+
+/// Pieces that can be travelled one after another, up to one of them.
+struct Chain {
+    /// How many fixes they hold.
+    weight: usize,
+    /// The piece before the last one.
+    before: Option<usize>,
+}
+
+/// Stretches without an impossible step.
+fn pieces(
+    fixes: &[Fix<'_>],
+    mut allows: impl FnMut(&Fix<'_>, &Fix<'_>) -> bool,
+) -> Vec<Range<usize>> {
+    let (mut pieces, mut start) = (Vec::new(), 0);
+    for (end, pair) in (1..).zip(fixes.windows(2)) {
+        if let [a, b] = pair
+            && !allows(a, b)
+        {
+            pieces.push(start..end);
+            start = end;
+        }
+    }
+    if start < fixes.len() {
+        pieces.push(start..fixes.len());
+    }
+    pieces
 }
 
 impl QualityCheck for Travel {
@@ -164,7 +175,7 @@ impl QualityCheck for Travel {
             let detail = "part of a stretch that repeats an earlier one".into();
             findings.push(place.finding("impossible-travel", detail));
         }
-        let believed = self.believed(&fixes);
+        let believed = believed(&fixes, |a, b| self.allows(a, b));
         let impossible = believed.iter().filter(|believed| !**believed).count();
         let limit = self.most.map(|percent| usize::from(percent).saturating_mul(fixes.len()));
         let nothing = limit.is_some_and(|limit| impossible.saturating_mul(100) > limit);
@@ -234,5 +245,80 @@ impl Half<'_> {
         let missing = if self.north { LONGITUDE.0 } else { LATITUDE.0 };
         let detail = format!("no {missing} of the same moment");
         self.place.finding("impossible-travel", detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use depin_core::{Decimal, Reading, Timestamp, reading::Quantity};
+
+    use super::*;
+
+    /// Which fixes of a track are believed, and how many distances that took.
+    fn judged(track: &[(u64, i32)]) -> (Vec<bool>, usize) {
+        let reading = Reading::new(
+            Quantity::new(LATITUDE.0, LATITUDE.1),
+            Decimal::default(),
+            Timestamp::EPOCH,
+        );
+        let place = Place { batch: B256::ZERO, nth: 0, position: 0, reading: &reading };
+        let fix = |(second, north): &(u64, i32)| Fix {
+            at: 1_000 * second,
+            position: Position::try_new(*north, 0).unwrap(),
+            places: [place, place],
+        };
+        let fixes: Vec<Fix<'_>> = track.iter().map(fix).collect();
+        let (travel, mut distances) = (Travel::new(Decimal::from(70), Decimal::from(50)), 0);
+        let believed = believed(&fixes, |a, b| {
+            distances += 1;
+            travel.allows(a, b)
+        });
+        (believed, distances)
+    }
+
+    #[test]
+    fn an_impossible_track_costs_a_few_distances_a_fix() {
+        // Nothing can be reached from anything near in time.
+        let wild =
+            |second: u64| (second, (second * 7_919 % 1_700) as i32 * 1_000_000 - 850_000_000);
+        let track: Vec<_> = (0..5_000).map(wild).collect();
+        let (_, distances) = judged(&track);
+        assert!(distances <= (1 + LATEST + HEAVIEST) * track.len(), "{distances}");
+        // A drive that jumps away and back at every second fix.
+        let torn =
+            |second: u64| (second, second as i32 * 1_000 + (second % 2) as i32 * 500_000_000);
+        let track: Vec<_> = (0..5_000).map(torn).collect();
+        let (believed, distances) = judged(&track);
+        assert_eq!(believed.iter().filter(|believed| **believed).count(), 2_500);
+        assert!(distances <= (1 + LATEST + HEAVIEST) * track.len(), "{distances}");
+    }
+
+    #[test]
+    fn a_drive_goes_on_after_thousands_of_impossible_fixes() {
+        let drive = |second: u64| (second, second as i32 * 1_000);
+        let mut track: Vec<_> = (0..3_000).map(drive).collect();
+        for (second, north) in &mut track[1_000..2_900] {
+            *north = 300_000_000 + (*second % 300) as i32 * 1_000_000;
+        }
+        let (believed, _) = judged(&track);
+        let lost: Vec<usize> = (0..3_000).filter(|at| !believed[*at]).collect();
+        assert_eq!(lost, (1_000..2_900).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn many_false_tracks_may_be_woven_into_the_true_one() {
+        // Seven other cars, of which nobody is longer than the true one.
+        let fix = |second: u64| match second % 16 {
+            car @ 1..8 => (second, car as i32 * 100_000_000 + second as i32 * 100),
+            _ => (second, second as i32 * 1_000),
+        };
+        let track: Vec<_> = (0..2_000).map(fix).collect();
+        let (believed, _) = judged(&track);
+        assert!(
+            track
+                .iter()
+                .zip(&believed)
+                .all(|((_, north), believed)| (*north < 50_000_000) == *believed)
+        );
     }
 }

@@ -3,9 +3,9 @@
 use std::io::Cursor;
 
 use depin_core::{
-    Address, Algorithm, Amount, B256, Batch, Did, EpochId, ErrorKind, Signer, Verified,
+    Address, Algorithm, Amount, B256, Did, EpochId, ErrorKind, Signer,
     log::BatchLog,
-    quality::{Finding, FleetCheck},
+    quality::{Finding, FleetCheck, Sent},
 };
 use depin_data::{
     audit::{AuditError, Fault},
@@ -115,14 +115,14 @@ impl FleetCheck for Suspicious {
     fn name(&self) -> String {
         "suspicious".into()
     }
-    fn note(&self, _: &Did, _: &[&Verified<Batch>]) -> Vec<u8> {
+    fn note(&self, _: &Sent<'_>) -> Vec<u8> {
         Vec::new()
     }
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
         notes.to_vec()
     }
-    fn inspect(&self, _: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding> {
-        let last = batches.last().unwrap();
+    fn inspect(&self, _: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
+        let last = sent.batches().last().unwrap();
         let (code, detail) = ("last".into(), "the last one".into());
         vec![Finding { batch: last.hash, reading: 0, code, detail }]
     }

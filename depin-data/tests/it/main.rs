@@ -47,6 +47,8 @@ mod quality_alike;
 #[cfg(feature = "geo")]
 mod quality_faults;
 mod quality_more;
+#[cfg(feature = "geo")]
+mod quality_steering;
 mod receipt;
 mod salt;
 mod scoring;

@@ -15,7 +15,7 @@ use depin_data::quality::{
 };
 use depin_testkit::{
     faults,
-    quality::{conforms, findings, fleet_conforms, fleet_findings},
+    quality::{conforms, findings, fleet_conforms, fleet_findings, fleet_findings_late},
 };
 use proptest::{collection::vec, prelude::*};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -454,13 +454,49 @@ fn copies_lose_their_points_and_the_first_device_keeps_its_own() {
     let late = faults::clone_stream(&honest, decimal("0.5"), 10 * MINUTE).readings;
     let found = fleet_findings(&check, &[late.clone(), honest.clone(), weather(4, 400)]);
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [400, 0, 0]);
-    let found = fleet_findings(&check, &[honest.clone(), honest.clone()]);
-    assert_eq!(
-        found.iter().map(Vec::len).collect::<Vec<_>>(),
-        [400, 400],
-        "nobody can tell who copied"
-    );
     fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &[late, honest]);
+}
+
+#[test]
+fn whoever_signs_a_copy_with_earlier_times_was_not_first() {
+    let check = Copied::new([("temperature", "Cel")]);
+    let honest = weather(3, 400);
+    let hour = |reading: &Reading| {
+        let earlier = Timestamp::from_millis(reading.at().millis() - 3_600_000);
+        Reading::new(reading.quantity().clone(), reading.value(), earlier)
+    };
+    let backdated: Vec<Reading> = honest.iter().map(hour).collect();
+    // It comes a second after the original.
+    let late = Duration::from_secs(3_601);
+    let found = fleet_findings_late(&check, &[(late, &backdated), (Duration::ZERO, &honest)]);
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [400, 0]);
+    assert!(found[0][0].2.contains("in batch 0 of the log first"), "{}", found[0][0].2);
+    // Who was offline for days has what nobody else has.
+    let days = Duration::from_secs(3 * 86_400);
+    let other = weather(4, 400);
+    let found = fleet_findings_late(&check, &[(days, &honest), (Duration::ZERO, &other)]);
+    assert!(found.iter().all(Vec::is_empty));
+}
+
+#[test]
+fn of_a_feed_that_is_split_over_ten_identities_one_earns() {
+    let check = Copied::new([("temperature", "Cel")]);
+    let found = fleet_findings(&check, &vec![weather(3, 400); 10]);
+    let found: Vec<usize> = found.iter().map(Vec::len).collect();
+    assert_eq!((found[0], &found[1..]), (0, &[400; 9][..]));
+}
+
+#[test]
+fn a_copy_is_found_behind_many_who_had_a_little_of_it_first() {
+    let check = Copied::new([("temperature", "Cel")]);
+    let stream = weather(3, 400);
+    // Two windows each, and before everybody else.
+    let mut fleet: Vec<(Duration, &[Reading])> =
+        stream.windows(18).step_by(2).map(|part| (Duration::ZERO, part)).collect();
+    let day = Duration::from_secs(86_400);
+    fleet.extend([(day, &stream[..]), (2 * day, &stream[..])]);
+    let found = fleet_findings_late(&check, &fleet);
+    assert_eq!(found.last().map(Vec::len), Some(400));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use depin_core::{
     B256, Batch, Did, EpochId, PublicKey, Signer, Verified,
-    quality::{Finding, FleetCheck, MAX_NOTE, QualityCheck},
+    quality::{Finding, FleetCheck, MAX_NOTE, QualityCheck, Sent},
 };
 use depin_data::{
     audit::{AuditError, replay},
@@ -99,8 +99,8 @@ impl FleetCheck for SameCount {
         "same-count".into()
     }
 
-    fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
-        let count: u64 = batches.iter().map(|batch| batch.readings.len() as u64).sum();
+    fn note(&self, sent: &Sent<'_>) -> Vec<u8> {
+        let count: u64 = sent.batches().iter().map(|batch| batch.readings.len() as u64).sum();
         [&count.to_be_bytes()[..], &vec![0; self.note]].concat()
     }
 
@@ -118,14 +118,14 @@ impl FleetCheck for SameCount {
         suspects
     }
 
-    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding> {
+    fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
         let finding = |batch: &&Verified<Batch>| Finding {
             batch: batch.hash,
             reading: self.beyond,
             code: "same-count".into(),
             detail: format!("{} readings, as others", suspicion[7]),
         };
-        batches.iter().map(finding).collect()
+        sent.batches().iter().map(finding).collect()
     }
 }
 

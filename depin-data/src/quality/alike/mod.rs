@@ -12,8 +12,8 @@ mod sketch;
 use std::{collections::BTreeMap, time::Duration};
 
 use depin_core::{
-    Batch, Decimal, Did, Timestamp, Verified,
-    quality::{Finding, FleetCheck},
+    Decimal, Did, Timestamp,
+    quality::{Finding, FleetCheck, Sent},
     reading::Quantity,
 };
 
@@ -111,8 +111,8 @@ impl FleetCheck for Alike {
         format!("alike({names}, {bits} bits in windows of {window} times {every}ms{whole})")
     }
 
-    fn note(&self, _: &Did, batches: &[&Verified<Batch>]) -> Vec<u8> {
-        let shapes = Shapes::of(&self.quantities, self.every(), batches);
+    fn note(&self, sent: &Sent<'_>) -> Vec<u8> {
+        let shapes = Shapes::of(&self.quantities, self.every(), sent);
         shapes.map(|shapes| shapes.encode()).unwrap_or_default()
     }
 
@@ -152,7 +152,7 @@ impl FleetCheck for Alike {
         suspicions
     }
 
-    fn inspect(&self, suspicion: &[u8], batches: &[&Verified<Batch>]) -> Vec<Finding> {
+    fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
         let stretches: Vec<Stretch> = suspicion.as_chunks().0.iter().map(Stretch::decode).collect();
         let judge = |at: Place<'_>| {
             let time = at.reading.at().millis();
@@ -160,7 +160,7 @@ impl FleetCheck for Alike {
             let named = self.whole_moments || self.quantities.contains(at.reading.quantity());
             named.then(|| at.finding("alike", stretch.detail()))
         };
-        stream(batches).filter_map(judge).collect()
+        stream(sent.batches()).filter_map(judge).collect()
     }
 }
 

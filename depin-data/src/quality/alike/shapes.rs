@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use depin_core::{Batch, Verified, reading::Quantity};
+use depin_core::{quality::Sent, reading::Quantity};
 
 use super::super::{interval, stream};
 
@@ -37,17 +37,13 @@ pub(super) struct Series {
 
 impl Shapes {
     /// Of several readings in one interval the first counts.
-    pub(super) fn of(
-        quantities: &[Quantity],
-        every: u64,
-        batches: &[&Verified<Batch>],
-    ) -> Option<Self> {
+    pub(super) fn of(quantities: &[Quantity], every: u64, sent: &Sent<'_>) -> Option<Self> {
         if quantities.len() > MOST_QUANTITIES {
             return None;
         }
         let mut times: Vec<u64> = Vec::new();
         let mut readings: Vec<(u64, usize, i128)> = Vec::new();
-        for at in stream(batches) {
+        for at in stream(sent.batches()) {
             let quantity = quantities.iter().position(|of| of == at.reading.quantity());
             if let Some(quantity) = quantity {
                 times.push(at.reading.at().millis());
@@ -60,7 +56,8 @@ impl Shapes {
         // A timer that is a little slow keeps the interval that was asked for.
         let own = interval(times.into_iter(), every);
         let every = if own / 5 < every / 4 { every } else { own };
-        let most = MOST / quantities.len().max(1);
+        let heads = HEAD + 4 * quantities.len();
+        let most = MOST.min(sent.room().saturating_sub(heads) / 4) / quantities.len().max(1);
         let mut slots = vec![BTreeMap::new(); quantities.len()];
         for (time, quantity, value) in readings {
             let slot = (time - start).saturating_add(every / 2) / every;

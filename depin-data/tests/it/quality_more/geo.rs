@@ -72,6 +72,20 @@ fn a_station_that_disagrees_with_its_neighbours_loses_and_they_do_not() {
 }
 
 #[test]
+fn a_few_chosen_names_do_not_outvote_a_neighbourhood() {
+    let check = Neighbours::new("temperature", "Cel", decimal("4"), QUARTER, 7, 1);
+    // Nine liars whose names come first, among forty honest stations, in the same cell and around it.
+    let liars = (0..9).map(|seed| located(day(100 + seed, 3_000), 0));
+    let honest = (0..40).map(|seed| located(day(seed, 1_000), if seed < 20 { 0 } else { 200_000 }));
+    let fleet: Vec<Vec<Reading>> = liars.chain(honest).collect();
+    let lost = lost_by(&check, &fleet);
+    assert!(lost[..9].iter().all(|lost| *lost == 1_440), "{lost:?}");
+    assert_eq!(lost[9..], [0; 40]);
+    let skew = Skew::new("temperature", "Cel", QUARTER, 12, 7, 1);
+    assert_eq!(lost_by(&skew, &fleet), [0; 49]);
+}
+
+#[test]
 fn slots_beyond_those_that_are_compared_earn_nothing() {
     let check = Neighbours::new("temperature", "Cel", decimal("4"), MINUTE, 7, 1);
     assert_eq!(lost_by(&check, &fleet()), [440; 5]);
@@ -110,6 +124,20 @@ fn ten_devices_in_a_cell_for_two_earn_as_much_as_two() {
     assert_eq!(lost_by(&check, &crowd[..2]), [0, 0]);
     assert_eq!(lost_by(&check, &[day(1, 0)]), [1_440], "without a place nothing is earned");
     fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &crowd);
+}
+
+#[test]
+fn idle_devices_crowd_nobody_out() {
+    let check = Density::new(7, 10);
+    let mut crowd: Vec<Vec<Reading>> = (0..10).map(|seed| located(day(seed, 0), 0)).collect();
+    // A measurement, to be there.
+    crowd.extend((0..90).map(|seed| located(day(seed, 0), 0)[..2].to_vec()));
+    // And nothing but their place, all day long.
+    let places =
+        |seed| -> Vec<Reading> { located(day(seed, 0), 0).into_iter().step_by(2).collect() };
+    crowd.extend((0..20).map(places));
+    let lost = lost_by(&check, &crowd);
+    assert!(lost[..10].iter().all(|lost| *lost < 2_880 / 100), "{lost:?}");
 }
 
 #[test]
