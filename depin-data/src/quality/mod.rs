@@ -67,6 +67,7 @@ mod rows;
 mod spike;
 mod stuck;
 mod travel;
+mod varint;
 
 #[cfg(feature = "geo")]
 mod density;

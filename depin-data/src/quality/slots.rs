@@ -11,7 +11,11 @@ use std::collections::BTreeMap;
 
 use depin_core::{Batch, Verified, quality::Sent, reading::Quantity};
 
-use super::{place::whereabouts, stream_of};
+use super::{
+    place::whereabouts,
+    stream_of,
+    varint::{folded, put, take, unfolded},
+};
 use crate::geo::Cell;
 
 /// Most slots of a note. One takes four or five bytes where values are steady, so that they all fit until many devices
@@ -94,37 +98,6 @@ impl Slots {
         let place = self.medians.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
         self.medians.get(place).map(|(_, value)| *value)
     }
-}
-
-/// Seven bits a byte, the lowest first; all but the last byte have the eighth.
-fn put(bytes: &mut Vec<u8>, mut word: u64) {
-    while word > 0x7f {
-        bytes.push(word as u8 | 0x80);
-        word >>= 7;
-    }
-    bytes.push(word as u8);
-}
-
-fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let mut word = 0;
-    for bits in (0..u64::BITS).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        word |= u64::from(byte & 0x7f) << bits;
-        if byte & 0x80 == 0 {
-            return Some(word);
-        }
-    }
-    None
-}
-
-/// Small numbers of either sign as small ones.
-const fn folded(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-const fn unfolded(word: u64) -> i64 {
-    (word >> 1) as i64 ^ -((word & 1) as i64)
 }
 
 /// Values beyond 10^12 units are taken as that: differences then fit 64 bits.

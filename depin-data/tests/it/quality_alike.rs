@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use depin_core::{Decimal, Reading, Timestamp, quality::FleetCheck, reading::Quantity};
 use depin_data::quality::Alike;
-use depin_testkit::quality::{fleet_conforms, fleet_findings};
+use depin_testkit::quality::{fleet_conforms, fleet_findings, fleet_findings_late};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -73,16 +73,26 @@ fn a_copy_that_is_rounded_is_found_and_the_finding_says_by_what() {
     let (_, code, detail) = &found[1][0];
     assert_eq!(code, "alike");
     assert!(
-        detail.contains("measured 60000 ms before") && detail.contains(" windows agree"),
+        detail.contains("in the batches 0 to 4 of the log before")
+            && detail.contains(" windows agree"),
         "{detail}"
     );
 }
 
 #[test]
-fn streams_with_the_same_times_are_nobodys() {
+fn a_noisy_copy_that_is_signed_with_earlier_times_was_not_first() {
     let honest = weather(3, 600);
-    let lost = lost(&[copy(&honest, 100, 1, 0), honest]);
-    assert!(lost.iter().all(|lost| *lost >= 570), "nobody can tell who copied: {lost:?}");
+    for minutes in [0, 7, 60] {
+        let earlier = |it: &Reading| {
+            let at = Timestamp::from_millis(it.at().millis() - 60_000 * minutes);
+            Reading::new(it.quantity().clone(), it.value(), at)
+        };
+        let copied: Vec<Reading> = copy(&honest, 100, 1, 0).iter().map(earlier).collect();
+        // It comes a second after the original.
+        let late = Duration::from_secs(60 * minutes + 1);
+        let found = fleet_findings_late(&check(), &[(late, &copied), (Duration::ZERO, &honest)]);
+        assert!(found[0].len() >= 570 && found[1].is_empty(), "{minutes}: {}", found[0].len());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use depin_core::{
     Decimal, Did, EpochId, Reading, Sequence, Timestamp,
     log::{BatchLog, NewBatch},
-    quality::{Finding, FleetCheck, Sent},
+    quality::{Finding, FleetCheck, LEAST_NOTE, MAX_NOTE, Sent},
     reading::Quantity,
 };
 use depin_data::{
@@ -163,11 +163,11 @@ async fn ten_devices_that_work_share_a_cell_and_padding_gains_nothing() {
 
 /// Notes as much as there is room for, and says how much that was.
 #[derive(Debug)]
-struct Room;
+struct Room(usize);
 
 impl FleetCheck for Room {
     fn name(&self) -> String {
-        "room".into()
+        format!("room {}", self.0)
     }
 
     fn note(&self, sent: &Sent<'_>) -> Vec<u8> {
@@ -185,7 +185,7 @@ impl FleetCheck for Room {
 }
 
 #[tokio::test]
-async fn the_more_devices_there_are_the_less_room_has_each_note() {
+async fn the_more_devices_and_checks_there_are_the_less_room_has_each_note() {
     let log = MemoryLog::new();
     let mut device = Device::new("a", depin_core::Algorithm::EdDsa);
     let batch = device.seal(&[reading("1", NOW)]);
@@ -194,7 +194,7 @@ async fn the_more_devices_there_are_the_less_room_has_each_note() {
     log.append(NewBatch { device: did, sequence, previous, covers, received, batch })
         .await
         .unwrap();
-    for (devices, room) in [(1, 16 << 10), (40_000, MAX_NOTES / 40_000), (600_000, 1 << 10)] {
+    for (devices, count) in [(1, 1), (3_000, 16), (3_000, 200)] {
         let draft = EpochDraft::read(&log, &network(), EpochId::new(0), 0..1).await.unwrap();
         let other = |number: usize| Member {
             device: Did::parse(&format!("did:example:b{number:06}")).unwrap(),
@@ -202,10 +202,12 @@ async fn the_more_devices_there_are_the_less_room_has_each_note() {
             ..member(&device)
         };
         let roster = std::iter::once(member(&device)).chain((1..devices).map(other)).collect();
-        let checks = Checks::new().fleet(Room);
+        let checks = (0..count).map(Room).fold(Checks::new(), Checks::fleet);
         let record = draft.close(roster, checks.names(), "policy").unwrap();
         let scored = replay(&log, &record, &checks).await.unwrap();
+        let room = (MAX_NOTES / (devices * count)).clamp(LEAST_NOTE, MAX_NOTE);
         let detail = format!("{:?}", room.to_be_bytes());
-        assert_eq!(scored.findings[0].1.detail, detail, "{devices} devices");
+        assert_eq!(scored.findings.len(), count);
+        assert!(scored.findings.iter().all(|(_, it)| it.detail == detail), "{devices}, {count}");
     }
 }

@@ -43,10 +43,12 @@ use super::{Place, millis, quoted, stream};
 ///
 /// Not every pair is compared. A device's first quantity is sketched by the order of eight means over 32
 /// intervals, wherever noise would not change it; the devices that share most of 64 such sketches at one shift in
-/// time, at most 16, are compared window by window. Notes hold 4,000 values: what comes after the first 4,000
+/// time, at most 16, are compared window by window. Notes hold at most 4,000 values, fewer where there is less
+/// [room](Sent::room) or batches are short: what comes after the first 4,000
 /// intervals (2,000 of two quantities) is not compared.
 ///
-/// Who measured a stretch first, by the times signed, keeps the points, as with [`Copied`](super::Copied).
+/// Who had a stretch first, by the [places in the log](Sent::index) of most of its intervals, keeps the points,
+/// as with [`Copied`](super::Copied).
 ///
 /// **What it does not see:** noise beyond the tolerance, or beyond about a fiftieth of what a quantity moves within
 /// a window, since two honest sensors may differ by as little; copies that were resampled at another interval, or shorter than 19 telling
@@ -129,7 +131,7 @@ impl FleetCheck for Alike {
         let mut suspicions = Vec::new();
         for (position, ((device, _), own)) in notes.iter().zip(&devices).enumerate() {
             let Some(own) = own else { continue };
-            // At which shift another device is most alike decides who was first: days resemble each other.
+            // At which shift another device is most alike decides what was first: days resemble each other.
             let mut best: BTreeMap<usize, (u64, i64, Vec<Segment>)> = BTreeMap::new();
             for (other, shift) in sketches.most_alike(position, &devices, MOST_COMPARED) {
                 let Some(shapes) = devices.get(other).and_then(Option::as_ref) else { continue };
@@ -142,8 +144,9 @@ impl FleetCheck for Alike {
             let mut bytes = Vec::new();
             for (other, (_, shift, segments)) in &best {
                 let Some(other) = devices.get(*other).and_then(Option::as_ref) else { continue };
-                let Some(delay) = own.delay(other, *shift) else { continue };
-                bytes.extend(segments.iter().flat_map(|it| Stretch::of(own, it, delay).encode()));
+                let stretch = |segment| Stretch::of(own, segment, other, *shift);
+                let stretches = segments.iter().filter_map(stretch);
+                bytes.extend(stretches.flat_map(|stretch| stretch.encode()));
             }
             if !bytes.is_empty() {
                 suspicions.push((device.clone(), bytes));
@@ -174,22 +177,26 @@ struct Stretch {
     windows: u64,
     /// In sixteenths.
     bits: u64,
-    /// By how much the other device was earlier.
-    delay: u64,
+    /// In which batches of the log, from one to another, the other device had it before.
+    first: u64,
+    last: u64,
 }
 
 impl Stretch {
-    const WORDS: usize = 6;
+    const WORDS: usize = 7;
 
-    fn of(own: &Shapes, segment: &Segment, delay: u64) -> Self {
-        Self {
+    /// `None` where the other device, whose intervals `shift` later show the same, was not the first.
+    fn of(own: &Shapes, segment: &Segment, other: &Shapes, shift: i64) -> Option<Self> {
+        let (first, last) = own.preceded_by(other, shift, segment.slots.clone())?.into_inner();
+        Some(Self {
             start: own.time(segment.slots.start).saturating_sub(own.every() / 2),
             end: own.time(segment.slots.end).saturating_sub(own.every() / 2),
             agreeing: segment.agreeing,
             windows: segment.windows,
             bits: segment.bits,
-            delay,
-        }
+            first,
+            last,
+        })
     }
 
     fn holds(&self, time: u64) -> bool {
@@ -197,16 +204,17 @@ impl Stretch {
     }
 
     fn detail(&self) -> String {
-        let Self { agreeing, windows, delay, .. } = self;
+        let Self { agreeing, windows, first, last, .. } = self;
         format!(
-            "part of a stretch up to {} that is alike what another device measured {delay} ms before: {agreeing} of {windows} windows agree, which says {} bits",
+            "part of a stretch up to {} that is alike what another device had in the batches {first} to {last} of the log before: {agreeing} of {windows} windows agree, which says {} bits",
             Timestamp::from_millis(self.end),
             self.bits / 16
         )
     }
 
     fn encode(&self) -> [u8; 8 * Self::WORDS] {
-        let words = [self.start, self.end, self.agreeing, self.windows, self.bits, self.delay];
+        let Self { start, end, agreeing, windows, bits, first, last } = *self;
+        let words = [start, end, agreeing, windows, bits, first, last];
         let mut bytes = [0; 8 * Self::WORDS];
         for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
             to.copy_from_slice(&word.to_be_bytes());
@@ -223,7 +231,8 @@ impl Stretch {
             agreeing: word(),
             windows: word(),
             bits: word(),
-            delay: word(),
+            first: word(),
+            last: word(),
         }
     }
 }
