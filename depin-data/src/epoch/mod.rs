@@ -95,8 +95,8 @@ pub const MAX_BYTES_OF_DEVICE: usize = 64 << 20;
 /// Readings of one device that count in an epoch, as [`MAX_BYTES_OF_DEVICE`]; whole batches count or do not.
 pub const MAX_READINGS_OF_DEVICE: usize = 1 << 20;
 /// Bytes of all notes that checks of the fleet take in an epoch, for as long as each note has
-/// [`LEAST_NOTE`](depin_core::quality::LEAST_NOTE) bytes: with 14 checks, as a preset for weather has, that is up to
-/// 37,000 devices, and 14 KiB for each device with more. How much [room](depin_core::quality::Sent::room) a note has
+/// [`LEAST_NOTE`](depin_core::quality::LEAST_NOTE) bytes: with 15 checks, as a preset for weather has, that is up to
+/// 34,000 devices, and 15 KiB for each device with more. How much [room](depin_core::quality::Sent::room) a note has
 /// depends on the numbers of devices in the roster and of checks, and on nothing that devices send.
 pub const MAX_NOTES: usize = 512 << 20;
 /// Most devices in an epoch.

@@ -190,7 +190,7 @@ impl Others<'_> {
     /// The value of a rank; at least one value is there.
     fn value(&self, rank: usize) -> i64 {
         let rank = rank + usize::from(self.own.is_some_and(|own| own <= rank));
-        self.all.get(rank).or(self.all.last()).map_or(0, |(_, value)| *value)
+        self.all.get(rank).or_else(|| self.all.last()).map_or(0, |(_, value)| *value)
     }
 
     /// The middle value, the upper one of two.

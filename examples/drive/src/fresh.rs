@@ -85,7 +85,7 @@ impl FleetCheck for Fresh {
                 reading,
                 code: "not-fresh".into(),
                 detail: format!(
-                    "at {} the cell {cell} was mapped, or this is no proof of it",
+                    "the cell {cell} was mapped before {}, or this fix is not believed",
                     fix.at
                 ),
             }));

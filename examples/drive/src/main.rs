@@ -56,7 +56,11 @@ async fn main() -> Result<()> {
         ("drives through the Alps", car.clone(), Some(zone.clone())),
         ("lands near Kolomna", aircraft, None),
         ("says it was in Rome in between", tracks::teleporting(&car)?, None),
-        ("sends what the first one drove, later", tracks::later(&car), Some(zone.clone())),
+        (
+            "signs what the first one drove, as if before",
+            tracks::backdated(&car),
+            Some(zone.clone()),
+        ),
     ] {
         drivers.push(join(&network, story, track, zone, drivers.len() as u64).await?);
     }

@@ -63,13 +63,13 @@ pub fn teleporting(track: &[Reading]) -> Result<Vec<Reading>> {
     Ok(spoofed)
 }
 
-/// The same track, an hour later.
-pub fn later(track: &[Reading]) -> Vec<Reading> {
-    let hour = Duration::from_secs(3600);
-    let later = |reading: &Reading| {
-        Reading::new(reading.quantity().clone(), reading.value(), reading.at().plus(hour))
+/// The same track, an hour earlier.
+pub fn backdated(track: &[Reading]) -> Vec<Reading> {
+    let earlier = |reading: &Reading| {
+        let at = Timestamp::from_millis(reading.at().millis() - 3_600_000);
+        Reading::new(reading.quantity().clone(), reading.value(), at)
     };
-    track.iter().map(later).collect()
+    track.iter().map(earlier).collect()
 }
 
 /// Where a track begins.

@@ -13,4 +13,15 @@ fn the_story_is_told_to_its_end() {
     {
         assert!(story.contains(line), "{line:?} is missing in\n{story}");
     }
+    let fresh = |driver: &str| -> u32 {
+        let row = story.lines().find(|line| line.contains(driver) && line.contains('┆'));
+        let cells: Vec<_> = row.expect("a row of the table").split(['│', '┆']).collect();
+        cells[3].trim().parse().expect("a number of fixes")
+    };
+    assert_eq!(
+        fresh("as if before"),
+        0,
+        "a copy takes nothing, whatever times are signed:\n{story}"
+    );
+    assert!(fresh("through the Alps") > 100, "{story}");
 }
