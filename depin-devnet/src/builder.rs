@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use alloy::primitives::{Address, address, bytes};
+
 use crate::{
     accounts,
     block::Block,
@@ -94,6 +96,13 @@ impl DevnetBuilder {
         let mut state = State::default();
         let signers: Vec<_> = (0..self.accounts).map(accounts::signer).collect();
         signers.iter().for_each(|signer| state.set_balance(&signer.address(), accounts::BALANCE));
+        state.set_code(
+            &DEPLOYER,
+            bytes!(
+                "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe0"
+                "3601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
+            ),
+        );
         let genesis = Block::genesis(state, genesis_time, GAS_LIMIT);
         let config = Config {
             chain_id: self.chain_id,
@@ -106,6 +115,10 @@ impl DevnetBuilder {
         Devnet::over(chain, signers)
     }
 }
+
+/// The contract that public chains share for giving contracts the same address everywhere: what follows the first
+/// word of its input is created by CREATE2 with that word as salt.
+const DEPLOYER: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
 
 /// Gas a block can hold.
 const GAS_LIMIT: u64 = 30_000_000;

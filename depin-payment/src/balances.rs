@@ -4,6 +4,8 @@
 //! amount can only rise. Epochs are added once each and in order, so nothing is ever counted twice.
 #![warn(clippy::arithmetic_side_effects)]
 
+pub(crate) mod file;
+
 use std::collections::BTreeMap;
 
 use depin_core::{
@@ -41,26 +43,29 @@ pub struct Cumulative {
 }
 
 impl Cumulative {
-    /// What was earned up to an epoch, from [rows](Self::iter) that were kept, by rising account.
+    /// Balances as they were after an epoch: what each account had earned by then. The order does not matter.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] when accounts do not rise, or earned nothing, [`ErrorKind::Overflow`] when the total
-    /// passes 2^256 - 1.
-    pub fn resume(
+    /// [`ErrorKind::Conflict`] when an account is listed twice, [`ErrorKind::Rejected`] when one is the zero
+    /// address or earned nothing, [`ErrorKind::Overflow`] when the amounts sum to more than 2^256 - 1.
+    pub fn from_rows(
         latest: EpochId,
         rows: impl IntoIterator<Item = (Address, Amount)>,
     ) -> Result<Self> {
-        let mut balances = Self { latest: Some(latest), ..Self::default() };
+        let (mut amounts, mut total) = (BTreeMap::new(), Amount::ZERO);
         for (account, amount) in rows {
-            let rises = balances.amounts.last_key_value().is_none_or(|(last, _)| *last < account);
-            if !rises || amount.is_zero() || account.is_zero() {
-                let message = "balances are not by rising account, or one is of nothing or nobody";
-                return Err(Error::new(ErrorKind::Malformed, message).with("account", account));
+            if account.is_zero() || amount.is_zero() {
+                let text = "nobody has the zero address, and who earned nothing has no balance; leave \
+                            them out";
+                return Err(Error::new(ErrorKind::Rejected, text).with("account", account));
             }
-            balances.total = balances.total.checked_add(amount)?;
-            balances.amounts.insert(account, amount);
+            total = total.checked_add(amount)?;
+            if amounts.insert(account, amount).is_some() {
+                let text = "an account is listed twice; sum its amounts first";
+                return Err(Error::new(ErrorKind::Conflict, text).with("account", account));
+            }
         }
-        Ok(balances)
+        Ok(Self { amounts, total, latest: Some(latest) })
     }
 
     /// Adds an epoch. On error nothing changes.

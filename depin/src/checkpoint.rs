@@ -99,7 +99,7 @@ fn parse(content: &[u8]) -> Option<Kept> {
         let (account, amount) = row.split_at(20);
         (Address::from_slice(account), Amount::units(U256::from_be_slice(amount)))
     });
-    let balances = Cumulative::resume(latest, rows).ok()?;
+    let balances = Cumulative::from_rows(latest, rows).ok()?;
     Some(Kept { sealed: B256::new(*sealed), balances, standings })
 }
 

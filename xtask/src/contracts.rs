@@ -34,9 +34,10 @@ const CONTRACTS: [&str; 13] = [
 ];
 
 /// Contracts that only tests deploy, in a folder that the published crate leaves out.
-const STAND_INS: [&str; 5] = [
+const STAND_INS: [&str; 6] = [
     "CautiousToken",
     "DeviceNftStandIn",
+    "FeeToken",
     "IoIdStandIn",
     "UptoProxyStandIn",
     "VerifyingProxyStandIn",

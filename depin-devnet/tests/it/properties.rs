@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloy::{
     consensus::Transaction,
-    primitives::{Address, B256, U256},
+    primitives::{Address, B256, U256, address, b256},
     providers::Provider,
 };
 use alloy_trie::{TrieAccount, root::state_root_unhashed};
@@ -73,6 +73,10 @@ async fn check(devnet: &Devnet) {
     let mut accounts = devnet.addresses();
     accounts.extend([FRIEND, Address::ZERO]);
     let mut state: BTreeMap<Address, TrieAccount> = BTreeMap::new();
+    // What creates contracts at the same address on every chain is there from the beginning.
+    let deployer = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
+    let code_hash = b256!("2fa86add0aed31f33a762c9d88e807c475bd51d0f52bd0955754b2608f7e4989");
+    state.insert(deployer, TrieAccount { code_hash, ..TrieAccount::default() });
     for address in accounts {
         let proof = provider.get_proof(address, Vec::<B256>::new()).await.unwrap();
         assert_eq!(proof.nonce, nonces.get(&address).copied().unwrap_or_default());

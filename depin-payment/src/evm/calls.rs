@@ -1,13 +1,18 @@
 //! What the clients of contracts share: events of a receipt, refusals with their kind.
 
+use std::time::Duration;
+
 use depin_core::{Address, Amount, Error, ErrorKind, Result};
 use depin_evm::{
     Chain, Revert,
     alloy::{
+        contract::SolCallBuilder,
+        providers::Provider,
         rpc::types::{TransactionReceipt, TransactionRequest},
-        sol_types::{SolEvent, SolInterface},
+        sol_types::{SolCall, SolEvent, SolInterface},
     },
 };
+use futures_util::future::try_join_all;
 
 /// Creates a contract, once per `key`.
 pub(super) async fn create(chain: &Chain, key: &str, tx: TransactionRequest) -> Result<Address> {
@@ -25,6 +30,36 @@ pub(super) fn events<E: SolEvent>(
 ) -> impl Iterator<Item = E> {
     let own = receipt.logs().iter().filter(move |log| log.address() == contract);
     own.filter_map(|log| Some(log.log_decode::<E>().ok()?.inner.data))
+}
+
+/// Asks all questions, some at the same time, and answers in their order.
+pub(super) async fn read_all<P: Provider, C: SolCall>(
+    chain: &Chain,
+    calls: &[SolCallBuilder<P, C>],
+) -> Result<Vec<C::Return>> {
+    let mut answers = Vec::with_capacity(calls.len());
+    for calls in calls.chunks(AT_ONCE) {
+        let asked = calls.iter().map(|call| patiently(|| chain.read(call)));
+        answers.extend(try_join_all(asked).await?);
+    }
+    Ok(answers)
+}
+
+/// Asks again, a few times and less and less often, when the node does not answer now: one lost answer among
+/// thousands should not cost all of them.
+pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
+    mut ask: impl FnMut() -> F,
+) -> Result<T> {
+    let mut wait = FIRST_WAIT;
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(error) if error.is_retryable() => {}
+            answer => return answer,
+        }
+        tokio::time::sleep(wait).await;
+        wait = wait.saturating_mul(4);
+    }
+    ask().await
 }
 
 /// The first event of this kind that the contract itself logged.
@@ -64,3 +99,9 @@ pub(super) fn too_long(name: &'static str) -> Error {
     Error::new(ErrorKind::Limit, "the contract cannot count that far; choose less time")
         .with("rule", name)
 }
+
+/// Questions to a node at the same time.
+pub(super) const AT_ONCE: usize = 32;
+/// How often a question is asked, and the first wait; 20, 80, 320 and 1,280 milliseconds.
+const TRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(20);

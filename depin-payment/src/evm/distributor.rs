@@ -7,7 +7,11 @@ use depin_core::{
     Address, Amount, B256, EpochId, Result,
     reward::{Commitment, RewardDistributor},
 };
-use depin_evm::{Chain, alloy::providers::DynProvider, bindings::RewardDistributor as Contract};
+use depin_evm::{
+    Chain,
+    alloy::{providers::DynProvider, rpc::types::TransactionReceipt},
+    bindings::RewardDistributor as Contract,
+};
 
 use super::{calls::events, roots::EvmRoots};
 use crate::Claim;
@@ -69,17 +73,21 @@ impl EvmDistributor {
     pub async fn claim_many(&self, claims: &[Claim]) -> Result<Vec<Amount>> {
         let mut paid = Vec::with_capacity(claims.len());
         for chunk in claims.chunks(CLAIMS_PER_TRANSACTION) {
-            paid.extend(self.claim_chunk(chunk).await?);
+            paid.extend(self.claim_chunk(chunk).await?.0);
         }
         Ok(paid)
     }
 
-    async fn claim_chunk(&self, claims: &[Claim]) -> Result<Vec<Amount>> {
+    /// Pays what fits into one transaction; answers its receipt too, unless nothing was left to pay.
+    pub(super) async fn claim_chunk(
+        &self,
+        claims: &[Claim],
+    ) -> Result<(Vec<Amount>, Option<TransactionReceipt>)> {
         let contract = self.contract();
         let call = contract.claimMany(claims.iter().map(payment).collect());
         // Asked first: proofs that fail cost no gas, and neither does paying again what was paid.
         if self.roots.ask(&call).await?.is_zero() {
-            return Ok(vec![Amount::ZERO; claims.len()]);
+            return Ok((vec![Amount::ZERO; claims.len()], None));
         }
         let receipt = self.roots.send_once("claim", call.into_transaction_request()).await?;
         let mut payments = events::<Contract::Claimed>(&receipt, self.roots.address()).peekable();
@@ -90,7 +98,9 @@ impl EvmDistributor {
             });
             event.map_or(Amount::ZERO, |event| Amount::units(event.amount))
         });
-        Ok(paid.collect())
+        let paid = paid.collect();
+        drop(payments);
+        Ok((paid, Some(receipt)))
     }
 
     fn chain(&self) -> &Chain {
@@ -125,7 +135,7 @@ impl RewardDistributor for EvmDistributor {
 
     async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount> {
         let claim = Claim { account, cumulative, proof: proof.to_vec() };
-        let paid = self.claim_chunk(&[claim]).await?;
+        let (paid, _) = self.claim_chunk(&[claim]).await?;
         Ok(paid.first().copied().unwrap_or_default())
     }
 

@@ -15,8 +15,8 @@ use depin_evm::{
     alloy::{eips::BlockId, providers::Provider},
     bindings::NetworkToken,
 };
-use futures_util::future::try_join_all;
 
+use super::calls::read_all;
 use crate::books::{Account, Books, Commodity, Transaction};
 use events::{Movement, Note};
 
@@ -58,6 +58,7 @@ pub struct Ledger {
     window: u64,
     distributors: BTreeSet<Address>,
     names: BTreeMap<Address, String>,
+    runs: BTreeMap<B256, String>,
 }
 
 /// Books that agree with the chain.
@@ -93,6 +94,7 @@ impl Ledger {
             window: WINDOW,
             distributors: BTreeSet::new(),
             names: BTreeMap::new(),
+            runs: BTreeMap::new(),
         })
     }
 
@@ -156,6 +158,30 @@ impl Ledger {
         Ok(self)
     }
 
+    /// Names these transactions after the treasury run that sent them: `Payments of NAME`,
+    /// `Claim of NAME`; as its
+    /// [report](super::RunReport::transactions) lists them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when the name has other than letters, digits and `-_.`, or more than 64 of them;
+    /// [`ErrorKind::Conflict`] when a transaction has the name of another run.
+    pub fn run(mut self, name: &str, transactions: &[B256]) -> Result<Self> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+            let text = "the name of a run is 1 to 64 letters, digits and -_.";
+            return Err(Error::new(ErrorKind::Malformed, text));
+        }
+        for transaction in transactions {
+            let before = self.runs.insert(*transaction, name.to_owned());
+            if let Some(other) = before.filter(|other| other != name) {
+                let text = "the transaction belongs to another run";
+                let error = Error::new(ErrorKind::Conflict, text).with("run", other);
+                return Err(error.with("transaction", transaction));
+            }
+        }
+        Ok(self)
+    }
+
     /// Reads all movements, enters them, and proves the balances of all accounts and the supply.
     ///
     /// # Errors
@@ -206,7 +232,7 @@ impl Ledger {
             let Some(first) = group.first() else { continue };
             let at = times.get(&first.block).copied().unwrap_or_default();
             let note = self.describe(group);
-            let mut entry = Transaction::new(&first.transaction.to_string(), at, note)?;
+            let mut entry = Transaction::new(&first.transaction.to_string(), at, &note)?;
             for Movement { from, to, amount, .. } in group {
                 let mut account = |address: &Address, nobody: &Account| -> Result<Account> {
                     if address.is_zero() {
@@ -234,7 +260,13 @@ impl Ledger {
     }
 
     /// What a transaction was, for people.
-    fn describe(&self, group: &[Movement]) -> &'static str {
+    fn describe(&self, group: &[Movement]) -> String {
+        let run = group.first().and_then(|first| self.runs.get(&first.transaction));
+        let what = self.kind(group);
+        run.map_or_else(|| what.to_owned(), |run| format!("{what} of {run}"))
+    }
+
+    fn kind(&self, group: &[Movement]) -> &'static str {
         let all = |is: fn(&Movement) -> bool| group.iter().all(is);
         let paid = group.iter().any(|movement| self.distributors.contains(&movement.from));
         match () {
@@ -292,19 +324,13 @@ impl Ledger {
         at: BlockId,
     ) -> Result<Vec<(Account, Commodity, Amount)>> {
         let contract = NetworkToken::new(self.token, self.chain.provider());
-        let accounts: Vec<_> = accounts.iter().collect();
-        let mut observed = Vec::with_capacity(accounts.len());
-        for accounts in accounts.chunks(AT_ONCE) {
-            let calls: Vec<_> = accounts
-                .iter()
-                .map(|(address, _)| contract.balanceOf(**address).block(at))
-                .collect();
-            let held = try_join_all(calls.iter().map(|call| self.chain.read(call))).await?;
-            for ((_, account), held) in accounts.iter().zip(held) {
-                observed.push(((*account).clone(), self.commodity.clone(), Amount::units(held)));
-            }
-        }
-        Ok(observed)
+        let calls: Vec<_> =
+            accounts.keys().map(|address| contract.balanceOf(*address).block(at)).collect();
+        let held = read_all(&self.chain, &calls).await?;
+        let observed = accounts.values().zip(held);
+        let observed = observed
+            .map(|(account, held)| (account.clone(), self.commodity.clone(), Amount::units(held)));
+        Ok(observed.collect())
     }
 
     /// Whether amounts are written as the token means them; one that does not say is believed to be told right.
@@ -348,5 +374,3 @@ const BURNED: &str = "Equity:Burned";
 
 /// Blocks per request for events.
 const WINDOW: u64 = 10_000;
-/// Questions to a node at the same time.
-const AT_ONCE: usize = 32;

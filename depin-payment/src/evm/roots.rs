@@ -6,6 +6,8 @@
 mod refusal;
 mod watch;
 
+use std::collections::BTreeSet;
+
 use depin_core::{Address, Amount, B256, EpochId, Error, ErrorKind, Result, reward::Commitment};
 use depin_evm::{
     Chain, Revert,
@@ -84,10 +86,18 @@ impl EvmRoots {
     /// # Errors
     /// As [`RewardDistributor::publish`](depin_core::reward::RewardDistributor::publish).
     pub async fn publish(&self, commitment: &Commitment) -> Result<()> {
+        self.publish_once(commitment).await.map(drop)
+    }
+
+    /// Publishes an epoch; answers the receipt unless it was published before.
+    pub(super) async fn publish_once(
+        &self,
+        commitment: &Commitment,
+    ) -> Result<Option<TransactionReceipt>> {
         let Commitment { epoch, root, cumulative, manifest } = *commitment;
         let lapsed = self.lapsed().await?;
         match self.published(epoch).await? {
-            Some(there) if there == *commitment => return Ok(()),
+            Some(there) if there == *commitment => return Ok(None),
             Some(_) => {
                 let text = "the epoch was published with other content";
                 return Err(Error::new(ErrorKind::Conflict, text).with("epoch", epoch));
@@ -98,10 +108,10 @@ impl EvmRoots {
         let call = contract.publish(epoch.value(), root, cumulative.to_units(), manifest);
         // After a dispute that lapsed the same content goes out anew, not by its old transaction.
         let intent = if lapsed == 0 { "publish".into() } else { format!("publish-{lapsed}") };
-        self.send_once(&intent, call.into_transaction_request()).await?;
+        let receipt = self.send_once(&intent, call.into_transaction_request()).await?;
         // The receipt may be that of an earlier try, which the arbiter rejected since.
         if self.root(epoch).await? == Some(root) {
-            return Ok(());
+            return Ok(Some(receipt));
         }
         let text = "the arbiter rejected the epoch with this content; publish it corrected";
         Err(Error::new(ErrorKind::Rejected, text).with("epoch", epoch).with("root", root))
@@ -195,8 +205,43 @@ impl EvmRoots {
         }
     }
 
+    /// The epoch that was published with this manifest and not rejected, if there is one.
+    pub(super) async fn with_manifest(&self, manifest: B256) -> Result<Option<EpochId>> {
+        let contract = self.contract();
+        let active = self.chain.read(&contract.epochCount()).await.map_err(explain)?;
+        let pending = self.chain.read(&contract.pendingEpoch()).await.map_err(explain)?;
+        if active == 0 && pending.activatesAt.is_zero() && !pending.disputed {
+            return Ok(None);
+        }
+        let provider = self.chain.provider();
+        let mut end = self.chain.ask(provider.get_block_number()).await?;
+        let mut seen = BTreeSet::new();
+        loop {
+            let start = end.saturating_sub(LOG_WINDOW - 1).max(self.deployed);
+            let filter = self.all_published().from_block(start).to_block(end);
+            let logs = self.chain.ask(provider.get_logs(&filter)).await?;
+            for event in logs.iter().filter_map(published_event) {
+                let epoch = EpochId::new(event.epoch);
+                seen.insert(epoch);
+                if event.logRoot == manifest && self.root(epoch).await? == Some(event.root) {
+                    return Ok(Some(epoch));
+                }
+            }
+            if start <= self.deployed {
+                break;
+            }
+            end = start - 1;
+        }
+        if (seen.len() as u64) < active {
+            let text = "the node's log lacks epochs that the contract has; use an archive node, and look \
+                        from the contract's own block on";
+            return Err(Error::unavailable(text).with("found", seen.len()).with("active", active));
+        }
+        Ok(None)
+    }
+
     /// The root that was published for an epoch and not rejected.
-    async fn root(&self, epoch: EpochId) -> Result<Option<B256>> {
+    pub(super) async fn root(&self, epoch: EpochId) -> Result<Option<B256>> {
         match self.chain.read(&self.contract().epochRoot(epoch.value())).await.map_err(explain) {
             Ok(root) => Ok(Some(root)),
             Err(error) if is_unknown(&error) => Ok(None),
@@ -228,10 +273,13 @@ impl EvmRoots {
     }
 
     fn published_in(&self, epoch: EpochId) -> Filter {
+        self.all_published().topic1(B256::left_padding_from(&epoch.value().to_be_bytes()))
+    }
+
+    fn all_published(&self) -> Filter {
         Filter::new()
             .address(self.address)
             .event_signature(Contract::EpochPublished::SIGNATURE_HASH)
-            .topic1(B256::left_padding_from(&epoch.value().to_be_bytes()))
     }
 
     /// Sends what must not be sent twice: the same bytes again wait for the first.

@@ -3,9 +3,14 @@
 //! [`Treasury::plan`] says what the list costs by either way of paying, batched transfers and claims, and
 //! [`Treasury::run`] pays. Three things keep a payment from being made twice or not at all: a journal on
 //! disk that fixes the list, the way and the size of the batches before anything is sent; the chain
-//! handle's store, in which a batch has a key of its own; and `Disperse`, which takes a key of an account
-//! once. So a run that was cut off at any point is run again with the same journal and goes on.
+//! handle's store, in which a batch has a key of its own; and the chain, where `Disperse` takes a key of an
+//! account once and an epoch names the list that it pays. So a run that was cut off at any point is run again
+//! with the same journal and goes on, and one whose journal was lost is found on chain.
 
+mod csv;
+mod decimals;
+mod disperse;
+mod guard;
 mod journal;
 mod list;
 mod plan;
@@ -14,16 +19,13 @@ mod transfers;
 
 use std::path::Path;
 
-use depin_core::{Address, Amount, Error, ErrorKind, Result};
-use depin_evm::{
-    Chain,
-    alloy::providers::DynProvider,
-    bindings::{Disperse, NetworkToken},
-};
+use depin_core::{Address, Amount, B256, Error, ErrorKind, Result};
+use depin_evm::{Chain, alloy::providers::DynProvider, bindings::NetworkToken};
 
-use super::{EvmDistributor, approval::approve, calls::create};
+use super::{EvmDistributor, approval::approve, calls::patiently};
 use crate::Cumulative;
-use journal::{Journal, Terms};
+use decimals::Decimals;
+use journal::{Journal, Place, Terms};
 pub use list::PayList;
 pub use plan::{Estimate, Plan, Way};
 
@@ -62,7 +64,7 @@ pub struct Treasury {
     disperse: Option<Address>,
     claims: Option<(EvmDistributor, Cumulative)>,
     claim_every: u32,
-    batch: usize,
+    batch: Option<usize>,
 }
 
 /// What a run did.
@@ -77,12 +79,17 @@ pub struct RunReport {
     pub amount: Amount,
     /// Recipients who cannot receive. The others of their batch were paid without them.
     pub unpaid: Vec<Unpaid>,
-    /// Recipients who have yet to claim: claims are left to them, or the epoch can still be disputed. In that
-    /// case run it again when its window is over.
+    /// Recipients who have yet to claim. Either claims are left to them; or the epoch can still be disputed, and
+    /// the run is run again when its window is over; or a later epoch serves claims than the balances of the
+    /// treasury know, and the run is run again with the balances of that one.
     pub to_claim: usize,
-    /// Gas of the batches that this call sent.
+    /// Gas of the batches, or of the publication and the claims, that this call sent.
     pub gas: u64,
+    /// The transactions that paid, in their order, by this call and earlier ones with the same journal. One that
+    /// was mined while the process died is missing.
+    pub transactions: Vec<B256>,
     /// After a run by claims, what all accounts have earned with it: the beginning of the next run.
+    /// [Save](Cumulative::save) it beside the journal.
     pub balances: Option<Cumulative>,
 }
 
@@ -101,7 +108,7 @@ pub struct Unpaid {
 impl Treasury {
     /// A treasury that pays in the token at `token`. Say next which ways are open to it.
     pub const fn new(chain: Chain, token: Address) -> Self {
-        Self { chain, token, disperse: None, claims: None, claim_every: 1, batch: Self::MAX_BATCH }
+        Self { chain, token, disperse: None, claims: None, claim_every: 1, batch: None }
     }
 
     /// Most recipients of a batch: at 27,000 gas for one who never had the token, they cost less than
@@ -134,20 +141,23 @@ impl Treasury {
         self
     }
 
-    /// At most so many recipients in a batch, for chains with smaller blocks.
+    /// At most so many recipients in a batch, for chains with smaller blocks. A run of which anything was paid
+    /// keeps its batches.
     #[must_use]
     pub fn batch(mut self, recipients: usize) -> Self {
-        self.batch = recipients.clamp(1, Self::MAX_BATCH);
+        self.batch = Some(recipients.clamp(1, Self::MAX_BATCH));
         self
     }
 
-    /// Puts a `Disperse` contract on the chain. The chain handle's store remembers the one it has.
+    /// Puts the `Disperse` contract on the chain, unless it is there: everybody shares one, whose address follows
+    /// from its code. It keeps nothing but which account paid which batch, so it is also found, and with it what
+    /// was paid, by a treasury that lost everything else.
     ///
     /// # Errors
-    /// As [`Chain::send_once`].
+    /// As [`Chain::send_once`]; [`ErrorKind::Unsupported`] on a chain without the contract at
+    /// `0x4e59b44847b379578588920cA78FbF26c0B4956C` that creates others at such addresses.
     pub async fn deploy_disperse(chain: &Chain) -> Result<Address> {
-        let tx = Disperse::deploy_builder(chain.provider()).into_transaction_request();
-        create(chain, "treasury/disperse", tx).await
+        disperse::deploy(chain).await
     }
 
     /// Lets `Disperse` move so much of the account's tokens, for all runs until it is used up.
@@ -163,68 +173,136 @@ impl Treasury {
     ///
     /// The journal is a file that is made before anything is sent; keep it until the run is over, and with
     /// the books after that. Where it exists already, the way that it names is gone on with, even when the
-    /// plan chose another. A batch that reverts is tried again; when single recipients are the reason, they
-    /// are written down and the others are paid without them.
+    /// plan chose another. Where it does not, the chain is asked first: a run that paid anything, by the shared
+    /// `Disperse`, that of this treasury or its distributor, is gone on with as it was begun. So a lost journal
+    /// pays nobody twice, as long as the name of the run and the list are the same.
+    ///
+    /// A batch that reverts is tried again; when single recipients are the reason, they are written down and the
+    /// others are paid without them.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when the balance or the allowance of the account is too small, before
-    /// anything is sent; [`ErrorKind::Conflict`] when the journal belongs to another list, account or chain,
-    /// is in use by another process, or when the run's name was used for another list;
+    /// anything is sent, when the list pays a contract of the run itself, or when the token takes a fee from
+    /// transfers; [`ErrorKind::Conflict`] when the journal belongs to another list, account or chain,
+    /// is in use by another process, when the run's name was used for another list, or when the balances are
+    /// not those that the distributor has;
     /// [`ErrorKind::Corrupt`] when the journal is damaged; [`ErrorKind::Unavailable`] when the chain or the
     /// disk does not answer now: run it again with the same journal.
     pub async fn run(&self, plan: &Plan, journal: impl AsRef<Path>) -> Result<RunReport> {
         let list = plan.list();
-        let mut journal = Journal::open(journal.as_ref(), self.terms(plan)?, list)?;
+        self.check_recipients(list)?;
+        let place = Place::lock(journal.as_ref())?;
         self.chain.settle().await?;
+        let terms = if !place.is_new()? {
+            self.identity()
+        } else if let Some(begun) = self.begun(list).await? {
+            begun
+        } else {
+            self.terms(plan).await?
+        };
+        let mut journal = Journal::open(place, terms, list)?;
         match journal.terms().clone() {
             Terms { disperse: Some((disperse, batch)), .. } => {
+                let batch = self.resized(disperse, batch, list, &mut journal).await?;
                 self.transfer_all(disperse, batch, list, &mut journal).await
             }
-            terms => self.publish(&terms, list).await,
+            terms => self.publish(&terms, list, &mut journal).await,
         }
     }
 
+    /// Whose run it is.
+    fn identity(&self) -> Terms {
+        Terms::new(self.chain.id(), self.chain.account(), self.token)
+    }
+
     /// What a new journal fixes.
-    fn terms(&self, plan: &Plan) -> Result<Terms> {
-        let mut terms = Terms::new(self.chain.id(), self.chain.account(), self.token);
+    async fn terms(&self, plan: &Plan) -> Result<Terms> {
+        let mut terms = self.identity();
         match plan.way() {
             Way::Transfers => {
                 let disperse = self.disperse.ok_or_else(|| closed(Way::Transfers))?;
-                terms.disperse = Some((disperse, self.batch));
+                terms.disperse = Some((disperse, self.batch_size()));
             }
             Way::Claims => {
-                let (distributor, balances) =
-                    self.claims.as_ref().ok_or_else(|| closed(Way::Claims))?;
-                terms.distributor = Some((distributor.roots().address(), publish::next(balances)?));
+                terms.distributor = Some(self.next_epoch().await?);
             }
         }
         Ok(terms)
     }
 
+    /// The size of the batches: another one than the journal has, where it was asked for and nothing was paid.
+    async fn resized(
+        &self,
+        disperse: Address,
+        size: usize,
+        list: &PayList,
+        journal: &mut Journal,
+    ) -> Result<usize> {
+        let Some(asked) = self.batch.filter(|asked| *asked != size) else { return Ok(size) };
+        let batches = list.payments().len().div_ceil(asked.min(size).max(1));
+        let paid = self.paid_batches(disperse, list, batches).await?;
+        if paid.iter().any(|paid| !paid.is_zero()) {
+            return Ok(size);
+        }
+        journal.resize(asked, list)?;
+        Ok(asked)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.batch.unwrap_or(Self::MAX_BATCH)
+    }
+
+    /// Refuses a list that pays what could never spend it.
+    fn check_recipients(&self, list: &PayList) -> Result<()> {
+        let distributor =
+            self.claims.as_ref().map(|(distributor, _)| distributor.roots().address());
+        let contracts = [
+            ("the token", Some(self.token)),
+            ("Disperse", self.disperse),
+            ("Disperse", Some(disperse::address())),
+            ("the distributor", distributor),
+        ];
+        for (name, contract) in contracts {
+            let Some(contract) = contract else { continue };
+            if list.payments().binary_search_by_key(&contract, |(account, _)| *account).is_ok() {
+                let text = "the list pays a contract of the run itself, where the money would be lost; \
+                            strike it";
+                let error = Error::new(ErrorKind::Rejected, text).with("contract", name);
+                return Err(error.with("account", contract));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses a run that could not be paid to its end.
     async fn check_funds(&self, disperse: Address, needed: Amount) -> Result<()> {
         let (token, account) = (self.contract(), self.chain.account());
-        let held = self.chain.read(&token.balanceOf(account)).await.map(Amount::units)?;
+        let (held, allowed) = (token.balanceOf(account), token.allowance(account, disperse));
+        let held = patiently(|| self.chain.read(&held)).await.map(Amount::units)?;
         if held < needed {
             let text = "the treasury holds less than the run pays";
-            return Err(short(text, held, needed));
+            return Err(self.short(text, held, needed).await);
         }
-        let allowed =
-            self.chain.read(&token.allowance(account, disperse)).await.map(Amount::units)?;
+        let allowed = patiently(|| self.chain.read(&allowed)).await.map(Amount::units)?;
         if allowed < needed {
             let text = "the treasury allows Disperse less than the run pays; allow more";
-            return Err(short(text, allowed, needed));
+            return Err(self.short(text, allowed, needed).await);
         }
         Ok(())
+    }
+
+    async fn short(&self, text: &'static str, has: Amount, needed: Amount) -> Error {
+        let decimals = match Decimals::of(&self.chain, self.token).await {
+            Ok(decimals) => decimals,
+            Err(error) => return error,
+        };
+        let error = Error::new(ErrorKind::Rejected, text).with("has", decimals.show(has));
+        error.with("needed", decimals.show(needed))
     }
 
     fn contract(&self) -> NetworkToken::NetworkTokenInstance<&DynProvider> {
         NetworkToken::new(self.token, self.chain.provider())
     }
-}
-
-fn short(text: &'static str, has: Amount, needed: Amount) -> Error {
-    Error::new(ErrorKind::Rejected, text).with("has", has).with("needed", needed)
 }
 
 fn closed(way: Way) -> Error {

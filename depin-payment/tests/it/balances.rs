@@ -59,23 +59,12 @@ fn a_total_past_256_bits_changes_nothing() {
 }
 
 #[test]
-fn kept_rows_are_gone_on_with_and_others_refused() {
+fn kept_rows_are_gone_on_with() {
     let policy = ProRata::per_epoch(Amount::from(10));
     let mut balances = Cumulative::default();
     balances.add(&policy.allocate(&work(3, [1, 2, 1])).unwrap()).unwrap();
-    let rows: Vec<_> = balances.iter().collect();
-    let kept = Cumulative::resume(EpochId::new(3), rows.clone()).unwrap();
+    let kept = Cumulative::from_rows(EpochId::new(3), balances.iter()).unwrap();
     assert_eq!(kept, balances);
-    let refused = |change: &dyn Fn(&mut Vec<(Address, Amount)>)| {
-        let mut rows = rows.clone();
-        change(&mut rows);
-        Cumulative::resume(EpochId::new(3), rows).unwrap_err().kind()
-    };
-    assert_eq!(refused(&|rows| rows.swap(0, 1)), ErrorKind::Malformed);
-    assert_eq!(refused(&|rows| rows[1] = rows[0]), ErrorKind::Malformed);
-    assert_eq!(refused(&|rows| rows[0].1 = Amount::ZERO), ErrorKind::Malformed);
-    assert_eq!(refused(&|rows| rows[0].0 = Address::ZERO), ErrorKind::Malformed);
-    assert_eq!(refused(&|rows| rows[0].1 = Amount::MAX), ErrorKind::Overflow);
 }
 
 #[test]
@@ -124,5 +113,53 @@ proptest! {
         epochs in vec((vec(0u64..1000, 1..12), any::<u64>(), any::<u64>()), 1..6),
     ) {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(pay(epochs));
+    }
+}
+
+#[test]
+fn saved_balances_are_loaded_whole_or_refused() {
+    let rows = (1..4).map(|i| (account(i), Amount::from(i * 7)));
+    let balances = Cumulative::from_rows(EpochId::new(3), rows).unwrap();
+    for balances in [balances, Cumulative::default()] {
+        let text = balances.to_text();
+        assert_eq!(Cumulative::from_text(&text).unwrap(), balances);
+        for cut in 0..text.len() {
+            let error = Cumulative::from_text(&text[..cut]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "cut at {cut}");
+            let mut changed = text.clone().into_bytes();
+            changed[cut] ^= 1;
+            let changed = String::from_utf8(changed).unwrap();
+            assert!(Cumulative::from_text(&changed).is_err(), "changed at {cut}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("balances");
+    std::fs::write(&path, [0xff; 40]).unwrap();
+    assert_eq!(Cumulative::load(&path).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(Cumulative::load(folder.path()).unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[test]
+fn rows_that_no_epochs_add_up_to_are_refused() {
+    let (ann, one) = (account(1), Amount::from(1));
+    for (rows, kind) in [
+        (vec![(ann, one), (ann, one)], ErrorKind::Conflict),
+        (vec![(Address::ZERO, one)], ErrorKind::Rejected),
+        (vec![(ann, Amount::ZERO)], ErrorKind::Rejected),
+        (vec![(ann, Amount::MAX), (account(2), one)], ErrorKind::Overflow),
+    ] {
+        assert_eq!(Cumulative::from_rows(EpochId::new(0), rows).unwrap_err().kind(), kind);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_of_balances_panics(body in "(depin balances 1\n)?(epoch [0-9]{1,21}\n)?(earned 0x[0-9a-f]{38,40} [0-9]{1,80}\n){0,3}", any in ".{0,80}") {
+        let end = depin_core::keccak256(body.as_bytes());
+        for text in [format!("{body}end {end}\n"), format!("{body}{any}"), any] {
+            if let Ok(balances) = Cumulative::from_text(&text) {
+                prop_assert_eq!(balances.to_text(), text);
+            }
+        }
     }
 }

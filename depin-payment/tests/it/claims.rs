@@ -1,7 +1,7 @@
 //! Claims through faults; the benchmark `claims_100k` does the same with many more, and asks for each kind of
 //! fault, which so few need not meet.
 
-mod faults;
+pub(crate) mod faults;
 mod race;
 mod storm;
 

@@ -1,8 +1,11 @@
 //! Treasury runs on the embedded chain.
 
+mod claims;
 mod kill;
+mod lost;
+mod tokens;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use depin_core::{Address, Amount, ErrorKind, NetworkId, reward::TokenLedger};
 use depin_devnet::Devnet;
@@ -18,7 +21,7 @@ use depin_evm::{
 };
 use depin_payment::{
     Cumulative,
-    evm::{EvmDistributor, EvmToken, PayList, Treasury, Way},
+    evm::{EvmDistributor, EvmToken, Ledger, PayList, Treasury, Way},
 };
 
 /// A network, and a treasury with tokens that can pay by transfers.
@@ -99,7 +102,8 @@ fn lists_that_cannot_be_meant_are_refused() {
         ("a", vec![(ann, Amount::ZERO)], ErrorKind::Rejected),
         ("a", vec![(Address::ZERO, one)], ErrorKind::Rejected),
         ("a", vec![(ann, one), (bob, one), (ann, one)], ErrorKind::Conflict),
-        ("a", vec![(ann, Amount::MAX), (bob, one)], ErrorKind::Overflow),
+        ("a", vec![(ann, Amount::MAX)], ErrorKind::Limit),
+        ("a", vec![(ann, Amount::units(U256::ONE << 192))], ErrorKind::Limit),
         ("", vec![(ann, one)], ErrorKind::Malformed),
         ("a b", vec![(ann, one)], ErrorKind::Malformed),
         ("a/0", vec![(ann, one)], ErrorKind::Malformed),
@@ -189,6 +193,7 @@ async fn estimates_of_claims_are_near_what_is_spent_and_a_later_run_goes_on() {
             spent += receipts.unwrap().iter().map(|receipt| receipt.gas_used).sum::<u64>();
         }
         near(plan.estimate(Way::Claims).unwrap().treasury_gas, spent, id);
+        assert_eq!((report.gas, report.transactions.len()), (spent, 3), "one publishes, two claim");
         assert_eq!((report.paid, report.to_claim), (200, 0));
         for (account, amount) in list.payments() {
             let sum = Amount::units(amount.to_units() * U256::from(runs));
@@ -300,19 +305,30 @@ async fn a_journal_keeps_its_batches_and_is_open_once_and_tells_damage() {
     assert_eq!(bank.devnet.block_number(), blocks);
 
     let text = std::fs::read_to_string(&path).unwrap();
-    for cut in 0..text.len() {
+    let notes = text.find("\nsent ").unwrap();
+    for cut in 0..=notes {
         std::fs::write(&path, &text[..cut]).unwrap();
         let error = treasury.run(&plan, &path).await.unwrap_err();
         let kinds = [ErrorKind::Corrupt, ErrorKind::Conflict];
         assert!(kinds.contains(&error.kind()), "cut at {cut}: {error}");
     }
+    for cut in notes + 1..text.len() {
+        std::fs::write(&path, &text[..cut]).unwrap();
+        let report = treasury.run(&plan, &path).await.unwrap();
+        assert_eq!((report.paid, report.gas), (6, 0), "notes that are lost pay nobody");
+    }
     std::fs::write(&path, format!("{text}skip 0x12")).unwrap();
     let report = treasury.run(&plan, &path).await.unwrap();
     assert_eq!(report.paid, 6, "a torn note is as if it were not written");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-    let held = std::fs::File::open(&path).unwrap();
-    held.lock().unwrap();
-    assert_eq!(treasury.run(&plan, &path).await.unwrap_err().kind(), ErrorKind::Conflict);
+    // Two that begin together meet at the lock before either of them makes a journal.
+    for name in ["november", "december"] {
+        let beside = std::fs::File::create(bank.journal(&format!("{name}.lock"))).unwrap();
+        beside.lock().unwrap();
+        let error = treasury.run(&plan, bank.journal(name)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+    }
+    assert!(!bank.journal("december").exists());
 }
 
 /// A token of which everybody has more than enough, that everybody allows to take, and that refuses to be sent to
@@ -391,6 +407,82 @@ async fn nobody_is_left_out_because_of_a_token_that_moves_nothing() {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(!std::fs::read_to_string(&path).unwrap().contains("skip"));
     }
+}
+
+#[tokio::test]
+async fn a_run_of_which_nothing_was_paid_takes_smaller_batches() {
+    let bank = Bank::open().await;
+    let list = list("november", 6);
+    let (treasury, path) = (bank.treasury(), bank.journal("november"));
+    let plan = treasury.plan(&list).await.unwrap();
+    treasury.run(&plan, &path).await.unwrap_err();
+    assert!(path.exists(), "the journal was made before the funds were missing");
+    let treasury = bank.funded(list.total()).await;
+    let blocks = bank.devnet.block_number();
+    let report = treasury.batch(2).run(&plan, &path).await.unwrap();
+    assert_eq!((report.paid, bank.devnet.block_number()), (6, blocks + 3));
+    // By now something was paid, and the batches stay.
+    let again = bank.treasury().batch(3).run(&plan, &path).await.unwrap();
+    assert_eq!((again.paid, again.transactions), (6, report.transactions));
+}
+
+#[tokio::test]
+async fn lists_that_pay_a_contract_of_the_run_are_refused_by_name() {
+    let bank = Bank::open().await;
+    let distributor = EvmDistributor::new(bank.chain.clone(), bank.contracts.distributor);
+    let treasury = bank.treasury().claims(distributor, Cumulative::default());
+    let fine = treasury.plan(&list("november", 3)).await.unwrap();
+    for (name, contract) in [
+        ("the token", bank.contracts.token),
+        ("Disperse", bank.disperse),
+        ("the distributor", bank.contracts.distributor),
+    ] {
+        let list = PayList::new("november", [(contract, Amount::from(1))]).unwrap();
+        let error = treasury.plan(&list).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected);
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    // A plan of another treasury is looked at again.
+    let stranger = Treasury::new(bank.chain.clone(), someone(1)).transfers(bank.disperse);
+    let error = stranger.run(&fine, bank.journal("november")).await.unwrap_err();
+    assert!(error.to_string().contains("the token"), "{error}");
+}
+
+#[tokio::test]
+async fn a_plan_survives_answers_that_are_lost() {
+    let bank = Bank::open().await;
+    let provider = crate::claims::faults::provider(&bank.devnet, &Arc::default(), 7);
+    let distributor = EvmDistributor::new(bank.chain.clone(), bank.contracts.distributor);
+    let chain = loop {
+        let signer = bank.devnet.account(0);
+        if let Ok(chain) = Chain::from_provider(provider.clone(), signer).connect().await {
+            break chain;
+        }
+    };
+    // One of a hundred answers is lost, so hardly any eight hundred arrive.
+    let treasury = Treasury::new(chain, bank.contracts.token)
+        .transfers(bank.disperse)
+        .claims(distributor, Cumulative::default());
+    assert_eq!(treasury.plan(&list("lossy", 800)).await.unwrap().new_recipients(), 800);
+}
+
+#[tokio::test]
+async fn the_books_name_the_run_that_a_transaction_belongs_to() {
+    let bank = Bank::open().await;
+    let list = list("november", 6);
+    let treasury = bank.funded(list.total()).await.batch(4);
+    let plan = treasury.plan(&list).await.unwrap();
+    let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
+    assert_eq!(report.transactions.len(), 2);
+    let ledger = Ledger::new(bank.chain.clone(), bank.contracts.token, "BANK")
+        .unwrap()
+        .run("november", &report.transactions)
+        .unwrap();
+    let error = ledger.clone().run("december", &report.transactions).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(ledger.clone().run("no/vember", &[]).unwrap_err().kind(), ErrorKind::Malformed);
+    let books = ledger.reconcile().await.unwrap().books;
+    assert_eq!(books.hledger().matches("Payments of november").count(), 2);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use depin::{
     payment::{
         Cumulative,
         emission::{Curve, Schedule},
-        evm::{EvmDistributor, EvmRoots, Ledger, PayList, Reconciled, Treasury},
+        evm::{EvmDistributor, EvmRoots, Ledger, PayList, Reconciled, RunReport, Treasury},
         tokenomics::{Policy, Scenario, Series, charts, of_revenue, simulate},
     },
     tokens,
@@ -36,8 +36,8 @@ async fn main() -> Result<()> {
     println!("issued HARV at {} on chain {}", contracts.token, contracts.chain);
 
     let emitted = emit(&chain, &contracts, &schedule, &settings.out).await?;
-    pay(&chain, &contracts, &settings.out).await?;
-    let proved = reconcile(&chain, &contracts).await?;
+    let paid = pay(&chain, &contracts, &settings.out).await?;
+    let proved = reconcile(&chain, &contracts, &paid).await?;
     assert_eq!(proved.supply, emitted, "all that was emitted was claimed");
     export(&proved, &settings.out)?;
     draw(&curve, &settings.out)
@@ -57,38 +57,57 @@ async fn emit(
     let operators = (0..40).map(|i| (account("operator", i), each));
     let list = PayList::new("emission-1", operators.chain([(chain.account(), share)]))?;
 
-    let roots = EvmRoots::new(chain.clone(), contracts.distributor).since(contracts.block);
+    // What was earned before, which the run before left; nothing at first.
+    let balances = Cumulative::load(out.join("balances"))?.unwrap_or_default();
     let treasury = Treasury::new(chain.clone(), contracts.token)
-        .claims(EvmDistributor::from(roots), Cumulative::default());
+        .claims(distributor(chain, contracts), balances);
     let plan = treasury.plan(&list).await?;
+    println!("\n{plan}");
     let report = treasury.run(&plan, out.join("emission-1.run")).await?;
-    println!("\n{plan}\nemitted {} to {} accounts", report.amount, report.paid);
+    println!("emitted {} to {} accounts for {} gas", report.amount, report.paid, report.gas);
+    if let Some(balances) = report.balances {
+        balances.save(out.join("balances"))?;
+    }
     Ok(list.total())
 }
 
-/// Pays 300 suppliers out of the treasury's share; most never had the token.
-async fn pay(chain: &Chain, contracts: &Deployment, out: &Path) -> Result<()> {
+/// Pays 300 suppliers, most of whom never had the token: out of the treasury's share, or as an epoch of their own,
+/// whichever is cheaper.
+async fn pay(chain: &Chain, contracts: &Deployment, out: &Path) -> Result<RunReport> {
     let disperse = Treasury::deploy_disperse(chain).await?;
-    let treasury = Treasury::new(chain.clone(), contracts.token).transfers(disperse);
-    let suppliers = (0..290).map(|i| (account("supplier", i), tokens(100)));
-    let operators = (0..10).map(|i| (account("operator", i), tokens(250)));
-    let list = PayList::new("suppliers-1", suppliers.chain(operators))?;
+    let balances = Cumulative::load(out.join("balances"))?.unwrap_or_default();
+    let treasury = Treasury::new(chain.clone(), contracts.token)
+        .transfers(disperse)
+        .claims(distributor(chain, contracts), balances);
+    let suppliers = (0..290).map(|i| (account("supplier", i), "100"));
+    let operators = (0..10).map(|i| (account("operator", i), "250"));
+    // As it comes from a spreadsheet.
+    let lines = suppliers.chain(operators).map(|(to, amount)| format!("{to},{amount}\n"));
+    let list = PayList::from_csv("suppliers-1", &lines.collect::<String>(), 18)?;
     let journal = out.join("suppliers-1.run");
-    treasury.allow(list.total()).await?;
     let plan = treasury.plan(&list).await?;
+    println!("\n{plan}");
+    treasury.allow(list.total()).await?;
     let report = treasury.run(&plan, &journal).await?;
-    println!("\n{plan}\npaid {} to {} accounts for {} gas", report.amount, report.paid, report.gas);
+    println!("paid {} to {} accounts for {} gas", report.amount, report.paid, report.gas);
     let again = treasury.run(&plan, &journal).await?;
     println!("the same run again: {} paid, {} gas, nothing sent", again.paid, again.gas);
-    Ok(())
+    let lost = treasury.run(&plan, out.join("suppliers-1.lost")).await?;
+    println!("and without its journal: {} paid, {} gas, nothing sent", lost.paid, lost.gas);
+    Ok(again)
+}
+
+fn distributor(chain: &Chain, contracts: &Deployment) -> EvmDistributor {
+    EvmRoots::new(chain.clone(), contracts.distributor).since(contracts.block).into()
 }
 
 /// Makes the books from the chain, and proves them against it.
-async fn reconcile(chain: &Chain, contracts: &Deployment) -> Result<Reconciled> {
+async fn reconcile(chain: &Chain, contracts: &Deployment, paid: &RunReport) -> Result<Reconciled> {
     let ledger = Ledger::new(chain.clone(), contracts.token, "HARV")?
         .since(contracts.block)
         .distributor(contracts.distributor)
-        .name(chain.account(), "Treasury")?;
+        .name(chain.account(), "Treasury")?
+        .run("suppliers-1", &paid.transactions)?;
     let proved = ledger.reconcile().await?;
     println!(
         "\nat block {} the books of {} movements equal the chain to the last unit: {} accounts, supply {}",

@@ -1,19 +1,23 @@
-//! The file of a run: what is to be paid and how, then who turned out not to be able to receive.
+//! The file of a run: what is to be paid and how, then what became of it: who cannot receive, and by which
+//! transactions the others were paid.
 //!
 //! Lines of text. Everything up to `end` is written to another file first and appears whole or not at all;
-//! what follows is appended line by line, and a line that a crash tore is as if it were not written.
+//! what follows is appended line by line, and a line that a crash tore is as if it were not written. Whoever
+//! works with a journal, or makes one, holds a lock on a file beside it, which is there before the journal is.
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt::Write as _,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
-use depin_core::{Address, Amount, ChainId, EpochId, Error, ErrorKind, Result};
+use depin_core::{Address, Amount, B256, ChainId, EpochId, Error, ErrorKind, Result};
 
 use super::PayList;
+use crate::balances::file::replace;
 
 /// What is fixed with the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,34 +37,63 @@ impl Terms {
     }
 }
 
+/// The place of a journal, which nobody else works at while this exists.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    /// Held until it is dropped. Never the journal itself: that is replaced as a whole, and a lock would stay
+    /// with what was replaced.
+    _lock: File,
+}
+
+impl Place {
+    pub(super) fn lock(path: &Path) -> Result<Self> {
+        let mut beside = OsString::from(path);
+        beside.push(".lock");
+        let beside = PathBuf::from(beside);
+        let opened = OpenOptions::new().create(true).append(true).open(&beside);
+        let lock = opened.map_err(|error| broken(&beside, error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                let text = "another process has the journal of the run open";
+                Err(Error::new(ErrorKind::Conflict, text).with("path", path.display()))
+            }
+            Err(TryLockError::Error(error)) => Err(broken(&beside, error)),
+        }
+    }
+
+    /// Whether there is no journal yet.
+    pub(super) fn is_new(&self) -> Result<bool> {
+        let there = self.path.try_exists();
+        there.map(|there| !there).map_err(|error| broken(&self.path, error))
+    }
+}
+
+/// What became of a run so far.
+#[derive(Debug, Default)]
+struct Notes {
+    skipped: BTreeMap<Address, String>,
+    sent: Vec<B256>,
+}
+
 /// A journal that this process has open and nobody else.
 #[derive(Debug)]
 pub(super) struct Journal {
+    place: Place,
     file: File,
-    path: PathBuf,
     terms: Terms,
-    skipped: BTreeMap<Address, String>,
+    notes: Notes,
 }
 
 impl Journal {
     /// Opens the journal of a run, or makes it. An existing one keeps its way of paying.
-    pub(super) fn open(path: &Path, terms: Terms, list: &PayList) -> Result<Self> {
-        let result = if path.exists() {
-            Ok(())
-        } else {
-            create(path, &head(&terms, list)).map_err(|error| broken(path, error))
-        };
-        result?;
-        let opened = OpenOptions::new().read(true).append(true).open(path);
-        let mut file = opened.map_err(|error| broken(path, error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = "another process has the journal of the run open";
-                return Err(Error::new(ErrorKind::Conflict, text).with("path", path.display()));
-            }
-            Err(TryLockError::Error(error)) => return Err(broken(path, error)),
+    pub(super) fn open(place: Place, terms: Terms, list: &PayList) -> Result<Self> {
+        let path = &place.path;
+        if place.is_new()? {
+            replace(path, &head(&terms, list)).map_err(|error| broken(path, error))?;
         }
+        let mut file = append_to(path)?;
         let mut text = String::new();
         let limited = Read::by_ref(&mut file).take(MAX_BYTES).read_to_string(&mut text);
         limited.map_err(|error| broken(path, error))?;
@@ -69,9 +102,9 @@ impl Journal {
             file.set_len(whole as u64).map_err(|error| broken(path, error))?;
             text.truncate(whole);
         }
-        let (terms, skipped) =
+        let (terms, notes) =
             resume(&text, &terms, list).map_err(|error| error.with("path", path.display()))?;
-        Ok(Self { file, path: path.to_owned(), terms, skipped })
+        Ok(Self { place, file, terms, notes })
     }
 
     pub(super) const fn terms(&self) -> &Terms {
@@ -80,13 +113,18 @@ impl Journal {
 
     /// Why an account cannot receive, if it cannot.
     pub(super) fn skipped(&self, account: &Address) -> Option<&str> {
-        self.skipped.get(account).map(String::as_str)
+        self.notes.skipped.get(account).map(String::as_str)
+    }
+
+    /// The transactions of the run, by this process and earlier ones.
+    pub(super) fn sent(&self) -> &[B256] {
+        &self.notes.sent
     }
 
     /// Those of the payments that can be made.
     pub(super) fn payable(&self, payments: &[(Address, Amount)]) -> Vec<(Address, Amount)> {
         let mut payments = payments.to_vec();
-        payments.retain(|(account, _)| !self.skipped.contains_key(account));
+        payments.retain(|(account, _)| !self.notes.skipped.contains_key(account));
         payments
     }
 
@@ -94,12 +132,43 @@ impl Journal {
     pub(super) fn skip(&mut self, account: Address, reason: &str) -> Result<()> {
         let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
         let reason: String = plain.take(MAX_REASON).collect();
-        let line = format!("skip {account} {reason}\n");
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|error| broken(&self.path, error))?;
-        self.skipped.insert(account, reason);
+        self.note(&format!("skip {account} {reason}\n"))?;
+        self.notes.skipped.insert(account, reason);
         Ok(())
     }
+
+    /// Writes down a transaction that was mined.
+    pub(super) fn send(&mut self, transaction: B256) -> Result<()> {
+        if !self.notes.sent.contains(&transaction) {
+            self.note(&format!("sent {transaction}\n"))?;
+            self.notes.sent.push(transaction);
+        }
+        Ok(())
+    }
+
+    /// Fixes another size of the batches, for a run of which nothing was paid.
+    pub(super) fn resize(&mut self, recipients: usize, list: &PayList) -> Result<()> {
+        let Some((_, size)) = &mut self.terms.disperse else { return Ok(()) };
+        *size = recipients;
+        let mut text = head(&self.terms, list);
+        for (account, reason) in &self.notes.skipped {
+            let _ = writeln!(text, "skip {account} {reason}");
+        }
+        replace(&self.place.path, &text).map_err(|error| broken(&self.place.path, error))?;
+        self.file = append_to(&self.place.path)?;
+        self.notes.sent.clear();
+        Ok(())
+    }
+
+    fn note(&mut self, line: &str) -> Result<()> {
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|error| broken(&self.place.path, error))
+    }
+}
+
+fn append_to(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().read(true).append(true).open(path);
+    opened.map_err(|error| broken(path, error))
 }
 
 /// Everything up to `end`.
@@ -131,7 +200,7 @@ fn payments(list: &PayList) -> String {
 }
 
 /// The terms and notes of an existing journal, if it is of this list, account and chain.
-fn resume(text: &str, terms: &Terms, list: &PayList) -> Result<(Terms, BTreeMap<Address, String>)> {
+fn resume(text: &str, terms: &Terms, list: &PayList) -> Result<(Terms, Notes)> {
     if !text.starts_with(MAGIC) {
         return Err(damaged());
     }
@@ -153,31 +222,20 @@ fn resume(text: &str, terms: &Terms, list: &PayList) -> Result<(Terms, BTreeMap<
         }
         _ => return Err(damaged()),
     }
-    let notes = rest.strip_prefix(&payments(list)).ok_or_else(other)?;
-    let mut skipped = BTreeMap::new();
-    for line in notes.lines() {
-        let note = line.strip_prefix("skip ").and_then(|note| note.split_once(' '));
-        let (account, reason) = note.ok_or_else(damaged)?;
-        skipped.insert(account.parse().map_err(|_| damaged())?, reason.to_owned());
+    let rest = rest.strip_prefix(&payments(list)).ok_or_else(other)?;
+    let mut notes = Notes::default();
+    for line in rest.lines() {
+        match line.split_once(' ').ok_or_else(damaged)? {
+            ("skip", note) => {
+                let (account, reason) = note.split_once(' ').ok_or_else(damaged)?;
+                let account = account.parse().map_err(|_| damaged())?;
+                notes.skipped.insert(account, reason.to_owned());
+            }
+            ("sent", transaction) => notes.sent.push(transaction.parse().map_err(|_| damaged())?),
+            _ => return Err(damaged()),
+        }
     }
-    Ok((found, skipped))
-}
-
-/// Makes a file that is there whole or not at all.
-fn create(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    let mut file = File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    // Windows cannot open folders, and keeps renames without.
-    if cfg!(unix) {
-        File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
+    Ok((found, notes))
 }
 
 fn damaged() -> Error {

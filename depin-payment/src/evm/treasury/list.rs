@@ -35,7 +35,8 @@ impl PayList {
     /// [`ErrorKind::Malformed`] when the name is not 1 to 64 small letters, digits and `-_.`;
     /// [`ErrorKind::Rejected`] when there is nobody to pay, an amount is zero or an account is the zero
     /// address; [`ErrorKind::Conflict`] when an account is listed twice; [`ErrorKind::Overflow`] when the
-    /// amounts sum to more than 2^256 - 1; [`ErrorKind::Limit`] past [`MAX_LEN`](Self::MAX_LEN) recipients.
+    /// amounts sum to more than 2^256 - 1; [`ErrorKind::Limit`] past [`MAX_LEN`](Self::MAX_LEN) recipients, or
+    /// when an account gets 2^192 base units or more, which `Disperse` does not count.
     pub fn new(id: &str, payments: impl IntoIterator<Item = (Address, Amount)>) -> Result<Self> {
         let fits =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
@@ -89,6 +90,11 @@ fn check(payments: &[(Address, Amount)]) -> Result<()> {
             let text = "the amount of an account is zero; leave it out of the list";
             return Err(Error::new(ErrorKind::Rejected, text).with("account", account));
         }
+        if amount.to_units().bit_len() > MAX_BITS {
+            let text =
+                "an account gets 2^192 base units or more; are these the decimals of the token?";
+            return Err(Error::new(ErrorKind::Limit, text).with("account", account));
+        }
     }
     if let Some([(account, _), _]) = payments.array_windows().find(|[a, b]| a.0 == b.0) {
         let text = "an account is listed twice; sum its amounts, or strike what is double";
@@ -111,3 +117,4 @@ fn digest(id: &str, payments: &[(Address, Amount)]) -> B256 {
 }
 
 const DOMAIN: &[u8] = b"depin treasury list 1:";
+const MAX_BITS: usize = 192;

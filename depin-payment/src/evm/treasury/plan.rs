@@ -9,7 +9,8 @@ use depin_core::{Address, Amount, Result, U256, reward::RewardDistributor as _};
 use depin_evm::{Chain, alloy::providers::Provider, bindings::NetworkToken};
 use futures_util::future::try_join_all;
 
-use super::{PayList, Treasury, closed};
+use super::{Decimals, PayList, Treasury, closed};
+use crate::evm::calls::{AT_ONCE, patiently, read_all};
 
 /// How recipients come to their money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub struct Plan {
     claims: Option<Estimate>,
     way: Way,
     gas_price: u128,
+    decimals: Decimals,
 }
 
 impl Treasury {
@@ -52,8 +54,10 @@ impl Treasury {
     /// # Errors
     /// [`ErrorKind::Config`](depin_core::ErrorKind::Config) when no way is open, [`ErrorKind::NotFound`](depin_core::ErrorKind::NotFound) when there
     /// is no token, [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when the chain does not
-    /// answer.
+    /// answer, [`ErrorKind::Rejected`](depin_core::ErrorKind::Rejected) when the list pays the token, `Disperse`
+    /// or the distributor itself.
     pub async fn plan(&self, list: &PayList) -> Result<Plan> {
+        self.check_recipients(list)?;
         let accounts: Vec<_> = list.payments().iter().map(|(account, _)| *account).collect();
         let held = holdings(&self.chain, self.token, &accounts).await?;
         let new = held.iter().filter(|held| held.is_zero()).count();
@@ -69,13 +73,15 @@ impl Treasury {
             (Some(_), None) => Way::Claims,
             (None, None) => return Err(closed(Way::Transfers)),
         };
-        let gas_price = self.chain.ask(self.chain.provider().get_gas_price()).await?;
-        Ok(Plan { list: list.clone(), new, transfers, claims, way, gas_price })
+        let price = || self.chain.ask(self.chain.provider().get_gas_price());
+        let (gas_price, decimals) =
+            (patiently(price).await?, Decimals::of(&self.chain, self.token).await?);
+        Ok(Plan { list: list.clone(), new, transfers, claims, way, gas_price, decimals })
     }
 
     fn by_transfers(&self, held: &[U256]) -> Estimate {
         let mut estimate = Estimate { transactions: 0, treasury_gas: 0, recipients_gas: 0 };
-        for batch in held.chunks(self.batch) {
+        for batch in held.chunks(self.batch_size()) {
             let each =
                 batch.iter().map(|held| if held.is_zero() { NEW_TRANSFER } else { TRANSFER });
             estimate.transactions += 1;
@@ -89,9 +95,11 @@ impl Treasury {
         // The tree has everybody who ever earned.
         let leaves = balances.iter().len().saturating_add(accounts.len());
         let depth = u64::from(leaves.next_power_of_two().ilog2());
+        let first = patiently(|| distributor.latest()).await?.is_none();
+        let publish = if first { FIRST_PUBLISH } else { PUBLISH };
         let mut claims: u64 = 0;
         for (accounts, held) in accounts.chunks(AT_ONCE).zip(held.chunks(AT_ONCE)) {
-            let asked = accounts.iter().map(|account| distributor.claimed(*account));
+            let asked = accounts.iter().map(|account| patiently(|| distributor.claimed(*account)));
             for (claimed, held) in try_join_all(asked).await?.into_iter().zip(held) {
                 let first = if claimed.is_zero() { FIRST_CLAIM } else { 0 };
                 let new = if held.is_zero() { NEW_HOLDER } else { 0 };
@@ -101,12 +109,12 @@ impl Treasury {
         let chunks =
             accounts.len().div_ceil(super::super::distributor::CLAIMS_PER_TRANSACTION) as u64;
         Ok(if self.claim_every == 1 {
-            let treasury_gas = PUBLISH + chunks * TRANSACTION + claims;
+            let treasury_gas = publish + chunks * TRANSACTION + claims;
             Estimate { transactions: 1 + chunks, treasury_gas, recipients_gas: 0 }
         } else {
             let own = accounts.len() as u64 * TRANSACTION;
             let recipients_gas = (claims + own) / u64::from(self.claim_every);
-            Estimate { transactions: 1, treasury_gas: PUBLISH, recipients_gas }
+            Estimate { transactions: 1, treasury_gas: publish, recipients_gas }
         })
     }
 }
@@ -162,7 +170,8 @@ impl fmt::Display for Way {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.list.payments().len();
-        let (id, total, new) = (self.list.id(), self.list.total(), grouped(self.new as u64));
+        let (id, total) = (self.list.id(), self.decimals.show(self.list.total()));
+        let new = grouped(self.new as u64);
         writeln!(
             f,
             "run {id}: {} recipients, {new} of them new, {total} tokens",
@@ -171,7 +180,12 @@ impl fmt::Display for Plan {
         writeln!(
             f,
             "{:<19}{:>13}{:>16}{:>16}{:>15}{:>22}",
-            "way", "transactions", "treasury's gas", "recipients' gas", "per recipient", "fees now"
+            "way",
+            "transactions",
+            "treasury's gas",
+            "recipients' gas",
+            "per recipient",
+            "fees now, in coin"
         )?;
         for way in [Way::Transfers, Way::Claims] {
             let Some(estimate) = self.estimate(way) else {
@@ -200,12 +214,8 @@ pub(in crate::evm) async fn holdings(
     accounts: &[Address],
 ) -> Result<Vec<U256>> {
     let contract = NetworkToken::new(token, chain.provider());
-    let mut held = Vec::with_capacity(accounts.len());
-    for accounts in accounts.chunks(AT_ONCE) {
-        let calls: Vec<_> = accounts.iter().map(|account| contract.balanceOf(*account)).collect();
-        held.extend(try_join_all(calls.iter().map(|call| chain.read(call))).await?);
-    }
-    Ok(held)
+    let calls: Vec<_> = accounts.iter().map(|account| contract.balanceOf(*account)).collect();
+    read_all(chain, &calls).await
 }
 
 /// Digits in groups of three.
@@ -221,9 +231,6 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// Questions to a node at the same time.
-const AT_ONCE: usize = 32;
-
 /// Gas of a transaction by itself.
 const TRANSACTION: u64 = 21_000;
 /// Gas of a batch without its recipients.
@@ -231,7 +238,8 @@ const BATCH: u64 = 65_000;
 /// Gas of a recipient in a batch who does not have the token yet, and of one who has.
 const NEW_TRANSFER: u64 = 26_300;
 const TRANSFER: u64 = 9_300;
-/// Gas of publishing an epoch that becomes active at once.
+/// Gas of publishing the first epoch of a distributor and a later one, which become active at once.
+const FIRST_PUBLISH: u64 = 200_000;
 const PUBLISH: u64 = 125_000;
 /// Gas of one of many claims, what a node of its proof adds, what the first claim of an account adds, and
 /// what an account adds that does not have the token yet.

@@ -1,51 +1,115 @@
 //! Runs by claims: the list is the next epoch of a distributor.
 
 use depin_core::{
-    Did, EpochId, Error, ErrorKind, Result,
+    Address, Amount, Did, EpochId, Error, ErrorKind, Result,
     reward::{Allocation, Payout, RewardDistributor as _},
 };
 
-use super::{PayList, RunReport, Treasury, Way, closed, journal::Terms};
-use crate::{Claim, Cumulative};
-use depin_core::Amount;
+use futures_util::future::try_join_all;
+
+use super::{
+    PayList, RunReport, Treasury, Way, closed,
+    journal::{Journal, Terms},
+};
+use crate::{
+    Claim, Cumulative, RewardTree,
+    evm::{
+        EvmDistributor,
+        calls::{AT_ONCE, patiently},
+        distributor::CLAIMS_PER_TRANSACTION,
+    },
+};
 
 impl Treasury {
     /// Publishes the list and, unless that is left to the recipients, claims for everybody. Both can be done
     /// again: the distributor has an epoch once, and claims pay what was not paid.
-    pub(super) async fn publish(&self, terms: &Terms, list: &PayList) -> Result<RunReport> {
-        let (distributor, before) = self.claims.as_ref().ok_or_else(|| closed(Way::Claims))?;
-        let epoch = next(before)?;
-        if terms.distributor != Some((distributor.roots().address(), epoch)) {
-            let text = "the journal is of another distributor or epoch; begin with the balances that \
-                        the run began with";
-            return Err(Error::new(ErrorKind::Conflict, text).with("epoch", epoch));
+    pub(super) async fn publish(
+        &self,
+        terms: &Terms,
+        list: &PayList,
+        journal: &mut Journal,
+    ) -> Result<RunReport> {
+        let (distributor, given) = self.claims.as_ref().ok_or_else(|| closed(Way::Claims))?;
+        let epoch = match terms.distributor {
+            Some((address, epoch)) if address == distributor.roots().address() => epoch,
+            _ => return Err(elsewhere(list)),
+        };
+        let (balances, tree, mut gas) = if given.latest().is_some_and(|latest| latest >= epoch) {
+            self.check_published(distributor, epoch, list).await?;
+            (given.clone(), given.tree()?, 0)
+        } else {
+            self.publish_epoch(epoch, list, journal).await?
+        };
+        check_root(distributor, &balances, &tree).await?;
+        // Only the latest epoch that is active serves claims, and only from its own tree: one that can be
+        // disputed not yet, an earlier one not any more.
+        let serves = patiently(|| distributor.latest()).await? == balances.latest();
+        if serves && self.claim_every == 1 {
+            gas = claim_all(distributor, &tree, list, journal).await?.saturating_add(gas);
         }
-        let mut balances = before.clone();
+        let paid = paid(distributor, &balances, list).await?;
+        Ok(RunReport {
+            way: Way::Claims,
+            paid: paid.len(),
+            amount: Amount::sum(paid.iter().copied())?,
+            unpaid: Vec::new(),
+            to_claim: list.payments().len().saturating_sub(paid.len()),
+            gas,
+            transactions: journal.sent().to_vec(),
+            balances: Some(balances),
+        })
+    }
+
+    /// Publishes the list on top of the balances; answers these with it, and the gas.
+    async fn publish_epoch(
+        &self,
+        epoch: EpochId,
+        list: &PayList,
+        journal: &mut Journal,
+    ) -> Result<(Cumulative, RewardTree, u64)> {
+        let (distributor, given) = self.claims.as_ref().ok_or_else(|| closed(Way::Claims))?;
+        if next(given)? != epoch {
+            return Err(elsewhere(list).with("epoch", epoch));
+        }
+        check_root(distributor, given, &given.tree()?).await?;
+        let mut balances = given.clone();
         balances.add(&self.allocation(epoch, list)?)?;
         let tree = balances.tree()?;
         let commitment = balances.commitment(&tree, list.digest());
         let commitment =
             commitment.ok_or_else(|| Error::new(ErrorKind::Rejected, "no epoch was added"))?;
-        distributor.publish(&commitment).await?;
-
-        let mut report = RunReport {
-            way: Way::Claims,
-            paid: 0,
-            amount: Amount::ZERO,
-            unpaid: Vec::new(),
-            to_claim: list.payments().len(),
-            gas: 0,
-            balances: Some(balances),
-        };
-        // An epoch that can be disputed serves no claims before its window is over.
-        if self.claim_every == 1 && distributor.latest().await? >= Some(epoch) {
-            let accounts = list.payments().iter();
-            let claims: Vec<Claim> =
-                accounts.filter_map(|(account, _)| tree.claim(*account)).collect();
-            distributor.claim_many(&claims).await?;
-            (report.paid, report.amount, report.to_claim) = (claims.len(), list.total(), 0);
+        let receipt = distributor.roots().publish_once(&commitment).await?;
+        if let Some(receipt) = &receipt {
+            journal.send(receipt.transaction_hash)?;
         }
-        Ok(report)
+        Ok((balances, tree, receipt.map_or(0, |receipt| receipt.gas_used)))
+    }
+
+    /// The epoch that a new run is, when the balances are the distributor's and nothing was published since.
+    pub(super) async fn next_epoch(&self) -> Result<(Address, EpochId)> {
+        let (distributor, given) = self.claims.as_ref().ok_or_else(|| closed(Way::Claims))?;
+        check_root(distributor, given, &given.tree()?).await?;
+        let epoch = next(given)?;
+        let latest = patiently(|| distributor.latest()).await?;
+        let there = patiently(|| distributor.roots().root(epoch)).await?;
+        if latest >= Some(epoch) || there.is_some() {
+            let text = "the distributor has later epochs than the balances; load the ones that the last run left";
+            return Err(Error::new(ErrorKind::Conflict, text).with("epoch", epoch));
+        }
+        Ok((distributor.roots().address(), epoch))
+    }
+
+    /// Whether the epoch that the balances have already is this run.
+    async fn check_published(
+        &self,
+        distributor: &EvmDistributor,
+        epoch: EpochId,
+        list: &PayList,
+    ) -> Result<()> {
+        match patiently(|| distributor.published(epoch)).await? {
+            Some(there) if there.manifest == list.digest() => Ok(()),
+            _ => Err(elsewhere(list).with("epoch", epoch)),
+        }
     }
 
     fn allocation(&self, epoch: EpochId, list: &PayList) -> Result<Allocation> {
@@ -58,8 +122,69 @@ impl Treasury {
     }
 }
 
+/// Claims for everybody on the list; answers the gas.
+async fn claim_all(
+    distributor: &EvmDistributor,
+    tree: &RewardTree,
+    list: &PayList,
+    journal: &mut Journal,
+) -> Result<u64> {
+    let accounts = list.payments().iter();
+    let claims: Vec<Claim> = accounts.filter_map(|(account, _)| tree.claim(*account)).collect();
+    let mut gas: u64 = 0;
+    for claims in claims.chunks(CLAIMS_PER_TRANSACTION) {
+        if let (_, Some(receipt)) = distributor.claim_chunk(claims).await? {
+            gas = gas.saturating_add(receipt.gas_used);
+            journal.send(receipt.transaction_hash)?;
+        }
+    }
+    Ok(gas)
+}
+
+/// Whether the distributor has these balances: a run on top of others would take from accounts what they earned,
+/// or give it twice.
+async fn check_root(
+    distributor: &EvmDistributor,
+    balances: &Cumulative,
+    tree: &RewardTree,
+) -> Result<()> {
+    let Some(latest) = balances.latest().filter(|_| balances.iter().len() > 0) else {
+        return Ok(());
+    };
+    if patiently(|| distributor.roots().root(latest)).await? == Some(tree.root()) {
+        return Ok(());
+    }
+    let text = "the balances are not those that the distributor published with their last epoch; load the ones \
+                that the last run left";
+    Err(Error::new(ErrorKind::Conflict, text).with("epoch", latest))
+}
+
+/// What those of the list get who were paid all that the balances give them.
+async fn paid(
+    distributor: &EvmDistributor,
+    balances: &Cumulative,
+    list: &PayList,
+) -> Result<Vec<Amount>> {
+    let mut paid = Vec::new();
+    for payments in list.payments().chunks(AT_ONCE) {
+        let asked = payments.iter().map(|(account, _)| patiently(|| distributor.claimed(*account)));
+        for (claimed, (account, amount)) in try_join_all(asked).await?.into_iter().zip(payments) {
+            if claimed >= balances.of(*account) {
+                paid.push(*amount);
+            }
+        }
+    }
+    Ok(paid)
+}
+
+fn elsewhere(list: &PayList) -> Error {
+    let text = "the run is of another distributor or epoch; begin with the balances that it began with, or with \
+                newer ones that have it";
+    Error::new(ErrorKind::Conflict, text).with("run", list.id())
+}
+
 /// The epoch after those that the balances have.
-pub(super) fn next(balances: &Cumulative) -> Result<EpochId> {
+fn next(balances: &Cumulative) -> Result<EpochId> {
     let Some(latest) = balances.latest() else { return Ok(EpochId::new(0)) };
     let next = latest.value().checked_add(1);
     next.map(EpochId::new).ok_or_else(|| Error::new(ErrorKind::Overflow, "there is no later epoch"))

@@ -4,6 +4,8 @@
 //! not from its content: once anything was paid under it, nothing else can be. The key in the chain
 //! handle's store has the content too, so that a batch without those who cannot receive is a new intent.
 
+use std::collections::BTreeSet;
+
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, keccak256};
 use depin_evm::{
     Revert,
@@ -12,8 +14,9 @@ use depin_evm::{
 };
 
 use super::{PayList, RunReport, Treasury, Unpaid, Way, journal::Journal};
+use crate::evm::calls::patiently;
 
-type Call<'a> = SolCallBuilder<&'a DynProvider, Disperse::disperseCall>;
+pub(super) type Call<'a> = SolCallBuilder<&'a DynProvider, Disperse::disperseCall>;
 
 /// One batch of a run.
 struct Batch<'a> {
@@ -52,8 +55,8 @@ impl Treasury {
         for batch in &batches {
             gas = gas.saturating_add(self.pay(batch, journal).await?);
         }
-        let skipped = |account: &Address| journal.skipped(account).is_some();
-        let paid = list.payments().iter().filter(|(account, _)| !skipped(account));
+        let payments = list.payments().iter();
+        let paid = payments.filter(|(account, _)| journal.skipped(account).is_none());
         let unpaid = list.payments().iter().filter_map(|(account, amount)| {
             let reason = journal.skipped(account)?.to_owned();
             Some(Unpaid { account: *account, amount: *amount, reason })
@@ -65,6 +68,7 @@ impl Treasury {
             unpaid: unpaid.collect(),
             to_claim: 0,
             gas,
+            transactions: journal.sent().to_vec(),
             balances: None,
         })
     }
@@ -83,6 +87,7 @@ impl Treasury {
             let error = match self.chain.send_once(&key, call.into_transaction_request()).await {
                 Ok(receipt) => {
                     gas = gas.saturating_add(receipt.gas_used);
+                    journal.send(receipt.transaction_hash)?;
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Rejected => error,
@@ -99,7 +104,7 @@ impl Treasury {
                 self.check_funds(batch.disperse, sum).await?;
             }
             if refused.is_empty() && attempt >= ATTEMPTS {
-                return Err(error.with("run", batch.list.id()).with("batch", batch.index));
+                return Err(unsendable(batch, payments.len()).source(error));
             }
             for (account, reason) in refused {
                 journal.skip(account, &reason)?;
@@ -125,12 +130,14 @@ impl Treasury {
     async fn is_paid(&self, batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Result<bool> {
         let contract = Disperse::new(batch.disperse, self.chain.provider());
         let account = self.chain.account();
-        let paid = self.chain.read(&contract.paidBatch(account, batch.key)).await?;
+        let paid = contract.paidBatch(account, batch.key);
+        let paid = patiently(|| self.chain.read(&paid)).await?;
         let call = self.call(batch.disperse, batch.key, payments);
         if paid.is_zero() || paid == keccak256(call.calldata()) {
             return Ok(!paid.is_zero());
         }
-        let text = "the run's name was used for other payments; use its journal, or another name";
+        let text = "the run's name was used for other payments: a run with somebody left out goes on only \
+                    with its journal, and another list needs another name";
         Err(Error::new(ErrorKind::Conflict, text)
             .with("run", batch.list.id())
             .with("batch", batch.index))
@@ -143,52 +150,74 @@ impl Treasury {
         batch: &Batch<'_>,
         payments: &[(Address, Amount)],
     ) -> Result<Vec<(Address, String)>> {
-        self.check_moves(batch).await?;
+        self.check_moves(batch, Amount::from(1)).await?;
         let probe = keccak256(batch.key);
         let (mut open, mut refused) = (vec![payments], Vec::new());
+        let mut amounts = BTreeSet::new();
         while let Some(part) = open.pop() {
             let call = self.call(batch.disperse, probe, part).from(self.chain.account());
-            match (self.chain.read(&call).await, part) {
+            match (patiently(|| self.chain.read(&call)).await, part) {
                 (Ok(_), _) => {}
                 (Err(error), _) if error.kind() != ErrorKind::Rejected => return Err(error),
-                (Err(error), [(account, _)]) => {
+                (Err(error), [(account, amount)]) => {
                     let reason =
                         Revert::of(&error).map_or_else(|| error.to_string(), Revert::to_string);
                     refused.push((*account, reason));
+                    amounts.insert(*amount);
                 }
                 (Err(_), part) => open.extend(<[_; 2]>::from(part.split_at(part.len() / 2))),
             }
         }
-        if !refused.is_empty() {
-            self.check_moves(batch).await?;
+        for amount in amounts {
+            self.check_moves(batch, amount).await?;
         }
         Ok(refused)
     }
 
-    /// Whether the token can be sent at all, and the node answers: by a unit to the treasury itself, which is
-    /// not sent either. A token that was paused, or a node that refuses everything, is no recipient's fault.
-    async fn check_moves(&self, batch: &Batch<'_>) -> Result<()> {
+    /// Whether the token lets so much be sent at all, and the node answers: to the treasury itself, which is not
+    /// sent either. A token that was paused, or takes a fee, and a node that refuses everything are no
+    /// recipient's fault. A fee on a single unit rounds to nothing, so it is the amount itself that is tried.
+    async fn check_moves(&self, batch: &Batch<'_>, amount: Amount) -> Result<()> {
         let (account, probe) = (self.chain.account(), keccak256(batch.key));
-        let call = self.call(batch.disperse, probe, &[(account, Amount::from(1))]).from(account);
-        self.chain.read(&call).await.map(drop).map_err(|error| {
+        let call = self.call(batch.disperse, probe, &[(account, amount)]).from(account);
+        let Err(error) = patiently(|| self.chain.read(&call)).await else { return Ok(()) };
+        let unit = amount == Amount::from(1);
+        let (kind, text) = if unit || error.is_retryable() {
             let text = "the token moves nothing now, not even to the treasury itself; nobody was \
                         left out: see why, then run it again with the same journal";
-            Error::unavailable(text).source(error)
-        })
+            (ErrorKind::Unavailable, text)
+        } else {
+            let text = "the token does not move the amount whole, not even to the treasury itself: it takes a \
+                        fee from transfers, or limits them; nobody was left out. Disperse cannot pay with it";
+            (ErrorKind::Rejected, text)
+        };
+        Err(Error::new(kind, text).with("units", amount.to_units()).source(error))
     }
 
-    fn call(&self, disperse: Address, key: B256, payments: &[(Address, Amount)]) -> Call<'_> {
+    pub(super) fn call(
+        &self,
+        disperse: Address,
+        key: B256,
+        payments: &[(Address, Amount)],
+    ) -> Call<'_> {
         let (recipients, amounts): (Vec<Address>, Vec<U256>) =
             payments.iter().map(|(account, amount)| (*account, amount.to_units())).unzip();
         let call = Disperse::disperseCall { key, token: self.token, recipients, amounts };
         SolCallBuilder::new_sol(self.chain.provider(), &disperse, &call)
     }
 
-    fn key(&self, list: &PayList, index: u64) -> B256 {
+    pub(super) fn key(&self, list: &PayList, index: u64) -> B256 {
         let parts: [&[u8]; 4] =
             [DOMAIN, self.token.as_slice(), list.id().as_bytes(), &index.to_be_bytes()];
         keccak256(parts.concat())
     }
+}
+
+fn unsendable(batch: &Batch<'_>, recipients: usize) -> Error {
+    let text = "the batch cannot be sent, though each of its recipients could be paid; where blocks hold less, \
+                choose smaller batches, as long as nothing of the run is paid";
+    let error = Error::new(ErrorKind::Rejected, text).with("run", batch.list.id());
+    error.with("batch", batch.index).with("recipients", recipients)
 }
 
 fn already_paid(error: &Error) -> bool {

@@ -1,27 +1,36 @@
-//! Runs whose process is killed at any moment: nobody is paid twice and nobody is missed.
+//! Runs whose process is killed at any moment: nobody is paid twice and nobody is missed, by either way.
 //!
 //! The test binary starts itself as the treasurer: `treasurer` does nothing unless [`URL`] is set.
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
-use depin_core::{Address, Amount};
+use depin_core::{Address, Amount, EpochId, reward::RewardDistributor as _};
 use depin_devnet::Devnet;
-use depin_evm::{Chain, bindings::Disperse};
-use depin_payment::evm::{PayList, Treasury};
+use depin_evm::{
+    Chain,
+    alloy::primitives::U256,
+    bindings::{Disperse, NetworkToken, RewardDistributor},
+};
+use depin_payment::{
+    Cumulative,
+    evm::{EvmDistributor, PayList, Treasury, Way},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{Bank, list};
 
-/// Node, token, `Disperse`, folder and name of the run.
+/// Node, token, way and contract, folder and name of the run.
 const URL: &str = "DEPIN_TREASURER_URL";
 const TOKEN: &str = "DEPIN_TREASURER_TOKEN";
-const DISPERSE: &str = "DEPIN_TREASURER_DISPERSE";
+const WAY: &str = "DEPIN_TREASURER_WAY";
+const CONTRACT: &str = "DEPIN_TREASURER_CONTRACT";
 const FOLDER: &str = "DEPIN_TREASURER_FOLDER";
 const RUN: &str = "DEPIN_TREASURER_RUN";
-/// How often the treasurer is killed, when more than 100 times.
+/// How often the treasurer is killed, when more often than unless told.
 const KILLS: &str = "DEPIN_KILLS";
 
 const RECIPIENTS: u64 = 40;
@@ -44,39 +53,77 @@ async fn treasurer() {
         .connect()
         .await
         .unwrap();
-    let treasury = Treasury::new(chain, address(TOKEN)).transfers(address(DISPERSE)).batch(BATCH);
+    let treasury = Treasury::new(chain.clone(), address(TOKEN));
+    let balances = folder.join("balances");
+    let treasury = if setting(WAY) == Way::Transfers.to_string() {
+        treasury.transfers(address(CONTRACT)).batch(BATCH)
+    } else {
+        let distributor = EvmDistributor::new(chain, address(CONTRACT));
+        treasury.claims(distributor, Cumulative::load(&balances).unwrap().unwrap_or_default())
+    };
     let list = list(&setting(RUN), RECIPIENTS);
     let plan = treasury.plan(&list).await.unwrap();
     let report = treasury.run(&plan, folder.join(list.id())).await.unwrap();
-    assert_eq!(report.paid, list.payments().len());
+    assert_eq!((report.paid, report.to_claim), (list.payments().len(), 0));
+    if let Some(earned) = report.balances {
+        earned.save(&balances).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_treasurer_killed_a_hundred_times_pays_nobody_twice_and_misses_nobody() {
-    let kills =
-        std::env::var(KILLS).ok().and_then(|kills| kills.parse().ok()).unwrap_or(0).max(100);
+    let (bank, treasurer) = bank().await;
+    fund(&bank, &treasurer).await;
+    let runs = killed(&bank, Way::Transfers, bank.disperse, 100).await;
+    check(&bank, runs).await;
+    let contract = Disperse::new(bank.disperse, bank.chain.provider());
+    let events = contract.Dispersed_filter().topic1(treasurer.account()).from_block(0);
+    let events = events.query().await.unwrap();
+    assert_eq!(events.len() as u64, runs * RECIPIENTS.div_ceil(BATCH as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_treasurer_killed_while_he_publishes_and_claims_pays_nobody_twice_and_misses_nobody() {
+    let (bank, treasurer) = bank().await;
+    let contract = RewardDistributor::new(bank.contracts.distributor, bank.chain.provider());
+    let role = bank.chain.read(&contract.PUBLISHER_ROLE()).await.unwrap();
+    let grant = contract.grantRole(role, treasurer.account()).into_transaction_request();
+    bank.chain.send(grant).await.unwrap();
+    let runs = killed(&bank, Way::Claims, bank.contracts.distributor, 50).await;
+    check(&bank, runs).await;
+    let distributor = EvmDistributor::new(bank.chain.clone(), bank.contracts.distributor);
+    let latest = distributor.latest().await.unwrap();
+    assert_eq!(latest, Some(EpochId::new(runs - 1)), "each run is one epoch");
+    let issued = list("any", RECIPIENTS).total().to_units() * U256::from(runs);
+    let token = NetworkToken::new(bank.contracts.token, bank.chain.provider());
+    assert_eq!(bank.chain.read(&token.totalSupply()).await.unwrap(), issued);
+}
+
+async fn bank() -> (Bank, Chain) {
     let devnet = Devnet::builder().block_time(Duration::from_millis(15)).build();
     let bank = Bank::on(devnet.clone()).await;
-    let treasurer =
-        Chain::from_provider(devnet.provider(), devnet.account(1)).connect().await.unwrap();
-    fund(&bank, &treasurer).await;
-    let server = devnet.serve("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let treasurer = Chain::from_provider(devnet.provider(), devnet.account(1)).connect().await;
+    (bank, treasurer.unwrap())
+}
 
+/// Kills treasurers until it is enough, and lets the last one finish; answers how many runs there were.
+async fn killed(bank: &Bank, way: Way, contract: Address, kills: usize) -> u64 {
+    let told = std::env::var(KILLS).ok().and_then(|kills| kills.parse().ok());
+    let kills = told.unwrap_or(0).max(kills);
+    let server = bank.devnet.serve("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let treasurer = |run: u64| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let (token, folder): (_, &Path) = (bank.contracts.token.to_string(), bank.folder.path());
+        command.args(ARGUMENTS).env(URL, server.url()).env(TOKEN, token).env(FOLDER, folder);
+        command.env(WAY, way.to_string()).env(CONTRACT, contract.to_string());
+        command.env(RUN, format!("run-{run}"));
+        command
+    };
     let mut rng = StdRng::seed_from_u64(9);
     let (mut killed, mut runs) = (0, 0_u64);
-    // The last run is let through to its end.
     while killed < kills {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(ARGUMENTS)
-            .env(URL, server.url())
-            .env(TOKEN, bank.contracts.token.to_string())
-            .env(DISPERSE, bank.disperse.to_string())
-            .env(FOLDER, bank.folder.path())
-            .env(RUN, format!("run-{runs}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = treasurer(runs);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let life = Duration::from_millis(rng.gen_range(10..400));
         let ended = tokio::task::spawn_blocking(move || {
             std::thread::sleep(life);
@@ -96,41 +143,26 @@ async fn a_treasurer_killed_a_hundred_times_pays_nobody_twice_and_misses_nobody(
         }
     }
     println!("{killed} kills in {} runs", runs + 1);
-    finish(&bank, &server.url(), runs);
-    check(&bank, treasurer.account(), runs + 1).await;
+    let output = treasurer(runs).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    runs + 1
 }
 
 async fn fund(bank: &Bank, treasurer: &Chain) {
     let much = Amount::tokens(1);
     bank.issue(much).await;
-    let token = depin_evm::bindings::NetworkToken::new(bank.contracts.token, bank.chain.provider());
+    let token = NetworkToken::new(bank.contracts.token, bank.chain.provider());
     let gift = token.transfer(treasurer.account(), much.to_units()).into_transaction_request();
     bank.chain.send(gift).await.unwrap();
     let treasury = Treasury::new(treasurer.clone(), bank.contracts.token).transfers(bank.disperse);
     treasury.allow(much).await.unwrap();
 }
 
-fn finish(bank: &Bank, url: &str, run: u64) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(ARGUMENTS)
-        .env(URL, url)
-        .env(TOKEN, bank.contracts.token.to_string())
-        .env(DISPERSE, bank.disperse.to_string())
-        .env(FOLDER, bank.folder.path())
-        .env(RUN, format!("run-{run}"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Each recipient has what all runs give, and each batch was paid once.
-async fn check(bank: &Bank, treasurer: Address, runs: u64) {
+/// Each recipient has what all runs give.
+async fn check(bank: &Bank, runs: u64) {
     let list: PayList = list("any", RECIPIENTS);
     for (account, amount) in list.payments() {
-        let sum = amount.to_units() * depin_evm::alloy::primitives::U256::from(runs);
+        let sum = amount.to_units() * U256::from(runs);
         assert_eq!(bank.held(*account).await, Amount::units(sum), "{account}");
     }
-    let contract = Disperse::new(bank.disperse, bank.chain.provider());
-    let events = contract.Dispersed_filter().topic1(treasurer).from_block(0).query().await.unwrap();
-    assert_eq!(events.len() as u64, runs * RECIPIENTS.div_ceil(BATCH as u64));
 }

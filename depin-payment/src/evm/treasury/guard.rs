@@ -1,0 +1,92 @@
+//! What the chain knows of a run that has no journal here.
+//!
+//! A journal that is lost must not mean that a list is paid again. The chain has both ways of paying on
+//! record: `Disperse` the keys of batches, and the distributor the digest of the list as manifest of the
+//! epoch. So before a journal is made the chain is asked, and a run that it knows goes on the way it began.
+
+use depin_core::{Address, B256, Error, ErrorKind, Result, keccak256};
+use depin_evm::bindings::Disperse;
+
+use super::{PayList, Treasury, disperse, journal::Terms};
+use crate::evm::calls::{patiently, read_all};
+
+impl Treasury {
+    /// How the run was begun, if the chain has anything of it.
+    pub(super) async fn begun(&self, list: &PayList) -> Result<Option<Terms>> {
+        let transfers = self.transferred(list).await?;
+        let published = match &self.claims {
+            Some((distributor, _)) => {
+                let epoch = patiently(|| distributor.roots().with_manifest(list.digest())).await?;
+                epoch.map(|epoch| (distributor.roots().address(), epoch))
+            }
+            None => None,
+        };
+        if let (Some((contract, _)), Some((_, epoch))) = (transfers, published) {
+            let text = "the run was paid by transfers and published as an epoch too; see who did that \
+                        before anything else is paid";
+            let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
+            return Err(error.with("disperse", contract).with("epoch", epoch));
+        }
+        if transfers.is_none() && published.is_none() {
+            return Ok(None);
+        }
+        let mut terms = self.identity();
+        (terms.disperse, terms.distributor) = (transfers, published);
+        Ok(Some(terms))
+    }
+
+    /// The `Disperse` contract that paid batches of the run, and how many recipients they have.
+    async fn transferred(&self, list: &PayList) -> Result<Option<(Address, usize)>> {
+        let shared = disperse::address();
+        let told = self.disperse.filter(|told| *told != shared);
+        for contract in told.into_iter().chain([shared]) {
+            let batches = list.payments().len().div_ceil(self.batch_size());
+            let paid = match self.paid_batches(contract, list, batches).await {
+                // Nobody has put the shared one on this chain.
+                Err(error) if error.kind() == ErrorKind::NotFound && contract == shared => continue,
+                paid => paid?,
+            };
+            if paid.iter().any(|paid| !paid.is_zero()) {
+                let first = paid.first().copied().unwrap_or_default();
+                self.check_size(contract, list, first)?;
+                return Ok(Some((contract, self.batch_size())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the first so many keys of the run were used for; zero for nothing.
+    pub(super) async fn paid_batches(
+        &self,
+        contract: Address,
+        list: &PayList,
+        batches: usize,
+    ) -> Result<Vec<B256>> {
+        let (account, disperse) = (self.chain.account(), contract);
+        let contract = Disperse::new(disperse, self.chain.provider());
+        let keys = (0..batches as u64).map(|index| self.key(list, index));
+        let calls: Vec<_> = keys.map(|key| contract.paidBatch(account, key)).collect();
+        read_all(&self.chain, &calls).await
+    }
+
+    /// Says how many recipients the batches have, when the first one that was paid is of another size than told. It is not
+    /// taken by itself: a shorter list under the same name looks like the first batch of this one.
+    fn check_size(&self, contract: Address, list: &PayList, first: B256) -> Result<()> {
+        let (told, key) = (self.batch_size(), self.key(list, 0));
+        let fits = |size: &usize| {
+            let batch = list.payments().chunks(*size).next().unwrap_or_default();
+            keccak256(self.call(contract, key, batch).calldata()) == first
+        };
+        match [told].into_iter().chain(1..=Self::MAX_BATCH).find(fits) {
+            Some(size) if size != told => {
+                let text = "the first batch of the run had other than so many recipients; tell the treasury its \
+                            size, or take another name if the list is another one";
+                let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
+                Err(error.with("recipients", size).with("told", told))
+            }
+            // Where none fits, it was paid without somebody, or the name was used for other payments. Comparing
+            // batch by batch tells.
+            _ => Ok(()),
+        }
+    }
+}
