@@ -186,6 +186,10 @@ impl Settings {
 
     async fn connect(&self) -> Result<Chain> {
         let Some(url) = &self.url else {
+            // A chain inside the process is a new one each time, and knows nothing of earlier runs.
+            for name in ["balances", "emission-1.run", "suppliers-1.run", "suppliers-1.lost"] {
+                let _ = fs::remove_file(self.out.join(name));
+            }
             let devnet = Devnet::start();
             return Ok(Chain::from_provider(devnet.provider(), devnet.account(0))
                 .connect()
