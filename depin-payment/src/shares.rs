@@ -64,37 +64,55 @@ impl LargestRemainder {
     /// # Errors
     /// [`ErrorKind::Overflow`] when the weights sum to 2^256 or more.
     pub fn split(pool: Amount, weights: &[U256]) -> Result<Split> {
-        Self::split_by(pool, weights, |weight| *weight)
+        let mut units = weights.to_vec();
+        let unallocated = share_out(pool, &mut units, |weight| weight)?;
+        Ok(Split { shares: units.into_iter().map(Amount::units).collect(), unallocated })
     }
+}
 
-    /// As [`split`](Self::split), among anything that has a weight.
-    fn split_by<T>(pool: Amount, among: &[T], weight: impl Fn(&T) -> U256) -> Result<Split> {
-        let total = Amount::units(sum(among.iter().map(&weight))?);
-        if total.is_zero() {
-            return Ok(Split { shares: vec![Amount::ZERO; among.len()], unallocated: pool });
-        }
-        let mut shares = Vec::with_capacity(among.len());
-        let mut remainders = Vec::with_capacity(among.len());
-        for (index, recipient) in among.iter().enumerate() {
-            let (share, remainder) = pool.mul_div_rem(Amount::units(weight(recipient)), total)?;
-            shares.push(share);
-            remainders.push((Reverse(remainder), index));
-        }
-        let left = pool.checked_sub(Amount::sum(shares.iter().copied())?)?;
-        // Each remainder is below `total` and they sum to `left * total`: more than `left` of them are not
-        // zero unless `left` is.
-        let left = usize::try_from(left.to_units()).map_err(|_| miscounted())?;
-        if left > 0 {
-            if left < remainders.len() {
-                remainders.select_nth_unstable(left);
-            }
-            for (_, index) in remainders.iter().take(left) {
-                let share = shares.get_mut(*index).ok_or_else(miscounted)?;
-                *share = share.checked_add(Amount::from(1))?;
-            }
-        }
-        Ok(Split { shares, unallocated: Amount::ZERO })
+/// Puts its share in the place of every weight, and answers what is unallocated.
+fn share_out<T>(pool: Amount, among: &mut [T], of: impl Fn(&mut T) -> &mut U256) -> Result<Amount> {
+    let total = sum(among.iter_mut().map(|one| *of(one)))?;
+    if total.is_zero() {
+        // Every weight is zero, and so is every share.
+        return Ok(pool);
     }
+    // A remainder is below the total, and narrow ones are sooner looked through.
+    if u64::try_from(total).is_ok() {
+        share_by(pool, total, among, of, |remainder| u64::try_from(remainder).ok())
+    } else {
+        share_by(pool, total, among, of, Some)
+    }
+}
+
+/// As [`share_out`], with remainders kept as `R`.
+fn share_by<T, R: Ord>(
+    pool: Amount,
+    total: U256,
+    among: &mut [T],
+    of: impl Fn(&mut T) -> &mut U256,
+    narrow: impl Fn(U256) -> Option<R>,
+) -> Result<Amount> {
+    let (total, mut left) = (Amount::units(total), pool);
+    let mut remainders = Vec::with_capacity(among.len());
+    for (index, one) in among.iter_mut().enumerate() {
+        let weight = of(one);
+        let (share, remainder) = pool.mul_div_rem(Amount::units(*weight), total)?;
+        *weight = share.to_units();
+        left = left.checked_sub(share)?;
+        remainders.push((Reverse(narrow(remainder.to_units()).ok_or_else(miscounted)?), index));
+    }
+    // Each remainder is below `total` and they sum to `left * total`: more than `left` of them are not
+    // zero unless `left` is.
+    let left = usize::try_from(left.to_units()).map_err(|_| miscounted())?;
+    if left > 0 && left < remainders.len() {
+        remainders.select_nth_unstable(left);
+    }
+    for (_, index) in remainders.iter().take(left) {
+        let share = of(among.get_mut(*index).ok_or_else(miscounted)?);
+        *share = share.checked_add(U256::ONE).ok_or_else(miscounted)?;
+    }
+    Ok(Amount::ZERO)
 }
 
 /// Splits `pool` by weight among recipients that a key tells apart, with [`LargestRemainder`] in the order
@@ -117,9 +135,9 @@ pub fn by_key<K: Ord + Send>(pool: Amount, mut recipients: Vec<(K, U256)>) -> Re
     if recipients.array_windows().any(|[a, b]| a.0 == b.0) {
         return Err(listed_twice());
     }
-    let split = LargestRemainder::split_by(pool, &recipients, |(_, weight)| *weight)?;
-    let keys = recipients.into_iter().map(|(key, _)| key);
-    Ok(Shares { shares: keys.zip(split.shares).collect(), unallocated: split.unallocated })
+    let unallocated = share_out(pool, &mut recipients, |(_, weight)| weight)?;
+    let shares = recipients.into_iter().map(|(key, units)| (key, Amount::units(units)));
+    Ok(Shares { shares: shares.collect(), unallocated })
 }
 
 /// Every share rounded down; the dust is reported as unallocated.
