@@ -134,7 +134,9 @@ pub enum EpochError {
 fn remedy(what: &str) -> &'static str {
     match what {
         "devices" => "run several networks: an epoch has at most 1,000,000 devices that take part",
-        "bytes" => "let late work settle after fewer epochs, close shorter epochs, or run several networks",
+        "bytes" => {
+            "let late work settle after fewer epochs, close shorter epochs, or run several networks"
+        }
         "batches" => "close shorter epochs, or let devices send longer batches",
         _ => "take fewer or shorter ones",
     }
