@@ -52,8 +52,8 @@ mod quality_steering;
 mod receipt;
 mod salt;
 mod scoring;
-#[cfg(all(unix, feature = "http"))]
 mod standings;
+#[cfg(all(unix, feature = "http"))]
 mod storm;
 #[cfg(feature = "http")]
 mod stream;
