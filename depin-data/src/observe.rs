@@ -30,7 +30,7 @@
 //! | `depin_stream_messages_total` | counter | `of`: `self`, `others` | messages of a JetStream log that this process applied |
 //! | `depin_stream_behind` | gauge | | messages of the stream that this process had not applied when it last looked |
 //! | **epochs** | | | |
-//! | `depin_epoch_score_seconds` | histogram | | scoring an epoch, at closing or for an audit of one's own log |
+//! | `depin_epoch_score_seconds` | histogram | | scoring an epoch, at closing and when it is explained |
 //! | `depin_epoch_readings_total` | counter | | readings in the ranges that were scored |
 //! | `depin_quality_findings_total` | counter | `code` of the finding; `other` where a check makes codes up | what checks found there |
 //! | **consumers** | | | |

@@ -47,12 +47,15 @@ impl Checkpoint {
     }
 
     /// What is kept, if it is there and whole.
-    pub(crate) fn read(&mut self) -> Option<Kept> {
+    pub(crate) fn read(&self) -> Option<Kept> {
         let bytes = fs::read(&self.path).ok()?;
         let (content, checksum) = bytes.split_last_chunk::<32>()?;
-        let kept = (Sha256::digest(content)[..] == *checksum).then(|| parse(content)).flatten()?;
-        self.next = Some(kept.standings.next());
-        Some(kept)
+        (Sha256::digest(content)[..] == *checksum).then(|| parse(content)).flatten()
+    }
+
+    /// That the books in the file are those of the network, up to this epoch. Others are soon written over.
+    pub(crate) const fn holds(&mut self, next: EpochId) {
+        self.next = Some(next);
     }
 
     /// Keeps books, when those that are kept are old. A file that cannot be written costs time at the next start, and

@@ -379,7 +379,7 @@ impl Network {
 
     /// Goes on with the books that were kept, if they are of this log.
     async fn recall(&self, books: &mut Books) -> Result<()> {
-        let Some(kept) = books.checkpoint.as_mut().and_then(Checkpoint::read) else {
+        let Some(kept) = books.checkpoint.as_ref().and_then(Checkpoint::read) else {
             return Ok(());
         };
         let last = kept.standings.next().value().checked_sub(1).map(EpochId::new);
@@ -388,10 +388,15 @@ impl Network {
         };
         match self.0.log.sealed(last).await? {
             Some(sealed) if sha256(&sealed) == kept.sealed => {
-                books.resume(kept, Sealed::parse(&sealed)?)
+                let next = kept.standings.next();
+                books.resume(kept, Sealed::parse(&sealed)?)?;
+                if let Some(checkpoint) = books.checkpoint.as_mut() {
+                    checkpoint.holds(next);
+                }
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(())
     }
 
     /// A closed epoch, if it is.

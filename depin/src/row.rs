@@ -144,11 +144,14 @@ impl<'a> RowAudit<'a> {
         Self { checks, policies, distributor, roll, row }
     }
 
-    /// Begins with what one's own audit [came to](Self::standings) earlier.
+    /// Begins with what one's own audit [came to](Self::standings) earlier. What a row that [began with somebody
+    /// else's](Self::begin_with) standings came to is theirs too: go on with it by `begin_with`.
     #[must_use]
     pub fn resume(mut self, standings: Standings) -> Self {
         let since = standings.next();
-        self.row = Row { standings: Some(standings), since, ..Row::default() };
+        // Of a row that itself began with nothing, the rest stays what the records say.
+        let begun_with = if standings.is_partial() { Word::Records } else { Word::Own };
+        self.row = Row { standings: Some(standings), since, begun_with, ..Row::default() };
         self
     }
 
@@ -156,7 +159,9 @@ impl<'a> RowAudit<'a> {
     #[must_use]
     pub fn begin_with(self, standings: Standings) -> Self {
         let mut begun = self.resume(standings);
-        begun.row.begun_with = Word::Committed;
+        if begun.row.begun_with == Word::Own {
+            begun.row.begun_with = Word::Committed;
+        }
         begun
     }
 

@@ -89,7 +89,8 @@ pub struct RunReport {
     /// was mined while the process died is missing.
     pub transactions: Vec<B256>,
     /// After a run by claims, what all accounts have earned with it: the beginning of the next run.
-    /// [Save](Cumulative::save) it beside the journal.
+    /// [Save](Cumulative::save) it beside the journal; with a dispute window, keep the file of the run before until the
+    /// epoch is active: an epoch that is rejected is made again from that.
     pub balances: Option<Cumulative>,
 }
 
@@ -175,7 +176,8 @@ impl Treasury {
     /// the books after that. Where it exists already, the way that it names is gone on with, even when the
     /// plan chose another. Where it does not, the chain is asked first: a run that paid anything, by the shared
     /// `Disperse`, that of this treasury or its distributor, is gone on with as it was begun. So a lost journal
-    /// pays nobody twice, as long as the name of the run and the list are the same.
+    /// pays nobody twice, as long as the name of the run and the list are the same. The chain knows nothing of what
+    /// still waits to be mined: after a loss of the chain's store too, wait until nothing of the account is pending.
     ///
     /// A batch that reverts is tried again; when single recipients are the reason, they are written down and the
     /// others are paid without them.

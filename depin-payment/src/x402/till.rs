@@ -312,7 +312,8 @@ impl Till {
     }
 
     /// Moves the money of all payments that are due, and answers what became of each. Do this at the start and
-    /// from time to time: a client that went away leaves its payment unsettled.
+    /// from time to time: a client that went away leaves its payment unsettled, and what is not settled goes on counting
+    /// against the payer's balance.
     ///
     /// # Errors
     /// When the book cannot be read or written.

@@ -73,8 +73,9 @@ impl Shop {
         Ok(Server { url, task })
     }
 
-    /// Brings the vouchers to the chain.
+    /// Brings the vouchers to the chain, and the payments of clients who went away meanwhile.
     pub async fn settle(&self) -> Result<()> {
+        self.till.settle_due().await?;
         self.vouchers.settle().await?;
         Ok(())
     }

@@ -139,6 +139,17 @@ async fn a_start_reads_the_last_epochs_and_not_the_life_of_the_network() {
 }
 
 #[tokio::test]
+async fn books_of_an_older_network_are_soon_written_over() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    play(folder.path(), 10, 20).await;
+    play(other.path(), 19, 21).await;
+    fs::copy(other.path().join("books"), folder.path().join("books")).unwrap();
+    start(folder.path()).await;
+    let (_, read) = start(folder.path()).await;
+    assert!(read.iter().all(|epoch| *epoch >= 7), "{read:?}");
+}
+
+#[tokio::test]
 async fn kept_books_that_are_damaged_lost_or_of_another_log_are_made_anew() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let root = play(folder.path(), 10, 20).await;

@@ -41,7 +41,9 @@ impl Treasury {
         let told = self.disperse.filter(|told| *told != shared);
         for contract in told.into_iter().chain([shared]) {
             let batches = list.payments().len().div_ceil(self.batch_size());
-            let paid = match self.paid_batches(contract, list, batches).await {
+            // A run of smaller batches, of which the first paid nobody, shows by later keys only.
+            let keys = batches.max(list.payments().len().min(Self::MAX_BATCH));
+            let paid = match self.paid_batches(contract, list, keys).await {
                 // Nobody has put the shared one on this chain.
                 Err(error) if error.kind() == ErrorKind::NotFound && contract == shared => continue,
                 paid => paid?,
@@ -49,6 +51,12 @@ impl Treasury {
             if paid.iter().any(|paid| !paid.is_zero()) {
                 let first = paid.first().copied().unwrap_or_default();
                 self.check_size(contract, list, first)?;
+                if paid.iter().skip(batches).any(|paid| !paid.is_zero()) {
+                    let text = "the run had smaller batches; tell the treasury their size, or take another name if \
+                                the list is another one";
+                    let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
+                    return Err(error.with("told", self.batch_size()));
+                }
                 return Ok(Some((contract, self.batch_size())));
             }
         }

@@ -88,6 +88,14 @@ impl Treasury {
     /// The epoch that a new run is, when the balances are the distributor's and nothing was published since.
     pub(super) async fn next_epoch(&self) -> Result<(Address, EpochId)> {
         let (distributor, given) = self.claims.as_ref().ok_or_else(|| closed(Way::Claims))?;
+        let contract = distributor.roots().contract();
+        let asked = contract.token();
+        let token = patiently(|| self.chain.read(&asked)).await?;
+        if token != self.token {
+            let text = "the distributor pays another token than the treasury";
+            let error = Error::new(ErrorKind::Config, text).with("distributor's", token);
+            return Err(error.with("treasury's", self.token));
+        }
         check_root(distributor, given, &given.tree()?).await?;
         let epoch = next(given)?;
         let latest = patiently(|| distributor.latest()).await?;

@@ -1,7 +1,7 @@
 //! Runs whose folder is gone, with journal and store: the chain tells what was paid.
 
 use depin_core::{
-    Amount, B256, EpochId, ErrorKind,
+    Address, Amount, B256, EpochId, ErrorKind,
     reward::{RewardDistributor as _, TokenLedger as _},
 };
 use depin_evm::{Chain, bindings::Disperse};
@@ -28,6 +28,17 @@ impl Bank {
         Treasury::new(chain.clone(), self.contracts.token)
             .transfers(self.disperse)
             .claims(self.distributor(chain), balances)
+    }
+
+    /// Pays a batch of the run `november` as a treasury does.
+    async fn paid_november(&self, index: u64, batch: &[(Address, Amount)]) {
+        let token = self.contracts.token;
+        let parts: [&[u8]; 4] =
+            [b"depin treasury batch 1:", token.as_slice(), b"november", &index.to_be_bytes()];
+        let contract = Disperse::new(self.disperse, self.chain.provider());
+        let (to, amounts) = batch.iter().map(|(to, amount)| (*to, amount.to_units())).unzip();
+        let call = contract.disperse(depin_core::keccak256(parts.concat()), token, to, amounts);
+        self.chain.send(call.into_transaction_request()).await.unwrap();
     }
 
     async fn supply(&self) -> Amount {
@@ -112,20 +123,7 @@ async fn a_run_that_was_cut_off_goes_on_without_its_journal_by_the_batches_that_
     let list = list("november", 10);
     bank.funded(list.total()).await;
     // The first batch of three was paid when the folder was lost.
-    let key = |index: u64| {
-        let parts: [&[u8]; 4] = [
-            b"depin treasury batch 1:",
-            bank.contracts.token.as_slice(),
-            b"november",
-            &index.to_be_bytes(),
-        ];
-        depin_core::keccak256(parts.concat())
-    };
-    let contract = Disperse::new(bank.disperse, bank.chain.provider());
-    let first = &list.payments()[..3];
-    let (to, amounts) = first.iter().map(|(to, amount)| (*to, amount.to_units())).unzip();
-    let call = contract.disperse(key(0), bank.contracts.token, to, amounts);
-    bank.chain.send(call.into_transaction_request()).await.unwrap();
+    bank.paid_november(0, &list.payments()[..3]).await;
 
     let treasury = bank.both(&bank.anew().await, Cumulative::default());
     let plan = treasury.plan(&list).await.unwrap().by(Way::Claims);
@@ -137,6 +135,23 @@ async fn a_run_that_was_cut_off_goes_on_without_its_journal_by_the_batches_that_
     for (account, amount) in list.payments() {
         assert_eq!(bank.held(*account).await, *amount);
     }
+}
+
+#[tokio::test]
+async fn a_lost_run_whose_first_batch_paid_nobody_is_not_paid_again() {
+    let bank = Bank::open().await;
+    let list = list("november", 10);
+    bank.funded(list.total()).await;
+    // Batches of one; nobody of the first could receive.
+    bank.paid_november(1, &list.payments()[1..2]).await;
+    let treasury = bank.both(&bank.anew().await, Cumulative::default());
+    let plan = treasury.plan(&list).await.unwrap();
+    for way in [Way::Claims, Way::Transfers] {
+        let run = treasury.run(&plan.clone().by(way), bank.journal("lost")).await;
+        assert_eq!(run.unwrap_err().kind(), ErrorKind::Conflict, "{way}");
+    }
+    assert!(!bank.journal("lost").exists());
+    assert!(bank.held(list.payments()[0].0).await.is_zero());
 }
 
 #[tokio::test]
