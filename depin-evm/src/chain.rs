@@ -154,6 +154,15 @@ impl Chain {
         self.0.sender.settle_all().await
     }
 
+    /// Whether a transaction, of any account, counts: as many blocks contain or follow it as
+    /// [`confirmations`](ChainBuilder::confirmations) says. Those that [`send`](Self::send) answers with do.
+    ///
+    /// # Errors
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer.
+    pub async fn counts(&self, receipt: &TransactionReceipt) -> Result<bool> {
+        self.0.sender.counts(receipt).await
+    }
+
     /// Calls a contract without a transaction.
     ///
     /// # Errors

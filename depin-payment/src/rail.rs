@@ -31,4 +31,6 @@ pub(crate) use record::{LaneRecord, REORG_DEPTH};
 #[cfg(feature = "evm")]
 pub(crate) use store::RailBook;
 #[cfg(feature = "evm")]
+#[cfg(feature = "x402")]
+pub(crate) use view::Forgotten;
 pub(crate) use view::{Draft, Edit, Paid, View};

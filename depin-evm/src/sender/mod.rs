@@ -254,17 +254,21 @@ impl TxSender {
         for variant in record.variants() {
             let receipt = ask(self.provider.get_transaction_receipt(variant.hash)).await?;
             let Some(receipt) = receipt else { continue };
-            let Some(block) = receipt.block_number else { return Ok(Found::Young) };
-            if self.patience.confirmations > 1 {
-                let height = ask(self.provider.get_block_number()).await?;
-                let depth = height.saturating_sub(block).saturating_add(1);
-                if depth < self.patience.confirmations {
-                    return Ok(Found::Young);
-                }
-            }
-            return Ok(Found::Final(variant.clone(), Box::new(receipt)));
+            let counts = self.counts(&receipt).await?;
+            let found = || Found::Final(variant.clone(), Box::new(receipt));
+            return Ok(if counts { found() } else { Found::Young });
         }
         Ok(Found::Nothing)
+    }
+
+    /// Whether as many blocks contain or follow a mined transaction as it takes to count.
+    pub(crate) async fn counts(&self, receipt: &TransactionReceipt) -> Result<bool> {
+        let Some(block) = receipt.block_number else { return Ok(false) };
+        if self.patience.confirmations <= 1 {
+            return Ok(true);
+        }
+        let height = ask(self.provider.get_block_number()).await?;
+        Ok(height.saturating_sub(block).saturating_add(1) >= self.patience.confirmations)
     }
 
     async fn conclude(

@@ -57,6 +57,26 @@ pub(crate) struct Old {
     charge: Vec<u8>,
 }
 
+/// Behind the refusal of a payment from a time that is forgotten: whether it was used is not known any more.
+#[derive(Debug)]
+pub(crate) struct Forgotten;
+
+impl Forgotten {
+    /// Whether this is why a payment was refused.
+    #[cfg(feature = "x402")]
+    pub(crate) fn is_behind(error: &Error) -> bool {
+        std::error::Error::source(error).is_some_and(|source| source.is::<Self>())
+    }
+}
+
+impl std::fmt::Display for Forgotten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the payment is from a time that is forgotten")
+    }
+}
+
+impl std::error::Error for Forgotten {}
+
 /// The key and the record of what stands behind payments: a lane of a channel, a stream, an escrow rail.
 pub(crate) type Source = (Vec<u8>, Vec<u8>);
 
@@ -163,7 +183,7 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> View<T> {
         let floor = self.floors.get(paid.source.as_slice()).map_err(broken)?;
         if floor.is_some_and(|floor| paid.order.as_slice() <= floor.value()) {
             let text = "the payment is older than what the payee remembers; sign a new one";
-            return Err(Error::new(ErrorKind::Rejected, text).with("charge", id));
+            return Err(Error::new(ErrorKind::Rejected, text).with("charge", id).source(Forgotten));
         }
         Ok(None)
     }

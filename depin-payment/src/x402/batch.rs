@@ -34,7 +34,7 @@ use super::{
 use crate::{
     channel::{SignedVoucher, Terms},
     evm::{ChannelRail, Examined, Uncovered},
-    rail::ChannelPayer,
+    rail::{ChannelPayer, Forgotten},
     typed::Domain,
 };
 
@@ -130,10 +130,11 @@ impl Price {
     }
 }
 
-/// A lack of funds in the words of x402.
+/// A rail's refusal in the words of x402, where it has some.
 fn in_x402(error: Error) -> Error {
     match Uncovered::of(&error) {
         Some(Uncovered::Funds) => Refusal::Funds.into(),
+        _ if Forgotten::is_behind(&error) => Refusal::Spent.into(),
         _ => error,
     }
 }

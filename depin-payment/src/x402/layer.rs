@@ -355,8 +355,10 @@ impl Price {
         B: Send,
     {
         let Ok(response) = service.call(request).await;
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         let body = whole(body, self.answer_limit, "answer").await?;
+        // What became of this payment only this side can say, and not a server that the service asked.
+        head.headers.remove(PAYMENT_RESPONSE);
         if head.status.is_client_error() || head.status.is_server_error() {
             return Ok(Done::Failed(Response::from_parts(head, body)));
         }
@@ -438,11 +440,8 @@ impl Price {
         id: B256,
         fresh: Option<Answer>,
     ) -> Result<Response<Bytes>> {
-        let mut said = SettleResponse {
-            payer: Some(order.pledge.payer().to_string()),
-            network: network_of(self.terms().chain),
-            ..SettleResponse::default()
-        };
+        let mut said =
+            SettleResponse { payer: Some(order.pledge.payer().to_string()), ..self.said(None) };
         // Before settling, for what is settled may be forgotten.
         let answer = fresh.map_or_else(|| self.till.answer(id), |fresh| Ok(Some(fresh)))?;
         let cost = self.cost(id)?;
@@ -509,11 +508,24 @@ impl Price {
             tracing::warn!(%error, "a request that brought a payment could not be served");
         }
         let mut response = problem(status, error.message());
+        // So that nobody takes a conflict that the service itself answers with for one of the payment.
+        if let (StatusCode::CONFLICT, Some(refusal)) = (status, Refusal::of(error)) {
+            response = tell(response, &self.said(Some(self.code(refusal))));
+        }
         let soon = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY);
         if let Some(delay) = error.retry_after().or(soon) {
             insert(&mut response, header::RETRY_AFTER.as_str(), &delay.as_secs().to_string());
         }
         response
+    }
+
+    /// That nothing moved, and why.
+    fn said(&self, reason: Option<&str>) -> SettleResponse {
+        SettleResponse {
+            error_reason: reason.map(str::to_owned),
+            network: network_of(self.terms().chain),
+            ..SettleResponse::default()
+        }
     }
 
     const fn code(&self, refusal: Refusal) -> &'static str {

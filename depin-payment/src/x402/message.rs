@@ -8,7 +8,7 @@ use depin_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::header;
+use super::{header, refusal::Refusal};
 
 /// The version of the protocol that this crate speaks.
 pub const VERSION: u64 = 2;
@@ -141,6 +141,11 @@ impl SettleResponse {
     /// Whether it is not known yet.
     pub fn is_pending(&self) -> bool {
         !self.success && self.error_reason.as_deref() == Some(Self::PENDING)
+    }
+
+    /// Whether the payment was spent on another request.
+    pub(super) fn is_spent(&self) -> bool {
+        !self.success && self.error_reason.as_deref() == Some(Refusal::Spent.code())
     }
 }
 

@@ -30,7 +30,7 @@ pub enum Refusal {
     Used,
     /// The token refuses the transfer for another reason.
     Transfer,
-    /// The payment was made for another request.
+    /// The payment was made for another request, or for one that is forgotten.
     Spent,
     /// Another payment has its name: a request is paid once, and a charge too.
     Named,
@@ -95,7 +95,9 @@ impl Refusal {
             Self::Allowance => "the payer has to approve Permit2 for that much of the token first",
             Self::Used => "the payment was used or cancelled before; sign a new one",
             Self::Transfer => "the token refuses the transfer",
-            Self::Spent => "the payment was made for another request; sign a new one",
+            Self::Spent => {
+                "the payment was made for another request, now or long ago; sign a new one"
+            }
             Self::Named => "another payment was made under this name; repeat that one",
             Self::Busy => {
                 "other requests of this payer are being worked on and may need its money; repeat \

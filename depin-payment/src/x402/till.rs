@@ -159,8 +159,10 @@ pub enum Outcome {
     Settled(B256),
     /// Nothing was used, so nothing is moved; the payment is spent all the same.
     Unused,
-    /// The money may have moved, or may yet: a transaction is sent and not mined, could not be sent, or somebody used the
-    /// payer's nonce and the block that tells for what is [not deep enough](TillOptions::confirmations). Ask again.
+    /// The money may have moved, or may yet: a transaction is sent and not mined, could not be sent, somebody else sent
+    /// the payment and it has fewer [confirmations](depin_evm::ChainBuilder::confirmations) than the till's own take, or
+    /// somebody used the payer's nonce and the block that tells for what is
+    /// [not deep enough](TillOptions::confirmations). Ask again.
     Pending,
     /// The chain refused the payment, and the money does not move by this till: for good, or it is no loss because the
     /// answer did not go out.

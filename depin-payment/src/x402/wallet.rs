@@ -131,7 +131,7 @@ impl Wallet {
                 }
                 return Ok((answer, said));
             };
-            let served_before = open.again && answer.status() == StatusCode::CONFLICT;
+            let served_before = open.again && said.as_ref().is_some_and(SettleResponse::is_spent);
             if served_before || said.as_ref().is_some_and(|said| said.success) {
                 open.close();
             }

@@ -99,8 +99,10 @@ impl Till {
         // First, so that transfers are looked for at least as far.
         let deep = Deep::newest(&self.0.chain, self.0.confirmations).await?;
         let reach = deep.map_or(0, |deep| deep.number);
-        if let Some(transaction) = self.moved_before(pledge, entry, reach).await? {
-            return Ok(Fate::Moved(transaction));
+        if let Some(receipt) = self.moved_before(pledge, entry, reach).await? {
+            // Whoever sent it: a payer who does so himself may hope that the block is taken back.
+            let counts = self.0.chain.counts(&receipt).await?;
+            return Ok(if counts { Fate::Moved(receipt.transaction_hash) } else { Fate::Unknown });
         }
         if let Some(deep) = deep
             && (pledge.ends() < deep.time || self.is_used(pledge, deep.id()).await?)
@@ -134,7 +136,7 @@ impl Till {
         pledge: &Pledge,
         entry: &Entry,
         reach: u64,
-    ) -> Result<Option<B256>> {
+    ) -> Result<Option<TransactionReceipt>> {
         match pledge {
             Pledge::Exact(payment) => self.sent_by_another(payment, entry.block, reach).await,
             Pledge::Upto(payment) => self.sent_and_forgotten(payment, entry, reach).await,
@@ -150,7 +152,7 @@ impl Till {
         payment: &ExactPayment,
         since: u64,
         reach: u64,
-    ) -> Result<Option<B256>> {
+    ) -> Result<Option<TransactionReceipt>> {
         let authorization = payment.authorization();
         let filter = Filter::new()
             .address(self.0.token)
@@ -165,7 +167,7 @@ impl Till {
                 |log: &&Log| log.log_index > used.log_index && log.address() == self.0.token;
             let next = receipt.logs().iter().filter(after).min_by_key(|log| log.log_index);
             if next.is_some_and(|log| moves(log, authorization)) {
-                return Ok(Some(hash));
+                return Ok(Some(receipt));
             }
         }
         Ok(None)
@@ -180,7 +182,7 @@ impl Till {
         payment: &UptoPayment,
         entry: &Entry,
         reach: u64,
-    ) -> Result<Option<B256>> {
+    ) -> Result<Option<TransactionReceipt>> {
         let filter = Filter::new()
             .address(self.0.token)
             .event_signature(Token::Transfer::SIGNATURE_HASH)
@@ -198,8 +200,8 @@ impl Till {
             let Some(sent) = sent.map(|sent| sent.into_inner()) else { continue };
             let is_settlement =
                 sent.to() == Some(UPTO_PROXY) && UptoPayment::taken_by(sent.input()) == Some(ours);
-            if is_settlement && self.receipt(hash).await?.is_some() {
-                return Ok(Some(hash));
+            if is_settlement && let Some(receipt) = self.receipt(hash).await? {
+                return Ok(Some(receipt));
             }
         }
         Ok(None)

@@ -1,13 +1,16 @@
 //! Requests paid with vouchers of a channel: nothing goes to the chain until the payee settles.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, routing::get};
 use depin_core::{
-    Address, Amount, B256, ErrorKind, U256,
+    Address, Amount, B256, ErrorKind, ManualClock, U256,
     payment::{PaymentRail, Settlement},
 };
 use depin_evm::{Chain, alloy::signers::local::PrivateKeySigner, bindings::PaymentChannel};
@@ -16,8 +19,8 @@ use depin_payment::{
     evm::{ChannelRail, ChannelRules, EvmChannel},
     rail::{ChannelPayer, RailStore},
     x402::{
-        PAYMENT_SIGNATURE, PayingClient, PaymentPayload, PaymentRequired, Tab, Till, TillOptions,
-        Wallet,
+        PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PayingClient, PaymentPayload, PaymentRequired,
+        SettleResponse, Tab, Till, TillOptions, Wallet,
     },
 };
 use http::{Request, StatusCode};
@@ -45,6 +48,11 @@ impl Drop for Market {
 impl Market {
     /// A channel with 1,000 units, and a server that sells a reading for 10; the third one fails at first.
     async fn open() -> Self {
+        Self::open_with(RailStore::in_memory().unwrap()).await
+    }
+
+    /// The same, where the payee's rail remembers in this store.
+    async fn open_with(store: RailStore) -> Self {
         let town = Town::start().await;
         let create = PaymentChannel::deploy_builder(town.chain.provider());
         let receipt = town.chain.send(create.into_transaction_request()).await.unwrap();
@@ -60,7 +68,7 @@ impl Market {
         channel.deposit("first", &terms, 1_000.into()).await.unwrap();
 
         let payees = EvmChannel::new(town.chain.clone(), contract);
-        let (rules, store) = (ChannelRules::default(), RailStore::in_memory().unwrap());
+        let rules = ChannelRules::default();
         let rail = Arc::new(ChannelRail::new(payees, PAYEE, token, rules, store).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let options = TillOptions::default().store(folder.path().join("till.redb"));
@@ -78,6 +86,7 @@ impl Market {
         let app = Router::new()
             .route("/reading", reading.layer(price()))
             .route("/missing", get(|| async { StatusCode::NOT_FOUND }).layer(price()))
+            .route("/taken", get(another_servers_conflict).layer(price()))
             .route("/busy", get(|| async { StatusCode::SERVICE_UNAVAILABLE }).layer(price()))
             .route("/long", long);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -116,6 +125,14 @@ impl Market {
     async fn due(&self) -> Amount {
         self.rail.balance().await.unwrap().due().unwrap()
     }
+}
+
+/// What a gateway passes on: a conflict, and what another server says of another payment.
+async fn another_servers_conflict() -> http::Response<axum::body::Body> {
+    let said = r#"{"success":false,"errorReason":"payment_already_spent","network":"eip155:1","transaction":""}"#;
+    let said = SettleResponse::from_json(said.as_bytes()).unwrap().to_header();
+    let answer = http::Response::builder().status(StatusCode::CONFLICT);
+    answer.header(PAYMENT_RESPONSE, said).body(axum::body::Body::empty()).unwrap()
 }
 
 #[tokio::test]
@@ -247,11 +264,8 @@ async fn answers_that_fail_or_are_too_long_cost_no_voucher() {
     assert_eq!(market.town.balance(PAYEE).await, 20, "what the payer lost");
 }
 
-#[tokio::test]
-async fn a_charge_whose_answer_was_lost_is_not_used_for_something_else() {
-    let market = Market::open().await;
-    let client = PayingClient::new(market.wallet(market.tab(10)).attempts(1)).unwrap();
-    // The server serves and is paid, and the answer never arrives.
+/// A request that the server serves and is paid for, and whose answer never arrives.
+async fn lose_an_answer(market: &Market, client: &PayingClient) {
     let target = market.url.clone();
     let relay = get(move |headers: http::HeaderMap| async move {
         let mut request = reqwest::Client::new().get(target);
@@ -277,11 +291,49 @@ async fn a_charge_whose_answer_was_lost_is_not_used_for_something_else() {
     relay.abort();
     assert_eq!(lost.response.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!((market.served.load(Ordering::SeqCst), market.due().await), (1, units(10)));
+}
 
+#[tokio::test]
+async fn a_charge_whose_answer_was_lost_is_not_used_for_something_else() {
+    let market = Market::open().await;
+    let client = PayingClient::new(market.wallet(market.tab(10)).attempts(1)).unwrap();
+    lose_an_answer(&market, &client).await;
     let other = market.get_from("reading?page=2");
     let other = client.send(other, &mut thread_rng()).await.unwrap();
     assert_eq!(other.response.body(), b"1", "paid for with a charge of its own");
     assert_eq!(market.due().await, units(20));
+}
+
+#[tokio::test]
+async fn a_lost_charge_that_the_server_forgot_holds_up_no_request() {
+    let clock = Arc::new(ManualClock::at(super::now()));
+    let store = RailStore::in_memory().unwrap().keep(Duration::from_secs(60)).clock(clock.clone());
+    let market = Market::open_with(store).await;
+    let client = PayingClient::new(market.wallet(market.tab(10)).attempts(1)).unwrap();
+    lose_an_answer(&market, &client).await;
+    market.rail.settle().await.unwrap();
+    clock.advance(Duration::from_secs(61));
+    market.town.devnet.mine(64);
+    market.rail.settle().await.unwrap();
+
+    let other = market.get_from("reading?page=2");
+    let other = client.send(other, &mut thread_rng()).await.unwrap();
+    assert_eq!(other.response.body(), b"1", "paid for with a fresh charge");
+    assert_eq!(market.due().await, units(10), "the one that was served since");
+}
+
+#[tokio::test]
+async fn a_conflict_of_the_service_itself_costs_no_second_charge() {
+    let market = Market::open().await;
+    let client = market.client(market.tab(10));
+    for _ in 0..3 {
+        let taken = client.send(market.get_from("taken"), &mut thread_rng()).await.unwrap();
+        assert_eq!(taken.response.status(), StatusCode::CONFLICT);
+        assert!(taken.settlement.is_none(), "{:?}", taken.settlement);
+    }
+    let paid = client.send(market.get(), &mut thread_rng()).await.unwrap();
+    assert_eq!(paid.response.body(), b"0");
+    assert_eq!(market.due().await, units(10), "the charge that was signed for first");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use depin_core::{Address, B256, ErrorKind, ManualClock, U256};
+use depin_core::{Address, B256, ErrorKind, ManualClock, SystemClock, U256};
 use depin_evm::{Chain, alloy::signers::local::PrivateKeySigner, bindings::NetworkToken};
 use depin_payment::x402::{Authorization, ExactPayment, Outcome, Refusal, Till, TillOptions};
 
@@ -115,6 +115,27 @@ async fn a_payment_that_somebody_else_sent_first_counts() {
 }
 
 #[tokio::test]
+async fn a_payment_that_its_payer_sent_first_counts_no_sooner_than_one_that_the_till_sent() {
+    let town = Town::start().await;
+    let careful = Chain::from_provider(town.devnet.provider(), town.devnet.account(0));
+    let careful = careful.confirmations(3).connect().await.unwrap();
+    let (clock, options) = (Arc::new(SystemClock), TillOptions::default().pay_to(PAYEE));
+    let till = Till::open(careful, town.token, clock, options).await.unwrap();
+    let payment = pays(&till.terms(units(10)), 1);
+    till.take(units(10), &payment, TEA).await.unwrap();
+    send_oneself(&town, &payment).await;
+
+    let settle = || till.settle(units(10), &payment);
+    for _ in 0..2 {
+        assert_eq!(settle().await.unwrap(), Outcome::Pending, "that block may be taken back");
+        assert_eq!(till.balance().unwrap().settled, units(0));
+        town.devnet.mine(1);
+    }
+    assert!(matches!(settle().await.unwrap(), Outcome::Settled(_)));
+    assert_eq!(till.balance().unwrap().settled, units(10));
+}
+
+#[tokio::test]
 async fn a_payer_who_uses_the_nonce_for_himself_has_not_paid() {
     let town = Town::start().await;
     let till = town.till_with(TillOptions::default().confirmations(3)).await;
@@ -154,7 +175,7 @@ async fn what_was_taken_survives_a_restart_and_belongs_to_one_till() {
     assert_eq!(town.balance(PAYEE).await, 100);
     drop(till);
 
-    let clock = std::sync::Arc::new(depin_core::SystemClock);
+    let clock = Arc::new(SystemClock);
     let other = options().pay_to(account_of(&payer()));
     let other = depin_payment::x402::Till::open(town.chain.clone(), town.token, clock, other);
     assert_eq!(other.await.unwrap_err().kind(), ErrorKind::Config);
