@@ -8,22 +8,24 @@ use depin_core::{
 };
 
 use super::{Place, place::whereabouts, stream};
-use crate::geo::{CELL, Cell, LATITUDE, LONGITUDE};
+use crate::geo::Cell;
 
 /// A cell pays for as many devices as it has use for. Codes `crowded` and `no-place`.
 ///
-/// In an H3 cell with more devices than its capacity all of them share what its `capacity` busiest ones would have
-/// earned alone: of the readings that kept their points until here, each device keeps the same share, spread evenly
-/// over them. Ten devices in a room for one earn as much as
-/// one, so there is nothing to gain by adding some, and no rank to fight for. (WeatherXM pays the best ten
-/// of a cell, Helium scales all by the density of several resolutions: use one check for each resolution;
-/// the points lost overlap, so the strictest decides.)
+/// **The bound.** The devices of an H3 cell keep together as many points as the `capacity` of them that have most, and no
+/// point more, whoever sends what and in whatever order it comes. Each keeps its part of that, in proportion to the points that
+/// [no other check](FleetCheck::of_what_is_left) took, rounded down or up, and spread evenly over what it sent. Ten devices
+/// in a room for one earn as much as one, so there is nothing to gain by adding some, and no rank to fight for.
+/// (WeatherXM pays the best ten of a cell, Helium scales all by the density of several resolutions: use one check for each
+/// resolution; the points lost overlap, so the strictest decides.)
 ///
-/// A device counts with the measurements, not places, that [no other check](FleetCheck::of_what_is_left) found fault with,
-/// and with nothing else: one that sends hardly
-/// anything takes up hardly any room, and one that sends nonsense, or what others measured, takes up none. So nobody
+/// What counts is what earns, and nothing else: one that sends hardly anything takes up hardly any room, and one that
+/// sends nonsense, what others measured, or [what earns nothing](super::Only::beside) takes up none. So nobody
 /// is crowded out by devices that earn nothing themselves. Whoever registers many devices that all do plausible work
 /// takes his part of the cell: what that costs, the network's registry and stakes decide.
+///
+/// Where parts are no whole points, the hash of a device's last batch draws the lot, among those with as many points. Who
+/// tries many last batches can win it, which is a point at most for each of his devices.
 ///
 /// A device that tells no place, by [cell](crate::geo::CELL) or by coordinates, loses everything.
 ///
@@ -44,18 +46,27 @@ impl Density {
     pub fn new(resolution: u8, capacity: u32) -> Self {
         Self { resolution, capacity: capacity.max(1) }
     }
-}
 
-impl Density {
-    /// What a cell with more devices than it has use for pays them.
-    fn share(&self, cell: u64, mut crowd: Vec<u64>) -> Share {
-        crowd.sort_unstable_by_key(|readings| Reverse(*readings));
-        let sum = |some: &[u64]| some.iter().fold(0u128, |sum, it| sum + u128::from(*it));
+    /// What a cell with more devices than it has use for leaves to each of them, given their positions.
+    fn shares(&self, mut crowd: Vec<(Worth, usize)>) -> Vec<(usize, Share)> {
+        let devices = crowd.len() as u64;
         let capacity = usize::try_from(self.capacity).unwrap_or(usize::MAX);
-        let (busiest, all) = (sum(crowd.get(..capacity).unwrap_or(&crowd)), sum(&crowd));
-        // A million devices have less than 2^84 readings.
-        let part = (busiest << 32).checked_div(all).and_then(|part| u64::try_from(part).ok());
-        Share { cell, devices: crowd.len() as u64, part: part.unwrap_or(1 << 32) }
+        // Who has as many points stands together, so that the ends of parts are drawn among equals.
+        crowd.sort_unstable_by_key(|(it, at)| (Reverse(it.points), it.lot, *at));
+        let sum = |some: &[(Worth, usize)]| -> u128 {
+            some.iter().map(|(it, _)| u128::from(it.points)).sum()
+        };
+        let (busiest, all) = (sum(crowd.get(..capacity).unwrap_or(&crowd)), sum(&crowd).max(1));
+        let mut before = 0;
+        let share = |(worth, at): (Worth, usize)| {
+            let after = before + u128::from(worth.points);
+            // Points are less than 2^32 and devices than 2^21. Parts end where the next ones begin, so they add up.
+            let points = after * busiest / all - before * busiest / all;
+            before = after;
+            let points = u64::try_from(points).unwrap_or(worth.points);
+            (at, Share { cell: worth.cell, devices, points })
+        };
+        crowd.into_iter().map(share).collect()
     }
 }
 
@@ -66,12 +77,11 @@ impl FleetCheck for Density {
 
     fn note(&self, sent: &Sent<'_>) -> Vec<u8> {
         let cell = whereabouts(sent.batches(), self.resolution);
-        let place = |at: &Place<'_>| {
-            let of = (at.reading.quantity().name(), at.reading.quantity().unit());
-            [CELL, LATITUDE, LONGITUDE].contains(&of)
-        };
-        let worth = kept(sent).filter(|at| !place(at)).count() as u64;
-        cell.map(|cell| [cell.index(), worth].map(u64::to_be_bytes).concat()).unwrap_or_default()
+        let lot = sent.batches().last().and_then(|batch| batch.hash.first_chunk().copied());
+        let lot = lot.map_or(0, u64::from_be_bytes);
+        let points = kept(sent).count() as u64;
+        cell.map(|cell| [cell.index(), points, lot].map(u64::to_be_bytes).concat())
+            .unwrap_or_default()
     }
 
     fn of_what_is_left(&self) -> bool {
@@ -79,19 +89,24 @@ impl FleetCheck for Density {
     }
 
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
-        let notes = notes.iter().map(|(device, note)| (device, Worth::decode(note)));
-        let mut crowds: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for worth in notes.clone().filter_map(|(_, worth)| worth).filter(|it| it.readings > 0) {
-            crowds.entry(worth.cell).or_default().push(worth.readings);
+        let mut crowds: BTreeMap<u64, Vec<(Worth, usize)>> = BTreeMap::new();
+        let mut suspicions: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+        for (at, (_, note)) in notes.iter().enumerate() {
+            match Worth::decode(note) {
+                Some(worth) if worth.points > 0 => {
+                    crowds.entry(worth.cell).or_default().push((worth, at));
+                }
+                Some(_) => {}
+                None => {
+                    suspicions.insert(at, Vec::new());
+                }
+            }
         }
         crowds.retain(|_, crowd| crowd.len() as u64 > self.capacity.into());
-        let shares: BTreeMap<u64, Share> =
-            crowds.into_iter().map(|(cell, crowd)| (cell, self.share(cell, crowd))).collect();
-        let suspicion = |worth: Option<Worth>| match worth {
-            Some(worth) => shares.get(&worth.cell).map(Share::encode),
-            None => Some(Vec::new()),
-        };
-        notes.filter_map(|(device, worth)| Some((device.clone(), suspicion(worth)?))).collect()
+        let shares = crowds.into_values().flat_map(|crowd| self.shares(crowd));
+        suspicions.extend(shares.map(|(at, share)| (at, share.encode())));
+        let of = |(at, suspicion): (usize, Vec<u8>)| Some((notes.get(at)?.0.clone(), suspicion));
+        suspicions.into_iter().filter_map(of).collect()
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
@@ -100,17 +115,23 @@ impl FleetCheck for Density {
             let finding = |at: Place<'_>| at.finding("no-place", detail.into());
             return stream(sent.batches()).map(finding).collect();
         };
-        let (crowd, capacity) = (share.devices, self.capacity);
-        let cell = Cell::of(share.cell).map(|cell| cell.to_string()).unwrap_or_default();
-        let detail = format!(
-            "{crowd} devices share cell {cell}, which has use for {capacity} and pays {}% of what they sent",
-            (share.part * 100) >> 32
-        );
-        // Multiples of the golden ratio fill the circle evenly, whatever share is asked for.
-        let lost = |rank: u32| u64::from(rank.wrapping_mul(0x9e37_79b9)) >= share.part;
-        let lost = (0u32..).zip(kept(sent)).filter(|(rank, _)| lost(*rank));
+        let kept: Vec<Place<'_>> = kept(sent).collect();
+        let mut turns: Vec<u32> = (0..).map(turn).take(kept.len()).collect();
+        let points = usize::try_from(share.points).unwrap_or(usize::MAX);
+        if points >= turns.len() {
+            return Vec::new();
+        }
+        let limit = *turns.select_nth_unstable(points).1;
+        let detail = share.detail(self.capacity, kept.len());
+        let lost = (0..).map(turn).zip(kept).filter(|(turn, _)| *turn >= limit);
         lost.map(|(_, at)| at.finding("crowded", detail.clone())).collect()
     }
+}
+
+/// When a reading has its turn: no two have the same. Multiples of the golden ratio fill the circle evenly, however
+/// many there are, and the first of more are the first of fewer.
+const fn turn(rank: u32) -> u32 {
+    rank.wrapping_mul(0x9e37_79b9)
 }
 
 /// The readings that kept their points until here.
@@ -119,35 +140,44 @@ fn kept<'a>(sent: &Sent<'a>) -> impl Iterator<Item = Place<'a>> {
     stream(sent.batches()).filter(move |at| sent.keeps(at.nth, at.position))
 }
 
-/// Where a device is, and how many of its measurements kept their points.
+/// Where a device is, and what it would earn alone.
+#[derive(Clone, Copy)]
 struct Worth {
     cell: u64,
-    readings: u64,
+    points: u64,
+    lot: u64,
 }
 
 impl Worth {
     fn decode(note: &[u8]) -> Option<Self> {
-        let [cell, readings] = words(note)?;
-        Some(Self { cell, readings })
+        let [cell, points, lot] = words(note)?;
+        Some(Self { cell, points: points.min(u32::MAX.into()), lot })
     }
 }
 
-/// What a cell pays each of its devices.
+/// What a crowded cell leaves to one of its devices.
 struct Share {
     cell: u64,
     devices: u64,
-    /// In 2^-32.
-    part: u64,
+    points: u64,
 }
 
 impl Share {
     fn encode(&self) -> Vec<u8> {
-        [self.cell, self.devices, self.part].map(u64::to_be_bytes).concat()
+        [self.cell, self.devices, self.points].map(u64::to_be_bytes).concat()
     }
 
     fn decode(suspicion: &[u8]) -> Option<Self> {
-        let [cell, devices, part] = words(suspicion)?;
-        Some(Self { cell, devices, part: part.min(1 << 32) })
+        let [cell, devices, points] = words(suspicion)?;
+        Some(Self { cell, devices, points })
+    }
+
+    fn detail(&self, capacity: u32, points: usize) -> String {
+        let Self { cell, devices, points: part } = self;
+        let cell = Cell::of(*cell).map(|cell| cell.to_string()).unwrap_or_default();
+        format!(
+            "{devices} devices share cell {cell}, which has use for {capacity}: {part} of {points} points are this one's part"
+        )
     }
 }
 

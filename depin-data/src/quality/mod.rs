@@ -13,7 +13,7 @@
 //! | [`Rate`] | `rate` | those further from a believed one in a window than the allowed span |
 //! | [`Gap`] | `gap` | the first one after too long a silence |
 //! | [`Duplicate`] | `duplicate` | all but the first of one quantity at one time |
-//! | [`Only`] | `unexpected` | those of quantities that nobody asked for |
+//! | [`Only`] | `unexpected`, `context` | those of quantities that nobody asked for, or that are needed and earn nothing |
 //! | [`Clock`] | `clock` | those earlier than one before them, and those since a clock was set off its beat |
 //! | [`Relation`] | `implausible` | those that contradict another quantity of the same moment |
 //! | [`Repeat`] | `repeat` | those of a stretch that repeats an earlier one |
@@ -27,7 +27,7 @@
 //! | [`Alike`] | `alike` | those of a stretch that is another device's up to noise, unless this one was first |
 //! | `Neighbours` | `disagrees` | those of time slots in which the device is far from its neighbours' median |
 //! | `Skew` | `clock-skew` | all, when the neighbours' values fit far better some slots earlier or later |
-//! | `Density` | `crowded`, `no-place` | the share that a full cell has no use for; all of a device without place |
+//! | `Density` | `crowded`, `no-place` | what is beyond a device's part of a full cell; all of a device without place |
 //!
 //! [`presets`] are lists of checks for kinds of networks, with the sources of their limits.
 //!

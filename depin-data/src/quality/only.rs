@@ -1,4 +1,4 @@
-//! Readings that nobody asked for.
+//! Which quantities are work that is paid for.
 
 use std::collections::BTreeSet;
 
@@ -10,44 +10,64 @@ use depin_core::{
 
 use super::{quoted, stream};
 
-/// A device reports the network's quantities and no others. Code `unexpected`.
+/// A device earns with the network's quantities and no others. Codes `unexpected` and `context`.
 ///
 /// Every accepted reading is worth a point; without this check a device could earn with quantities that
-/// no other check looks at.
+/// no other check looks at. Where a device is and how fast are no measurements that a weather network pays for, but its
+/// other checks need to know: readings [beside](Self::beside) those that earn are welcome and earn nothing.
 ///
 /// ```
 /// use depin_core::quality::QualityCheck;
-/// use depin_data::quality::Only;
+/// use depin_data::{geo::CELL, quality::Only};
 ///
 /// let check = Only::new([("temperature", "Cel"), ("humidity", "%RH")]);
 /// assert_eq!(check.name(), "only(\"humidity\" \"%RH\", \"temperature\" \"Cel\")");
+/// let check = Only::new([("temperature", "Cel")]).beside([CELL]);
+/// assert_eq!(check.name(), "only(\"temperature\" \"Cel\", beside \"cell\" \"h3\")");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Only {
     quantities: BTreeSet<Quantity>,
+    context: BTreeSet<Quantity>,
 }
 
 impl Only {
     /// The quantities, as name and unit, that earn points.
     pub fn new<'a>(quantities: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let quantities = quantities.into_iter().map(|(name, unit)| Quantity::new(name, unit));
-        Self { quantities: quantities.collect() }
+        Self { quantities: quantities.collect(), context: BTreeSet::new() }
+    }
+
+    /// Further quantities, as name and unit, that are expected and earn nothing: their readings lose their points
+    /// with the code `context`. What earns points stays what it is.
+    pub fn beside<'a>(mut self, context: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let context = context.into_iter().map(|(name, unit)| Quantity::new(name, unit));
+        self.context.extend(context.filter(|quantity| !self.quantities.contains(quantity)));
+        self
     }
 }
 
 impl QualityCheck for Only {
     fn name(&self) -> String {
-        let names: Vec<String> = self.quantities.iter().map(quoted).collect();
+        let earning = self.quantities.iter().map(quoted);
+        let context = self.context.iter().map(|quantity| format!("beside {}", quoted(quantity)));
+        let names: Vec<String> = earning.chain(context).collect();
         format!("only({})", names.join(", "))
     }
 
     fn inspect(&self, batches: &[&Verified<Batch>]) -> Vec<Finding> {
-        let strangers =
-            stream(batches).filter(|at| !self.quantities.contains(at.reading.quantity()));
-        let name = |at: super::Place<'_>| {
-            let detail = format!("{:?} is not a quantity of this network", at.reading.quantity());
-            at.finding("unexpected", detail)
+        let judge = |at: super::Place<'_>| {
+            let quantity = at.reading.quantity();
+            if self.quantities.contains(quantity) {
+                None
+            } else if self.context.contains(quantity) {
+                let detail = format!("{} stands beside what earns points", quantity.name());
+                Some(at.finding("context", detail))
+            } else {
+                let detail = format!("{quantity:?} is not a quantity of this network");
+                Some(at.finding("unexpected", detail))
+            }
         };
-        strangers.map(name).collect()
+        stream(batches).filter_map(judge).collect()
     }
 }

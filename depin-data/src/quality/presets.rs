@@ -35,6 +35,9 @@ pub struct Preset {
 /// Name and unit of a quantity.
 type Of = (&'static str, &'static str);
 
+/// Where a device is: other checks go by it, and where places are not the work it earns nothing.
+const PLACE: [Of; 3] = [LATITUDE, LONGITUDE, CELL];
+
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -117,6 +120,7 @@ impl Preset {
 /// | copies | what is alike within 0.04 Cel, 0.15 %RH and 0.04 m/s, window after window | our choice: less than three sensors side by side differed |
 /// | neighbours | temperature within 4 Cel, humidity within 20 %RH | our choice: two badly sited stations |
 /// | density | 10 stations in a cell of resolution 7 | WeatherXM |
+/// | points | for every measurement, none for places | a place is needed to judge the others |
 ///
 /// Constancy also takes twelve readings and, for less than a day, 32 bits of surprise in the station's own
 /// stream, for a day that it is no habit; fog (95 %RH, for wind 85 %RH) excuses it.
@@ -132,8 +136,8 @@ impl Preset {
 pub fn climate(every: Duration) -> Preset {
     let mut preset = Preset::default();
     let main = [TEMPERATURE, WATER_TEMPERATURE, HUMIDITY, PRESSURE, WIND_SPEED];
-    let more = [DEW_POINT, WIND_DIRECTION, IRRADIANCE, LATITUDE, LONGITUDE, CELL];
-    preset.check(Only::new(main.into_iter().chain(more)));
+    let measured = [DEW_POINT, WIND_DIRECTION, IRRADIANCE];
+    preset.check(Only::new(main.into_iter().chain(measured)).beside(PLACE));
     preset.bounds(TEMPERATURE, -90, 60);
     preset.bounds(DEW_POINT, -90, 60);
     preset.bounds(WATER_TEMPERATURE, -5, 45);
@@ -152,7 +156,6 @@ pub fn climate(every: Duration) -> Preset {
     preset.check(
         Relation::new(DEW_POINT, TEMPERATURE, every).at_most(Decimal::from(1), Decimal::from(1)),
     );
-    let measured = [DEW_POINT, WIND_DIRECTION, IRRADIANCE];
     preset.regular(every, &main, &measured);
     // Air pressure and daylight are the same for all around, and so is water of one depth.
     let local = [(TEMPERATURE, 4), (HUMIDITY, 15), (WIND_SPEED, 4)]
@@ -206,6 +209,7 @@ fn constancy(preset: &mut Preset) {
 /// | module temperature | -50..110 Cel | our choice |
 /// | lone values | 30 % of the rating away from both neighbours | our choice: clouds come in crowds |
 /// | constancy | 2 h of power, except at night and where the inverter clips | as daylight of WeatherXM, table 6 |
+/// | points | for every measurement, none for places | a place is needed to judge the others |
 ///
 /// ```
 /// use std::time::Duration;
@@ -219,8 +223,8 @@ fn constancy(preset: &mut Preset) {
 pub fn energy(every: Duration, rated: Decimal) -> Preset {
     let mut preset = Preset::default();
     let percent = |percent: i64| share(rated, percent);
-    let more = [IRRADIANCE, TEMPERATURE, MODULE_TEMPERATURE, LATITUDE, LONGITUDE, CELL];
-    preset.check(Only::new([AC_POWER, DC_POWER].into_iter().chain(more)));
+    let measured = [AC_POWER, DC_POWER, IRRADIANCE, TEMPERATURE, MODULE_TEMPERATURE];
+    preset.check(Only::new(measured).beside(PLACE));
     preset.check(Bounds::new(AC_POWER.0, AC_POWER.1, percent(-5)..=percent(125)));
     preset.check(Bounds::new(DC_POWER.0, DC_POWER.1, percent(-5)..=percent(150)));
     preset.bounds(IRRADIANCE, SUNLIGHT.0, SUNLIGHT.1);
@@ -261,6 +265,7 @@ pub fn energy(every: Duration, rated: Decimal) -> Preset {
 /// |---|---|---|
 /// | constancy | 6 h and 32 bits of surprise in the sensor's own stream; zero may last, and so may what never falls | our choice |
 /// | cadence, copies, repetitions | as in the other presets | |
+/// | points | for every measurement, none for places | a place is needed to judge the others |
 ///
 /// What values are possible and how fast they change only the network knows: add [`Bounds`], [`Jump`], [`Spike`]
 /// and [`Relation`].
@@ -275,8 +280,7 @@ pub fn energy(every: Duration, rated: Decimal) -> Preset {
 /// ```
 pub fn sensor(every: Duration, quantities: &[(&str, &str)]) -> Preset {
     let mut preset = Preset::default();
-    let place = [LATITUDE, LONGITUDE, CELL];
-    preset.check(Only::new(quantities.iter().copied().chain(place)));
+    preset.check(Only::new(quantities.iter().copied()).beside(PLACE));
     let zero = Decimal::default()..=Decimal::default();
     for (name, unit) in quantities {
         let stuck = Stuck::new(name, unit, 12, 6 * HOUR).whole_run().surprising(Repeat::BITS / 2);
@@ -293,6 +297,7 @@ pub fn sensor(every: Duration, quantities: &[(&str, &str)]) -> Preset {
 /// | travel | `speed`, and 50 m that receivers err; nothing of a track of which half is impossible | multipath in streets |
 /// | reported speed | 0 to `speed` | |
 /// | altitude | -500..9000 m | the Dead Sea and Everest |
+/// | points | for fixes, none for speed, altitude and cells | what no other check can hold against the track |
 ///
 /// ```
 /// use depin_core::Decimal;
@@ -304,7 +309,7 @@ pub fn sensor(every: Duration, quantities: &[(&str, &str)]) -> Preset {
 /// ```
 pub fn drive(speed: Decimal) -> Preset {
     let mut preset = Preset::default();
-    preset.check(Only::new([LATITUDE, LONGITUDE, ALTITUDE, SPEED, CELL]));
+    preset.check(Only::new([LATITUDE, LONGITUDE]).beside([ALTITUDE, SPEED, CELL]));
     preset.check(Travel::new(speed, Decimal::from(50)).all_or_nothing(50));
     preset.check(Bounds::new(SPEED.0, SPEED.1, Decimal::default()..=speed));
     preset.bounds(ALTITUDE, -500, 9_000);

@@ -26,8 +26,16 @@ pub(super) struct Row<'a> {
 
 /// The readings of these quantities, those of one moment together, in chain order.
 pub(super) fn rows<'a>(quantities: &[Quantity], batches: &'a [&Verified<Batch>]) -> Vec<Row<'a>> {
+    rows_of(quantities, stream(batches))
+}
+
+/// The same of some readings.
+pub(super) fn rows_of<'a>(
+    quantities: &[Quantity],
+    places: impl Iterator<Item = Place<'a>>,
+) -> Vec<Row<'a>> {
     let mut rows: Vec<Row<'a>> = Vec::new();
-    for place in stream(batches).filter(|at| quantities.contains(at.reading.quantity())) {
+    for place in places.filter(|at| quantities.contains(at.reading.quantity())) {
         let (quantity, at) = (place.reading.quantity(), place.reading.at());
         match rows.last_mut() {
             Some(row) if row.at == at && !row.has(quantity) => row.places.push(place),

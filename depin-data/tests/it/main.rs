@@ -45,6 +45,8 @@ mod privacy;
 mod quality;
 mod quality_alike;
 #[cfg(feature = "geo")]
+mod quality_crowds;
+#[cfg(feature = "geo")]
 mod quality_faults;
 mod quality_more;
 #[cfg(feature = "geo")]

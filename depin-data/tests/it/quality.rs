@@ -79,6 +79,8 @@ fn checks_that_judge_differently_have_different_names() {
         Gap::new("temperature", "Cel", 2 * MINUTE, 2).name(),
         Only::new([("temperature Cel", "")]).name(),
         Only::new([("temperature", "Cel"), ("a", "b")]).name(),
+        Only::new([("temperature", "Cel")]).beside([("a", "b")]).name(),
+        Only::new([("a", "b")]).beside([("temperature", "Cel")]).name(),
     ]);
     let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
     assert_eq!(distinct.len(), names.len(), "{names:?}");
@@ -199,6 +201,18 @@ fn quantities_that_nobody_asked_for_earn_nothing() {
     let check = Only::new([("temperature", "Cel")]);
     let junk = Reading::new(Quantity::new("junk", ""), decimal("1"), NOW);
     assert_eq!(lost(&check, &[temperature("7", 0), junk]), [1]);
+}
+
+#[test]
+fn what_is_needed_beside_the_work_is_told_apart_from_junk_and_earns_nothing() {
+    let of = |name, unit| Reading::new(Quantity::new(name, unit), decimal("1"), NOW);
+    let check = Only::new([("temperature", "Cel"), ("speed", "m/s")])
+        .beside([("cell", "h3"), ("speed", "m/s")]);
+    let readings = [temperature("7", 0), of("cell", "h3"), of("cell", "m"), of("speed", "m/s")];
+    let batch = signed(&readings);
+    let found = check.inspect(&[&batch]);
+    let found: Vec<_> = found.iter().map(|it| (it.reading, &*it.code)).collect();
+    assert_eq!(found, [(1, "context"), (2, "unexpected")]);
 }
 
 proptest! {

@@ -550,6 +550,30 @@ fn presets_have_distinct_names_and_survive_the_worst_of_streams() {
     }
 }
 
+#[test]
+fn presets_pay_for_measurements_and_for_places_only_where_these_are_the_work() {
+    let of = |(name, unit)| at(name, unit, decimal("1"), 0);
+    let place = [("latitude", "lat"), ("longitude", "lon"), ("cell", "h3")].map(of);
+    let lost = |preset: &presets::Preset, readings: &[Reading]| -> Vec<usize> {
+        let found = findings(&*preset.checks[0], readings);
+        assert!(found.iter().all(|(_, code, _)| code == "context"), "{found:?}");
+        found.into_iter().map(|(at, ..)| at).collect()
+    };
+    for (preset, work) in [
+        (presets::climate(MINUTE), ("temperature", "Cel")),
+        (presets::energy(MINUTE, decimal("6000")), ("ac_power", "W")),
+        (presets::sensor(MINUTE, &[("co2", "ppm")]), ("co2", "ppm")),
+    ] {
+        assert_eq!(lost(&preset, &[&place[..], &[of(work)]].concat()), [0, 1, 2]);
+    }
+    let more = [("speed", "m/s"), ("altitude", "m")].map(of);
+    let drive = presets::drive(decimal("70"));
+    assert_eq!(lost(&drive, &[&place[..], &more].concat()), [2, 3, 4]);
+    // A tracker of a network of its own is paid for what it asks for.
+    let tracker = presets::sensor(MINUTE, &[("latitude", "lat"), ("longitude", "lon")]);
+    assert_eq!(lost(&tracker, &place), [2]);
+}
+
 fn reading() -> impl Strategy<Value = Reading> {
     let names = prop::sample::select(vec![
         ("temperature", "Cel"),

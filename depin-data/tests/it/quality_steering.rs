@@ -13,11 +13,11 @@ use depin_data::{
     audit::replay,
     bundle::{Bundle, write},
     epoch::{Checks, EpochDraft, MAX_NOTES, Member, Scored},
-    geo::{Cell, Position},
+    geo::{CELL, Cell, Position},
     log::MemoryLog,
-    quality::{Bounds, Copied, Density},
+    quality::{Bounds, Copied, Density, Only},
 };
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::epoch::member;
 use crate::support::{Device, NOW, network, reading};
@@ -159,6 +159,56 @@ async fn ten_devices_that_work_share_a_cell_and_padding_gains_nothing() {
     let turns = rounds(10, 2).into_iter().chain(vec![0; more]);
     let found = scores(&scored(&streams, turns, &crowded(1)).await);
     assert!(found[0] <= 22, "{found:?}");
+}
+
+/// The same cell, once a minute, and nothing else.
+fn idle(minutes: u64) -> Vec<Reading> {
+    let place = |minute| located(vec![reading("1", minute_of(minute))]).swap_remove(0);
+    (0..minutes).map(place).collect()
+}
+
+#[tokio::test]
+async fn a_crowd_that_tells_nothing_but_places_earns_no_more_than_any_other() {
+    let mut streams = vec![located(weather(3, 199))];
+    streams.extend((0..20).map(|_| idle(100)));
+    let turns: Vec<usize> = (0..21).chain([0]).collect();
+    let checks = Checks::new().fleet(Density::new(7, 1));
+    let found = scores(&scored(&streams, turns.clone(), &checks).await);
+    assert_eq!(found.iter().sum::<u64>(), 200, "{found:?}");
+    // Where places are no work, they take nothing from who works.
+    let only = Only::new([("temperature", "Cel")]).beside([CELL]);
+    let checks = Checks::new().check(only).fleet(Density::new(7, 1));
+    let found = scores(&scored(&streams, turns, &checks).await);
+    assert_eq!((found[0], &found[1..]), (199, &[0; 20][..]));
+}
+
+#[tokio::test]
+async fn a_swarm_of_devices_with_a_point_each_earns_as_many_as_the_cell_has_use_for() {
+    let streams: Vec<_> = (0..60).map(|seed| located(weather(seed, 1))).collect();
+    let found = scores(&scored(&streams, 0..60, &crowded(3)).await);
+    assert_eq!((found.len(), found.iter().sum::<u64>()), (60, 6), "{found:?}");
+    assert!(found.iter().all(|score| *score <= 1), "{found:?}");
+    // Beside one that works, they take next to nothing from it.
+    let working = [streams.clone(), vec![located(weather(99, 199))]].concat();
+    let turns = (0..61).chain([60]);
+    let found = scores(&scored(&working, turns, &crowded(1)).await);
+    assert_eq!(found.iter().sum::<u64>(), 200, "{found:?}");
+    assert!(found[60] >= 200 * 200 / 320, "{found:?}");
+}
+
+#[tokio::test]
+async fn whoever_sends_first_a_crowded_cell_pays_the_same() {
+    let streams: Vec<_> =
+        (0..7).map(|seed| located(weather(seed, 120 + 40 * (seed % 3)))).collect();
+    let turns: Vec<usize> =
+        (0..7).flat_map(|at: usize| vec![at; streams[at].len().div_ceil(BATCH)]).collect();
+    let first = scores(&scored(&streams, turns.clone(), &crowded(3)).await);
+    let mut rng = StdRng::seed_from_u64(4);
+    for _ in 0..4 {
+        let mut turns = turns.clone();
+        turns.shuffle(&mut rng);
+        assert_eq!(scores(&scored(&streams, turns, &crowded(3)).await), first);
+    }
 }
 
 /// Notes as much as there is room for, and says how much that was.
