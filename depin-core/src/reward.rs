@@ -74,6 +74,17 @@ pub struct Commitment {
     pub manifest: B256,
 }
 
+/// What an account presents to be paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The account.
+    pub account: Address,
+    /// What it has earned since the beginning.
+    pub cumulative: Amount,
+    /// The path from its leaf to the root; empty when it is alone in the tree.
+    pub proof: Vec<B256>,
+}
+
 /// Pays what reward trees promise.
 ///
 /// Amounts are cumulative over all epochs, so one claim pays everything due, and the second one only
@@ -87,6 +98,8 @@ pub struct Commitment {
 ///    latest root.
 /// 4. The sum of all that was ever paid MUST NOT exceed the latest `cumulative`.
 /// 5. Claiming what was claimed already MUST pay [`Amount::ZERO`].
+/// 6. `claim_many` MUST pay what as many claims one after another would, in their order; after an error the same
+///    call MUST go on where it stopped.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a reward distributor",
@@ -117,6 +130,18 @@ pub trait RewardDistributor: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the proof does not hold.
     async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount>;
+
+    /// Pays many accounts and returns what each was paid; in fewer transactions where the ledger can.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim), for the first that fails; those before it may have been paid.
+    async fn claim_many(&self, claims: &[Claim]) -> Result<Vec<Amount>> {
+        let mut paid = Vec::with_capacity(claims.len());
+        for claim in claims {
+            paid.push(self.claim(claim.account, claim.cumulative, &claim.proof).await?);
+        }
+        Ok(paid)
+    }
 
     /// What an account was paid so far.
     ///

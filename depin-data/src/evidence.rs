@@ -22,16 +22,13 @@
 //!
 //! ```text
 //! fork  = {0: "depin fork v1", 1: bstr, 2: bstr}           two signed batches or gap markers
-//! claim = {0: "depin fork claim v1", 1: tstr network, 2: tstr did, 3: uint position,
-//!          4: bstr .size 32, 5: bstr .size 32,             SHA-256 of the two, in that order
-//!          6: bstr .size 32}                               SHA-256 of fork
+//! fault = {0: "depin fork fault v1", 1: tstr network, 2: tstr did, 3: uint position}
 //! ```
 //!
-//! The claim is what a staking contract stores until somebody shows the fork itself.
+//! The SHA-256 of the fault is what a slash names: one place of one chain, however many pairs show it.
 
 use depin_core::{
-    B256, Bytes, Did, Error, ErrorKind, NetworkId, PublicKey, Result, Sequence, SignedBatch,
-    Verifier,
+    B256, Did, Error, ErrorKind, NetworkId, PublicKey, Result, Sequence, SignedBatch, Verifier,
     cbor::{self, CborError, Decoder, Encoder},
     cose::Sign1,
 };
@@ -40,7 +37,6 @@ use sha2::{Digest, Sha256};
 use crate::batch::{self, BatchError, BatchVerifier, Link};
 
 const TAG: &str = "depin fork v1";
-const CLAIM_TAG: &str = "depin fork claim v1";
 const FAULT_TAG: &str = "depin fork fault v1";
 
 /// Most bytes of encoded evidence.
@@ -194,21 +190,6 @@ impl Equivocation {
             .is_ok();
         debug_assert!(written, "writing to a vector cannot fail");
         B256::new(Sha256::digest(bytes).into())
-    }
-
-    /// The claim in short, for a contract that will be shown the evidence.
-    pub fn claim(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(256);
-        let [first, second] = &self.links;
-        let written = Encoder::new(&mut bytes)
-            .map(7)
-            .and_then(|e| e.u8(0)?.str(CLAIM_TAG)?.u8(1)?.str(self.network.as_str()))
-            .and_then(|e| e.u8(2)?.str(self.device.as_str())?.u8(3)?.u64(self.position.value()))
-            .and_then(|e| e.u8(4)?.bytes(first.as_slice())?.u8(5)?.bytes(second.as_slice()))
-            .and_then(|e| e.u8(6)?.bytes(self.id.as_slice()))
-            .is_ok();
-        debug_assert!(written, "writing to a vector cannot fail");
-        bytes.into()
     }
 }
 

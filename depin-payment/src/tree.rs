@@ -13,6 +13,7 @@ pub mod indexed;
 mod nodes;
 
 use alloy_primitives::{KECCAK256_EMPTY, keccak256_uncached};
+pub use depin_core::reward::Claim;
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result};
 
 use self::nodes::{Nodes, pair};
@@ -20,17 +21,6 @@ use crate::threads;
 
 /// Longest proof that [`verify`] looks at: twice what a tree over [`RewardTree::MAX_LEN`] accounts needs.
 const MAX_PROOF: usize = 64;
-
-/// What an account presents to be paid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The account.
-    pub account: Address,
-    /// What it has earned since the beginning.
-    pub cumulative: Amount,
-    /// The path from its leaf to the root; empty when it is alone in the tree.
-    pub proof: Vec<B256>,
-}
 
 /// A tree over accounts and their cumulative amounts.
 ///

@@ -4,7 +4,7 @@
 
 use depin_core::{
     Address, Amount, B256, EpochId, ErrorKind, Result, keccak256,
-    reward::{Commitment, RewardDistributor, TokenLedger},
+    reward::{Claim, Commitment, RewardDistributor, TokenLedger},
 };
 
 /// Runs every clause of the distributor's contract, with its effects on the token it pays.
@@ -27,8 +27,8 @@ pub async fn conforms(distributor: &dyn RewardDistributor, token: &dyn TokenLedg
     let second = Tree::of((ann, 75), (bob, 45));
     suite.order_is_kept(&second.commitment(2, 120)).await;
     suite.refuses(&first, ann, "clause 3: an old proof is refused").await;
-    suite.pays(&second, ann, 5).await;
-    suite.pays(&second, bob, 45).await;
+    suite.pays_many(&second, [(ann, 5), (bob, 45)]).await;
+    suite.pays(&second, bob, 0).await;
     suite.cannot_overdraw(ann, bob).await;
 }
 
@@ -134,6 +134,21 @@ impl Suite<'_> {
         let after = self.token.balance(account).await.expect("the ledger answers");
         let gained = after.checked_sub(before).expect("ledger clause 1: a claim arrives");
         assert_eq!(gained, due.into(), "ledger clause 1: a claim arrives");
+    }
+
+    /// Claims for both, and again.
+    async fn pays_many(&self, tree: &Tree, due: [(Address, u64); 2]) {
+        let claims = due.map(|(account, _)| {
+            let (cumulative, proof) = tree.claim(account);
+            Claim { account, cumulative, proof }
+        });
+        for expected in [due.map(|(_, due)| Amount::from(due)), [Amount::ZERO; 2]] {
+            let paid = self.distributor.claim_many(&claims).await;
+            let clause = "clause 6: many claims pay what as many single ones would, in their order";
+            assert_eq!(paid.expect(clause), expected, "{clause}");
+        }
+        let claimed = self.distributor.claimed(due[0].0).await.expect("the ledger answers");
+        assert_eq!(claimed, claims[0].cumulative, "clause 6: what was claimed is known");
     }
 
     /// A tree that promises more than was ever emitted.

@@ -42,8 +42,8 @@ pub struct Audit {
     pub believed_work: u64,
     /// Epochs that settled since, of which is believed by what policy they were sealed.
     pub believed_policies: u64,
-    /// Devices for which somebody was paid who does not own them now: they were transferred since, or the network
-    /// wrote somebody else down. Their transfers in the registry tell which.
+    /// Devices for which somebody was paid who neither owns them now nor is their own account: they were transferred
+    /// since, or the network wrote somebody else down. Their transfers in the registry tell which.
     pub believed_owners: u64,
 }
 

@@ -15,7 +15,7 @@ use depin_core::{
 };
 use depin_data::{
     epoch::{Checks, Windows},
-    ingest::Ingest,
+    ingest::{DeviceLimits, Ingest},
 };
 use depin_hw::Nonces;
 use depin_identity::Resolver;
@@ -27,7 +27,7 @@ use crate::{
     events,
     network::{Inner, Ledgers},
     presets::Preset,
-    rules::Rules,
+    rules::{Pays, Rules},
 };
 
 /// A network in the making: every method replaces or adds one part.
@@ -54,7 +54,8 @@ pub struct Builder {
     former_checks: Checks,
     former_policies: Vec<Arc<dyn RewardPolicy>>,
     windows: Option<Windows>,
-    clock_rule: Option<(Duration, Duration)>,
+    door: Door,
+    pays: Pays,
     registry: Option<Arc<dyn DeviceRegistry>>,
     distributor: Option<Arc<dyn RewardDistributor>>,
     token: Option<Arc<dyn TokenLedger>>,
@@ -73,7 +74,8 @@ impl Builder {
             former_checks: Checks::new(),
             former_policies: Vec::new(),
             windows: None,
-            clock_rule: None,
+            door: Door::default(),
+            pays: Pays::Owner,
             registry: None,
             distributor: None,
             token: None,
@@ -146,7 +148,28 @@ impl Builder {
     /// How far the time of a reading may be ahead of the clock (5 minutes unless said) and behind it
     /// (30 days) when it is sent.
     pub fn clock_rule(mut self, ahead: Duration, behind: Duration) -> Self {
-        self.clock_rule = Some((ahead, behind));
+        self.door.clock_rule = Some((ahead, behind));
+        self
+    }
+
+    /// How much one device may send, [its default](DeviceLimits::default) unless said; more is told to come again.
+    pub fn device_limits(mut self, limits: DeviceLimits) -> Self {
+        self.door.device_limits = Some(limits);
+        self
+    }
+
+    /// How many batches may be in flight at once, over all transports: 1,024 unless said. More are told to come back.
+    pub fn concurrency(mut self, batches: usize) -> Self {
+        self.door.concurrency = Some(batches);
+        self
+    }
+
+    /// Pays a device's own account (ERC-6551) instead of its owner, where the registry gives it one. Who owns the
+    /// device then spends what it earned, and who buys the device buys that too.
+    ///
+    /// It holds for epochs that close from now on; earlier ones stay as they were sealed.
+    pub fn pay_device_accounts(mut self) -> Self {
+        self.pays = Pays::Device;
         self
     }
 
@@ -192,7 +215,9 @@ impl Builder {
     ///
     /// With a window an epoch pays when the window is over, and the next one can be published from then on:
     /// until then [`close_epoch`](Network::close_epoch) seals it and answers
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), and the call again publishes it.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), and the call again publishes it. An epoch that the arbiter
+    /// rejects cannot be corrected: the log keeps what was sealed, so the network publishes neither it nor a later one,
+    /// and goes on under another name.
     ///
     /// ```
     /// # #[cfg(feature = "devnet")]
@@ -239,15 +264,16 @@ impl Builder {
             former_checks,
             former_policies,
             windows,
-            clock_rule,
+            door,
+            pays,
             ..
         } = self;
         let policy = policy
             .ok_or_else(|| Error::new(ErrorKind::Config, "the network has no reward policy"))?;
-        let rules = Rules { checks, policy, former_checks, former_policies, windows };
+        let rules = Rules { checks, policy, former_checks, former_policies, windows, pays };
         let (events, _) = broadcast::channel(events::KEPT);
         let log_key = preset.operator.public_key().clone();
-        let ingest = ingest(&id, &preset, ledgers.registry.clone(), events.clone(), clock_rule);
+        let ingest = door.open(&id, &preset, ledgers.registry.clone(), events.clone());
         let resolver = Resolver::new().with_registry(ledgers.registry.clone());
         let books = Books::kept_in(id.clone(), preset.folder.as_deref());
         Ok(Network(Arc::new(Inner {
@@ -314,8 +340,10 @@ impl Builder {
             let roots = EvmRoots::new(chain.clone(), deployment.distributor);
             Arc::new(EvmDistributor::from(roots.since(deployment.block)))
         });
-        let token = token.unwrap_or_else(|| Arc::new(EvmToken::new(chain, deployment.token)));
+        let token =
+            token.unwrap_or_else(|| Arc::new(EvmToken::new(chain.clone(), deployment.token)));
         let mut ledgers = Ledgers::new(registry, distributor, token);
+        ledgers.chain = Some(chain);
         ledgers.deployment = Some(deployment);
         #[cfg(feature = "devnet")]
         {
@@ -373,23 +401,39 @@ const NONCE_LIFETIME: Duration = Duration::from_secs(300);
 /// Challenges that may be unanswered at once.
 const NONCES: usize = 10_000;
 
-fn ingest(
-    id: &NetworkId,
-    preset: &Preset,
-    registry: Arc<dyn DeviceRegistry>,
-    events: broadcast::Sender<depin_core::NetworkEvent>,
+/// What ingest is told, where it is not left as it is.
+#[derive(Debug, Default)]
+struct Door {
     clock_rule: Option<(Duration, Duration)>,
-) -> Ingest {
-    let operator: Arc<dyn Signer> = preset.operator.clone();
-    let did: Did = depin_identity::methods::key::did_key(operator.public_key());
-    let on_event = move |event: &depin_core::NetworkEvent| {
-        // Nobody listening is fine.
-        let _ = events.send(event.clone());
-    };
-    let (log, clock) = (preset.log.clone(), preset.clock.clone());
-    let mut builder = Ingest::builder(id.clone(), log, registry, clock, operator, did);
-    if let Some((ahead, behind)) = clock_rule {
-        builder = builder.clock_rule(ahead, behind);
+    device_limits: Option<DeviceLimits>,
+    concurrency: Option<usize>,
+}
+
+impl Door {
+    fn open(
+        self,
+        id: &NetworkId,
+        preset: &Preset,
+        registry: Arc<dyn DeviceRegistry>,
+        events: broadcast::Sender<depin_core::NetworkEvent>,
+    ) -> Ingest {
+        let operator: Arc<dyn Signer> = preset.operator.clone();
+        let did: Did = depin_identity::methods::key::did_key(operator.public_key());
+        let on_event = move |event: &depin_core::NetworkEvent| {
+            // Nobody listening is fine.
+            let _ = events.send(event.clone());
+        };
+        let (log, clock) = (preset.log.clone(), preset.clock.clone());
+        let mut builder = Ingest::builder(id.clone(), log, registry, clock, operator, did);
+        if let Some((ahead, behind)) = self.clock_rule {
+            builder = builder.clock_rule(ahead, behind);
+        }
+        if let Some(limits) = self.device_limits {
+            builder = builder.device_limits(limits);
+        }
+        if let Some(batches) = self.concurrency {
+            builder = builder.concurrency(batches);
+        }
+        builder.on_event(Arc::new(on_event)).build()
     }
-    builder.on_event(Arc::new(on_event)).build()
 }

@@ -255,12 +255,34 @@ impl Network {
             return Err(error.with("epoch", id).with("next", next));
         }
         let epoch = if id == next {
+            self.check_ledger(&books).await?;
             self.seal_next(&mut books).await?
         } else {
             self.closed(&books, id).await?.ok_or_else(|| lost(id))?
         };
         self.publish_until(&books, &epoch).await?;
         Ok(epoch)
+    }
+
+    /// That the ledger's latest epoch is this network's. Roots are cumulative: over somebody else's, what that one
+    /// promised would be paid out of what this network's devices earned.
+    async fn check_ledger(&self, books: &Books) -> Result<()> {
+        let distributor = &self.0.ledgers.distributor;
+        let Some(latest) = distributor.latest().await? else { return Ok(()) };
+        let own = match &books.latest {
+            Some(own) if own.id() == latest => {
+                distributor.published(latest).await?.is_none_or(|it| it == *own.commitment())
+            }
+            // Published later, or by another process that seals with the same log.
+            Some(own) if own.id() > latest => true,
+            _ => self.0.log.sealed(latest).await?.is_some(),
+        };
+        if own {
+            return Ok(());
+        }
+        let message = "the distributor has an epoch that this network did not close; give whatever else it pays a \
+                       distributor of its own, or use this network's log";
+        Err(Error::new(ErrorKind::Conflict, message).with("epoch", latest))
     }
 
     /// Whether the next epoch may close, by its [windows](crate::Builder::windows), and which one it is. Without
@@ -484,7 +506,8 @@ impl Network {
         match registry.keys(did).await {
             Ok(mut keys) => {
                 keys.drain(..keys.len().saturating_sub(MAX_KEYS));
-                Ok(Member { keys, beneficiary: record.owner, ..nobody() })
+                let beneficiary = self.0.rules.pays.of(&record);
+                Ok(Member { keys, beneficiary, ..nobody() })
             }
             Err(error) if error.is_retryable() => Err(error),
             Err(_) => Ok(nobody()),

@@ -46,6 +46,8 @@ pub(crate) struct Ledgers {
     pub(crate) token: Arc<dyn TokenLedger>,
     #[cfg(feature = "evm")]
     pub(crate) deployment: Option<depin_evm::Deployment>,
+    #[cfg(feature = "evm")]
+    pub(crate) chain: Option<depin_evm::Chain>,
     /// The embedded chain and the folder it is kept in.
     #[cfg(feature = "devnet")]
     pub(crate) devnet: Option<(depin_devnet::Devnet, std::path::PathBuf)>,
@@ -66,6 +68,8 @@ impl Ledgers {
             token,
             #[cfg(feature = "evm")]
             deployment: None,
+            #[cfg(feature = "evm")]
+            chain: None,
             #[cfg(feature = "devnet")]
             devnet: None,
             #[cfg(feature = "devnet")]
@@ -158,6 +162,13 @@ impl Network {
     #[cfg(feature = "evm")]
     pub fn deployment(&self) -> Option<&depin_evm::Deployment> {
         self.0.ledgers.deployment.as_ref()
+    }
+
+    /// The account that this network sends its transactions from, where it has ledgers on a chain. Whatever else is
+    /// sent from that account has to go through this handle, which gives out its nonces: a pause, a role, a payroll.
+    #[cfg(feature = "evm")]
+    pub fn chain(&self) -> Option<&depin_evm::Chain> {
+        self.0.ledgers.chain.as_ref()
     }
 
     /// The record of a device.

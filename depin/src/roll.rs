@@ -14,8 +14,8 @@ use depin_data::{
 #[derive(Debug)]
 pub(crate) struct Roll<'a> {
     registry: &'a dyn DeviceRegistry,
-    /// All keys that each ever had, oldest first, and who owns it now.
-    devices: HashMap<Did, (Vec<PublicKey>, Address)>,
+    /// All keys that each ever had, oldest first, and who owns it now and its own account.
+    devices: HashMap<Did, (Vec<PublicKey>, [Address; 2])>,
     /// Devices for which somebody else was paid.
     elsewhere: BTreeSet<Did>,
 }
@@ -25,7 +25,7 @@ impl<'a> Roll<'a> {
         Self { registry, devices: HashMap::new(), elsewhere: BTreeSet::new() }
     }
 
-    /// For how many devices somebody was paid who does not own them now.
+    /// For how many devices somebody was paid who neither owns them now nor is their own account.
     pub(crate) fn elsewhere(&self) -> u64 {
         self.elsewhere.len() as u64
     }
@@ -38,10 +38,12 @@ impl<'a> Roll<'a> {
             if !self.devices.contains_key(device) {
                 let keys = self.registry.keys(device).await?;
                 let known = self.registry.device(device).await?;
-                let owner = known.map_or(Address::ZERO, |known| known.owner);
-                self.devices.insert(device.clone(), (keys, owner));
+                let accounts = known.map_or([Address::ZERO; 2], |known| {
+                    [known.owner, known.account.unwrap_or(known.owner)]
+                });
+                self.devices.insert(device.clone(), (keys, accounts));
             }
-            let Some((history, owner)) = self.devices.get(device) else { continue };
+            let Some((history, accounts)) = self.devices.get(device) else { continue };
             if after(history, &member.keys).is_none() {
                 let message =
                     "the epoch has a device that the registry does not know by these keys";
@@ -49,7 +51,7 @@ impl<'a> Roll<'a> {
                     .with("epoch", record.epoch())
                     .with("did", device));
             }
-            if !member.beneficiary.is_zero() && *owner != member.beneficiary {
+            if !member.beneficiary.is_zero() && !accounts.contains(&member.beneficiary) {
                 self.elsewhere.insert(device.clone());
             }
         }

@@ -6,7 +6,8 @@
 use std::{fmt, sync::Arc};
 
 use depin_core::{
-    Error, ErrorKind, Result,
+    Address, Error, ErrorKind, Result,
+    registry::DeviceRecord,
     reward::{Allocation, RewardPolicy},
 };
 use depin_data::epoch::{Checks, EpochRecord, Scored, Windows};
@@ -21,6 +22,25 @@ pub(crate) struct Rules {
     pub(crate) former_policies: Vec<Arc<dyn RewardPolicy>>,
     /// The windows of time that new epochs are, if they are.
     pub(crate) windows: Option<Windows>,
+    pub(crate) pays: Pays,
+}
+
+/// Which account of a device is paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pays {
+    #[default]
+    Owner,
+    /// Its own, or its owner where the registry gives it none.
+    Device,
+}
+
+impl Pays {
+    pub(crate) fn of(self, device: &DeviceRecord) -> Address {
+        match self {
+            Self::Owner => device.owner,
+            Self::Device => device.account.unwrap_or(device.owner),
+        }
+    }
 }
 
 impl Rules {

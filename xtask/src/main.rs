@@ -20,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask <command>
 
   test               run every test; says what it could not run and why. Fetches peers with npm and pip into
                      target/tools, and installs brokers with apt where it is root
+  kills              kill ingest, the log's engines and a device 1,000 times each, which takes longer than a test may
   ci                 what must be green before a change lands: format, lints, no_std, tests, known answers, docs,
                      contracts, examples, packages. Needs Node.js with npm
   bench [NAME]       run the benchmarks (or those whose name or figure contains NAME), print a table, write target/bench.json
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["test"] => test::run(false),
+        ["kills"] => test::kills(),
         ["ci"] => ci::run(),
         ["bench"] => bench::run(""),
         ["bench", name] => bench::run(name),

@@ -48,13 +48,7 @@ pub(crate) fn run(all: bool) -> Result<()> {
         }
         command
     };
-    // Without nextest the plain runner gives the same verdicts, only slower and with longer output.
-    let runner = if answers("cargo-nextest", "--version") {
-        "nextest run --workspace --no-fail-fast"
-    } else {
-        "test --workspace --no-fail-fast --lib --bins --tests"
-    };
-    let mut tests = with_peers(&format!("{runner} {FEATURES}"));
+    let mut tests = with_peers(&format!("{} --workspace --no-fail-fast {FEATURES}", runner()));
     stage("tests", tests.env("DEPIN_CONFORMANCE", conformance::fresh_lines()?))?;
     stage("doctests", &mut with_peers(&format!("test --workspace --doc --quiet {FEATURES}")))?;
     if missing.is_empty() {
@@ -64,4 +58,24 @@ pub(crate) fn run(all: bool) -> Result<()> {
         println!("\nnot run: {reason}");
     }
     Ok(())
+}
+
+/// Runs what kills processes at random as often as a release wants it; `test` does so tens of times.
+pub(crate) fn kills() -> Result<()> {
+    if let Err(why) = debian::installed() {
+        println!("the log on NATS JetStream is left out: {why}");
+    }
+    let filter = if has_nextest() { "kill storm" } else { "-- kill storm" };
+    let mut tests = cargo(&format!("{} -p depin-data --all-features {filter}", runner()));
+    tests.envs([("DEPIN_KILLS", "1000"), ("DEPIN_DEVICE_KILLS", "1000")]);
+    stage("1,000 kills each", &mut tests)
+}
+
+/// Without nextest the plain runner gives the same verdicts, only slower and with longer output.
+fn runner() -> &'static str {
+    if has_nextest() { "nextest run" } else { "test --lib --bins --tests" }
+}
+
+fn has_nextest() -> bool {
+    answers("cargo-nextest", "--version")
 }

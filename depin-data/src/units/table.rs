@@ -33,6 +33,8 @@ pub(super) static UNITS: &[Row] = &[
     base("dB"), base("dBW"), base("count"), base("/"), base("%RH"), base("%EL"), base("EL"), base("1/s"),
     base("S/m"), base("B"), base("VA"), base("VAs"), base("var"), base("vars"), base("J/m"), base("kg/m3"),
     base("deg"), base("Bspl"), base("beats"),
+    // Registered since: ISO 7027-1.
+    base("NTU"),
     // In the registry beside an equivalent that is preferred.
     scaled("g", "kg", 1, 1000), Row { offset: 27_315, ..scaled("Cel", "K", 1, 1) },
     scaled("l", "m3", 1, 1000), scaled("l/s", "m3/s", 1, 1000), scaled("%", "/", 1, 1),
@@ -51,4 +53,7 @@ pub(super) static UNITS: &[Row] = &[
     second("/100", "/", 1, 100), second("/1000", "/", 1, 1000), second("hPa", "Pa", 100, 1),
     second("mm", "m", 1, 1000), second("cm", "m", 1, 100), second("km", "m", 1000, 1),
     second("km/h", "m/s", 5, 18),
+    // Registered since.
+    second("ppb", "/", 1, 1_000_000_000), second("ppt", "/", 1, 1_000_000_000_000), second("VAh", "VAs", 3600, 1),
+    second("mg/l", "kg/m3", 1, 1000), second("ug/l", "kg/m3", 1, 1_000_000), second("g/l", "kg/m3", 1, 1),
 ];

@@ -59,7 +59,6 @@ fn two_truths_about_one_place_are_a_fork() {
                 let proof = verify(&device, fork).unwrap();
                 assert_eq!((&proof.device, proof.position.value()), (&device.did, position));
                 assert_eq!(proof.id, id);
-                cbor::check(&proof.claim()).unwrap();
             }
         }
     }

@@ -13,8 +13,9 @@ use depin_evm::{
 
 /// The account that belongs to a device of a registry.
 ///
-/// Its [address](Self::address) is known before anything is there: name it as the beneficiary, and claims pay it as
-/// they pay anybody. Its tokens go with the device when the device is sold. To move them the account needs code, which
+/// Its [address](Self::address) is known before anything is there. A network that pays the accounts of its devices
+/// (`Builder::pay_device_accounts` of the crate `depin`) names it as the beneficiary, and claims pay it as they pay
+/// anybody. Its tokens go with the device when the device is sold. To move them the account needs code, which
 /// [`create`](Self::create) puts there once; anybody may pay for that. Payments take an `intent`, which happens once.
 ///
 /// ```

@@ -5,7 +5,7 @@ mod orders;
 use async_trait::async_trait;
 use depin_core::{
     Address, Amount, B256, EpochId, Result,
-    reward::{Commitment, RewardDistributor},
+    reward::{Claim, Commitment, RewardDistributor},
 };
 use depin_evm::{
     Chain,
@@ -14,7 +14,6 @@ use depin_evm::{
 };
 
 use super::{calls::events, roots::EvmRoots};
-use crate::Claim;
 
 /// A reward distributor contract, through the account that publishes epochs and pays for transactions.
 ///
@@ -60,22 +59,6 @@ impl EvmDistributor {
     /// Its address and epochs: what waits, disputes and their decision, pause.
     pub const fn roots(&self) -> &EvmRoots {
         &self.roots
-    }
-
-    /// Pays many accounts, in as few transactions as fit into blocks, and returns what each was paid.
-    ///
-    /// An account that was paid before is paid nothing again, so after an error the same call continues
-    /// where it stopped.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Rejected`](depin_core::ErrorKind::Rejected) when a proof does not hold (the accounts of earlier transactions are paid
-    /// by then), [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when the chain does not answer now.
-    pub async fn claim_many(&self, claims: &[Claim]) -> Result<Vec<Amount>> {
-        let mut paid = Vec::with_capacity(claims.len());
-        for chunk in claims.chunks(CLAIMS_PER_TRANSACTION) {
-            paid.extend(self.claim_chunk(chunk).await?.0);
-        }
-        Ok(paid)
     }
 
     /// Pays what fits into one transaction; answers its receipt too, unless nothing was left to pay.
@@ -131,6 +114,15 @@ impl RewardDistributor for EvmDistributor {
 
     async fn latest(&self) -> Result<Option<EpochId>> {
         self.roots.latest().await
+    }
+
+    /// Hundred accounts a transaction.
+    async fn claim_many(&self, claims: &[Claim]) -> Result<Vec<Amount>> {
+        let mut paid = Vec::with_capacity(claims.len());
+        for chunk in claims.chunks(CLAIMS_PER_TRANSACTION) {
+            paid.extend(self.claim_chunk(chunk).await?.0);
+        }
+        Ok(paid)
     }
 
     async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount> {

@@ -201,55 +201,56 @@ impl EvmStake {
         Ok(Amount::units(taken.amount))
     }
 
-    /// Holds `amount` of a stake for the fault that `evidence`, a hash, proves. Needs `SLASHER_ROLE`.
+    /// Holds `amount` of a stake for a `fault`. Needs `SLASHER_ROLE`.
     ///
-    /// Verify the evidence first: the contract stores its hash and believes the slasher, whom the cap, the
-    /// appeal and the judge bound.
+    /// A fault has one name, whatever shows it, or it would cost once for each piece of evidence: of a forked history
+    /// it is `Equivocation::fault` of `depin_data::evidence`, and never the `id` of what shows it. Verify the evidence
+    /// first: the contract stores the name and believes the slasher, whom the cap, the appeal and the judge bound.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when this evidence was used against this stake, [`ErrorKind::Limit`] above the cap
+    /// [`ErrorKind::Conflict`] when this fault cost this stake before, [`ErrorKind::Limit`] above the cap
     /// of a window, [`ErrorKind::Rejected`] when less is there, otherwise as [`Chain::send`].
     pub async fn slash(
         &self,
         owner: Address,
         subject: Address,
         amount: Amount,
-        evidence: B256,
+        fault: B256,
     ) -> Result<Slash> {
         let (contract, amount) = (self.contract(), narrow("amount", amount)?);
-        let receipt = self.send(contract.slash(owner, subject, amount, evidence)).await?;
+        let receipt = self.send(contract.slash(owner, subject, amount, fault)).await?;
         let slashed = event::<Contract::Slashed>(&receipt, self.address)?;
         let executable_at = seconds(slashed.executableAt.saturating_to());
         Ok(Slash { amount: Amount::units(slashed.amount), executable_at })
     }
 
-    /// The slash that waits under this evidence for this stake.
+    /// The slash of this stake that waits for this fault.
     ///
     /// # Errors
     /// As [`Chain::read`].
     pub async fn slash_of(
         &self,
-        evidence: B256,
+        fault: B256,
         owner: Address,
         subject: Address,
     ) -> Result<Option<Slash>> {
-        let slash = self.chain.read(&self.contract().slashOf(evidence, owner, subject)).await?;
+        let slash = self.chain.read(&self.contract().slashOf(fault, owner, subject)).await?;
         let executable_at = seconds(slash.executableAt);
         let waiting = Slash { amount: units(slash.amount), executable_at };
         Ok(Some(waiting).filter(|slash| !slash.amount.is_zero()))
     }
 
-    /// Withdraws a slash on appeal; its evidence stays used. Needs `JUDGE_ROLE`.
+    /// Withdraws a slash on appeal; its fault costs this stake nothing again. Needs `JUDGE_ROLE`.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when no such slash waits, otherwise as [`Chain::send`].
     pub async fn withdraw_slash(
         &self,
-        evidence: B256,
+        fault: B256,
         owner: Address,
         subject: Address,
     ) -> Result<()> {
-        self.send(self.contract().withdrawSlash(evidence, owner, subject)).await.map(drop)
+        self.send(self.contract().withdrawSlash(fault, owner, subject)).await.map(drop)
     }
 
     /// Executes a slash after the time for an appeal, and answers what the treasury got. Needs no role.
@@ -259,12 +260,12 @@ impl EvmStake {
     /// cap of the window is used up, otherwise as [`Chain::send`].
     pub async fn execute_slash(
         &self,
-        evidence: B256,
+        fault: B256,
         owner: Address,
         subject: Address,
     ) -> Result<Amount> {
         let contract = self.contract();
-        let receipt = self.send(contract.executeSlash(evidence, owner, subject)).await?;
+        let receipt = self.send(contract.executeSlash(fault, owner, subject)).await?;
         let executed = event::<Contract::SlashExecuted>(&receipt, self.address)?;
         Ok(Amount::units(executed.amount))
     }

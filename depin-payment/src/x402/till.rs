@@ -18,6 +18,7 @@ use std::{
 
 use depin_core::{Address, Amount, B256, Clock, Error, ErrorKind, Result};
 use depin_evm::{Chain, bindings::NetworkToken as Token};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::OnceCell;
 
 use super::{
@@ -313,18 +314,25 @@ impl Till {
         self.settle_one(payment.id(self.0.chain.id())).await
     }
 
-    /// Moves the money of all payments that are due, and answers what became of each. Do this at the start and
+    /// Moves the money of all payments that are due, those first that end first and 64 at a time, and answers what
+    /// became of each. Do this at the start and
     /// from time to time: a client that went away leaves its payment unsettled, and what is not settled goes on counting
     /// against the payer's balance.
     ///
     /// # Errors
     /// When the book cannot be read or written.
     pub async fn settle_due(&self) -> Result<Vec<(Amount, Outcome)>> {
-        let mut outcomes = Vec::new();
+        let mut due = Vec::new();
         for id in self.0.book.due()? {
             let Some(entry) = self.0.book.entry(id)? else { continue };
-            outcomes.push((entry.amount(), self.settle_one(id).await?));
+            due.push((Pledge::from_wire(&entry.payment)?.ends(), entry.amount(), id));
         }
+        due.sort_unstable();
+        let settle = |(_, amount, id)| async move {
+            self.settle_one(id).await.map(|outcome| (amount, outcome))
+        };
+        let settled = stream::iter(due).map(settle).buffer_unordered(AT_ONCE);
+        let outcomes = settled.try_collect().await?;
         self.0.book.forget(self.now())?;
         Ok(outcomes)
     }
@@ -474,6 +482,9 @@ impl Drop for Mark {
         self.till.0.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
+
+/// Payments that are settled at once: one after another, each waiting for its block, some would end before their turn.
+const AT_ONCE: usize = 64;
 
 async fn ask_domain(chain: &Chain, token: Address) -> Result<TokenDomain> {
     let contract = Token::new(token, chain.provider());

@@ -157,7 +157,7 @@ fn run(program: &str, arguments: &[&str], name: &str, text: &str) -> Option<(boo
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
     let Ok(output) = Command::new(program).args(arguments).arg(&path).output() else {
-        eprintln!("skipped: {program} is not installed");
+        depin_testkit::skip::skipped(format_args!("{program} is not installed"));
         return None;
     };
     let said = [output.stdout, output.stderr].concat();
@@ -195,7 +195,7 @@ fn bean_check(input: &str) -> Option<(bool, String)> {
     let module = "beancount.scripts.check";
     let has = Command::new(&python).args(["-c", &format!("import {module}")]).output();
     if !has.is_ok_and(|has| has.status.success()) {
-        eprintln!("skipped: {python} has no beancount");
+        depin_testkit::skip::skipped(format_args!("{python} has no beancount"));
         return None;
     }
     run(&python, &["-m", module], "a.beancount", input)

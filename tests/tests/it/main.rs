@@ -7,6 +7,7 @@ mod disputes;
 mod graph;
 mod interruptions;
 mod journey;
+mod payouts;
 mod readme;
 mod restart;
 mod rotation;

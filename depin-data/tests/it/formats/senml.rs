@@ -363,9 +363,11 @@ fn what_senml_cannot_say_is_not_written() {
     assert!(write_json("dev ice", &[reading("a", "Cel", NOW)]).is_err());
     assert!(write_json("dev", &vec![reading("a", "Cel", NOW); MAX_RECORDS + 1]).is_err());
     assert_eq!(write_json("dev", &[]).unwrap(), "[]");
-    let secondary = write_json("dev", &[reading("p", "hPa", NOW)]).unwrap();
-    assert!(secondary.contains("\"bver\":26"), "{secondary}");
-    assert!(json(&secondary).is_ok());
+    for (unit, is_secondary) in [("hPa", true), ("ppb", true), ("mg/l", true), ("NTU", false)] {
+        let pack = write_json("dev", &[reading("p", unit, NOW)]).unwrap();
+        assert_eq!(pack.contains("\"bver\":26"), is_secondary, "{pack}");
+        assert!(json(&pack).is_ok());
+    }
 }
 
 prop_compose! {

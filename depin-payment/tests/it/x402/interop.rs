@@ -66,7 +66,7 @@ impl Peer {
 pub(super) fn named(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
-        println!("skipped: {variable} names nothing");
+        depin_testkit::skip::skipped(format_args!("{variable} names nothing"));
     }
     path
 }

@@ -136,6 +136,39 @@ async fn a_payment_that_its_payer_sent_first_counts_no_sooner_than_one_that_the_
 }
 
 #[tokio::test]
+async fn all_that_is_due_goes_into_one_block_and_what_ends_first_goes_first() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let (terms, from) = (till.terms(units(10)), account_of(&payer()));
+    let until = |nonce: u8, seconds| {
+        let end = super::now().plus(Duration::from_secs(seconds));
+        let given = Authorization::new(&terms, from, end, B256::repeat_byte(nonce));
+        given.sign(&terms, &*payer()).unwrap()
+    };
+    for (nonce, seconds) in [(1, 50), (2, 20), (3, 40), (4, 30)] {
+        till.take(units(10), &until(nonce, seconds), B256::repeat_byte(nonce)).await.unwrap();
+    }
+    town.devnet.set_automine(false);
+    let settling = tokio::spawn({
+        let till = till.clone();
+        async move { till.settle_due().await.unwrap() }
+    });
+    while town.devnet.waiting().len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    town.devnet.set_automine(true);
+    town.devnet.mine(1);
+    let outcomes = settling.await.unwrap();
+    assert!(outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Settled(_))));
+    assert_eq!(town.balance(PAYEE).await, 40);
+
+    let contract = NetworkToken::new(town.token, town.chain.provider());
+    let used = contract.AuthorizationUsed_filter().query().await.unwrap();
+    let order: Vec<u8> = used.iter().map(|(event, _)| event.nonce[0]).collect();
+    assert_eq!(order, [2, 4, 3, 1]);
+}
+
+#[tokio::test]
 async fn a_payer_who_uses_the_nonce_for_himself_has_not_paid() {
     let town = Town::start().await;
     let till = town.till_with(TillOptions::default().confirmations(3)).await;

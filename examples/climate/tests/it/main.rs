@@ -1,5 +1,8 @@
 //! The whole journey, and what is left of it when the process is killed.
 
+#[cfg(feature = "nats")]
+mod nats;
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -25,9 +28,8 @@ fn kept_in(folder: &Path) -> Value {
 }
 
 /// Starts the journey and kills it (SIGKILL) a moment after it prints a heading, or lets it end before.
-fn kill_at(heading: &str, folder: &str) {
-    let mut child =
-        climate(&["--data", folder]).stdout(Stdio::piped()).spawn().expect("the example starts");
+fn kill_at(heading: &str, options: &[&str]) {
+    let mut child = climate(options).stdout(Stdio::piped()).spawn().expect("the example starts");
     let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
     let reached = lines.map_while(Result::ok).find(|line| line.starts_with(heading));
     assert!(reached.is_some(), "the story has no chapter {heading}");
@@ -78,7 +80,7 @@ fn a_killed_run_continues_and_pays_the_same() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().to_str().expect("a temporary folder has a plain name");
     for heading in ["1. ", "1. ", "1. ", "2. ", "3.1", "4. ", "5.1", "3.2", "5.2", "6. "] {
-        kill_at(heading, path);
+        kill_at(heading, &["--data", path]);
     }
     let survived = kept_in(folder.path());
     for field in ["stations", "batches_accepted", "readings", "audit_ok"] {
@@ -88,6 +90,26 @@ fn a_killed_run_continues_and_pays_the_same() {
     let again = kept_in(folder.path());
     assert_eq!(again["epochs"], undisturbed["epochs"]);
     assert_eq!(again["claims"], 0, "nothing is paid twice");
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn a_killed_run_continues_on_the_log_of_a_nats_server() {
+    let Some(server) = nats::Server::start() else {
+        return depin_testkit::skip::skipped("nats-server is not installed");
+    };
+    let undisturbed = json(&[]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_str().expect("a temporary folder has a plain name");
+    let options = ["--nats", server.url.as_str(), "--data", path];
+    for heading in ["2. ", "3.1", "5.1"] {
+        kill_at(heading, &options);
+    }
+    let survived = json(&options);
+    for field in ["stations", "batches_accepted", "readings", "audit_ok"] {
+        assert_eq!(survived[field], undisturbed[field], "{field}");
+    }
+    assert_eq!(survived["epochs"], undisturbed["epochs"], "the same roots, emissions and payments");
 }
 
 #[test]
