@@ -8,7 +8,9 @@ import {Panic} from "@openzeppelin/contracts/utils/Panic.sol";
 /// @title Pays many at once, and each batch once
 /// @notice A sender who does not know whether his batch arrived sends it again: the key makes the second one fail.
 /// @dev Stateless but for the keys: tokens go from the sender through here to the recipients and never rest. A token
-/// that takes a fee brings less than the recipients get, so its batches fail.
+/// that takes a fee brings less than the recipients get, so its batches fail. One that takes it only of what leaves here,
+/// because the sender is exempt, is not noticed: to compare balances would cost each recipient a tenth more. Whoever pays
+/// with such a token reads its `Transfer` events.
 contract Disperse {
     using SafeERC20 for IERC20;
 

@@ -99,6 +99,20 @@ contract DisperseTest is Test {
         disperse.disperse(keccak256("other"), IERC20(address(0xE0A)), to, amounts);
     }
 
+    /// As the documentation says: whoever pays reads the events.
+    function test_a_fee_on_what_leaves_shows_in_the_events_only() public {
+        (address[] memory to, uint256[] memory amounts) = batch(1, 1);
+        FeeToken fee = new FeeToken();
+        fee.mint(address(this), 1e30);
+        fee.approve(address(disperse), type(uint256).max);
+        fee.exempt(address(this));
+        uint256 whole = amounts[0] - amounts[0] / 10;
+        vm.expectEmit(address(fee));
+        emit IERC20.Transfer(address(disperse), to[0], whole);
+        disperse.disperse(KEY, fee, to, amounts);
+        vm.assertEq(fee.balanceOf(to[0]), whole, "less than was to be paid");
+    }
+
     function test_a_token_that_calls_back_is_not_paid_for_twice() public {
         HookToken hook = new HookToken();
         hook.mint(address(this), 1e30);

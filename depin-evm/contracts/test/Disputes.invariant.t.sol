@@ -68,7 +68,7 @@ contract Court is Test {
         PendingRoot memory pending = distributor.pendingEpoch();
         uint256 bond = distributor.disputeBond();
         vm.prank(WATCHER);
-        try distributor.dispute(pending.epoch, other ? bytes32(uint256(7)) : rootOf(waiting)) {
+        try distributor.dispute(pending.epoch, other ? bytes32(uint256(7)) : rootOf(waiting), waiting) {
             vm.assertTrue(!other && !pending.disputed && block.timestamp < pending.activatesAt, "in time and once");
             atStake = bond;
         } catch (bytes memory reason) {
@@ -88,7 +88,10 @@ contract Court is Test {
         // The arbiter is away more often than not.
         if (mood % 4 != 0) return;
         PendingRoot memory pending = distributor.pendingEpoch();
-        try distributor.resolve(pending.epoch, other ? bytes32(uint256(7)) : rootOf(waiting), rejected) {
+        // What he did not see has another root, or another total.
+        bytes32 root = other && mood % 8 == 0 ? bytes32(uint256(7)) : rootOf(waiting);
+        uint256 total = other && mood % 8 != 0 ? waiting + 1 : waiting;
+        try distributor.resolve(pending.epoch, root, total, rejected) {
             vm.assertTrue(!other && (pending.disputed || rejected), "he saw what he decides");
             vm.assertTrue(pending.activatesAt != 0, "there was something to decide");
             if (!rejected) burned += atStake;

@@ -93,7 +93,7 @@ contract EpochRootsTest is Test {
         vm.warp(block.timestamp + 30 days);
         vm.expectPartialRevert(EpochRoots.EpochStillPending.selector);
         distributor.activate();
-        distributor.resolve(0, rootOf(100), true);
+        distributor.resolve(0, rootOf(100), 100, true);
 
         vm.assertEq(token.balanceOf(WATCHER), BOND, "the bond came back");
         vm.assertEq(token.totalSupply(), BOND, "nothing was issued");
@@ -108,11 +108,11 @@ contract EpochRootsTest is Test {
     function test_a_wrong_dispute_costs_the_bond_and_no_second_one_follows() public {
         publish(0, 100);
         dispute(0, 100);
-        distributor.resolve(0, rootOf(100), false);
+        distributor.resolve(0, rootOf(100), 100, false);
         vm.assertEq(token.totalSupply(), 0, "the bond is burned");
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputable.selector, 0));
         vm.prank(WATCHER);
-        distributor.dispute(0, rootOf(100));
+        distributor.dispute(0, rootOf(100), 100);
         distributor.activate();
         vm.assertEq(distributor.claim(ALICE, 100, new bytes32[](0)), 100, "paid");
     }
@@ -157,7 +157,7 @@ contract EpochRootsTest is Test {
         token.mint(address(this), BOND);
         token.approve(address(distributor), BOND);
         publish(0, 1_000);
-        distributor.dispute(0, rootOf(1_000));
+        distributor.dispute(0, rootOf(1_000), 1_000);
         vm.warp(block.timestamp + 4 * WINDOW);
         vm.expectPartialRevert(EpochRoots.EpochStillPending.selector);
         distributor.activate();
@@ -180,7 +180,7 @@ contract EpochRootsTest is Test {
         publish(0, 100);
         vm.expectPartialRevert(IERC20Errors.ERC20InsufficientBalance.selector);
         vm.prank(WATCHER);
-        distributor.dispute(0, rootOf(100));
+        distributor.dispute(0, rootOf(100), 100);
         pass();
         distributor.activate();
         vm.assertEq(distributor.disputeBond(), BOND, "an activation ends the count");
@@ -197,7 +197,7 @@ contract EpochRootsTest is Test {
         dispute(0, 100);
         // Late too, as long as nobody made it lapse.
         vm.warp(block.timestamp + bound(late, 0, 30 * WINDOW));
-        distributor.resolve(0, rootOf(100), rejected);
+        distributor.resolve(0, rootOf(100), 100, rejected);
         vm.assertEq(distributor.disputeBond(), BOND, "the arbiter is back");
         vm.assertEq(token.balanceOf(WATCHER), rejected ? 3 * BOND : BOND, "the bond of this dispute");
     }
@@ -217,28 +217,28 @@ contract EpochRootsTest is Test {
     }
 
     function test_a_dispute_names_what_is_pending() public {
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, bytes32(0)));
-        distributor.dispute(0, 0);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, bytes32(0), 0));
+        distributor.dispute(0, 0, 0);
         publish(0, 100);
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, LOG));
-        distributor.dispute(0, LOG);
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 1, rootOf(100)));
-        distributor.dispute(1, rootOf(100));
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, LOG, 100));
+        distributor.dispute(0, LOG, 100);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 1, rootOf(100), 100));
+        distributor.dispute(1, rootOf(100), 100);
     }
 
     function test_a_dispute_needs_the_bond_and_comes_in_time_and_once() public {
         publish(0, 100);
         vm.expectPartialRevert(IERC20Errors.ERC20InsufficientAllowance.selector);
         vm.prank(STRANGER);
-        distributor.dispute(0, rootOf(100));
+        distributor.dispute(0, rootOf(100), 100);
         uint256 state = vm.snapshotState();
         dispute(0, 100);
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputable.selector, 0));
-        distributor.dispute(0, rootOf(100));
+        distributor.dispute(0, rootOf(100), 100);
         vm.revertToState(state);
         pass();
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputable.selector, 0));
-        distributor.dispute(0, rootOf(100));
+        distributor.dispute(0, rootOf(100), 100);
     }
 
     /// The arbiter's transaction about a root hangs until another one waits under the same number.
@@ -253,12 +253,40 @@ contract EpochRootsTest is Test {
             token.approve(address(distributor), 2 * BOND);
             dispute(0, 900);
         }
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, rootOf(100)));
-        distributor.resolve(0, rootOf(100), rejected);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, rootOf(100), 100));
+        distributor.resolve(0, rootOf(100), 100, rejected);
         vm.assertEq(distributor.pendingEpoch().activatesAt != 0 ? 1 : 0, 1, "it still waits");
-        distributor.resolve(0, rootOf(900), true);
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, bytes32(0)));
-        distributor.resolve(0, 0, rejected);
+        distributor.resolve(0, rootOf(900), 900, true);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, bytes32(0), 0));
+        distributor.resolve(0, 0, 0, rejected);
+    }
+
+    /// The root that he looked at comes again, with an emission that he never saw.
+    function testFuzz_a_decision_that_arrives_late_says_nothing_about_another_total(
+        bool rejected,
+        bool again,
+        uint256 total
+    ) public {
+        total = bound(total, 0, 1_000);
+        vm.assume(total != 100);
+        publish(0, 100);
+        dispute(0, 100);
+        vm.warp(block.timestamp + 4 * WINDOW);
+        distributor.publish(0, rootOf(100), total, LOG);
+        token.mint(WATCHER, 2 * BOND);
+        vm.prank(WATCHER);
+        token.approve(address(distributor), 2 * BOND);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, rootOf(100), 100));
+        vm.prank(WATCHER);
+        distributor.dispute(0, rootOf(100), 100);
+        if (again) {
+            vm.prank(WATCHER);
+            distributor.dispute(0, rootOf(100), total);
+        }
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, rootOf(100), 100));
+        distributor.resolve(0, rootOf(100), 100, rejected);
+        vm.assertEq(distributor.pendingEpoch().total, total, "it still waits");
+        distributor.resolve(0, rootOf(100), total, true);
     }
 
     function test_a_root_whose_emission_can_not_be_issued_blocks_nothing() public {
@@ -267,14 +295,14 @@ contract EpochRootsTest is Test {
         pass();
         vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
         distributor.activate();
-        distributor.resolve(0, rootOf(100), true);
+        distributor.resolve(0, rootOf(100), 100, true);
         token.grantRole(token.MINTER_ROLE(), address(distributor));
         publish(0, 70);
         pass();
         distributor.activate();
         vm.assertEq(distributor.claim(ALICE, 70, new bytes32[](0)), 70, "the next one works");
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, rootOf(70)));
-        distributor.resolve(0, rootOf(70), true);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 0, rootOf(70), 70));
+        distributor.resolve(0, rootOf(70), 70, true);
     }
 
     function test_a_root_rejected_during_a_pause_never_pays() public {
@@ -284,7 +312,7 @@ contract EpochRootsTest is Test {
         vm.expectRevert(EpochRoots.IsPaused.selector);
         vm.prank(STRANGER);
         distributor.activate();
-        distributor.resolve(0, rootOf(100), true);
+        distributor.resolve(0, rootOf(100), 100, true);
         distributor.unpause();
         vm.expectRevert(EpochRoots.NothingPending.selector);
         distributor.activate();
@@ -320,7 +348,7 @@ contract EpochRootsTest is Test {
         BondVault bonds = distributor.bonds();
         vm.expectRevert(abi.encodeWithSelector(BondVault.NotDistributor.selector, address(this)));
         bonds.release(ALICE);
-        distributor.resolve(1, rootOf(200), true);
+        distributor.resolve(1, rootOf(200), 200, true);
         vm.assertEq(token.balanceOf(WATCHER), BOND, "the bond came back");
     }
 
@@ -328,14 +356,14 @@ contract EpochRootsTest is Test {
         vm.assume(caller != address(this));
         publish(0, 100);
         vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotDisputed.selector, 0));
-        distributor.resolve(0, rootOf(100), false);
+        distributor.resolve(0, rootOf(100), 100, false);
         refused(caller, distributor.ARBITER_ROLE());
-        distributor.resolve(0, rootOf(100), true);
+        distributor.resolve(0, rootOf(100), 100, true);
         dispute(0, 100);
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 1, rootOf(100)));
-        distributor.resolve(1, rootOf(100), rejected);
+        vm.expectRevert(abi.encodeWithSelector(EpochRoots.NotPending.selector, 1, rootOf(100), 100));
+        distributor.resolve(1, rootOf(100), 100, rejected);
         refused(caller, distributor.ARBITER_ROLE());
-        distributor.resolve(0, rootOf(100), rejected);
+        distributor.resolve(0, rootOf(100), 100, rejected);
     }
 
     function test_a_pause_stops_claims_and_activations() public {
@@ -422,7 +450,7 @@ contract EpochRootsTest is Test {
         vm.expectEmit(address(distributor));
         emit EpochRoots.EpochDisputed(epoch, rootOf(cumulative), WATCHER);
         vm.prank(WATCHER);
-        distributor.dispute(epoch, rootOf(cumulative));
+        distributor.dispute(epoch, rootOf(cumulative), cumulative);
     }
 
     function pass() private {

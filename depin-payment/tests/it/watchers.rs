@@ -137,6 +137,14 @@ async fn disputes_without_the_bond_of_another_root_or_too_late_cost_nothing() {
     assert_eq!(world.watcher.dispute(&other).await.unwrap_err().kind(), ErrorKind::Conflict);
     let error = world.arbiter.resolve(&other, Verdict::Reject).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "not what waits: {error}");
+    // The same root, for another emission than was looked at.
+    let mut other = seen;
+    other.cumulative = Amount::tokens(21);
+    assert_eq!(world.watcher.dispute(&other).await.unwrap_err().kind(), ErrorKind::Conflict);
+    for verdict in [Verdict::Uphold, Verdict::Reject] {
+        let error = world.arbiter.resolve(&other, verdict).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "not what waits: {error}");
+    }
     assert_eq!(world.watcher.lapse().await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(world.stranger.activate().await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(world.devnet.block_number(), blocks, "no transaction");

@@ -133,8 +133,8 @@ abstract contract EpochRoots is AccessControl {
     error EpochStillPending(uint64 epoch, uint256 activatesAt);
     /// @notice No root waits to become active.
     error NothingPending();
-    /// @notice Another root is pending than the one that was named, or none is.
-    error NotPending(uint64 epoch, bytes32 root);
+    /// @notice Another root is pending than the one that was named, or with another total, or none is.
+    error NotPending(uint64 epoch, bytes32 root, uint256 total);
     /// @notice The window is over, or somebody disputed already.
     error NotDisputable(uint64 epoch);
     /// @notice The root of this epoch is not disputed, so there is nothing to uphold.
@@ -206,12 +206,12 @@ abstract contract EpochRoots is AccessControl {
 
     /// @notice Stops the pending root until the arbiter decides or the dispute lapses. Takes `disputeBond` from the
     /// caller's allowance.
-    /// @dev Checks: `epoch` with `root` is pending, so that nobody bonds against a root that he did not see
+    /// @dev Checks: `epoch` with `root` and `total` is pending, so that nobody bonds against what he did not see
     /// (`NotPending`); its window is not over and nobody disputed before (`NotDisputable`); the caller allowed and has
     /// the bond (`ERC20InsufficientAllowance`, `ERC20InsufficientBalance`).
-    function dispute(uint64 epoch, bytes32 root) external {
+    function dispute(uint64 epoch, bytes32 root, uint256 total) external {
         PendingRoot memory pending = _pending;
-        _requirePending(pending, epoch, root);
+        _requirePending(pending, epoch, root, total);
         require(!pending.disputed && block.timestamp < pending.activatesAt, NotDisputable(epoch));
         (_pending.disputed, _pending.activatesAt) = (true, uint40(block.timestamp) + DECISION_WINDOWS * window);
         _disputer = msg.sender;
@@ -223,12 +223,12 @@ abstract contract EpochRoots is AccessControl {
     /// bond is burned and the root can be activated now. To reject needs no dispute, and works after the window and
     /// during a pause too: a root that is bad, or whose emission can not be issued, is always removable. A dispute can be
     /// decided late, until it is made to lapse.
-    /// @dev Checks: the caller holds `ARBITER_ROLE` (`AccessControlUnauthorizedAccount`); `epoch` with `root` is
-    /// pending, so that a decision that arrives late never counts for a root that the arbiter did not see
-    /// (`NotPending`); it is disputed unless it is rejected (`NotDisputed`).
-    function resolve(uint64 epoch, bytes32 root, bool rejected) external onlyRole(ARBITER_ROLE) {
+    /// @dev Checks: the caller holds `ARBITER_ROLE` (`AccessControlUnauthorizedAccount`); `epoch` with `root`
+    /// and `total` is pending, so that a decision that arrives late never counts for what the arbiter did not see: another
+    /// root, or the same one with another emission (`NotPending`); it is disputed unless it is rejected (`NotDisputed`).
+    function resolve(uint64 epoch, bytes32 root, uint256 total, bool rejected) external onlyRole(ARBITER_ROLE) {
         PendingRoot memory pending = _pending;
-        _requirePending(pending, epoch, root);
+        _requirePending(pending, epoch, root, total);
         bool disputed = pending.disputed;
         require(disputed || rejected, NotDisputed(epoch));
         if (rejected) delete _roots[epoch];
@@ -332,8 +332,11 @@ abstract contract EpochRoots is AccessControl {
         return 0;
     }
 
-    function _requirePending(PendingRoot memory pending, uint64 epoch, bytes32 root) private view {
-        require(pending.activatesAt != 0 && pending.epoch == epoch && _roots[epoch] == root, NotPending(epoch, root));
+    function _requirePending(PendingRoot memory pending, uint64 epoch, bytes32 root, uint256 total) private view {
+        require(
+            pending.activatesAt != 0 && pending.epoch == epoch && _roots[epoch] == root && pending.total == total,
+            NotPending(epoch, root, total)
+        );
     }
 
     function _hasLapsed(PendingRoot memory pending) private view returns (bool) {

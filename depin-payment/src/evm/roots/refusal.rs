@@ -83,7 +83,7 @@ fn of_watch(refusal: &Refusal) -> Option<Remedy> {
         Refusal::NotPaused(_) => (Conflict, "nothing is paused"),
         Refusal::NothingPending(_) => (NotFound, "no epoch waits"),
         Refusal::NotPending(_) => {
-            (Conflict, "another root waits than the one that was looked at, or none; look again")
+            (Conflict, "another root or total waits than was looked at, or none; look again")
         }
         Refusal::NotDisputable(_) => {
             (Conflict, "the dispute window is over, or somebody disputed the epoch already")

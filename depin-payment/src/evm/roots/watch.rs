@@ -73,13 +73,14 @@ impl EvmRoots {
     /// when he lets his time pass, which removes the epoch as well.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another root waits by now, the window is over or somebody was faster,
+    /// [`ErrorKind::Conflict`] when another root or total waits by now, the window is over or somebody was faster,
     /// [`ErrorKind::Rejected`] when the account has less than the bond; nothing is sent then. Otherwise as
     /// [`Chain::send`](depin_evm::Chain::send).
     pub async fn dispute(&self, seen: &PendingEpoch) -> Result<Amount> {
         let (contract, account) = (self.contract(), self.chain.account());
         let bond = self.bond().await?;
-        let call = contract.dispute(seen.epoch.value(), seen.root).from(account);
+        let (epoch, total) = (seen.epoch.value(), seen.cumulative.to_units());
+        let call = contract.dispute(epoch, seen.root, total).from(account);
         match self.chain.read(&call).await {
             Err(error) if lacks_tokens(&error) => self.provide(bond).await?,
             other => {
@@ -93,12 +94,13 @@ impl EvmRoots {
     /// Decides about an epoch that waits. Needs `ARBITER_ROLE`. To reject, no dispute is needed.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another root waits by now, or an upheld one is not disputed;
+    /// [`ErrorKind::Conflict`] when another root or total waits by now, or an upheld one is not disputed;
     /// [`ErrorKind::Rejected`] without the role, otherwise as [`Chain::send`](depin_evm::Chain::send).
     pub async fn resolve(&self, seen: &PendingEpoch, verdict: Verdict) -> Result<()> {
         let rejected = verdict == Verdict::Reject;
-        // The contract compares the root: a decision that arrives late never counts for the next one.
-        self.send(self.contract().resolve(seen.epoch.value(), seen.root, rejected)).await
+        let (epoch, total) = (seen.epoch.value(), seen.cumulative.to_units());
+        // The contract compares root and total: a decision that arrives late never counts for the next ones.
+        self.send(self.contract().resolve(epoch, seen.root, total, rejected)).await
     }
 
     /// Makes the epoch active whose window is over, or whose dispute the arbiter rejected. Anybody may; claims and
