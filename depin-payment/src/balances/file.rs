@@ -100,21 +100,36 @@ fn row(line: &str) -> Option<(Address, Amount)> {
     Some((account.parse().ok()?, Amount::units(U256::from_str_radix(units, 10).ok()?)))
 }
 
-/// Writes a file beside the path, and puts it in place when all of it survives a loss of power.
+/// Writes a file beside the path, and puts it in place when all of it survives a loss of power. Whoever else does so at
+/// the same time has a file of his own, and the last one counts.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = OsString::from(path);
-    name.push(format!(".{}.new", std::process::id()));
-    let fresh = PathBuf::from(name);
-    let mut file = File::create(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
+    let (fresh, mut file) = beside(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if let Err(error) = written.and_then(|()| fs::rename(&fresh, path)) {
+        let _ = fs::remove_file(&fresh);
+        return Err(error);
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     // Windows cannot open folders, and keeps renames without.
     if cfg!(unix) {
         File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
     }
     Ok(())
+}
+
+/// A new file beside the path that nobody else writes.
+fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    for number in 0..MOST_BESIDE {
+        let mut name = OsString::from(path);
+        name.push(format!(".{}-{number}.new", std::process::id()));
+        let fresh = PathBuf::from(name);
+        match File::create_new(&fresh) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            file => return file.map(|file| (fresh, file)),
+        }
+    }
+    let text = "processes that died left too many files named `.new` beside it; remove them";
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
 }
 
 fn damaged() -> Error {
@@ -130,3 +145,5 @@ fn unwritten(path: &Path, error: io::Error) -> Error {
 const MAGIC: &str = "depin balances 1";
 /// Ten million accounts need less.
 const MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// A process that dies while it writes leaves one behind.
+const MOST_BESIDE: u32 = 1_000;

@@ -140,6 +140,36 @@ fn saved_balances_are_loaded_whole_or_refused() {
 }
 
 #[test]
+fn savers_of_one_process_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("balances");
+    // Large enough to take a while.
+    let of = |i: u64| {
+        let rows = (0..2_000).map(|n| (account(n), Amount::from(i + 1)));
+        Cumulative::from_rows(EpochId::new(i), rows).unwrap()
+    };
+    std::thread::scope(|scope| {
+        for i in 0..4 {
+            let path = &path;
+            scope.spawn(move || {
+                let balances = of(i);
+                for _ in 0..10 {
+                    balances.save(path).unwrap();
+                    assert_eq!(Cumulative::load(path).unwrap().unwrap().iter().len(), 2_000);
+                }
+            });
+        }
+    });
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing lies beside it: {left:?}");
+    // Nor does what a process left that died with our number stand in the way.
+    let dead = format!("balances.{}-0.new", std::process::id());
+    std::fs::write(folder.path().join(dead), "half").unwrap();
+    of(7).save(&path).unwrap();
+    assert_eq!(Cumulative::load(&path).unwrap().unwrap().latest(), Some(EpochId::new(7)));
+}
+
+#[test]
 fn rows_that_no_epochs_add_up_to_are_refused() {
     let (ann, one) = (account(1), Amount::from(1));
     for (rows, kind) in [
