@@ -21,6 +21,7 @@ use depin_evm::{
     },
 };
 use depin_payment::x402::{PayingClient, Till, TillOptions, Wallet, approve_permit2};
+use depin_testkit::skip::skipped;
 use rand::thread_rng;
 
 use super::{
@@ -66,7 +67,7 @@ impl Peer {
 pub(super) fn named(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
-        depin_testkit::skip::skipped(format_args!("{variable} names nothing"));
+        skipped(format_args!("{variable} names nothing"));
     }
     path
 }
