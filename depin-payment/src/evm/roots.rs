@@ -3,20 +3,19 @@
 //! `RewardDistributor` and `BitmapDistributor` are the same contract up to how they pay, so one client serves both
 //! here: it publishes, finds what was published, and (`watch`) disputes, decides, pauses.
 
+mod log;
 mod refusal;
 mod watch;
 
-use std::collections::BTreeSet;
-
-use depin_core::{Address, Amount, B256, EpochId, Error, ErrorKind, Result, reward::Commitment};
+use depin_core::{Address, B256, EpochId, Error, ErrorKind, Result, reward::Commitment};
 use depin_evm::{
     Chain, Revert,
     alloy::{
         contract::SolCallBuilder,
         primitives::keccak256,
         providers::{DynProvider, Provider},
-        rpc::types::{Filter, Log, TransactionReceipt, TransactionRequest},
-        sol_types::{SolCall, SolEvent},
+        rpc::types::{TransactionReceipt, TransactionRequest},
+        sol_types::SolCall,
     },
     bindings::RewardDistributor as Contract,
 };
@@ -120,17 +119,6 @@ impl EvmRoots {
         Err(Error::new(ErrorKind::Rejected, text).with("epoch", epoch).with("root", root))
     }
 
-    /// The commitment of an epoch, if it was published and not rejected.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unavailable`] when the chain does not answer now.
-    pub async fn published(&self, epoch: EpochId) -> Result<Option<Commitment>> {
-        let Some(root) = self.root(epoch).await? else { return Ok(None) };
-        let event = self.event(epoch, root).await?;
-        let cumulative = Amount::units(event.cumulativeTotal);
-        Ok(Some(Commitment { epoch, root, cumulative, manifest: event.logRoot }))
-    }
-
     /// The last epoch whose rewards can be claimed. Asking changes nothing.
     ///
     /// # Errors
@@ -208,41 +196,6 @@ impl EvmRoots {
         }
     }
 
-    /// The epoch that was published with this manifest and not rejected, if there is one.
-    pub(super) async fn with_manifest(&self, manifest: B256) -> Result<Option<EpochId>> {
-        let contract = self.contract();
-        let active = self.chain.read(&contract.epochCount()).await.map_err(explain)?;
-        let pending = self.chain.read(&contract.pendingEpoch()).await.map_err(explain)?;
-        if active == 0 && pending.activatesAt.is_zero() && !pending.disputed {
-            return Ok(None);
-        }
-        let provider = self.chain.provider();
-        let mut end = self.chain.ask(provider.get_block_number()).await?;
-        let mut seen = BTreeSet::new();
-        loop {
-            let start = end.saturating_sub(LOG_WINDOW - 1).max(self.deployed);
-            let filter = self.all_published().from_block(start).to_block(end);
-            let logs = self.chain.ask(provider.get_logs(&filter)).await?;
-            for event in logs.iter().filter_map(published_event) {
-                let epoch = EpochId::new(event.epoch);
-                seen.insert(epoch);
-                if event.logRoot == manifest && self.root(epoch).await? == Some(event.root) {
-                    return Ok(Some(epoch));
-                }
-            }
-            if start <= self.deployed {
-                break;
-            }
-            end = start - 1;
-        }
-        if (seen.len() as u64) < active {
-            let text = "the node's log lacks epochs that the contract has; use an archive node, and look \
-                        from the contract's own block on";
-            return Err(Error::unavailable(text).with("found", seen.len()).with("active", active));
-        }
-        Ok(None)
-    }
-
     /// The root that was published for an epoch and not rejected.
     pub(super) async fn root(&self, epoch: EpochId) -> Result<Option<B256>> {
         match self.chain.read(&self.contract().epochRoot(epoch.value())).await.map_err(explain) {
@@ -250,39 +203,6 @@ impl EvmRoots {
             Err(error) if is_unknown(&error) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// The event that published an epoch.
-    async fn event(&self, epoch: EpochId, root: B256) -> Result<Contract::EpochPublished> {
-        let provider = self.chain.provider();
-        let mut end = self.chain.ask(provider.get_block_number()).await?;
-        loop {
-            // Newest first, in windows that public nodes answer.
-            let start = end.saturating_sub(LOG_WINDOW - 1).max(self.deployed);
-            let filter = self.published_in(epoch).from_block(start).to_block(end);
-            let logs = self.chain.ask(provider.get_logs(&filter)).await?;
-            // Whoever serves the log may be mistaken; the contract's own root decides.
-            let found = logs.iter().filter_map(published_event).find(|event| event.root == root);
-            if let Some(event) = found {
-                return Ok(event);
-            }
-            if start <= self.deployed {
-                let text = "the node's log lacks the epoch that the contract has; \
-                            try again, or use an archive node";
-                return Err(Error::unavailable(text).with("epoch", epoch));
-            }
-            end = start - 1;
-        }
-    }
-
-    fn published_in(&self, epoch: EpochId) -> Filter {
-        self.all_published().topic1(B256::left_padding_from(&epoch.value().to_be_bytes()))
-    }
-
-    fn all_published(&self) -> Filter {
-        Filter::new()
-            .address(self.address)
-            .event_signature(Contract::EpochPublished::SIGNATURE_HASH)
     }
 
     /// Sends what must not be sent twice: the same bytes again wait for the first.
@@ -309,10 +229,3 @@ fn is_unknown(error: &Error) -> bool {
     let revert = Revert::of(error);
     revert.is_some_and(|revert| revert.decode::<Contract::UnknownEpoch>().is_some())
 }
-
-fn published_event(log: &Log) -> Option<Contract::EpochPublished> {
-    Some(log.log_decode().ok()?.inner.data)
-}
-
-/// Blocks per request for logs, which public nodes limit.
-const LOG_WINDOW: u64 = 10_000;

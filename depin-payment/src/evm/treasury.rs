@@ -15,6 +15,7 @@ mod journal;
 mod list;
 mod plan;
 mod publish;
+mod received;
 mod transfers;
 
 use std::path::Path;
@@ -176,8 +177,8 @@ impl Treasury {
     /// the books after that. Where it exists already, the way that it names is gone on with, even when the
     /// plan chose another. Where it does not, the chain is asked first: a run that paid anything, by the shared
     /// `Disperse`, that of this treasury or its distributor, is gone on with as it was begun. So a lost journal
-    /// pays nobody twice, as long as the name of the run and the list are the same. The chain knows nothing of what
-    /// still waits to be mined: after a loss of the chain's store too, wait until nothing of the account is pending.
+    /// pays nobody twice, as long as the name of the run and the list are the same. While a transaction of the
+    /// account waits in the pool that this chain handle does not know of, no journal is made.
     ///
     /// A batch that reverts is tried again; when single recipients are the reason, they are written down and the
     /// others are paid without them.
@@ -189,7 +190,8 @@ impl Treasury {
     /// is in use by another process, when the run's name was used for another list, or when the balances are
     /// not those that the distributor has;
     /// [`ErrorKind::Corrupt`] when the journal is damaged; [`ErrorKind::Unavailable`] when the chain or the
-    /// disk does not answer now: run it again with the same journal.
+    /// disk does not answer now, lags behind what was mined, or has transactions that wait: run it again with the same
+    /// journal.
     pub async fn run(&self, plan: &Plan, journal: impl AsRef<Path>) -> Result<RunReport> {
         let list = plan.list();
         self.check_recipients(list)?;
@@ -197,10 +199,12 @@ impl Treasury {
         self.chain.settle().await?;
         let terms = if !place.is_new()? {
             self.identity()
-        } else if let Some(begun) = self.begun(list).await? {
-            begun
         } else {
-            self.terms(plan).await?
+            self.check_nothing_waits().await?;
+            match self.begun(list).await? {
+                Some(begun) => begun,
+                None => self.terms(plan).await?,
+            }
         };
         let mut journal = Journal::open(place, terms, list)?;
         match journal.terms().clone() {

@@ -237,7 +237,8 @@ async fn a_rejected_epoch_is_not_taken_for_published() {
     distributor.publish(&bad).await.unwrap();
     let arbiter = self::chain(&devnet, 2).await;
     let contract = Contract::new(distributor.roots().address(), chain.provider());
-    let reject = contract.resolve(0, bad.root, true).into_transaction_request();
+    let reject =
+        contract.resolve(0, bad.root, bad.cumulative.to_units(), true).into_transaction_request();
     arbiter.send(reject).await.unwrap();
 
     assert_eq!(distributor.published(epoch).await.unwrap(), None);
@@ -246,7 +247,10 @@ async fn a_rejected_epoch_is_not_taken_for_published() {
     assert!(error.to_string().contains("arbiter"), "{error}");
     let good = balances.commitment(&tree, B256::repeat_byte(2)).unwrap();
     distributor.publish(&good).await.unwrap();
-    assert_eq!(distributor.published(epoch).await.unwrap().unwrap().root, good.root);
+    // The same root was published before with another manifest, and only the last one counts.
+    assert_eq!(distributor.published(epoch).await.unwrap(), Some(good));
+    distributor.publish(&good).await.unwrap();
+    assert_eq!(distributor.publish(&bad).await.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test]
@@ -334,7 +338,8 @@ async fn an_epoch_whose_dispute_nobody_decided_is_published_again() {
         let approve = token.approve(spender, U256::MAX).into_transaction_request();
         watcher.send(approve).await.unwrap();
     }
-    watcher.send(contract.dispute(1, second.root).into_transaction_request()).await.unwrap();
+    let dispute = contract.dispute(1, second.root, second.cumulative.to_units());
+    watcher.send(dispute.into_transaction_request()).await.unwrap();
     distributor.publish(&second).await.unwrap();
     wait();
 

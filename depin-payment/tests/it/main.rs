@@ -18,6 +18,8 @@ mod evm;
 #[cfg(feature = "evm")]
 mod minter;
 #[cfg(feature = "evm")]
+mod node;
+#[cfg(feature = "evm")]
 mod orders;
 mod policy;
 mod proof_file;

@@ -2,6 +2,7 @@
 
 mod claims;
 mod kill;
+mod lagging;
 mod lost;
 mod tokens;
 
@@ -21,7 +22,7 @@ use depin_evm::{
 };
 use depin_payment::{
     Cumulative,
-    evm::{EvmDistributor, EvmToken, Ledger, PayList, Treasury, Way},
+    evm::{EvmDistributor, EvmRoots, EvmToken, Ledger, PayList, Treasury, Verdict, Way},
 };
 
 /// A network, and a treasury with tokens that can pay by transfers.
@@ -40,9 +41,21 @@ impl Bank {
     }
 
     async fn on(devnet: Devnet) -> Self {
+        Self::with(devnet, DeployOptions::new(NetworkId::parse("bank").unwrap())).await
+    }
+
+    /// With a day to dispute epochs, about which the second account decides.
+    async fn disputable() -> Self {
+        let devnet = Devnet::start();
+        let options = DeployOptions::new(NetworkId::parse("bank").unwrap())
+            .rules(RootRules::default().disputable(DAY, Amount::tokens(1)))
+            .arbiter(devnet.account(1).address());
+        Self::with(devnet, options).await
+    }
+
+    async fn with(devnet: Devnet, options: DeployOptions) -> Self {
         let signer = devnet.account(0);
         let chain = Chain::from_provider(devnet.provider(), signer).connect().await.unwrap();
-        let options = DeployOptions::new(NetworkId::parse("bank").unwrap());
         let contracts = deploy(&chain, &options).await.unwrap();
         let disperse = Treasury::deploy_disperse(&chain).await.unwrap();
         let token = EvmToken::new(chain.clone(), contracts.token);
@@ -79,10 +92,27 @@ impl Bank {
         self.folder.path().join(name)
     }
 
+    /// The arbiter rejects the epoch that waits.
+    async fn reject(&self) {
+        let judge = self.devnet.account(1);
+        let judge = Chain::from_provider(self.devnet.provider(), judge).connect().await.unwrap();
+        let judge = EvmRoots::new(judge, self.contracts.distributor);
+        let pending = judge.pending().await.unwrap().expect("an epoch waits");
+        judge.resolve(&pending, Verdict::Reject).await.unwrap();
+    }
+
+    /// Lets dispute windows end.
+    fn pass(&self) {
+        self.devnet.increase_time(2 * DAY.as_secs()).unwrap();
+        self.devnet.mine(1);
+    }
+
     async fn held(&self, account: Address) -> Amount {
         self.token.balance(account).await.unwrap()
     }
 }
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 fn someone(i: u64) -> Address {
     Address::from_word(U256::from(i + 0x1_0000_0000).into())
@@ -209,26 +239,19 @@ async fn estimates_of_claims_are_near_what_is_spent_and_a_later_run_goes_on() {
 
 #[tokio::test]
 async fn claims_wait_for_the_end_of_a_dispute_window() {
-    let bank = Bank::open().await;
-    let (day, signer) = (Duration::from_secs(86_400), bank.devnet.account(0));
-    let chain = Chain::from_provider(bank.devnet.provider(), signer).connect().await.unwrap();
-    let options = DeployOptions::new(NetworkId::parse("disputed").unwrap())
-        .rules(RootRules::default().disputable(day, Amount::tokens(1)))
-        .arbiter(someone(7));
-    let contracts = deploy(&chain, &options).await.unwrap();
-    let distributor = EvmDistributor::new(chain.clone(), contracts.distributor);
-    let treasury = Treasury::new(chain, contracts.token).claims(distributor, Cumulative::default());
+    let bank = Bank::disputable().await;
+    let distributor = EvmDistributor::new(bank.chain.clone(), bank.contracts.distributor);
+    let treasury = Treasury::new(bank.chain.clone(), bank.contracts.token)
+        .claims(distributor, Cumulative::default());
     let list = list("november", 20);
     let plan = treasury.plan(&list).await.unwrap();
     let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
     assert_eq!((report.paid, report.to_claim), (0, 20));
-    bank.devnet.increase_time(2 * day.as_secs()).unwrap();
-    bank.devnet.mine(1);
+    bank.pass();
     for _ in 0..2 {
         let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
         assert_eq!((report.paid, report.to_claim), (20, 0));
-        let token = EvmToken::new(bank.chain.clone(), contracts.token);
-        assert_eq!(token.supply().await.unwrap(), list.total());
+        assert_eq!(bank.token.supply().await.unwrap(), list.total());
     }
 }
 

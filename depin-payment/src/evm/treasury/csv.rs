@@ -8,7 +8,9 @@ impl PayList {
     /// Reads a list of lines `account,amount`, with amounts in tokens of so many decimals: `12.5`. The first line may
     /// be a heading without digits; empty lines do not count.
     ///
-    /// Two columns and no more, so that `1,000` is refused and not read as one.
+    /// The point is where decimals begin, and nothing stands between thousands: `1,000`, `1'000` and `1.000.000` are
+    /// refused, and `1.000` is one token. A spreadsheet that writes a thousand so exports a list a thousand times too
+    /// small, which its [total](Self::total) shows: the [plan](super::Treasury::plan) prints it before anything is sent.
     ///
     /// ```
     /// use depin_core::{Address, Amount};
@@ -17,6 +19,7 @@ impl PayList {
     /// let text = "account,amount\n0x0101010101010101010101010101010101010101,12.5\n";
     /// let list = PayList::from_csv("november", text, 6)?;
     /// assert_eq!(list.payments(), [(Address::repeat_byte(1), Amount::from(12_500_000))]);
+    /// assert!(PayList::from_csv("november", &text.replace("12.5", "1'200"), 6).is_err());
     /// # Ok::<(), depin_core::Error>(())
     /// ```
     ///

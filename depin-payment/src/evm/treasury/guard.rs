@@ -5,18 +5,36 @@
 //! epoch. So before a journal is made the chain is asked, and a run that it knows goes on the way it began.
 
 use depin_core::{Address, B256, Error, ErrorKind, Result, keccak256};
-use depin_evm::bindings::Disperse;
+use depin_evm::{alloy::providers::Provider, bindings::Disperse};
 
 use super::{PayList, Treasury, disperse, journal::Terms};
 use crate::evm::calls::{patiently, read_all};
 
 impl Treasury {
+    /// Refuses to begin while transactions of the account wait to be mined that the store of the chain handle does not
+    /// know: they may be batches of this very run, of which the chain has nothing yet. What others with the same key
+    /// sent is no reason to go on either.
+    pub(super) async fn check_nothing_waits(&self) -> Result<()> {
+        let (provider, account) = (self.chain.provider(), self.chain.account());
+        patiently(|| async {
+            // In this order: what is mined in between does not count as waiting.
+            let sent = self.chain.ask(provider.get_transaction_count(account).pending()).await?;
+            let mined = self.chain.ask(provider.get_transaction_count(account)).await?;
+            if sent <= mined {
+                return Ok(());
+            }
+            let text = "transactions of the account wait to be mined, and may be some of this run; wait until they                         are, or replace them, and run it again";
+            Err(Error::unavailable(text).with("mined", mined).with("sent", sent))
+        })
+        .await
+    }
+
     /// How the run was begun, if the chain has anything of it.
     pub(super) async fn begun(&self, list: &PayList) -> Result<Option<Terms>> {
         let transfers = self.transferred(list).await?;
         let published = match &self.claims {
             Some((distributor, _)) => {
-                let epoch = patiently(|| distributor.roots().with_manifest(list.digest())).await?;
+                let epoch = distributor.roots().with_manifest(list.digest()).await?;
                 epoch.map(|epoch| (distributor.roots().address(), epoch))
             }
             None => None,

@@ -137,13 +137,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes down a transaction that was mined.
-    pub(super) fn send(&mut self, transaction: B256) -> Result<()> {
-        if !self.notes.sent.contains(&transaction) {
+    /// Writes down a transaction that was mined; answers whether that was news.
+    pub(super) fn send(&mut self, transaction: B256) -> Result<bool> {
+        let new = !self.notes.sent.contains(&transaction);
+        if new {
             self.note(&format!("sent {transaction}\n"))?;
             self.notes.sent.push(transaction);
         }
-        Ok(())
+        Ok(new)
     }
 
     /// Fixes another size of the batches, for a run of which nothing was paid.

@@ -114,7 +114,7 @@ impl Treasury {
         epoch: EpochId,
         list: &PayList,
     ) -> Result<()> {
-        match patiently(|| distributor.published(epoch)).await? {
+        match distributor.published(epoch).await? {
             Some(there) if there.manifest == list.digest() => Ok(()),
             _ => Err(elsewhere(list).with("epoch", epoch)),
         }

@@ -4,12 +4,15 @@
 //! not from its content: once anything was paid under it, nothing else can be. The key in the chain
 //! handle's store has the content too, so that a batch without those who cannot receive is a new intent.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, keccak256};
 use depin_evm::{
     Revert,
-    alloy::{contract::SolCallBuilder, primitives::U256, providers::DynProvider},
+    alloy::{
+        contract::SolCallBuilder, primitives::U256, providers::DynProvider,
+        rpc::types::TransactionReceipt,
+    },
     bindings::Disperse,
 };
 
@@ -46,6 +49,7 @@ impl Treasury {
                 payments,
             })
             .collect();
+        self.check_earlier(disperse, list, journal).await?;
         self.check_funds(disperse, self.unpaid(&batches, journal).await?).await?;
         let mut gas: u64 = 0;
         for batch in &batches {
@@ -73,44 +77,72 @@ impl Treasury {
         })
     }
 
-    /// Pays a batch unless it is paid; answers the gas.
+    /// Pays a batch unless it is paid; answers the gas. Ends, since every round sends it, leaves somebody out or counts
+    /// as a try.
     async fn pay(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<u64> {
-        let mut gas: u64 = 0;
-        for attempt in 1.. {
+        let mut tries: u32 = 0;
+        loop {
             let payments = journal.payable(batch.payments);
             if payments.is_empty() || self.is_paid(batch, &payments).await? {
-                break;
+                return Ok(0);
             }
-            let call = self.call(batch.disperse, batch.key, &payments);
-            let content = keccak256(call.calldata());
-            let key = format!("treasury/{}/{}/{content}", batch.list.id(), batch.index);
-            let error = match self.chain.send_once(&key, call.into_transaction_request()).await {
+            let error = match self.send(batch, &payments).await {
                 Ok(receipt) => {
-                    gas = gas.saturating_add(receipt.gas_used);
-                    journal.send(receipt.transaction_hash)?;
-                    continue;
+                    let new = journal.send(receipt.transaction_hash)?;
+                    self.check_received(batch.disperse, &receipt, batch.list)?;
+                    self.see_paid(batch, &payments).await?;
+                    return Ok(if new { receipt.gas_used } else { 0 });
+                }
+                Err(error) if already_paid(&error) => {
+                    self.see_paid(batch, &payments).await?;
+                    return Ok(0);
                 }
                 Err(error) if error.kind() == ErrorKind::Rejected => error,
                 Err(error) => return Err(error),
             };
-            if already_paid(&error) {
-                continue;
-            }
             let sum = Amount::sum(payments.iter().map(|(_, amount)| *amount))?;
             self.check_funds(batch.disperse, sum).await?;
             let refused = self.refused(batch, &payments).await?;
-            if !refused.is_empty() {
-                // Somebody else may have spent meanwhile what these should have got.
-                self.check_funds(batch.disperse, sum).await?;
+            if refused.is_empty() {
+                tries = tries.saturating_add(1);
+                if tries >= ATTEMPTS {
+                    return Err(unsendable(batch, payments.len()).source(error));
+                }
+                // The node that refused it may lag behind the one that sees no reason.
+                tokio::time::sleep(RETRY.saturating_mul(tries)).await;
+                continue;
             }
-            if refused.is_empty() && attempt >= ATTEMPTS {
-                return Err(unsendable(batch, payments.len()).source(error));
-            }
+            // Somebody else may have spent meanwhile what these should have got.
+            self.check_funds(batch.disperse, sum).await?;
             for (account, reason) in refused {
                 journal.skip(account, &reason)?;
             }
         }
-        Ok(gas)
+    }
+
+    async fn send(
+        &self,
+        batch: &Batch<'_>,
+        payments: &[(Address, Amount)],
+    ) -> Result<TransactionReceipt> {
+        let call = self.call(batch.disperse, batch.key, payments);
+        let content = keccak256(call.calldata());
+        let key = format!("treasury/{}/{}/{content}", batch.list.id(), batch.index);
+        self.chain.send_once(&key, call.into_transaction_request()).await
+    }
+
+    /// Waits until the chain has a batch of which a node said that it is mined. Not for long: the node may have lost it
+    /// again, and then it is for another run to send it.
+    async fn see_paid(&self, batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Result<()> {
+        patiently(|| async {
+            if self.look_paid(batch, payments).await? {
+                return Ok(());
+            }
+            let text = "the batch was mined, and the node does not have it yet or lost it again; run it again with \
+                        the same journal";
+            Err(Error::unavailable(text).with("run", batch.list.id()).with("batch", batch.index))
+        })
+        .await
     }
 
     /// What the batches that are not paid need.
@@ -126,12 +158,16 @@ impl Treasury {
         Ok(sum)
     }
 
-    /// Whether the chain has the batch.
+    /// Whether the chain has the batch; asked more than once where the node is silent.
     async fn is_paid(&self, batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Result<bool> {
+        patiently(|| self.look_paid(batch, payments)).await
+    }
+
+    async fn look_paid(&self, batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Result<bool> {
         let contract = Disperse::new(batch.disperse, self.chain.provider());
         let account = self.chain.account();
         let paid = contract.paidBatch(account, batch.key);
-        let paid = patiently(|| self.chain.read(&paid)).await?;
+        let paid = self.chain.read(&paid).await?;
         let call = self.call(batch.disperse, batch.key, payments);
         if paid.is_zero() || paid == keccak256(call.calldata()) {
             return Ok(!paid.is_zero());
@@ -225,5 +261,6 @@ fn already_paid(error: &Error) -> bool {
 }
 
 const DOMAIN: &[u8] = b"depin treasury batch 1:";
-/// How often a batch is sent that reverts without a recipient to blame.
+/// How often a batch is sent that reverts without a recipient to blame, and the pause after the first time.
 const ATTEMPTS: u32 = 3;
+const RETRY: Duration = Duration::from_millis(200);

@@ -1,6 +1,9 @@
 //! Runs by claims, one after the other.
 
-use depin_core::{Address, Amount, EpochId, ErrorKind, reward::RewardDistributor as _};
+use depin_core::{
+    Address, Amount, EpochId, ErrorKind, U256,
+    reward::{RewardDistributor as _, TokenLedger as _},
+};
 use depin_payment::{
     Cumulative,
     evm::{EvmDistributor, RunReport, Treasury},
@@ -85,4 +88,54 @@ async fn balances_that_the_distributor_does_not_have_are_refused_before_anything
     let loaded = Cumulative::load(&path).unwrap().unwrap();
     let report = run(&bank, bank.by_claims(&loaded), "december").await;
     assert_eq!((report.paid, report.to_claim), (20, 0));
+}
+
+#[tokio::test]
+async fn balances_saved_before_an_epoch_that_was_rejected_are_gone_on_with() {
+    let bank = Bank::disputable().await;
+    let (file, kept) = (bank.journal("balances"), bank.journal("balances.before"));
+    let load = |path: &std::path::Path| Cumulative::load(path).unwrap().unwrap_or_default();
+    let october = run(&bank, bank.by_claims(&load(&file)), "october").await;
+    october.balances.unwrap().save(&file).unwrap();
+    bank.pass();
+    let october = run(&bank, bank.by_claims(&load(&file)), "october").await;
+    assert_eq!((october.paid, october.to_claim), (20, 0));
+
+    // November is published and rejected, after its balances were saved.
+    std::fs::copy(&file, &kept).unwrap();
+    let november = run(&bank, bank.by_claims(&load(&file)), "november").await;
+    assert_eq!((november.paid, november.to_claim), (0, 20));
+    november.balances.unwrap().save(&file).unwrap();
+    bank.reject().await;
+    for id in ["november", "december"] {
+        let treasury = bank.by_claims(&load(&file));
+        let plan = treasury.plan(&list(id, 20)).await.unwrap();
+        let error = treasury.run(&plan, bank.journal(id)).await.unwrap_err();
+        assert_eq!(
+            error.kind(),
+            ErrorKind::Conflict,
+            "the balances have what was rejected: {error}"
+        );
+    }
+    // Nor is the same content published again.
+    let treasury = bank.by_claims(&load(&kept));
+    let plan = treasury.plan(&list("november", 20)).await.unwrap();
+    let error = treasury.run(&plan, bank.journal("november")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+
+    // It is corrected on top of what was kept, and the next one begins with that.
+    for id in ["november-2", "december"] {
+        let report = run(&bank, bank.by_claims(&load(&kept)), id).await;
+        let after = report.balances.unwrap();
+        bank.pass();
+        let report = run(&bank, bank.by_claims(&after), id).await;
+        assert_eq!((report.paid, report.to_claim), (20, 0), "{id}");
+        after.save(&kept).unwrap();
+    }
+    let thrice = load(&kept);
+    for (account, amount) in list("november", 20).payments() {
+        assert_eq!(thrice.of(*account).to_units(), amount.to_units() * U256::from(3));
+        assert_eq!(bank.held(*account).await, thrice.of(*account));
+    }
+    assert_eq!(bank.token.supply().await.unwrap(), thrice.total());
 }

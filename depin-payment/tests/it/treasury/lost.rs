@@ -1,16 +1,40 @@
 //! Runs whose folder is gone, with journal and store: the chain tells what was paid.
 
+use std::sync::Arc;
+
 use depin_core::{
     Address, Amount, B256, EpochId, ErrorKind,
     reward::{RewardDistributor as _, TokenLedger as _},
 };
-use depin_evm::{Chain, bindings::Disperse};
+use depin_evm::{
+    Chain,
+    alloy::{primitives::hex, sol_types::SolCall},
+    bindings::{Disperse, RewardDistributor},
+};
 use depin_payment::{
     Cumulative,
     evm::{EvmDistributor, PayList, Treasury, Way},
 };
 
+use serde_json::{Value, json};
+
 use super::{Bank, list, someone};
+use crate::node::{Tricks, provider};
+
+/// A node whose log begins with a block.
+struct Pruned(u64);
+
+impl Tricks for Pruned {
+    fn answer(&self, method: &str, result: &mut Value) {
+        let at = |log: &Value| {
+            let number = log["blockNumber"].as_str().unwrap().strip_prefix("0x").unwrap();
+            u64::from_str_radix(number, 16).unwrap()
+        };
+        if method == "eth_getLogs" {
+            result.as_array_mut().unwrap().retain(|log| at(log) >= self.0);
+        }
+    }
+}
 
 impl Bank {
     /// The treasurer on a new machine, with nothing but the key.
@@ -39,6 +63,28 @@ impl Bank {
         let (to, amounts) = batch.iter().map(|(to, amount)| (*to, amount.to_units())).unzip();
         let call = contract.disperse(depin_core::keccak256(parts.concat()), token, to, amounts);
         self.chain.send(call.into_transaction_request()).await.unwrap();
+    }
+
+    /// Publishes the next epoch of somebody else's earnings, on top of `before`.
+    async fn publish_other(&self, before: &Cumulative, more: u64) {
+        let epoch = EpochId::new(before.latest().map_or(0, |latest| latest.value() + 1));
+        let other = (someone(99), Amount::from(more));
+        let balances = Cumulative::from_rows(epoch, before.iter().chain([other])).unwrap();
+        let tree = balances.tree().unwrap();
+        let commitment = balances.commitment(&tree, B256::repeat_byte(7)).unwrap();
+        self.distributor(&self.chain).publish(&commitment).await.unwrap();
+    }
+
+    /// Whoever lost the journal does not go on with a node whose log begins at `block`.
+    async fn refuses_pruned(&self, list: &PayList, block: u64, what: &str) {
+        let node = provider(&self.devnet, &Arc::new(Pruned(block)));
+        let chain = Chain::from_provider(node, self.devnet.account(0)).connect().await.unwrap();
+        let treasury = self.both(&chain, Cumulative::default());
+        let plan = treasury.plan(list).await.unwrap().by(Way::Transfers);
+        let error = treasury.run(&plan, self.journal("lost")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{what}: {error}");
+        assert!(error.to_string().contains("lacks epochs"), "{what}: {error}");
+        assert!(!self.journal("lost").exists(), "{what}");
     }
 
     async fn supply(&self) -> Amount {
@@ -183,4 +229,71 @@ async fn what_others_published_is_not_taken_for_the_run() {
     let plan = treasury.plan(&list).await.unwrap().by(Way::Claims);
     let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
     assert_eq!((report.paid, report.balances.unwrap().latest()), (3, Some(EpochId::new(1))));
+}
+
+#[tokio::test]
+async fn no_other_epoch_stands_in_for_one_that_the_log_lacks() {
+    let bank = Bank::disputable().await;
+    let list = list("november", 5);
+    bank.funded(list.total()).await;
+    let treasury = bank.both(&bank.chain, Cumulative::default());
+    let plan = treasury.plan(&list).await.unwrap().by(Way::Claims);
+    treasury.run(&plan, bank.journal("november")).await.unwrap();
+    bank.pass();
+    let paid = treasury.run(&plan, bank.journal("november")).await.unwrap();
+    assert_eq!(paid.paid, 5);
+    let (first, balances) = (bank.devnet.block_number() + 1, paid.balances.unwrap());
+
+    bank.refuses_pruned(&list, first, "nothing").await;
+    bank.publish_other(&balances, 1).await;
+    bank.refuses_pruned(&list, first, "one that waits").await;
+    bank.reject().await;
+    bank.refuses_pruned(&list, first, "one that was rejected").await;
+    bank.publish_other(&balances, 2).await;
+    bank.reject().await;
+    bank.publish_other(&balances, 3).await;
+    bank.refuses_pruned(&list, first, "some of the same number").await;
+    bank.pass();
+    bank.distributor(&bank.chain).roots().activate().await.unwrap();
+    bank.refuses_pruned(&list, first, "one that is active").await;
+    for (account, amount) in list.payments() {
+        assert_eq!(bank.held(*account).await, *amount, "nobody was paid twice");
+    }
+
+    // A node that has all finds the run.
+    let both = bank.both(&bank.anew().await, Cumulative::default());
+    let report = both.run(&plan.by(Way::Transfers), bank.journal("lost")).await.unwrap();
+    assert_eq!((report.way, report.paid, report.gas), (Way::Claims, 5, 0));
+}
+
+/// Another node than the one that told the log told the count, and was behind.
+#[tokio::test]
+async fn a_count_that_lags_does_not_hide_that_the_log_lacks_an_epoch() {
+    struct Behind(Pruned);
+    impl Tricks for Behind {
+        fn answer(&self, method: &str, result: &mut Value) {
+            self.0.answer(method, result);
+        }
+        fn question(&self, method: &str, params: &mut Value) {
+            let selector = hex::encode_prefixed(RewardDistributor::epochCountCall::SELECTOR);
+            let call = &params[0];
+            if method == "eth_call" && call.to_string().contains(&format!("\"{selector}\"")) {
+                *params = json!([call, format!("{:#x}", self.0.0 - 1)]);
+            }
+        }
+    }
+    let bank = Bank::open().await;
+    let list = list("november", 5);
+    bank.funded(list.total()).await;
+    let treasury = bank.both(&bank.chain, Cumulative::default());
+    let plan = treasury.plan(&list).await.unwrap().by(Way::Claims);
+    let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
+    let first = bank.devnet.block_number() + 1;
+    bank.publish_other(&report.balances.unwrap(), 1).await;
+    let node = provider(&bank.devnet, &Arc::new(Behind(Pruned(first))));
+    let chain = Chain::from_provider(node, bank.devnet.account(0)).connect().await.unwrap();
+    let treasury = bank.both(&chain, Cumulative::default());
+    let run = treasury.run(&plan.by(Way::Transfers), bank.journal("lost")).await;
+    assert_eq!(run.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(!bank.journal("lost").exists());
 }

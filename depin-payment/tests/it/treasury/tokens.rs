@@ -4,7 +4,7 @@ use depin_core::{Address, Amount, ErrorKind};
 use depin_evm::{
     alloy::{
         network::TransactionBuilder as _,
-        primitives::{Bytes, TxKind, U256, hex},
+        primitives::{Bytes, TxKind, U256, hex, keccak256},
         rpc::types::TransactionRequest,
     },
     bindings::NetworkToken,
@@ -14,7 +14,7 @@ use depin_payment::evm::{PayList, Treasury, Way};
 use super::{Bank, list, someone};
 
 /// A token that burns a tenth of every transfer, of which the treasury has a million units.
-async fn fee_token(bank: &Bank) -> Treasury {
+async fn fee_token(bank: &Bank) -> (Address, Treasury) {
     let code = include_str!("../../../../depin-evm/artifacts/test/FeeToken.json");
     let artifact: serde_json::Value = serde_json::from_str(code).unwrap();
     let code: Bytes = artifact["bytecode"]["object"].as_str().unwrap().parse().unwrap();
@@ -25,13 +25,13 @@ async fn fee_token(bank: &Bank) -> Treasury {
     bank.chain.send(mint.into_transaction_request()).await.unwrap();
     let treasury = Treasury::new(bank.chain.clone(), token).transfers(bank.disperse);
     treasury.allow(Amount::from(1_000_000)).await.unwrap();
-    treasury
+    (token, treasury)
 }
 
 #[tokio::test]
 async fn nobody_is_blamed_for_the_fee_of_a_token() {
     let bank = Bank::open().await;
-    let treasury = fee_token(&bank).await;
+    let (_, treasury) = fee_token(&bank).await;
     let large = (0..20).map(|i| (someone(i), Amount::from(1_000)));
     // Each of these alone rounds its fee to nothing, and all together do not.
     let small = (0..20).map(|i| (someone(i), Amount::from(9)));
@@ -48,6 +48,31 @@ async fn nobody_is_blamed_for_the_fee_of_a_token() {
         let journal = std::fs::read_to_string(bank.journal(id)).unwrap();
         assert!(!journal.contains("skip"), "{id}: nobody is left out");
     }
+}
+
+/// Ends the run with its first batch, though the token takes nothing from the treasury.
+#[tokio::test]
+async fn a_fee_on_what_disperse_sends_on_ends_the_run_after_one_batch() {
+    let bank = Bank::open().await;
+    let (token, treasury) = fee_token(&bank).await;
+    let treasury = treasury.batch(2);
+    let me = bank.chain.account().into_word();
+    let exempt = [&keccak256("exempt(address)")[..4], me.as_slice()];
+    let exempt = TransactionRequest::default().to(token).input(Bytes::from(exempt.concat()).into());
+    bank.chain.send(exempt).await.unwrap();
+    let payments = (0..6).map(|i| (someone(i), Amount::from(1_000)));
+    let plan = treasury.plan(&PayList::new("short", payments).unwrap()).await.unwrap();
+    let blocks = bank.devnet.block_number();
+    // Nor does the next try send another.
+    for _ in 0..2 {
+        let error = treasury.run(&plan, bank.journal("short")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+        assert!(error.to_string().contains("took a fee"), "{error}");
+        let said: Vec<_> = error.context().collect();
+        assert!(said.contains(&("due", "1000")) && said.contains(&("got", "900")), "{error}");
+        assert_eq!(bank.devnet.block_number(), blocks + 1);
+    }
+    assert!(!std::fs::read_to_string(bank.journal("short")).unwrap().contains("skip"));
 }
 
 /// A contract that answers six to every question.
@@ -103,8 +128,15 @@ fn lists_of_spreadsheets_are_read_to_the_letter() {
     let wrong = "0x52908400098527886E0f7030069857d2e4169EE7";
     let kind = |line: &str| PayList::from_csv("a", line, 6).map(drop).map_err(|e| e.kind());
     assert_eq!(kind(&format!("{small},1.500000000")), Ok(()));
+    // The point is where decimals begin, as the total shows before anything is sent.
+    let list = PayList::from_csv("a", &format!("{small},1.000"), 6).unwrap();
+    assert_eq!(list.total(), Amount::from(1_000_000), "one token and not a thousand");
     for line in [
         format!("{small},1,000"),
+        format!("{small},1.000.000"),
+        format!("{small},1'000"),
+        format!("{small},1\u{2019}000"),
+        format!("{small},1_000"),
         format!("{small};1"),
         format!("{small},1e3"),
         format!("{small},-1"),

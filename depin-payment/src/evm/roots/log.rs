@@ -1,0 +1,144 @@
+//! What the log of a node says of epochs, and when that is believed.
+//!
+//! The manifest of an epoch is in no state of the contract, only in the event that published it. Nodes prune their
+//! logs, and a log also has what was rejected since. So an event counts as far as the contract still has its root; of
+//! several with the same root the last one does; and that something is not there is believed only of a log without gaps.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use depin_core::{Amount, B256, EpochId, Error, Result, U256, reward::Commitment};
+use depin_evm::{
+    alloy::{
+        providers::Provider,
+        rpc::types::{Filter, Log},
+        sol_types::SolEvent,
+    },
+    bindings::RewardDistributor as Contract,
+};
+use futures_util::future::try_join_all;
+
+use super::{EvmRoots, explain};
+use crate::evm::calls::{AT_ONCE, patiently};
+
+type Published = Contract::EpochPublished;
+
+impl EvmRoots {
+    /// The commitment of an epoch, if it was published and not rejected.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when the chain does not answer now.
+    pub async fn published(&self, epoch: EpochId) -> Result<Option<Commitment>> {
+        let Some(root) = patiently(|| self.root(epoch)).await? else { return Ok(None) };
+        let mut end = Some(self.height().await?);
+        while let Some(last) = end {
+            let (events, before) = self.publications(self.of_epoch(epoch), last).await?;
+            // Whoever serves the log may be mistaken; the contract's own root decides.
+            if let Some(event) = events.into_iter().find(|event| event.root == root) {
+                let cumulative = Amount::units(event.cumulativeTotal);
+                return Ok(Some(Commitment { epoch, root, cumulative, manifest: event.logRoot }));
+            }
+            end = before;
+        }
+        let text = "the node's log lacks the epoch that the contract has; try again, or use an archive node";
+        Err(Error::unavailable(text).with("epoch", epoch))
+    }
+
+    /// The epoch that was published with this manifest and not rejected, if there is one.
+    pub(in crate::evm) async fn with_manifest(&self, manifest: B256) -> Result<Option<EpochId>> {
+        let contract = self.contract();
+        let (count, waits) = (contract.epochCount(), contract.pendingEpoch());
+        let active = patiently(|| self.chain.read(&count)).await.map_err(explain)?;
+        let pending = patiently(|| self.chain.read(&waits)).await.map_err(explain)?;
+        let epochs = active.saturating_add(u64::from(!pending.activatesAt.is_zero()));
+        if epochs == 0 {
+            return Ok(None);
+        }
+        let mut standing = BTreeMap::new();
+        let mut end = Some(self.height().await?);
+        while let Some(last) = end {
+            let (events, before) = self.publications(self.of_all(), last).await?;
+            let roots = self.roots_of(&events).await?;
+            for event in events {
+                if standing.contains_key(&event.epoch)
+                    || roots.get(&event.epoch) != Some(&event.root)
+                {
+                    continue;
+                }
+                if event.logRoot == manifest {
+                    return Ok(Some(EpochId::new(event.epoch)));
+                }
+                standing.insert(event.epoch, event);
+            }
+            end = before;
+        }
+        if standing.len() as u64 >= epochs && is_unbroken(standing.values()) {
+            return Ok(None);
+        }
+        let text = "the node's log lacks epochs that the contract has; try again, use an archive node, or look from \
+                    the contract's own block on";
+        Err(Error::unavailable(text).with("found", standing.len()).with("epochs", epochs))
+    }
+
+    /// What was published in the blocks up to `end`, as many as nodes answer for at once: the newest first. And where
+    /// the blocks before them end, if there are any.
+    async fn publications(
+        &self,
+        filter: Filter,
+        end: u64,
+    ) -> Result<(Vec<Published>, Option<u64>)> {
+        let start = end.saturating_sub(LOG_WINDOW - 1).max(self.deployed);
+        let (filter, provider) = (filter.from_block(start).to_block(end), self.chain.provider());
+        let mut logs = patiently(|| self.chain.ask(provider.get_logs(&filter))).await?;
+        logs.retain(|log| log.address() == self.address);
+        logs.sort_by_key(|log| Reverse((log.block_number, log.log_index)));
+        let before = start.checked_sub(1).filter(|_| start > self.deployed);
+        Ok((logs.iter().filter_map(published_event).collect(), before))
+    }
+
+    /// The roots that the contract has now, of those epochs of which it has one.
+    async fn roots_of(&self, events: &[Published]) -> Result<BTreeMap<u64, B256>> {
+        let epochs: BTreeSet<_> = events.iter().map(|event| event.epoch).collect();
+        let (epochs, mut roots) = (Vec::from_iter(epochs), BTreeMap::new());
+        for epochs in epochs.chunks(AT_ONCE) {
+            let asked = epochs.iter().map(|epoch| patiently(|| self.root(EpochId::new(*epoch))));
+            let found = try_join_all(asked).await?;
+            roots
+                .extend(epochs.iter().zip(found).filter_map(|(epoch, root)| Some((*epoch, root?))));
+        }
+        Ok(roots)
+    }
+
+    async fn height(&self) -> Result<u64> {
+        patiently(|| self.chain.ask(self.chain.provider().get_block_number())).await
+    }
+
+    fn of_epoch(&self, epoch: EpochId) -> Filter {
+        self.of_all().topic1(B256::left_padding_from(&epoch.value().to_be_bytes()))
+    }
+
+    fn of_all(&self) -> Filter {
+        Filter::new().address(self.address).event_signature(Published::SIGNATURE_HASH)
+    }
+}
+
+/// Whether each epoch begins with the total of the one before, and the first with nothing. Counting them is not
+/// enough: between the count and the log another epoch may be published, or another node asked.
+fn is_unbroken<'a>(mut events: impl Iterator<Item = &'a Published>) -> bool {
+    let mut total = U256::ZERO;
+    events.all(|event| {
+        let before = event.cumulativeTotal.checked_sub(event.emission);
+        let fits = before == Some(total);
+        total = event.cumulativeTotal;
+        fits
+    })
+}
+
+fn published_event(log: &Log) -> Option<Published> {
+    Some(log.log_decode().ok()?.inner.data)
+}
+
+/// Blocks per request for logs, which public nodes limit.
+const LOG_WINDOW: u64 = 10_000;
