@@ -69,8 +69,8 @@ struct Window {
     index: u64,
 }
 
-/// Bytes of a digest in a note. That three of them agree by chance in any two of a million devices has a probability
-/// below 2^-20, also among those that are least of very many.
+/// Bytes of a digest in a note. Three have to agree, which by chance happens to two given devices hardly ever; among the
+/// pairs of a million devices with a million readings each about once.
 const DIGEST: usize = 5;
 
 impl Copied {
