@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use depin_core::{
     Algorithm, B256, NetworkId, Sequence, SignedBatch, Signer, SoftwareKey, Unverified, Verified,
-    cbor::{self, Encoder},
-    log::ChainTip,
+    cbor::Encoder, log::ChainTip,
 };
 use depin_data::{
     batch::{BatchVerifier, seal, seal_gap},
