@@ -19,6 +19,8 @@ pub mod units;
 pub mod wire;
 
 #[cfg(feature = "std")]
+mod aside;
+#[cfg(feature = "std")]
 pub mod audit;
 #[cfg(any(feature = "mqtt", feature = "nats"))]
 mod broker;

@@ -2,6 +2,8 @@
 //!
 //! A [`Subscription`] pulls: the log itself is the buffer, so nothing is kept per consumer but a position
 //! and a few batches read ahead, and a slow consumer holds nobody up. It lags, and can see by how much.
+//! Under a runtime of tokio batches are looked into aside, on few threads for all, so that those who search a long
+//! log for what is rare leave the rest of the process to its work.
 //! It waits in [`BatchLog::grown`], which costs an append one waker per consumer that waits, and nothing
 //! for one that is busy.
 //!
@@ -21,7 +23,7 @@ mod filter;
 pub use cursor::Cursor;
 pub use filter::Filter;
 
-use crate::{batch, observe};
+use crate::{aside::aside, batch, observe};
 
 /// Batches read ahead; of 64 KiB each at most, so 1 MiB.
 const AHEAD: usize = 16;
@@ -84,15 +86,18 @@ impl Delivery {
 #[derive(Debug)]
 pub struct Subscription {
     log: Arc<dyn BatchLog>,
-    filter: Filter,
+    filter: Arc<Filter>,
     cursor: Cursor,
-    ahead: VecDeque<LogEntry>,
+    /// What is wanted of the batches before `read`.
+    ahead: VecDeque<Delivery>,
+    read: Cursor,
 }
 
 impl Subscription {
     /// From a position on; one past the end waits until the log has come there.
-    pub const fn new(log: Arc<dyn BatchLog>, from: Cursor, filter: Filter) -> Self {
-        Self { log, filter, cursor: from, ahead: VecDeque::new() }
+    pub fn new(log: Arc<dyn BatchLog>, from: Cursor, filter: Filter) -> Self {
+        let filter = Arc::new(filter);
+        Self { log, filter, cursor: from, ahead: VecDeque::new(), read: from }
     }
 
     /// From now on.
@@ -121,14 +126,36 @@ impl Subscription {
     /// the log objects to; the next call tries again from the same position.
     pub async fn next(&mut self) -> Result<Delivery> {
         loop {
-            while let Some(entry) = self.ahead.pop_front() {
-                if let Some(delivery) = self.filter.pick(&mut self.cursor, entry) {
-                    observe::delivered();
-                    return Ok(delivery);
-                }
+            if let Some(delivery) = self.scan().await? {
+                return Ok(delivery);
             }
+            self.grown().await?;
+        }
+    }
+
+    /// The next batch that is wanted among the next few of the log. `None` when none of them is: the
+    /// [cursor](Self::cursor) has moved past them, or stays at the end. For whoever looks for something rare and
+    /// keeps how far that came. To drop the future loses nothing.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn scan(&mut self) -> Result<Option<Delivery>> {
+        if self.ahead.is_empty() {
+            self.cursor = self.read;
             self.read_ahead().await?;
         }
+        let delivery = self.ahead.pop_front();
+        self.cursor = delivery.as_ref().map_or(self.read, Delivery::cursor);
+        delivery.iter().for_each(|_| observe::delivered());
+        Ok(delivery)
+    }
+
+    /// Waits until the log holds more than lies before the [cursor](Self::cursor).
+    ///
+    /// # Errors
+    /// Whatever the log objects to.
+    pub async fn grown(&self) -> Result<()> {
+        self.log.grown(self.cursor.index()).await.map(drop)
     }
 
     /// Where this goes on: after what was delivered, and after what was passed over since.
@@ -145,32 +172,32 @@ impl Subscription {
     }
 
     async fn read_ahead(&mut self) -> Result<()> {
-        let from = self.cursor.index();
-        let read = match self.log.read(from, AHEAD).await {
+        let entries = match self.log.read(self.cursor.index(), AHEAD).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(self.forgotten(error).await);
             }
             read => read?,
         };
-        if read.is_empty() {
-            self.log.grown(from).await?;
-        }
         #[cfg(feature = "metrics")]
         if let Ok(behind) = self.lag().await {
             observe::reads_on(behind);
         }
-        self.ahead = read.into();
-        // A consumer far behind leaves room for others of its thread.
-        let mut yielded = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut yielded, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        (self.ahead, self.read) = self.pick(entries).await?;
+        give_way().await;
         Ok(())
+    }
+
+    /// What of the entries is wanted, and where they end.
+    async fn pick(&self, entries: Vec<LogEntry>) -> Result<(VecDeque<Delivery>, Cursor)> {
+        let (filter, mut cursor) = (Arc::clone(&self.filter), self.cursor);
+        let trivial = filter.takes_all() || entries.is_empty();
+        let pick = move || {
+            let entries = entries.into_iter();
+            let wanted = entries.filter_map(|entry| filter.pick(&mut cursor, entry)).collect();
+            (wanted, cursor)
+        };
+        // To look into the batches takes longer than to fetch them.
+        if trivial { Ok(pick()) } else { aside(pick).await }
     }
 
     async fn forgotten(&self, error: Error) -> Error {
@@ -182,4 +209,17 @@ impl Subscription {
         .with("oldest", oldest)
         .source(error)
     }
+}
+
+/// A consumer far behind leaves room for others of its thread.
+async fn give_way() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -84,6 +84,10 @@ async fn what_a_stream_cannot_give_is_told() {
     assert_eq!(rest.as_ref(), [0x82, 9, 9]);
     let now = get("from=now&wait=0").await.bytes().await.unwrap();
     assert_eq!(now, rest);
+    let searched = get("from=5&wait=0&quantity=pressure").await.bytes().await.unwrap();
+    assert_eq!(searched, rest, "what is not wanted is passed over, not waited for");
+    let there = get("from=5&wait=0").await.bytes().await.unwrap();
+    assert!(there.len() > rest.len() && there.ends_with(&rest), "what is there comes first");
 }
 
 /// Answers every request with these bytes.

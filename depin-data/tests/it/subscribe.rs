@@ -18,7 +18,7 @@ use depin_data::{
     subscribe::{Cursor, Delivery, Filter, Subscription},
 };
 
-use crate::support::{Device, NOW, network};
+use crate::support::{Device, NOW, Net, network};
 
 fn all() -> Filter {
     Filter::new(&network())
@@ -38,18 +38,14 @@ async fn append(log: &dyn BatchLog, device: &mut Device, readings: &[Reading]) {
 }
 
 /// What is there now, without waiting for more.
-fn ready(subscription: &mut Subscription) -> Vec<Delivery> {
-    let mut context = Context::from_waker(Waker::noop());
+async fn ready(subscription: &mut Subscription) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     loop {
-        let mut next = pin!(subscription.next());
-        // It gives way to others between reads, so it is asked a few times.
-        let found = (0..4).find_map(|_| match next.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(found) => Some(found.unwrap()),
-            std::task::Poll::Pending => None,
-        });
-        let Some(delivery) = found else { return deliveries };
-        deliveries.push(delivery);
+        match subscription.scan().await.unwrap() {
+            Some(delivery) => deliveries.push(delivery),
+            None if subscription.lag().await.unwrap() == 0 => return deliveries,
+            None => {}
+        }
     }
 }
 
@@ -68,7 +64,7 @@ async fn a_consumer_gets_what_is_there_and_what_comes_and_goes_on_where_it_was()
     let mut first = Subscription::new(log.clone(), Cursor::START, all());
     let mut late = Subscription::from_now(log.clone(), all()).await.unwrap();
     assert_eq!(first.lag().await.unwrap(), 40);
-    let got = ready(&mut first);
+    let got = ready(&mut first).await;
     assert_eq!(indices(&got), (0..40).collect::<Vec<_>>());
     assert_eq!(got[3].entry, log.read(3, 1).await.unwrap()[0]);
     assert_eq!((first.lag().await.unwrap(), first.cursor()), (0, Cursor::batch(40)));
@@ -78,7 +74,7 @@ async fn a_consumer_gets_what_is_there_and_what_comes_and_goes_on_where_it_was()
     let (index, late) = waiting.await.unwrap();
     assert_eq!((index, late.cursor()), (40, Cursor::batch(41)));
     let mut again = Subscription::new(log, got[37].cursor().to_string().parse().unwrap(), all());
-    assert_eq!(indices(&ready(&mut again)), [38, 39, 40]);
+    assert_eq!(indices(&ready(&mut again).await), [38, 39, 40]);
 }
 
 #[tokio::test]
@@ -89,24 +85,25 @@ async fn filters_choose_by_device_and_quantity_and_cursors_inside_a_batch() {
     append(&*log, &mut a, &both).await;
     append(&*log, &mut b, &both[..1]).await;
     append(&*log, &mut b, &both).await;
-    let run = |cursor, filter| ready(&mut Subscription::new(log.clone(), cursor, filter));
-    let of_b = run(Cursor::START, all().device(b.did.clone()));
+    let run =
+        async |cursor, filter| ready(&mut Subscription::new(log.clone(), cursor, filter)).await;
+    let of_b = run(Cursor::START, all().device(b.did.clone())).await;
     assert_eq!((indices(&of_b), of_b[0].matches.clone()), (vec![1, 2], None));
     assert_eq!(
-        indices(&run(Cursor::START, all().device(b.did.clone()).device(a.did.clone()))),
+        indices(&run(Cursor::START, all().device(b.did.clone()).device(a.did.clone())).await),
         [0, 1, 2]
     );
-    let humid = run(Cursor::START, all().quantity("humidity"));
+    let humid = run(Cursor::START, all().quantity("humidity")).await;
     assert_eq!(indices(&humid), [0, 2]);
     assert_eq!(humid[0].readings(&network()).unwrap(), [(1, both[1].clone())]);
-    let wet_b = run(Cursor::START, all().quantity("humidity").device(b.did.clone()));
+    let wet_b = run(Cursor::START, all().quantity("humidity").device(b.did.clone())).await;
     assert_eq!(indices(&wet_b), [2]);
-    assert!(run(Cursor::START, all().quantity("pressure")).is_empty());
+    assert!(run(Cursor::START, all().quantity("pressure")).await.is_empty());
 
-    let inside = run(Cursor::reading_of(0, 1), all());
+    let inside = run(Cursor::reading_of(0, 1), all()).await;
     assert_eq!(inside[0].readings(&network()).unwrap(), [(1, both[1].clone())]);
     assert_eq!(inside[1].matches, None);
-    assert_eq!(indices(&run(humid[0].cursor_after(1), all())), [1, 2]);
+    assert_eq!(indices(&run(humid[0].cursor_after(1), all()).await), [1, 2]);
 }
 
 #[cfg(feature = "geo")]
@@ -127,14 +124,14 @@ async fn filters_choose_readings_by_the_cell_they_were_taken_in() {
         warm("5"),
     ];
     append(&*log, &mut device, &degrees).await;
-    let of = |cell| {
+    let of = async |cell| {
         let filter = all().cell(cell).quantity("temperature");
-        ready(&mut Subscription::new(log.clone(), Cursor::START, filter))
+        ready(&mut Subscription::new(log.clone(), Cursor::START, filter)).await
     };
-    let found: Vec<_> = of(here).into_iter().map(|delivery| delivery.matches).collect();
+    let found: Vec<_> = of(here).await.into_iter().map(|delivery| delivery.matches).collect();
     assert_eq!(found, [Some(vec![0, 2]), Some(vec![2])]);
-    assert_eq!(of(here.coarser(5).unwrap()).len(), 2);
-    let found: Vec<_> = of(there).into_iter().map(|delivery| delivery.matches).collect();
+    assert_eq!(of(here.coarser(5).unwrap()).await.len(), 2);
+    let found: Vec<_> = of(there).await.into_iter().map(|delivery| delivery.matches).collect();
     assert_eq!(found, [Some(vec![4])]);
 }
 
@@ -151,7 +148,7 @@ async fn what_was_forgotten_is_an_error_that_names_where_to_go_on() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.context().any(|pair| pair == ("oldest", "20")), "{error}");
     let mut oldest = Subscription::from_oldest(log, all()).await.unwrap();
-    assert_eq!(indices(&ready(&mut oldest)), (20..30).collect::<Vec<_>>());
+    assert_eq!(indices(&ready(&mut oldest).await), (20..30).collect::<Vec<_>>());
 }
 
 /// Appends by eight devices at once; returns how many a second.
@@ -183,7 +180,8 @@ async fn a_thousand_slow_consumers_hold_nobody_up_and_lose_nothing() {
         let mut subscription = Subscription::from_now(log.clone(), all()).await.unwrap();
         // Each begins to wait, is woken by the first append, and does not come back for a while.
         let mut context = Context::from_waker(Waker::noop());
-        assert!(pin!(subscription.next()).poll(&mut context).is_pending());
+        assert_eq!(subscription.scan().await.unwrap(), None);
+        assert!(pin!(subscription.grown()).poll(&mut context).is_pending());
         slow.push(subscription);
     }
     let beside = load(&log, "beside").await;
@@ -192,7 +190,7 @@ async fn a_thousand_slow_consumers_hold_nobody_up_and_lose_nothing() {
         assert_eq!(subscription.lag().await.unwrap(), 400, "the lag shows");
     }
     let last = slow.last_mut().unwrap();
-    assert_eq!(indices(&ready(last)), (400..800).collect::<Vec<_>>(), "nothing is lost");
+    assert_eq!(indices(&ready(last).await), (400..800).collect::<Vec<_>>(), "nothing is lost");
 
     let eager = slow.into_iter().take(200).map(|mut subscription| {
         tokio::spawn(async move { while subscription.next().await.unwrap().entry.index < 1199 {} })
@@ -203,4 +201,58 @@ async fn a_thousand_slow_consumers_hold_nobody_up_and_lose_nothing() {
     for task in eager {
         task.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn who_looks_for_what_is_rare_sees_how_far_that_came() {
+    let log = Arc::new(MemoryLog::new());
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    for _ in 0..100 {
+        append(&*log, &mut device, &[measured("temperature", "Cel", "4.9")]).await;
+    }
+    append(&*log, &mut device, &[measured("pressure", "hPa", "1013")]).await;
+    let mut rare = Subscription::new(log.clone(), Cursor::START, all().quantity("pressure"));
+    let (mut before, mut found) = (rare.cursor(), None);
+    while found.is_none() {
+        found = rare.scan().await.unwrap();
+        assert!(rare.cursor() > before && rare.cursor().index() - before.index() <= 16);
+        before = rare.cursor();
+    }
+    assert_eq!((found.unwrap().entry.index, rare.cursor()), (100, Cursor::batch(101)));
+    let begun = Subscription::new(log, Cursor::batch(64), all().quantity("pressure")).next().await;
+    assert_eq!(begun.unwrap().entry.index, 100, "a search goes on from where another came");
+}
+
+/// All that consumers wait for stands still: the disk, and what looks into batches.
+#[test]
+fn acknowledgements_go_on_while_every_reader_stands_still() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.max_blocking_threads(1).enable_all().build().unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(RedbLog::open(folder.path().join("log")).unwrap());
+    runtime.block_on(async move {
+        let net = Net::over(log.clone());
+        let mut device = net.enrol("a");
+        for _ in 0..20 {
+            net.taken(&device.measure()).await;
+        }
+        let search = async |mut consumer: Subscription| {
+            while consumer.cursor().index() < 60 {
+                consumer.scan().await.unwrap();
+            }
+        };
+        let filters = (0..50).map(|n| if n % 2 == 0 { all() } else { all().quantity("none") });
+        let consumers = filters.map(|filter| Subscription::new(log.clone(), Cursor::START, filter));
+        let readers: Vec<_> = consumers.map(|consumer| tokio::spawn(search(consumer))).collect();
+        for _ in 20..60 {
+            net.taken(&device.measure()).await;
+        }
+        assert!(readers.iter().all(|reader| !reader.is_finished()), "nobody could read");
+        release.send(()).unwrap();
+        for reader in readers {
+            reader.await.unwrap();
+        }
+    });
 }

@@ -1,8 +1,8 @@
 //! The log streamed to consumers elsewhere, and the client that believes nothing unproven.
 //!
 //! A response is a CBOR sequence (RFC 8742): one item per batch that is wanted, and a last one when
-//! nothing came for a while. It ends by itself after at most [`WAIT`] without news, and the client asks
-//! again from its cursor, so that servers can stop and proxies need no settings.
+//! nothing came for a while. It ends by itself after at most [`WAIT`] in which the log did not grow, or after some
+//! hundred thousand batches that are not wanted, and the client asks again from where that came, so that servers can stop and proxies need no settings.
 //!
 //! ```text
 //! batch = [index, ms of receipt, signed bytes, receipt (bytes) / null]

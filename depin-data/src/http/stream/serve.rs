@@ -27,6 +27,8 @@ use crate::{
 
 /// Most streams at a time: they hold connections that devices may need.
 const STREAMS: usize = 256;
+/// Scans without a find after which a response ends and tells how far it came: some hundred thousand batches.
+const SCANS: usize = 16_384;
 /// Most devices, quantities and cells together that a filter may name.
 const NAMED: usize = 64;
 
@@ -147,16 +149,32 @@ impl Feed {
         if self.ended {
             return None;
         }
-        let item = match timeout(self.wait, self.subscription.next()).await {
-            Ok(Ok(delivery)) => self.item(&delivery).await,
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
+        let item = match self.next().await {
+            Ok(Some(delivery)) => self.item(&delivery).await,
+            Ok(None) => {
                 self.ended = true;
                 self.last().await
             }
+            Err(error) => Err(error),
         };
         self.ended |= item.is_err();
         Some((item, self))
+    }
+
+    /// The next batch; none when the log does not grow in time, or so much was passed over that the client
+    /// should know.
+    async fn next(&mut self) -> Result<Option<Delivery>> {
+        for _ in 0..SCANS {
+            let delivery = self.subscription.scan().await?;
+            if delivery.is_some() {
+                return Ok(delivery);
+            }
+            match timeout(self.wait, self.subscription.grown()).await {
+                Ok(grown) => grown?,
+                Err(_) => break,
+            }
+        }
+        Ok(None)
     }
 
     async fn item(&self, delivery: &Delivery) -> Result<Vec<u8>> {

@@ -23,6 +23,7 @@ use depin_core::{
     B256, Bytes, Did, EpochId, Error, Result, Sequence,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
 };
+use redb::ReadTransaction;
 use tokio::sync::oneshot;
 
 use self::{
@@ -35,7 +36,7 @@ use self::{
 use super::{
     growth::Growth, past_the_end, past_the_refusals, refusals_forgotten, sealed_otherwise,
 };
-use crate::merkle::path;
+use crate::{aside::aside, merkle::path};
 
 mod answer;
 mod disk;
@@ -57,13 +58,16 @@ mod writer;
 
 /// Most appends that may wait for the disk.
 const QUEUE: usize = 4096;
+/// Batches that are read in one go; of 64 KiB each at most, so 16 MiB.
+const SLICE: usize = 256;
 
 /// A [`BatchLog`] in one folder, with group commit.
 ///
-/// Writes never block the caller's thread: they wait for the writer thread without holding it. Reads run
-/// on the caller's thread, usually from the page cache; large groups are written past it, so they come from
-/// the disk when they are read first. One process at a time may hold the folder. When
-/// the disk fails or is full, calls answer [`ErrorKind::Unavailable`], nothing is acknowledged, and the
+/// Writes never block the caller's thread: they wait for the writer thread without holding it. Neither do reads of
+/// batches, refusals and epochs, which wait for one of four threads of tokio that may be held up, 256 batches at a
+/// time; so readers are never in the way of acknowledgements, however many they are. (Outside of a runtime of tokio
+/// they run on the caller's thread.) What an acknowledgement needs itself (chains, paths of the tree) is read at
+/// once, usually from the page cache. One process at a time may hold the folder. When the disk fails or is full, calls answer [`ErrorKind::Unavailable`], nothing is acknowledged, and the
 /// files are opened again before the next use, so that the log goes on when the disk does.
 ///
 /// Batches lie in files of about 64 MiB, and [`forget`](BatchLog::forget) returns the space of whole files.
@@ -176,6 +180,15 @@ impl RedbLog {
         self.store.with(|files| files.read(|tables| index::seal_at(tables, position)))
     }
 
+    /// Reads on a thread that may wait for the disk.
+    async fn aside<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        aside(move || read(&store)).await?
+    }
+
     async fn index(&self, job: impl FnOnce(Reply) -> indexer::Job) -> Result<Outcome> {
         let (reply, answer) = oneshot::channel();
         submit(self.indexer.as_ref(), job(reply))?;
@@ -200,6 +213,8 @@ impl Drop for RedbLog {
     fn drop(&mut self) {
         self.writer.take().into_iter().for_each(Thread::finish);
         self.indexer.take().into_iter().for_each(Thread::finish);
+        // A read may be under way for somebody who does not wait for it any more.
+        self.store.shut();
     }
 }
 
@@ -254,11 +269,26 @@ impl BatchLog for RedbLog {
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
-        self.store.entries(|files| files.rows(from, limit))
+        let mut entries = Vec::new();
+        while entries.len() < limit {
+            let first = from.saturating_add(entries.len() as u64);
+            let slice = SLICE.min(limit - entries.len());
+            let read = self.aside(move |store| store.entries(|files| files.rows(first, slice)));
+            let read = read.await?;
+            let last = read.len() < slice;
+            entries.extend(read);
+            if last {
+                break;
+            }
+        }
+        Ok(entries)
     }
 
     async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
-        self.store.entries(|files| files.chain_rows(device, from, limit))
+        let device = device.clone();
+        let read =
+            move |store: &Store| store.entries(|files| files.chain_rows(&device, from, limit));
+        self.aside(read).await
     }
 
     async fn forget(&self, before: u64) -> Result<()> {
@@ -287,18 +317,17 @@ impl BatchLog for RedbLog {
     }
 
     async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
-        self.store.with(|files| {
-            files.read(|tables| {
-                let refusals = tables.open_table(REFUSALS).map_err(failed)?;
-                let meta = tables.open_table(META).map_err(failed)?;
-                let oldest = index::refusal_range(&meta, &refusals)?.start;
-                if from < oldest {
-                    return Err(refusals_forgotten(oldest));
-                }
-                let range = refusals.range(from..).map_err(failed)?.take(limit);
-                range.map(|row| refusal::decode(row.map_err(failed)?.1.value())).collect()
-            })
-        })
+        let read = move |tables: &ReadTransaction| {
+            let refusals = tables.open_table(REFUSALS).map_err(failed)?;
+            let meta = tables.open_table(META).map_err(failed)?;
+            let oldest = index::refusal_range(&meta, &refusals)?.start;
+            if from < oldest {
+                return Err(refusals_forgotten(oldest));
+            }
+            let range = refusals.range(from..).map_err(failed)?.take(limit);
+            range.map(|row| refusal::decode(row.map_err(failed)?.1.value())).collect()
+        };
+        self.aside(move |store| store.with(|files| files.read(read))).await
     }
 
     async fn refusal_range(&self) -> Result<Range<u64>> {
@@ -325,6 +354,7 @@ impl BatchLog for RedbLog {
     }
 
     async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
-        self.store.with(|files| files.read(|tables| index::record(tables, epoch.value())))
+        let read = move |tables: &ReadTransaction| index::record(tables, epoch.value());
+        self.aside(move |store| store.with(|files| files.read(read))).await
     }
 }

@@ -5,7 +5,10 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use depin_core::{
@@ -28,6 +31,8 @@ use super::{
 pub(super) struct Store {
     place: Place,
     files: RwLock<Option<Files>>,
+    /// Set for good, under the lock of the files.
+    shut: AtomicBool,
 }
 
 /// Where two locks are held, the one that stands first here was taken first.
@@ -48,7 +53,14 @@ pub(super) struct Files {
 impl Store {
     pub(super) fn open(place: Place) -> Result<Self> {
         let files = RwLock::new(Some(place::open(&place)?));
-        Ok(Self { place, files })
+        Ok(Self { place, files, shut: AtomicBool::new(false) })
+    }
+
+    /// Closes the files for good, as soon as nobody reads.
+    pub(super) fn shut(&self) {
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        self.shut.store(true, Ordering::Relaxed);
+        *files = None;
     }
 
     pub(super) const fn place(&self) -> &Place {
@@ -95,6 +107,9 @@ impl Store {
             return Ok(());
         }
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        if self.shut.load(Ordering::Relaxed) {
+            return Err(closed());
+        }
         if files.is_none() {
             *files = Some(place::open(&self.place)?);
         }
@@ -333,5 +348,7 @@ fn links(
 }
 
 fn closed() -> Error {
-    Error::unavailable("the log's files were closed after the disk failed; try again")
+    Error::unavailable(
+        "the log's files were closed after the disk failed, or with the log; try again",
+    )
 }
