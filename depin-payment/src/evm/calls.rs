@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use depin_core::{Address, Amount, Error, ErrorKind, Result};
+use depin_core::{Address, Amount, Error, ErrorKind, Result, U256};
 use depin_evm::{
     Chain, Revert,
     alloy::{
@@ -84,6 +84,11 @@ pub(super) fn refused<R: SolInterface>(
     };
     let reason = revert.to_string();
     Error::new(kind, text).with("reason", reason).source(error)
+}
+
+/// Whether a token that did not revert says no all the same: some answer nothing, some false.
+pub(super) fn declines(answer: &[u8]) -> bool {
+    !answer.is_empty() && U256::try_from_be_slice(answer) != Some(U256::ONE)
 }
 
 /// What contracts count in 128 bits.

@@ -11,6 +11,8 @@ use depin_evm::{
     bindings::{DeviceAccount as Contract, DeviceRegistry, NetworkToken},
 };
 
+use super::calls::declines;
+
 /// The account that belongs to a device of a registry.
 ///
 /// Its [address](Self::address) is known before anything is there. A network that pays the accounts of its devices
@@ -123,8 +125,7 @@ impl EvmDeviceAccount {
             return Err(Error::new(ErrorKind::NotFound, text).with("account", self.address));
         }
         let answer = self.chain.read(call).await.map_err(explain)?;
-        // Some tokens answer nothing, some answer false instead of reverting.
-        if !answer.is_empty() && U256::try_from_be_slice(&answer) != Some(U256::ONE) {
+        if declines(&answer) {
             let text = "the token refuses the transfer; does the account hold enough?";
             return Err(Error::new(ErrorKind::Rejected, text).with("token", token));
         }

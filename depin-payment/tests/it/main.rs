@@ -31,6 +31,8 @@ mod settlement;
 mod shares;
 #[cfg(feature = "evm")]
 mod stake;
+#[cfg(feature = "evm")]
+mod token;
 mod tokenomics;
 #[cfg(feature = "evm")]
 mod treasury;

@@ -1,27 +1,15 @@
 //! Books made from the chain and proved against it.
 
-use std::{
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
-};
+use std::sync::{Arc, Mutex};
 
 use depin_core::{
     Address, Amount, B256, EpochId, Error, ErrorKind, NetworkId, Timestamp,
     reward::{Allocation, Payout, RewardDistributor as _, TokenLedger as _},
 };
-use depin_devnet::{Devnet, DevnetTransport};
+use depin_devnet::Devnet;
 use depin_evm::{
     Chain, DeployOptions, Deployment, RootRules,
-    alloy::{
-        primitives::U256,
-        providers::{Provider, ProviderBuilder},
-        rpc::{
-            client::RpcClient,
-            json_rpc::{RequestPacket, ResponsePacket, ResponsePayload},
-        },
-        sol_types::SolEvent,
-        transports::{TransportError, TransportFut},
-    },
+    alloy::{primitives::U256, sol_types::SolEvent},
     bindings::{BitmapDistributor::Claimed as RowClaimed, NetworkToken},
     deploy,
 };
@@ -32,8 +20,9 @@ use depin_payment::{
     tree::indexed::{Encoding, IndexedTree},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use serde_json::{Value, value::to_raw_value};
-use tower::Service;
+use serde_json::Value;
+
+use crate::node::{Tricks, provider};
 
 struct Network {
     devnet: Devnet,
@@ -110,9 +99,8 @@ impl Network {
         &self,
         tamper: impl Fn(&mut Vec<Value>) + Send + Sync + 'static,
     ) -> Chain {
-        let transport = Tampering { inner: self.devnet.transport(), tamper: Arc::new(tamper) };
-        let provider = ProviderBuilder::default().connect_client(RpcClient::new(transport, true));
-        Chain::from_provider(provider.erased(), self.devnet.account(9)).connect().await.unwrap()
+        let provider = provider(&self.devnet, &Arc::new(Tampering(tamper)));
+        Chain::from_provider(provider, self.devnet.account(9)).connect().await.unwrap()
     }
 
     async fn refusal(&self, tamper: impl Fn(&mut Vec<Value>) + Send + Sync + 'static) -> Error {
@@ -243,38 +231,14 @@ async fn names_of_accounts_are_checked() {
     assert_eq!(nowhere.reconcile().await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-type Tamper = dyn Fn(&mut Vec<Value>) + Send + Sync;
+/// Changes the answers about events.
+struct Tampering<F>(F);
 
-/// A transport whose answers about events go through somebody's hands.
-#[derive(Clone)]
-struct Tampering {
-    inner: DevnetTransport,
-    tamper: Arc<Tamper>,
-}
-
-impl Service<RequestPacket> for Tampering {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let logs = packet.as_single().is_some_and(|request| request.method() == "eth_getLogs");
-        let mut service = self.clone();
-        Box::pin(async move {
-            let mut answer = service.inner.call(packet).await?;
-            if let (true, ResponsePacket::Single(response)) = (logs, &mut answer)
-                && let ResponsePayload::Success(result) = &mut response.payload
-            {
-                let mut logs: Vec<Value> = serde_json::from_str(result.get()).unwrap();
-                (service.tamper)(&mut logs);
-                *result = to_raw_value(&logs).unwrap();
-            }
-            Ok(answer)
-        })
+impl<F: Fn(&mut Vec<Value>) + Send + Sync + 'static> Tricks for Tampering<F> {
+    fn answer(&self, method: &str, result: &mut Value) {
+        if let ("eth_getLogs", Value::Array(logs)) = (method, result) {
+            (self.0)(logs);
+        }
     }
 }
 
