@@ -4,15 +4,25 @@
 //! | name | kind | labels | what |
 //! |---|---|---|---|
 //! | **a device** | | | |
-//! | `depin_device_sends_total` | counter | `answer`: `receipt`, a refusal code, `none` | batches sent by a [`Collector`], by what came back |
+//! | `depin_device_sealed_total` | counter | `kind`: `batches`, `readings` | what a [`Collector`] collected and sealed |
+//! | `depin_device_sends_total` | counter | `answer`: `receipt`, a refusal code, `none` | batches sent by it, by what came back |
 //! | `depin_device_waiting` | gauge | | batches that its outbox keeps |
 //! | `depin_device_dropped_total` | counter | | batches given up because its outbox had no room |
 //! | **transports** | | | |
 //! | `depin_transport_dropped_total` | counter | `by`: `nats` | requests dropped because too many waited; devices send them again |
 //! | `depin_transport_oversized_total` | counter | `by`: `mqtt` | sessions begun anew because a message was too large to be read |
+//! | `depin_http_requests_total` | counter | `route`: a path, or `other`; `status`: the code | requests over HTTP, by what was answered |
+//! | `depin_http_seconds` | histogram | `route` | from the head of a request to the head of its answer |
+//! | `depin_http_connections` | gauge | | connections that are served now |
+//! | `depin_http_turned_away_total` | counter | | connections that found no place in time |
+//! | `depin_http_streams` | gauge | | consumers that read along over HTTP |
+//! | `depin_broker_requests_total` | counter | `by`: `mqtt`, `nats`; `answer`: `receipt`, a refusal code, `none` | requests through a broker, by what was answered |
 //! | **ingest** | | | |
 //! | `depin_ingest_received_bytes_total` | counter | | bytes of batches that were let in to be judged |
 //! | `depin_ingest_answers_total` | counter | `answer`: `receipt`, or a refusal code | answers given |
+//! | `depin_ingest_failures_total` | counter | `kind` of the error | batches without answer, which come again |
+//! | `depin_ingest_accept_seconds` | histogram | | from a batch to its answer |
+//! | `depin_ingest_verify_seconds` | histogram | | to the verdict on a signature, with the wait for others |
 //! | `depin_ingest_stored_total` | counter | `kind`: `batches`, `readings` | what is new in the log |
 //! | `depin_ingest_repeated_total` | counter | | receipts for batches that were stored before |
 //! | `depin_ingest_throttled_total` | counter | `by`: `device`, `ingest`, `registry` | told to come again |
@@ -30,22 +40,28 @@
 //! | `depin_stream_messages_total` | counter | `of`: `self`, `others` | messages of a JetStream log that this process applied |
 //! | `depin_stream_behind` | gauge | | messages of the stream that this process had not applied when it last looked |
 //! | **epochs** | | | |
+//! | `depin_epoch_read_seconds` | histogram | | reading the range of an epoch from the log, before closing |
+//! | `depin_epoch_closed_total` | counter | `kind`: `epochs`, `batches` | records that were completed, and the batches in them |
 //! | `depin_epoch_score_seconds` | histogram | | scoring an epoch, at closing and when it is explained |
 //! | `depin_epoch_readings_total` | counter | | readings in the ranges that were scored |
 //! | `depin_quality_findings_total` | counter | `code` of the finding; `other` where a check makes codes up | what checks found there |
 //! | **consumers** | | | |
 //! | `depin_consumer_batches_total` | counter | | batches that subscriptions delivered |
+//! | `depin_consumer_passed_total` | counter | | batches that they passed over |
 //! | `depin_consumer_behind` | histogram | | batches after a subscription's cursor, each time it reads on |
 //!
-//! A device is never a label: names come from outside, and recorders keep every label for ever. Spans: `accept`,
-//! `forward`, `score`.
+//! Seconds are seconds, bytes are bytes, and the rest are numbers of what the name says. A device is never a label:
+//! names come from outside, and recorders keep every label for ever. Who lags is told by [`Ingest::lags`].
+//!
+//! Spans, each around one stage: `seal`, `forward` (a device); `http`, `broker` (a request); `accept`, `verify`,
+//! `append` (a batch in ingest); `replay`; `read`, `close`, `score` (an epoch); `scan` (a consumer).
 //!
 //! [`Collector`]: crate::collector::Collector
 //! [`Ingest::lags`]: crate::ingest::Ingest::lags
 
 use std::borrow::Cow;
 
-use depin_core::{EpochId, quality::Finding, transport::Answer};
+use depin_core::{EpochId, Error, quality::Finding, transport::Answer};
 
 use crate::ingest::Lag;
 
@@ -56,9 +72,9 @@ pub(crate) const WORST: usize = 10;
 const RANKS: [&str; WORST] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
 macro_rules! counted {
-    ($name:literal, $by:expr $(, $label:literal => $value:expr)?) => {
+    ($name:literal, $by:expr $(, $label:literal => $value:expr)*) => {
         #[cfg(feature = "metrics")]
-        metrics::counter!($name $(, $label => $value)?).increment($by);
+        metrics::counter!($name $(, $label => $value)*).increment($by);
     };
 }
 
@@ -84,7 +100,17 @@ pub(crate) fn accepted(readings: Option<u64>) {
     }
 }
 
-pub(crate) fn answered(answer: &Answer) {
+/// A batch has its answer, or an error in its place.
+pub(crate) fn answered(answer: Result<&Answer, &Error>, timer: Timer) {
+    timer.ended("depin_ingest_accept_seconds");
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            counted!("depin_ingest_failures_total", 1, "kind" => error.kind().as_str());
+            tracing::debug!(%error, "no answer");
+            return;
+        }
+    };
     counted!("depin_ingest_answers_total", 1, "answer" => label(answer));
     if let Answer::Refusal(refusal) = answer {
         let device = refusal.device.as_ref().map(depin_core::Did::as_str);
@@ -175,6 +201,36 @@ pub(crate) fn oversized(by: &'static str) {
     tracing::warn!(by, "a message was too large to be read; beginning a new session without it");
 }
 
+/// A request over HTTP has the head of its answer.
+#[cfg(feature = "http")]
+pub(crate) fn http_answered(route: &'static str, status: u16, timer: Timer) {
+    counted!("depin_http_requests_total", 1, "route" => route, "status" => status.to_string());
+    timer.ended_at("depin_http_seconds", "route", route);
+    tracing::debug!(route, status, "answered");
+}
+
+/// A connection found no place.
+#[cfg(feature = "http")]
+pub(crate) fn turned_away() {
+    counted!("depin_http_turned_away_total", 1);
+    tracing::debug!("no place for a connection");
+}
+
+/// A request through a broker has its answer, or stays without.
+#[cfg(any(feature = "mqtt", feature = "nats"))]
+pub(crate) fn broker_answered(by: &'static str, answer: Option<&Answer>) {
+    let answer = answer.map_or("none", label);
+    counted!("depin_broker_requests_total", 1, "by" => by, "answer" => answer);
+    tracing::debug!(by, answer, "answered");
+}
+
+/// A device sealed a batch.
+pub(crate) fn sealed(readings: usize) {
+    counted!("depin_device_sealed_total", 1, "kind" => "batches");
+    counted!("depin_device_sealed_total", readings as u64, "kind" => "readings");
+    tracing::debug!(readings, "sealed");
+}
+
 /// What became of a batch that a device sent; none of an answer that did not come.
 pub(crate) fn sent(answer: Option<&Answer>, waiting: usize) {
     let answer = answer.map_or("none", label);
@@ -200,6 +256,13 @@ pub(crate) fn found(finding: &Finding) {
     tracing::trace!(code, "found");
 }
 
+/// The record of an epoch is complete.
+pub(crate) fn closed(epoch: EpochId, batches: usize) {
+    counted!("depin_epoch_closed_total", 1, "kind" => "epochs");
+    counted!("depin_epoch_closed_total", batches as u64, "kind" => "batches");
+    tracing::debug!(%epoch, batches, "closed");
+}
+
 /// An epoch was scored.
 pub(crate) fn scored(epoch: EpochId, readings: u64, findings: u64, timer: Timer) {
     counted!("depin_epoch_readings_total", readings);
@@ -210,6 +273,12 @@ pub(crate) fn scored(epoch: EpochId, readings: u64, findings: u64, timer: Timer)
 /// A batch went to a consumer.
 pub(crate) fn delivered() {
     counted!("depin_consumer_batches_total", 1);
+}
+
+/// A consumer had no use for so many.
+pub(crate) fn passed_over(batches: usize) {
+    counted!("depin_consumer_passed_total", batches as u64);
+    tracing::trace!(batches, "passed over");
 }
 
 /// A consumer reads on, so far behind the end.
@@ -236,5 +305,34 @@ impl Timer {
         let _ = name;
         #[cfg(feature = "metrics")]
         metrics::histogram!(name).record(self.began.elapsed().as_secs_f64());
+    }
+
+    #[cfg(feature = "http")]
+    fn ended_at(self, name: &'static str, label: &'static str, value: &'static str) {
+        let _ = (name, label, value);
+        #[cfg(feature = "metrics")]
+        metrics::histogram!(name, label => value).record(self.began.elapsed().as_secs_f64());
+    }
+}
+
+/// Counted in a gauge for as long as it is there.
+#[cfg(feature = "http")]
+pub(crate) struct Held(&'static str);
+
+#[cfg(feature = "http")]
+impl Held {
+    pub(crate) fn new(name: &'static str) -> Self {
+        #[cfg(feature = "metrics")]
+        metrics::gauge!(name).increment(1.0);
+        Self(name)
+    }
+}
+
+#[cfg(feature = "http")]
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0;
+        #[cfg(feature = "metrics")]
+        metrics::gauge!(self.0).decrement(1.0);
     }
 }

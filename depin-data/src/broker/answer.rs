@@ -2,10 +2,12 @@
 
 use std::{error::Error, time::Duration};
 
+use depin_core::transport::Answer;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     ingest::{Ingest, Throttled},
+    observe,
     wire::{self, Nonce},
 };
 
@@ -18,13 +20,26 @@ const LONGEST: Duration = Duration::from_secs(5);
 ///
 /// Bytes that are no request are judged as they are, with an empty nonce: so noise is refused and kept
 /// like noise from anywhere, and a bare batch is a batch. `None` means that there is no answer.
-pub(crate) async fn answer(ingest: &Ingest, payload: &[u8], until: Instant) -> Option<Vec<u8>> {
+#[tracing::instrument(level = "debug", name = "broker", skip_all, fields(by))]
+pub(crate) async fn answer(
+    ingest: &Ingest,
+    by: &'static str,
+    payload: &[u8],
+    until: Instant,
+) -> Option<Vec<u8>> {
     let (nonce, batch) =
         wire::decode_request(payload).unwrap_or_else(|_| (Nonce::default(), payload));
+    let answer = patient(ingest, batch, until).await;
+    observe::broker_answered(by, answer.as_ref());
+    let bytes = wire::encode_answer(&answer?, &nonce, ingest.signer());
+    bytes.inspect_err(|error| tracing::error!(%error, "an answer cannot be signed")).ok()
+}
+
+async fn patient(ingest: &Ingest, batch: &[u8], until: Instant) -> Option<Answer> {
     let mut pause = FIRST;
-    let answer = loop {
+    loop {
         let error = match ingest.accept(batch).await {
-            Ok(answer) => break answer,
+            Ok(answer) => return Some(answer),
             Err(error) => error,
         };
         let own_fault = Error::source(&error).is_some_and(|source| source.is::<Throttled>());
@@ -36,7 +51,5 @@ pub(crate) async fn answer(ingest: &Ingest, payload: &[u8], until: Instant) -> O
         tracing::debug!(%error, "ingest cannot answer a batch from a broker; trying again");
         sleep(delay).await;
         pause = pause.saturating_mul(2).min(LONGEST);
-    };
-    let bytes = wire::encode_answer(&answer, &nonce, ingest.signer());
-    bytes.inspect_err(|error| tracing::error!(%error, "an answer cannot be signed")).ok()
+    }
 }

@@ -163,12 +163,15 @@ impl Collector {
     ///
     /// # Errors
     /// What the signer or the store says; the readings wait on.
+    #[cfg_attr(feature = "std", tracing::instrument(level = "debug", skip_all))]
     pub fn seal(&mut self, signer: &dyn Signer) -> Result<Option<B256>> {
         if self.open.readings.is_empty() {
             return Ok(None);
         }
         let seed = self.seeds.as_mut().map(|seeds| seeds());
         let batch = self.outbox.push_salted(signer, &self.open.readings, seed.as_ref())?;
+        #[cfg(feature = "std")]
+        crate::observe::sealed(self.open.readings.len());
         let room = mem::take(&mut self.open).emptied();
         self.open.readings = room;
         Ok(Some(batch.hash()))

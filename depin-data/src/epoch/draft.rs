@@ -11,6 +11,7 @@ use crate::{
     audit::PAGE,
     batch::claimed_signer,
     merkle::{Accumulator, leaf_hash},
+    observe,
 };
 
 /// A range of the log that is about to become an epoch: what is missing is who the devices are.
@@ -65,12 +66,14 @@ impl EpochDraft {
     /// # Errors
     /// [`ErrorKind::Limit`] past [`MAX_BATCHES`], [`ErrorKind::NotFound`] when the range passes the end
     /// of the log, [`ErrorKind::Corrupt`] when its batches do not lead to its root.
+    #[tracing::instrument(level = "debug", skip_all, fields(%epoch))]
     pub async fn read(
         log: &dyn BatchLog,
         network: &NetworkId,
         epoch: EpochId,
         range: Range<u64>,
     ) -> Result<Self> {
+        let timer = observe::Timer::start();
         let Range { start: first, end } = range;
         let length = end.checked_sub(first).filter(|length| *length <= MAX_BATCHES);
         let length = length.ok_or(EpochError::Limit("batches"))?;
@@ -97,6 +100,7 @@ impl EpochDraft {
         if tree.root() != root {
             return Err(damaged(first));
         }
+        timer.ended("depin_epoch_read_seconds");
         Ok(Self {
             network: network.clone(),
             epoch,
@@ -150,6 +154,7 @@ impl EpochDraft {
     /// # Errors
     /// [`ErrorKind::NotFound`] when a device is missing in the roster, [`ErrorKind::Malformed`] when one
     /// is listed twice, [`ErrorKind::Limit`] when something is too large for a record.
+    #[tracing::instrument(level = "debug", skip_all, fields(epoch = %self.epoch))]
     pub fn close(
         self,
         mut roster: Vec<Member>,
@@ -180,6 +185,7 @@ impl EpochDraft {
         if codec::encode(&record).len() > MAX_BYTES {
             return Err(EpochError::Limit("bytes").into());
         }
+        observe::closed(record.epoch, record.leaves.len());
         Ok(record)
     }
 }

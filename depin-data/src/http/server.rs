@@ -14,8 +14,9 @@ use std::{
 
 use axum::{
     Router,
+    extract::Request,
     http::{HeaderValue, header},
-    middleware::map_response,
+    middleware::{Next, from_fn, map_response},
     response::Response,
 };
 use depin_core::{Error, ErrorKind, Result};
@@ -31,9 +32,13 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tracing::Instrument;
 
 use super::routes;
-use crate::ingest::Ingest;
+use crate::{
+    ingest::Ingest,
+    observe::{self, Held, Timer},
+};
 
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -181,6 +186,7 @@ async fn listen(
     let places = Arc::new(Places { limits, slots, waiting: AtomicUsize::new(0) });
     let theirs = Arc::clone(&places);
     let router = router.layer(map_response(move |response| theirs.hurry(response)));
+    let router = router.layer(from_fn(observed));
     loop {
         let next = async {
             let room = Arc::clone(&rooms).acquire_owned().await.ok()?;
@@ -218,6 +224,7 @@ async fn converse(
 ) {
     let limits = places.limits;
     let Some(_slot) = places.turn(&mut stopped).await else { return turn_away(stream).await };
+    let _held = Held::new("depin_http_connections");
     let _ = stream.set_nodelay(true);
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES);
@@ -267,8 +274,18 @@ impl Places {
     }
 }
 
+/// Lets a request be seen from outside.
+async fn observed(request: Request, next: Next) -> Response {
+    let (route, timer) = (routes::name(request.uri().path()), Timer::start());
+    let span = tracing::debug_span!("http", route, method = %request.method());
+    let response = next.run(request).instrument(span).await;
+    observe::http_answered(route, response.status().as_u16(), timer);
+    response
+}
+
 /// Says that there is no room, and listens a little, so that the answer is not lost to a reset.
 async fn turn_away(mut stream: TcpStream) {
+    observe::turned_away();
     let farewell = async {
         stream.writable().await?;
         stream.try_write(BUSY)?;

@@ -132,6 +132,7 @@ impl Ingest {
 
     /// Appends behind the batch before it. Appends take their places when they are first polled, so the next
     /// one need not wait for the disk.
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn append(&self, new: NewBatch, turn: &Turn<'_>) -> Result<Append, Stop> {
         turn.comes().await?;
         let timer = observe::Timer::start();
@@ -147,12 +148,14 @@ impl Ingest {
     }
 
     /// Checks the signature, together with others of its algorithm where that is cheaper.
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn verify(
         &self,
         parsed: Parsed<'_>,
         known: &Arc<Known>,
         hash: B256,
     ) -> Result<Link, Stop> {
+        let timer = observe::Timer::start();
         let did = parsed.device().clone();
         let shared = known.key.algorithm() == Algorithm::EdDsa
             && self.in_flight.load(Ordering::Relaxed) > 1
@@ -168,6 +171,7 @@ impl Ingest {
         } else {
             parsed.open(&known.key, hash)
         };
+        timer.ended("depin_ingest_verify_seconds");
         let bad = matches!(verified, Err(BatchError::Envelope(_)));
         if bad != known.suspect.load(Ordering::Relaxed) {
             known.suspect.store(bad, Ordering::Relaxed);

@@ -166,15 +166,20 @@ impl Ingest {
     }
 
     async fn answer(&self, batch: &SignedBatch, turn: &Turn<'_>) -> Result<Answer> {
+        let timer = observe::Timer::start();
+        let answer = self.judged(batch, turn).await;
+        observe::answered(answer.as_ref(), timer);
+        answer
+    }
+
+    async fn judged(&self, batch: &SignedBatch, turn: &Turn<'_>) -> Result<Answer> {
         let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;
         observe::received(batch.as_bytes().len(), self.in_flight.load(Ordering::Relaxed));
         let received = self.clock.now();
-        let answer = match self.judge(batch, received, turn).await? {
+        Ok(match self.judge(batch, received, turn).await? {
             Ok(receipt) => Answer::Receipt(receipt),
             Err(objection) => Answer::Refusal(self.refuse(batch, received, objection).await?),
-        };
-        observe::answered(&answer);
-        Ok(answer)
+        })
     }
 
     /// Judges many batches: one answer for each, in their order, as [`accept`](Self::accept) gives it.
@@ -309,6 +314,7 @@ impl Ingest {
 
     /// Judges kept bytes again, and keeps no second letter of them. Their readings may fit the moment when they
     /// came, or the present one: it may have been the clock of ingest that was wrong.
+    #[tracing::instrument(level = "debug", name = "replay", skip_all)]
     async fn judge_again(&self, refused: &RefusedBatch) -> Result<Answer> {
         let batch = SignedBatch::new(refused.bytes.clone());
         let _slot = admit::enter(&self.in_flight, self.concurrency, "ingest")?;

@@ -156,7 +156,7 @@ async fn work(
     let until = Instant::now() + patience;
     let Message { topic, payload, correlation, ack } = job.message;
     if let (Some(bytes), Some(down)) =
-        (answer(&ingest, &payload, until).await, topics::answers(&topic))
+        (answer(&ingest, "mqtt", &payload, until).await, topics::answers(&topic))
     {
         let correlation = correlation.filter(|data| data.len() <= MAX_CORRELATION);
         sender.publish(&down, bytes, Dialogue { response_topic: None, correlation }).await;

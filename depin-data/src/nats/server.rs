@@ -115,7 +115,7 @@ struct Job {
 
 async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, job: Job) {
     let until = Instant::now() + patience;
-    let bytes = answer(&ingest, &job.payload, until).await;
+    let bytes = answer(&ingest, "nats", &job.payload, until).await;
     // Nobody makes ingest publish with its rights where the sender has none.
     let reply = job.reply.filter(|reply| reply.starts_with(INBOX));
     if let (Some(bytes), Some(reply)) = (bytes, reply) {

@@ -139,6 +139,7 @@ impl Subscription {
     ///
     /// # Errors
     /// As [`next`](Self::next).
+    #[tracing::instrument(level = "trace", skip_all)]
     pub async fn scan(&mut self) -> Result<Option<Delivery>> {
         if self.ahead.is_empty() {
             self.cursor = self.read;
@@ -182,7 +183,9 @@ impl Subscription {
         if let Ok(behind) = self.lag().await {
             observe::reads_on(behind);
         }
+        let read = entries.len();
         (self.ahead, self.read) = self.pick(entries).await?;
+        observe::passed_over(read.saturating_sub(self.ahead.len()));
         give_way().await;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a recorder and a subscriber hear of the gate.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -22,6 +22,10 @@ use depin_data::{
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
+};
+use tracing::{
+    Event, Subscriber,
+    span::{Attributes, Id, Record},
 };
 
 use crate::{
@@ -86,6 +90,25 @@ impl Recorder for Board {
     }
 }
 
+/// The names of the spans that there were.
+#[derive(Debug, Default)]
+struct Spans(Mutex<BTreeSet<&'static str>>);
+
+impl Subscriber for Spans {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("depin")
+    }
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        self.0.lock().unwrap().insert(span.metadata().name());
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
 async fn a_busy_minute() {
     let mut limits = DeviceLimits::default();
     limits.batches = Rate::new(1, 2);
@@ -121,6 +144,9 @@ fn a_recorder_hears_what_the_table_promises_and_no_device_is_a_label() {
         ("depin_ingest_answers_total{answer=receipt}", 3),
         ("depin_ingest_answers_total{answer=malformed}", 70),
         ("depin_ingest_answers_total{answer=not-registered}", 1),
+        ("depin_ingest_failures_total{kind=unavailable}", 1),
+        ("depin_ingest_accept_seconds", 75),
+        ("depin_ingest_verify_seconds", 5),
         ("depin_ingest_replays_total{answer=receipt}", 1),
         ("depin_ingest_throttled_total{by=device}", 1),
         ("depin_ingest_unkept_total{of=unknown}", 10),
@@ -139,8 +165,8 @@ fn a_recorder_hears_what_the_table_promises_and_no_device_is_a_label() {
     }
 }
 
-/// From a device to a consumer, through a log whose threads record too.
-async fn all_stages() {
+/// From a device to a consumer, through a log whose threads record too; returns the brokers that took part.
+async fn all_stages() -> Vec<&'static str> {
     let net = Net::over(Arc::new(RedbLog::open_in_memory().unwrap()));
     let device = net.enrol("a");
     let store = RamStore::new(4, 1024);
@@ -167,6 +193,47 @@ async fn all_stages() {
     let record = draft.close(vec![member(&device)], checks().names(), "policy").unwrap();
     let scored = score(&**log, &record, &checks()).await.unwrap();
     assert_eq!(scored.findings.len(), 1);
+    let mut rare =
+        Subscription::new(Arc::clone(log), Cursor::START, Filter::new(&network()).quantity("none"));
+    assert_eq!(rare.scan().await.unwrap(), None);
+    over_http(&net).await;
+    through_brokers(&net).await
+}
+
+#[cfg(feature = "http")]
+async fn over_http(net: &Net) {
+    use depin_data::http;
+    use tokio::{io::AsyncReadExt, net::TcpStream};
+
+    let any = ([127, 0, 0, 1], 0).into();
+    let server = http::serve(net.ingest.clone(), any).await.unwrap();
+    for path in ["healthz", "v1/head", "v1/stream?from=0&wait=0", "secrets/did:example:a"] {
+        let response = reqwest::get(format!("{}/{path}", server.url())).await.unwrap();
+        response.bytes().await.unwrap();
+    }
+    let mut limits = http::Limits::default();
+    (limits.connections, limits.turn) = (1, Duration::ZERO);
+    let full = http::serve_with(net.ingest.clone(), any, limits).await.unwrap();
+    let address = full.url().trim_start_matches("http://").to_owned();
+    let _first = TcpStream::connect(&address).await.unwrap();
+    let mut heard = Vec::new();
+    TcpStream::connect(&address).await.unwrap().read_to_end(&mut heard).await.unwrap();
+    assert!(heard.starts_with(b"HTTP/1.1 503"));
+}
+
+#[cfg(not(feature = "http"))]
+async fn over_http(_: &Net) {}
+
+#[cfg(all(feature = "mqtt", feature = "nats"))]
+async fn through_brokers(net: &Net) -> Vec<&'static str> {
+    let mut device = net.enrol("b");
+    let batch = device.measure();
+    crate::transports::each_way(net, &device.did, &batch).await
+}
+
+#[cfg(not(all(feature = "mqtt", feature = "nats")))]
+async fn through_brokers(_: &Net) -> Vec<&'static str> {
+    Vec::new()
 }
 
 #[test]
@@ -174,13 +241,22 @@ fn every_stage_is_heard_and_every_name_is_in_the_table() {
     let board: &'static Board = Box::leak(Box::default());
     metrics::set_global_recorder(board).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(all_stages());
+    let spans = Arc::new(Spans::default());
+    let brokers =
+        tracing::subscriber::with_default(Arc::clone(&spans), || runtime.block_on(all_stages()));
     let board = board.0.lock().unwrap();
     let value = |name: &str| board.get(name).map_or(0, |cell| cell.0.load(Ordering::Relaxed));
     for name in [
+        "depin_device_sealed_total{kind=readings}",
         "depin_device_sends_total{answer=receipt}",
         "depin_device_dropped_total",
         "depin_ingest_stored_total{kind=readings}",
+        "depin_ingest_accept_seconds",
+        "depin_ingest_verify_seconds",
+        "depin_epoch_read_seconds",
+        "depin_epoch_closed_total{kind=epochs}",
+        "depin_epoch_closed_total{kind=batches}",
+        "depin_consumer_passed_total",
         "depin_log_batches",
         "depin_log_commit_jobs",
         "depin_log_commit_seconds",
@@ -192,6 +268,31 @@ fn every_stage_is_heard_and_every_name_is_in_the_table() {
         "depin_consumer_behind",
     ] {
         assert!(value(name) > 0, "{name}: {board:#?}");
+    }
+    #[cfg(feature = "http")]
+    for name in [
+        "depin_http_requests_total{route=/healthz}{status=200}",
+        "depin_http_requests_total{route=/v1/stream}{status=200}",
+        "depin_http_requests_total{route=other}{status=404}",
+        "depin_http_seconds{route=/v1/head}",
+        "depin_http_turned_away_total",
+    ] {
+        assert!(value(name) > 0, "{name}: {board:#?}");
+    }
+    for by in &brokers {
+        assert!(
+            value(&format!("depin_broker_requests_total{{by={by}}}{{answer=receipt}}")) > 0,
+            "{by}"
+        );
+    }
+    assert!(board.keys().all(|name| !name.contains("did:")), "no device is a label: {board:?}");
+    let spans = spans.0.lock().unwrap();
+    let stages =
+        ["seal", "forward", "accept", "verify", "append", "read", "close", "score", "scan"];
+    let ways = [("http", cfg!(feature = "http")), ("broker", !brokers.is_empty())];
+    let ways = ways.into_iter().filter_map(|(way, there)| there.then_some(way));
+    for span in stages.into_iter().chain(ways) {
+        assert!(spans.contains(span), "{span}: {spans:?}");
     }
     let heard = board.keys().any(|name| name == "depin_device_waiting");
     assert!(heard, "a gauge may be zero");

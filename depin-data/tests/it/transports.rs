@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "metrics")]
+use depin_core::{Did, SignedBatch, transport::Answer};
 use depin_data::log::MemoryLog;
 
 use crate::support::Net;
@@ -11,6 +13,21 @@ mod flood;
 mod logins;
 mod tls;
 mod wire;
+
+/// Sends a batch through each broker that is there; returns what they are called.
+#[cfg(feature = "metrics")]
+pub(crate) async fn each_way(net: &Net, device: &Did, batch: &SignedBatch) -> Vec<&'static str> {
+    let mut ways = Vec::new();
+    for (kind, way) in [(wire::Kind::V5, "mqtt"), (wire::Kind::Nats, "nats")] {
+        let Some(wire) = wire::Wire::start(kind) else { continue };
+        let server = wire.serve(&net.ingest, None).await;
+        let answer = wire.connect(net, device).await.send(batch).await.unwrap();
+        assert!(matches!(answer, Answer::Receipt(_)));
+        server.shutdown().await;
+        ways.push(way);
+    }
+    ways
+}
 
 fn net() -> Net {
     Net::over(Arc::new(MemoryLog::new()))

@@ -21,6 +21,7 @@ use tokio::{
 use super::{super::problem::Problem, OLDEST, SEQUENCE, WAIT};
 use crate::{
     ingest::Ingest,
+    observe::Held,
     receipt,
     subscribe::{Cursor, Delivery, Filter, Subscription},
 };
@@ -76,6 +77,7 @@ async fn start(State(source): State<Source>, request: Request) -> Result<Respons
         wait: wish.wait,
         ended: false,
         _slot: slot,
+        _held: Held::new("depin_http_streams"),
     };
     let body = Body::from_stream(stream::unfold(feed, Feed::step));
     Ok(([(header::CONTENT_TYPE, SEQUENCE), (header::CACHE_CONTROL, "no-store")], body)
@@ -141,6 +143,7 @@ struct Feed {
     wait: Duration,
     ended: bool,
     _slot: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 impl Feed {
