@@ -120,6 +120,8 @@ pub struct RefusedBatch {
 /// 15. `forget_refusals` takes the oldest refusals, bytes and all, durably. Positions of others stay theirs and
 ///     are never given again, and `refusal_range` says which are kept. To read what is forgotten is
 ///     [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+/// 16. `latest_tip` knows everything for which `append` had returned [`Append::Stored`] in any process before it was
+///     called: a device signs on from there.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a batch log",
@@ -181,6 +183,16 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>>;
+
+    /// As [`tip`](Self::tip), with everything that any process was told to be stored by now. A log that one process
+    /// writes has nothing to add.
+    ///
+    /// # Errors
+    /// As [`tip`](Self::tip), and [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when others cannot be
+    /// asked.
+    async fn latest_tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        self.tip(device).await
+    }
 
     /// The index and hash of what holds a position of a device's chain, if the chain reaches there: a batch, or
     /// the gap marker that gave it up.

@@ -1,4 +1,5 @@
-//! The seam between a device and ingest: a signed batch goes out, a receipt or a refusal comes back.
+//! The seam between a device and ingest: a signed batch goes out, a receipt or a refusal comes back. A device
+//! that does not know where its chain stands asks.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
@@ -6,7 +7,7 @@ use core::fmt;
 use alloy_primitives::{B256, Bytes};
 use async_trait::async_trait;
 
-use crate::{Did, Result, SignedBatch};
+use crate::{Did, Result, SignedBatch, Signer, log::ChainTip};
 
 /// Why a batch was not taken. The text form is stable: it is stored, counted and shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -235,13 +236,27 @@ pub enum Answer {
     Refusal(Refusal),
 }
 
+/// What ingest says to a device that asks where its chain stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a device is either told or not")]
+pub enum Standing {
+    /// The log holds the chain up to here: nothing of a device that has never sent.
+    Tip(Option<ChainTip>),
+    /// Not told, because the device may not send, or did not ask this itself. The refusal names the hash of the
+    /// question in place of a batch, and is not kept.
+    Refusal(Refusal),
+}
+
 /// Carries batches to ingest.
 ///
 /// # Contract
 /// 1. The bytes MUST arrive unchanged, or the call fails.
-/// 2. `Ok` MUST be the answer of ingest, never of an intermediary.
+/// 2. `Ok` MUST be the answer of ingest to this very call, never of an intermediary.
 /// 3. An error MUST mean "unknown": the batch may have been stored; sending it again is safe.
 /// 4. The call MUST end in bounded time.
+/// 5. A standing MUST tell of every batch that was answered with a receipt before the device asked. Whoever is on
+///    the way MUST be able to neither make one up nor give one that he has kept: a device signs what comes next
+///    on the strength of it.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transport",
@@ -254,4 +269,11 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when there was no answer; keep the
     /// batch and send it again.
     async fn send(&self, batch: &SignedBatch) -> Result<Answer>;
+
+    /// Asks where the chain of `device` stands, in its name: `signer` holds its key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when there was no answer; sign nothing and ask
+    /// again. Whatever the signer says.
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing>;
 }

@@ -16,7 +16,7 @@
 //! | `depin_http_connections` | gauge | | connections that are served now |
 //! | `depin_http_turned_away_total` | counter | | connections that found no place in time |
 //! | `depin_http_streams` | gauge | | consumers that read along over HTTP |
-//! | `depin_broker_requests_total` | counter | `by`: `mqtt`, `nats`; `answer`: `receipt`, a refusal code, `none` | requests through a broker, by what was answered |
+//! | `depin_broker_requests_total` | counter | `by`: `mqtt`, `nats`; `answer`: `receipt`, `standing`, a refusal code, `none` | requests through a broker, by what was answered |
 //! | **ingest** | | | |
 //! | `depin_ingest_received_bytes_total` | counter | | bytes of batches that were let in to be judged |
 //! | `depin_ingest_answers_total` | counter | `answer`: `receipt`, or a refusal code | answers given |
@@ -219,7 +219,25 @@ pub(crate) fn turned_away() {
 /// A request through a broker has its answer, or stays without.
 #[cfg(any(feature = "mqtt", feature = "nats"))]
 pub(crate) fn broker_answered(by: &'static str, answer: Option<&Answer>) {
-    let answer = answer.map_or("none", label);
+    broker_said(by, answer.map_or("none", label));
+}
+
+/// A question through a broker has its answer, or stays without.
+#[cfg(any(feature = "mqtt", feature = "nats"))]
+pub(crate) fn broker_told(by: &'static str, standing: Option<&depin_core::transport::Standing>) {
+    use depin_core::transport::Standing;
+    broker_said(
+        by,
+        match standing {
+            Some(Standing::Tip(_)) => "standing",
+            Some(Standing::Refusal(refusal)) => refusal.code.as_str(),
+            None => "none",
+        },
+    );
+}
+
+#[cfg(any(feature = "mqtt", feature = "nats"))]
+fn broker_said(by: &'static str, answer: &'static str) {
     counted!("depin_broker_requests_total", 1, "by" => by, "answer" => answer);
     tracing::debug!(by, answer, "answered");
 }

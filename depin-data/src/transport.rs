@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use depin_core::{
-    Result, SignedBatch,
-    transport::{Answer, Transport},
+    Did, Result, SignedBatch, Signer,
+    transport::{Answer, Standing, Transport},
 };
 
-use crate::ingest::Ingest;
+use crate::{
+    ingest::Ingest,
+    wire::{self, Nonce},
+};
 
 /// Hands batches to an [`Ingest`] in the same process.
 #[derive(Clone, Debug)]
@@ -25,5 +28,12 @@ impl InProcess {
 impl Transport for InProcess {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
         self.0.accept_batch(batch).await
+    }
+
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing> {
+        // Nobody is on the way who could keep an answer for later.
+        let nonce = Nonce::default();
+        let question = wire::question(signer, device, self.0.network(), &nonce)?;
+        self.0.standing(&question).await
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use depin_core::{
-    ErrorKind, SignedBatch,
-    transport::{Answer, Transport},
+    Algorithm, Did, ErrorKind, SignedBatch, Signer, SoftwareKey,
+    log::ChainTip,
+    transport::{Answer, RefusalCode, Standing, Transport},
 };
 
 /// Longest that a call may take in the suite: far above any timeout that makes sense.
@@ -12,12 +13,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the clauses that show while ingest answers.
 ///
-/// `fresh` makes a batch that the ingest behind the transport takes, a new one each time. The batches
-/// made must continue one chain.
+/// `fresh` makes a batch of `device` that the ingest behind the transport takes, a new one each time. The batches
+/// made must be a chain from its first on, and the key of `signer` that of the device.
 ///
 /// # Panics
 /// When a clause does not hold.
-pub async fn conforms(transport: &dyn Transport, mut fresh: impl FnMut() -> SignedBatch) {
+pub async fn conforms(
+    transport: &dyn Transport,
+    device: &Did,
+    signer: &dyn Signer,
+    mut fresh: impl FnMut() -> SignedBatch,
+) {
+    assert_eq!(tip(transport, device, signer).await, None, "clause 5: nothing was sent");
     let (first, second) = (fresh(), fresh());
     for batch in [&first, &second] {
         let Answer::Receipt(receipt) = send(transport, batch).await else {
@@ -41,6 +48,51 @@ pub async fn conforms(transport: &dyn Transport, mut fresh: impl FnMut() -> Sign
         };
         assert_eq!(refusal.batch, damage.hash(), "clause 1: the bytes arrived unchanged");
     }
+    tells_where_a_chain_stands(transport, device, signer, &second).await;
+}
+
+/// Clause 5, after `last` was stored.
+async fn tells_where_a_chain_stands(
+    transport: &dyn Transport,
+    device: &Did,
+    signer: &dyn Signer,
+    last: &SignedBatch,
+) {
+    let told = tip(transport, device, signer).await;
+    assert_eq!(told.map(|tip| tip.hash), Some(last.hash()), "clause 5: all that was stored counts");
+    assert_eq!(told.map(|tip| tip.sequence.value()), Some(1), "clause 5: and is counted");
+    let stranger = SoftwareKey::from_seed(Algorithm::EdDsa, [0xee; 32]);
+    match standing(transport, device, &stranger).await {
+        Standing::Refusal(refusal) => assert_eq!(refusal.code, RefusalCode::BadSignature),
+        tip => panic!("clause 5: a stranger was told {tip:?}"),
+    }
+}
+
+async fn tip(transport: &dyn Transport, device: &Did, signer: &dyn Signer) -> Option<ChainTip> {
+    match standing(transport, device, signer).await {
+        Standing::Tip(tip) => tip,
+        Standing::Refusal(refusal) => panic!("clause 5: the device was refused: {refusal:?}"),
+    }
+}
+
+async fn standing(transport: &dyn Transport, device: &Did, signer: &dyn Signer) -> Standing {
+    let standing = tokio::time::timeout(PATIENCE, transport.standing(device, signer)).await;
+    standing.expect("clause 4: the call ends in bounded time").expect("ingest answers")
+}
+
+/// Clauses 2 to 5 when nobody answers what a device asks: an error that says "unknown", in bounded time.
+///
+/// # Panics
+/// When a clause does not hold.
+pub async fn tells_nothing_without_ingest(
+    transport: &dyn Transport,
+    device: &Did,
+    signer: &dyn Signer,
+) {
+    let standing = tokio::time::timeout(PATIENCE, transport.standing(device, signer)).await;
+    let standing = standing.expect("clause 4: the call ends in bounded time");
+    let error = standing.expect_err("clauses 2 and 5: no answer is never an answer");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "clause 3: the device asks again");
 }
 
 /// Clauses 2 to 4 when nobody answers: an error that says "unknown", in bounded time.

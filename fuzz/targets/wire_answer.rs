@@ -13,6 +13,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let key = SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]);
         let receipts = ReceiptVerifier::new(&network, key.public_key());
         let batch = SignedBatch::new(b"batch".as_slice());
-        assert!(reply.open(&receipts, &batch, &Nonce::default()).is_err());
+        assert!(reply.clone().open(&receipts, &batch, &Nonce::default()).is_err());
+        assert!(reply.open_standing(&receipts, &batch, &Nonce::default()).is_err());
     }
 });

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use depin_core::{B256, Error, Result, SignedBatch, transport::Answer};
+use depin_core::{
+    B256, Did, Error, Result, SignedBatch, Signer,
+    transport::{Answer, Standing},
+};
 use rand_core::CryptoRngCore;
 use tokio::{
     sync::oneshot,
@@ -16,7 +19,7 @@ use tokio::{
 
 use crate::{
     receipt::ReceiptVerifier,
-    wire::{self, Nonce, Nonces, Reply},
+    wire::{self, Nonce, Nonces, Reply, Said},
 };
 
 /// How long a device waits.
@@ -40,7 +43,7 @@ impl Patience {
     /// # Errors
     /// Those of `exchange`, or [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when it took
     /// too long.
-    async fn bound(self, exchange: impl Future<Output = Result<Answer>>) -> Result<Answer> {
+    async fn bound(self, exchange: impl Future<Output = Result<Said>>) -> Result<Said> {
         let silent = "ingest gave no answer; keep the batch and send it again";
         timeout(self.whole, exchange).await.unwrap_or_else(|_| Err(Error::unavailable(silent)))
     }
@@ -55,8 +58,8 @@ pub(crate) struct Waiting {
 
 struct Request {
     nonce: Nonce,
-    batch: SignedBatch,
-    answer: oneshot::Sender<Answer>,
+    sent: SignedBatch,
+    answer: oneshot::Sender<Said>,
 }
 
 impl Waiting {
@@ -69,7 +72,7 @@ impl Waiting {
     /// # Errors
     /// Those of `publish`, [`ErrorKind::Limit`](depin_core::ErrorKind::Limit) for a batch that no request
     /// carries, or as [`Patience::bound`].
-    pub(crate) async fn exchange<F>(
+    pub(crate) async fn send<F>(
         &self,
         patience: Patience,
         batch: &SignedBatch,
@@ -78,25 +81,57 @@ impl Waiting {
     where
         F: Future<Output = Result<()>>,
     {
+        let said = self.exchange(patience, self.nonces.next(), batch, publish).await?;
+        Ok(said.answer()?)
+    }
+
+    /// Asks where the chain of `device` stands, as [`send`](Self::send) does.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), or whatever the signer objects to.
+    pub(crate) async fn ask<F>(
+        &self,
+        patience: Patience,
+        device: &Did,
+        signer: &dyn Signer,
+        publish: impl Fn(Nonce, Vec<u8>) -> F,
+    ) -> Result<Standing>
+    where
+        F: Future<Output = Result<()>>,
+    {
         let nonce = self.nonces.next();
-        let request = wire::encode_request(&nonce, batch)?;
-        let mut open = self.open(batch, nonce, patience.resend);
+        let question = wire::question(signer, device, self.receipts.network(), &nonce)?;
+        Ok(self.exchange(patience, nonce, &question, publish).await?.standing()?)
+    }
+
+    async fn exchange<F>(
+        &self,
+        patience: Patience,
+        nonce: Nonce,
+        sent: &SignedBatch,
+        publish: impl Fn(Nonce, Vec<u8>) -> F,
+    ) -> Result<Said>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let request = wire::encode_request(&nonce, sent)?;
+        let mut open = self.open(sent, nonce, patience.resend);
         let talk = async {
             loop {
                 publish(nonce, request.clone()).await?;
-                if let Some(answer) = open.wait().await {
-                    return Ok(answer);
+                if let Some(said) = open.wait().await {
+                    return Ok(said);
                 }
             }
         };
         patience.bound(talk).await
     }
 
-    /// Begins to wait for the answer to `batch`.
-    fn open(&self, batch: &SignedBatch, nonce: Nonce, pause: Duration) -> Open<'_> {
+    /// Begins to wait for the answer to what is `sent`.
+    fn open(&self, sent: &SignedBatch, nonce: Nonce, pause: Duration) -> Open<'_> {
         let (answer, answered) = oneshot::channel();
-        let hash = batch.hash();
-        let request = Request { nonce, batch: batch.clone(), answer };
+        let hash = sent.hash();
+        let request = Request { nonce, sent: sent.clone(), answer };
         self.lock().entry(hash).or_default().push(request);
         Open { waiting: self, hash, nonce, answered, pause }
     }
@@ -116,14 +151,14 @@ impl Waiting {
             .get(&hash)
             .into_iter()
             .flatten()
-            .map(|request| (request.nonce, request.batch.clone()))
+            .map(|request| (request.nonce, request.sent.clone()))
             .collect();
         // Signatures are verified without the lock.
-        for (nonce, batch) in open {
-            match reply.clone().open(&self.receipts, &batch, &nonce) {
-                Ok(answer) => {
+        for (nonce, sent) in open {
+            match reply.clone().said(&self.receipts, &sent, &nonce) {
+                Ok(said) => {
                     if let Some(request) = self.take(hash, nonce) {
-                        let _ = request.answer.send(answer);
+                        let _ = request.answer.send(said);
                     }
                 }
                 Err(error) => ignored(&error),
@@ -152,13 +187,13 @@ struct Open<'a> {
     waiting: &'a Waiting,
     hash: B256,
     nonce: Nonce,
-    answered: oneshot::Receiver<Answer>,
+    answered: oneshot::Receiver<Said>,
     pause: Duration,
 }
 
 impl Open<'_> {
     /// The answer, or `None` when it is time to send the request again.
-    async fn wait(&mut self) -> Option<Answer> {
+    async fn wait(&mut self) -> Option<Said> {
         tokio::select! {
             // The sender is kept as long as we are.
             answer = &mut self.answered => answer.ok(),

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use depin_core::{
-    B256, Bytes, Error, Result, SignedBatch,
+    B256, Bytes, Did, Error, Result, SignedBatch, Signer,
     cbor::{self, Decoder},
-    transport::{Answer, Refusal, Transport},
+    transport::{Answer, Refusal, Standing, Transport},
 };
 use rand_core::CryptoRngCore;
-use reqwest::{Client, Response, StatusCode, Url, header};
+use reqwest::{Client, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     batch, merkle,
     receipt::{self, ReceiptError, ReceiptVerifier, SignedHead},
-    wire::{Nonce, Nonces, Reply},
+    wire::{self, Nonce, Nonces, Reply},
 };
 
 const REQUEST: Duration = Duration::from_secs(30);
@@ -52,22 +52,21 @@ pub struct HttpTransport {
     client: Client,
     /// Of ingest, without a slash at its end.
     url: String,
-    batches: Url,
     receipts: ReceiptVerifier,
     nonces: Arc<Nonces>,
 }
 
 impl HttpTransport {
-    /// Sends to the ingest at `url`, to which `/v1/batches` is appended. `receipts` verifies what it says.
+    /// Sends to the ingest at `url`, to which `/v1/batches` and other paths are appended. `receipts` verifies what it says.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](depin_core::ErrorKind::Config) when `url` is no `http` or `https` URL.
     pub fn new(url: &str, receipts: ReceiptVerifier, rng: &mut impl CryptoRngCore) -> Result<Self> {
         let needed = "ingest needs a url such as http://host:port";
-        let (client, batches) = connect(url, "/v1/batches", Patience::Whole(REQUEST), needed)?;
+        let (client, _) = connect(url, "/v1/batches", Patience::Whole(REQUEST), needed)?;
         let base = url.trim_end_matches('/');
         let nonces = Arc::new(Nonces::new(rng));
-        Ok(Self { client, url: base.into(), batches, receipts, nonces })
+        Ok(Self { client, url: base.into(), receipts, nonces })
     }
 
     /// The latest tree head, signed by the log: what an auditor keeps, to hold the log to it later. A device has
@@ -130,7 +129,7 @@ impl HttpTransport {
     }
 
     /// The refusal in a problem document, if the log has signed it for this request.
-    fn refusal_in(&self, body: &[u8], batch: &SignedBatch, nonce: &Nonce) -> Result<Answer> {
+    fn refusal_in(&self, body: &[u8], sent: &SignedBatch, nonce: &Nonce) -> Result<Refusal> {
         let problem: Value =
             serde_json::from_slice(body).map_err(|error| no_answer("no problem").source(error))?;
         let text = |name: &str| problem.get(name).and_then(Value::as_str);
@@ -139,19 +138,55 @@ impl HttpTransport {
             no_answer("a problem that is no refusal of the log").with("detail", detail)
         })?;
         // Of a batch that is too large, ingest reads and hashes the beginning only.
-        let read = batch.as_bytes().get(..=batch::MAX_BYTES).map_or_else(
-            || batch.clone(),
+        let read = sent.as_bytes().get(..=batch::MAX_BYTES).map_or_else(
+            || sent.clone(),
             |beginning| SignedBatch::new(Bytes::copy_from_slice(beginning)),
         );
         let reply = Reply::parse(&signed, self.receipts.network());
         match reply.and_then(|reply| reply.open(&self.receipts, &read, nonce)) {
-            Ok(Answer::Refusal(refusal)) => {
-                Ok(Answer::Refusal(Refusal { batch: batch.hash(), ..refusal }))
-            }
+            Ok(Answer::Refusal(refusal)) => Ok(Refusal { batch: sent.hash(), ..refusal }),
             Ok(_) => Err(no_answer("a receipt in place of a refusal")),
             Err(error) => Err(no_answer("a refusal that the log has not signed").source(error)),
         }
     }
+
+    /// Where the log says that the chain stands, if it has signed that for this question.
+    fn standing_in(&self, body: &[u8], question: &SignedBatch, nonce: &Nonce) -> Result<Standing> {
+        let reply = Reply::parse(body, self.receipts.network());
+        let standing = reply.and_then(|r| r.open_standing(&self.receipts, question, nonce));
+        standing.map_err(|error| no_answer("a standing that the log has not signed").source(error))
+    }
+
+    /// Posts what a device has signed.
+    async fn post(&self, path: &str, sent: &SignedBatch, nonce: &Nonce) -> Result<Reaction> {
+        let request = self.client.post(format!("{}{path}", self.url));
+        let request = request.header(header::CONTENT_TYPE, COSE);
+        let request = request.header(NONCE, Bytes::copy_from_slice(nonce.as_bytes()).to_string());
+        let response = request.body(sent.as_bytes().to_vec()).send().await;
+        let response = response.map_err(|error| no_answer("no connection").source(error))?;
+        let status = response.status();
+        let again = retry_after(&response);
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+        let body = read_bounded(response).await?;
+        match essence(&kind) {
+            PROBLEM if status == StatusCode::TOO_MANY_REQUESTS => Err(busy(again)),
+            PROBLEM if status == StatusCode::SERVICE_UNAVAILABLE => Err(busy(again)),
+            PROBLEM if status.is_client_error() => {
+                self.refusal_in(&body, sent, nonce).map(Reaction::Refused)
+            }
+            kind if status == StatusCode::OK => Ok(Reaction::Said(kind.to_owned(), body)),
+            _ => Err(no_answer("not an answer of ingest").with("status", status)),
+        }
+    }
+}
+
+/// What came back.
+enum Reaction {
+    /// A refusal, verified.
+    Refused(Refusal),
+    /// A media type and a body.
+    Said(String, Vec<u8>),
 }
 
 impl HttpTransport {
@@ -181,23 +216,22 @@ fn path_in(body: &[u8]) -> Result<Vec<B256>> {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
-        let request = self.client.post(self.batches.clone());
+        match self.post("/v1/batches", batch, &self.nonces.next()).await? {
+            Reaction::Refused(refusal) => Ok(Answer::Refusal(refusal)),
+            Reaction::Said(kind, body) if kind == CBOR => self.receipt_in(&body, batch),
+            Reaction::Said(..) => Err(no_answer("not an answer of ingest")),
+        }
+    }
+
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing> {
         let nonce = self.nonces.next();
-        let request = request.header(header::CONTENT_TYPE, COSE);
-        let request = request.header(NONCE, Bytes::copy_from_slice(nonce.as_bytes()).to_string());
-        let response = request.body(batch.as_bytes().to_vec()).send().await;
-        let response = response.map_err(|error| no_answer("no connection").source(error))?;
-        let status = response.status();
-        let again = retry_after(&response);
-        let kind = response.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
-        let body = read_bounded(response).await?;
-        match essence(&kind) {
-            CBOR if status == StatusCode::OK => self.receipt_in(&body, batch),
-            PROBLEM if status == StatusCode::TOO_MANY_REQUESTS => Err(busy(again)),
-            PROBLEM if status == StatusCode::SERVICE_UNAVAILABLE => Err(busy(again)),
-            PROBLEM if status.is_client_error() => self.refusal_in(&body, batch, &nonce),
-            _ => Err(no_answer("not an answer of ingest").with("status", status)),
+        let question = wire::question(signer, device, self.receipts.network(), &nonce)?;
+        match self.post("/v1/standing", &question, &nonce).await? {
+            Reaction::Refused(refusal) => Ok(Standing::Refusal(refusal)),
+            Reaction::Said(kind, body) if kind == COSE => {
+                self.standing_in(&body, &question, &nonce)
+            }
+            Reaction::Said(..) => Err(no_answer("not an answer of ingest")),
         }
     }
 }

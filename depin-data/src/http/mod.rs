@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /v1/batches`, body `application/cose` | 200 with a [receipt](crate::receipt) as `application/cbor`, or a problem |
+//! | `POST /v1/standing`, body `application/cose` | 200 with the signed [standing](crate::wire) as `application/cose` for the device that signed the question, or a problem |
 //! | `GET /v1/head` | the signed tree head as `application/cose` |
 //! | `GET /v1/batches?from=0&limit=64` | `[[index, ms of receipt, signed bytes], ..]` as `application/cbor`, possibly fewer than asked |
 //! | `GET /v1/stream?from=42&device=did:..&quantity=..&cell=..` | batches there are and come, with receipts, as a CBOR sequence: see [`StreamClient`] |

@@ -8,12 +8,16 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use depin_core::{
-    B256, Bytes, Did, Sequence, SignedBatch, cbor::Encoder, log::LogEntry, transport::Answer,
+    B256, Bytes, Did, Sequence, SignedBatch,
+    cbor::Encoder,
+    log::LogEntry,
+    transport::{Answer, Refusal, Standing},
 };
 use http_body_util::BodyExt;
+use tokio::time::timeout;
 
 use super::{CBOR, COSE, NONCE, essence, problem::Problem, query::Query};
 use crate::{
@@ -60,6 +64,7 @@ struct Gate {
 pub(super) fn router(ingest: Arc<Ingest>, patience: Duration) -> Router {
     Router::new()
         .route("/v1/batches", get(batches).post(accept))
+        .route("/v1/standing", post(standing))
         .route("/v1/head", get(head))
         .route("/v1/receipts", get(receipts))
         .route("/v1/consistency", get(consistency))
@@ -79,24 +84,57 @@ pub(super) async fn wrong_method() -> Problem {
 }
 
 async fn accept(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
-    let (head, body) = request.into_parts();
-    check_media(&head.headers)?;
-    let nonce = nonce(&head.headers)?;
-    let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long");
-    let body = tokio::time::timeout(gate.patience, read_bounded(body)).await.map_err(slow)??;
-    let busy = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ingest takes too long");
-    let batch = SignedBatch::new(body);
-    let answer = tokio::time::timeout(gate.patience, gate.ingest.accept_batch(&batch)).await;
-    match answer.map_err(busy)?.map_err(|error| Problem::of(&error))? {
+    let (nonce, batch) = gate.received(request).await?;
+    match gate.patiently(gate.ingest.accept_batch(&batch)).await? {
         Answer::Receipt(receipt) => {
             let bytes = receipt::encode(&receipt).map_err(|error| Problem::of(&error))?;
             Ok(([(header::CONTENT_TYPE, CBOR)], bytes).into_response())
         }
-        Answer::Refusal(refusal) => {
-            let answer = Answer::Refusal(refusal.clone());
-            let signed = wire::encode_answer(&answer, &nonce, gate.ingest.signer());
+        Answer::Refusal(refusal) => Err(gate.refused(refusal, &nonce)),
+    }
+}
+
+/// Where the chain of the device stands that has signed the question.
+async fn standing(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
+    let (nonce, question) = gate.received(request).await?;
+    match gate.patiently(gate.ingest.standing(&question)).await? {
+        Standing::Refusal(refusal) => Err(gate.refused(refusal, &nonce)),
+        tip @ Standing::Tip(_) => {
+            let signer = gate.ingest.signer();
+            let signed = wire::encode_standing(&tip, question.hash(), &nonce, signer);
             let signed = signed.map_err(|error| Problem::of(&error))?;
-            Err(Problem::refused(refusal, signed))
+            Ok(([(header::CONTENT_TYPE, COSE)], signed).into_response())
+        }
+    }
+}
+
+impl Gate {
+    /// What a device has signed, and the nonce that it wants in the answer.
+    async fn received(&self, request: Request) -> Result<(Nonce, SignedBatch), Problem> {
+        let (head, body) = request.into_parts();
+        check_media(&head.headers)?;
+        let nonce = nonce(&head.headers)?;
+        let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long");
+        let body = timeout(self.patience, read_bounded(body)).await.map_err(slow)??;
+        Ok((nonce, SignedBatch::new(body)))
+    }
+
+    /// Waits for ingest, and not for ever.
+    async fn patiently<T>(
+        &self,
+        work: impl Future<Output = depin_core::Result<T>>,
+    ) -> Result<T, Problem> {
+        let busy = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ingest takes too long");
+        let done = timeout(self.patience, work).await.map_err(busy)?;
+        done.map_err(|error| Problem::of(&error))
+    }
+
+    /// The refusal with the log's signature.
+    fn refused(&self, refusal: Refusal, nonce: &Nonce) -> Problem {
+        let answer = Answer::Refusal(refusal.clone());
+        match wire::encode_answer(&answer, nonce, self.ingest.signer()) {
+            Ok(signed) => Problem::refused(refusal, signed),
+            Err(error) => Problem::of(&error),
         }
     }
 }

@@ -112,6 +112,11 @@ impl Account {
         self.state().latest
     }
 
+    /// Whether something is on its way into the log.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state().in_flight > 0
+    }
+
     /// Takes a place and charges for it, or says how long to wait. What is at or before the stored tip
     /// cannot be stored again and is free.
     pub(super) fn enter(

@@ -86,7 +86,7 @@ impl Ingest {
         let device = device.or(letter.refused.refusal.device.as_ref()).cloned();
         let (mut standing, mut tip, mut held) = (None, None, None);
         if let Some(did) = &device {
-            standing = self.standing(did).await;
+            standing = self.registered(did).await;
             tip = self.log().tip(did).await?;
         }
         if let Some(Claimed { device, sequence, .. }) = &claim {
@@ -97,7 +97,7 @@ impl Ingest {
         Ok(Diagnosis { explanation, fault, claim, standing, tip, held, letter })
     }
 
-    async fn standing(&self, did: &Did) -> Option<Standing> {
+    async fn registered(&self, did: &Did) -> Option<Standing> {
         match self.registry.device(did).await {
             Ok(Some(record)) => Some(Standing::Registered(record.status)),
             Ok(None) => Some(Standing::NotRegistered),

@@ -43,6 +43,7 @@ mod lookups;
 mod objection;
 mod quota;
 mod records;
+mod standing;
 mod turn;
 
 pub use account::{DeviceLimits, Rate};

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use depin_core::{
-    Did, Error, ErrorKind, Result, SignedBatch,
-    transport::{Answer, Transport},
+    Did, Error, ErrorKind, Result, SignedBatch, Signer,
+    transport::{Answer, Standing, Transport},
 };
 use rand_core::CryptoRngCore;
 use tokio::{
@@ -145,7 +145,12 @@ impl MqttTransport {
 impl Transport for MqttTransport {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
         let publish = |nonce, request| self.publish(nonce, request);
-        self.waiting.exchange(self.patience, batch, publish).await
+        self.waiting.send(self.patience, batch, publish).await
+    }
+
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing> {
+        let publish = |nonce, request| self.publish(nonce, request);
+        self.waiting.ask(self.patience, device, signer, publish).await
     }
 }
 

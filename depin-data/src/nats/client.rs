@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_nats::{Client, Subscriber};
 use async_trait::async_trait;
 use depin_core::{
-    Did, Error, ErrorKind, Result, SignedBatch,
-    transport::{Answer, Transport},
+    Did, Error, ErrorKind, Result, SignedBatch, Signer,
+    transport::{Answer, Standing, Transport},
 };
 use futures_util::StreamExt;
 use rand_core::CryptoRngCore;
@@ -99,7 +99,12 @@ impl NatsTransport {
 impl Transport for NatsTransport {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
         let publish = |_, request| self.publish(request);
-        self.waiting.exchange(self.patience, batch, publish).await
+        self.waiting.send(self.patience, batch, publish).await
+    }
+
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing> {
+        let publish = |_, request| self.publish(request);
+        self.waiting.ask(self.patience, device, signer, publish).await
     }
 }
 

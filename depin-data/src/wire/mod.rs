@@ -2,18 +2,24 @@
 //!
 //! | message | bytes |
 //! |---|---|
-//! | request | `[nonce (16 bytes), signed batch (bytes)]` |
+//! | request | `[nonce (16 bytes), signed batch or question (bytes)]` |
+//! | question | COSE_Sign1 of the device's key with purpose `("standing-question", 1)` over `{1: nonce}` |
 //! | receipt | as [`receipt`] writes it |
 //! | refusal | COSE_Sign1 of the log's key with purpose `("refusal", 1)` over `{1: nonce, 2: batch hash, 3: code, 4: detail, 5: device or null}` |
+//! | standing | COSE_Sign1 of the log's key with purpose `("standing", 1)` over `{1: nonce, 2: hash of the question, 3: [sequence, batch hash] or null}` |
 //!
-//! All are deterministic CBOR. A receipt proves itself. A refusal lets a device give up a batch, so it is
-//! signed as well, and covers the nonce of the very request that it answers: whoever sits on the broker can
-//! neither invent one nor keep an old one for later. What does not verify is no answer, and the batch
-//! stays where it is. [HTTP](crate::http) carries the same refusal beside its words.
+//! All are deterministic CBOR. A receipt proves itself. A refusal lets a device give up a batch, and a standing
+//! says which number it signs next, so they are signed as well, and cover the nonce of the very request that
+//! they answer: whoever sits on the broker can neither invent one nor keep an old one for later. What does not
+//! verify is no answer, and the batch stays where it is. [HTTP](crate::http) carries the same.
+//!
+//! A question has no time: a device that has lost its memory has often lost its clock with it, and the nonce is
+//! what makes an answer fresh. It travels as a batch does, on the same topic, behind those sent before it.
 
 #[cfg(any(feature = "http", feature = "mqtt", feature = "nats"))]
 mod nonces;
 mod refusal;
+mod standing;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -21,11 +27,12 @@ use depin_core::{
     B256, Did, Error, ErrorKind, NetworkId, Result, SignedBatch,
     cbor::{self, CborError, Decoder, Encoder},
     envelope::EnvelopeError,
-    transport::{Answer, Receipt},
+    log::ChainTip,
+    transport::{Answer, Receipt, Standing},
 };
 use sha2::{Digest, Sha256};
 
-use self::refusal::SignedRefusal;
+use self::{refusal::SignedRefusal, standing::SignedTip};
 use crate::{
     batch,
     receipt::{self, HeadSigner, ReceiptError, ReceiptVerifier},
@@ -34,6 +41,9 @@ use crate::{
 #[cfg(any(feature = "http", feature = "mqtt", feature = "nats"))]
 pub(crate) use nonces::Nonces;
 pub use refusal::PURPOSE as REFUSAL_PURPOSE;
+pub use standing::{
+    MAX_QUESTION, PURPOSE as STANDING_PURPOSE, QUESTION_PURPOSE, Question, question,
+};
 
 /// Most bytes of a request: a batch that is somewhat too large still arrives, and is told so.
 pub const MAX_REQUEST: usize = batch::MAX_BYTES + 1024;
@@ -69,6 +79,12 @@ pub enum WireError {
     /// The refusal is not signed by the log for this network.
     #[error("the refusal: {0}")]
     Refusal(#[from] EnvelopeError),
+    /// The question is not signed by the device for this network.
+    #[error("the question: {0}")]
+    Question(#[source] EnvelopeError),
+    /// The standing is not signed by the log for this network.
+    #[error("the standing: {0}")]
+    Standing(#[source] EnvelopeError),
     /// The receipt proves nothing.
     #[error("the receipt: {0}")]
     Receipt(#[from] ReceiptError),
@@ -167,6 +183,43 @@ pub fn encode_answer(answer: &Answer, nonce: &Nonce, log: &HeadSigner) -> Result
     }
 }
 
+/// The bytes of the answer to the question with this hash, asked with `nonce`.
+///
+/// # Errors
+/// Whatever the signer objects to.
+///
+/// ```
+/// use std::sync::Arc;
+/// use depin_core::{Algorithm, NetworkId, Signer, SoftwareKey, transport::Standing};
+/// use depin_data::{receipt::{HeadSigner, ReceiptVerifier}, wire::{Nonce, Question, Reply, encode_standing, question}};
+///
+/// let (network, did) = (NetworkId::parse("climate")?, "did:example:station".parse()?);
+/// let (device, log) = ([1; 32], [2; 32]).map(|seed| Arc::new(SoftwareKey::from_seed(Algorithm::EdDsa, seed)));
+/// let (nonce, receipts) = (Nonce::from_bytes([7; 16]), ReceiptVerifier::new(&network, log.public_key()));
+/// let log = HeadSigner::new(&network, log, "did:example:log".parse()?);
+///
+/// let asked = question(&*device, &did, &network, &nonce)?;
+/// Question::parse(asked.as_bytes(), &network)?.verify(device.public_key())?;
+/// let never_sent = Standing::Tip(None);
+/// let bytes = encode_standing(&never_sent, asked.hash(), &nonce, &log)?;
+///
+/// let reply = Reply::parse(&bytes, &network)?;
+/// assert!(reply.clone().open_standing(&receipts, &asked, &Nonce::default()).is_err());
+/// assert_eq!(reply.open_standing(&receipts, &asked, &nonce)?, never_sent);
+/// # Ok::<(), depin_data::Error>(())
+/// ```
+pub fn encode_standing(
+    standing: &Standing,
+    question: B256,
+    nonce: &Nonce,
+    log: &HeadSigner,
+) -> Result<Vec<u8>> {
+    match standing {
+        Standing::Tip(tip) => standing::sign(*tip, question, nonce, log),
+        Standing::Refusal(refusal) => refusal::sign(refusal, nonce, log),
+    }
+}
+
 /// An answer that nobody has verified yet.
 ///
 /// ```
@@ -197,6 +250,33 @@ pub struct Reply<'a>(Kind<'a>);
 enum Kind<'a> {
     Receipt(Receipt),
     Refusal(Box<SignedRefusal<'a>>),
+    Tip(Box<SignedTip<'a>>),
+}
+
+/// What was verified.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Answer(Answer),
+    Tip(Option<ChainTip>),
+}
+
+impl Said {
+    /// What is said to a batch.
+    pub(crate) fn answer(self) -> Result<Answer, WireError> {
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::Tip(_) => Err(WireError::Other("kind of request")),
+        }
+    }
+
+    /// What is said to a question.
+    pub(crate) fn standing(self) -> Result<Standing, WireError> {
+        match self {
+            Self::Tip(tip) => Ok(Standing::Tip(tip)),
+            Self::Answer(Answer::Refusal(refusal)) => Ok(Standing::Refusal(refusal)),
+            Self::Answer(Answer::Receipt(_)) => Err(WireError::Other("kind of request")),
+        }
+    }
 }
 
 impl<'a> Reply<'a> {
@@ -213,14 +293,21 @@ impl<'a> Reply<'a> {
         if bytes.first() == Some(&RECEIPT) {
             return Ok(Self(Kind::Receipt(receipt::decode(bytes)?)));
         }
-        SignedRefusal::parse(bytes, network).map(|refusal| Self(Kind::Refusal(Box::new(refusal))))
+        let kind = match SignedRefusal::parse(bytes, network) {
+            Err(WireError::Refusal(EnvelopeError::Purpose { .. })) => {
+                Kind::Tip(Box::new(SignedTip::parse(bytes, network)?))
+            }
+            refusal => Kind::Refusal(Box::new(refusal?)),
+        };
+        Ok(Self(kind))
     }
 
-    /// The hash of the batch that it says it is about.
+    /// The hash of the batch, or of the question, that it says it is about.
     pub fn batch(&self) -> B256 {
         match &self.0 {
             Kind::Receipt(receipt) => receipt.batch,
             Kind::Refusal(signed) => signed.refusal.batch,
+            Kind::Tip(signed) => signed.question,
         }
     }
 
@@ -235,19 +322,56 @@ impl<'a> Reply<'a> {
         batch: &SignedBatch,
         nonce: &Nonce,
     ) -> Result<Answer, WireError> {
+        self.said(receipts, batch, nonce)?.answer()
+    }
+
+    /// Verifies that the log has given this answer to the `question` that was asked with `nonce`.
+    ///
+    /// # Errors
+    /// [`WireError::Standing`], [`WireError::Refusal`] or [`WireError::Other`].
+    pub fn open_standing(
+        self,
+        receipts: &ReceiptVerifier,
+        question: &SignedBatch,
+        nonce: &Nonce,
+    ) -> Result<Standing, WireError> {
+        self.said(receipts, question, nonce)?.standing()
+    }
+
+    /// Verifies that the log has said this to what a device has `sent`.
+    pub(crate) fn said(
+        self,
+        receipts: &ReceiptVerifier,
+        sent: &SignedBatch,
+        nonce: &Nonce,
+    ) -> Result<Said, WireError> {
+        let about = self.batch();
         match self.0 {
             Kind::Receipt(receipt) => {
-                receipts.verify(&receipt, batch)?;
-                Ok(Answer::Receipt(receipt))
-            }
-            Kind::Refusal(signed) if signed.nonce != *nonce => Err(WireError::Other("request")),
-            Kind::Refusal(signed) if signed.refusal.batch != batch.hash() => {
-                Err(WireError::Other("batch"))
+                receipts.verify(&receipt, sent)?;
+                Ok(Said::Answer(Answer::Receipt(receipt)))
             }
             Kind::Refusal(signed) => {
+                answers(about, signed.nonce, sent, nonce)?;
                 signed.envelope.open(receipts.key())?;
-                Ok(Answer::Refusal(signed.refusal))
+                Ok(Said::Answer(Answer::Refusal(signed.refusal)))
+            }
+            Kind::Tip(signed) => {
+                answers(about, signed.nonce, sent, nonce)?;
+                signed.envelope.open(receipts.key()).map_err(WireError::Standing)?;
+                Ok(Said::Tip(signed.tip))
             }
         }
     }
+}
+
+/// Whether it is the answer to this request.
+fn answers(about: B256, to: Nonce, sent: &SignedBatch, nonce: &Nonce) -> Result<(), WireError> {
+    if to != *nonce {
+        return Err(WireError::Other("request"));
+    }
+    if about != sent.hash() {
+        return Err(WireError::Other("batch"));
+    }
+    Ok(())
 }

@@ -7,10 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    Decimal, Error, ErrorKind, Reading, Result, SignedBatch, Signer, Timestamp,
+    Decimal, Did, Error, ErrorKind, Reading, Result, SignedBatch, Signer, Timestamp,
     reading::Quantity,
     registry::{DeviceRegistry, DeviceStatus},
-    transport::{Answer, RefusalCode, Transport},
+    transport::{Answer, RefusalCode, Standing, Transport},
 };
 use depin_data::{
     batch::{BatchVerifier, Link, MAX_BYTES, SaltSeed},
@@ -65,6 +65,14 @@ impl Transport for Line {
         }
         let answer = self.there.send(batch).await?;
         if *self.answers.lock().unwrap() { Ok(answer) } else { Err(lost()) }
+    }
+
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing> {
+        let lost = || Error::unavailable("the line is down");
+        if !*self.up.lock().unwrap() || !*self.answers.lock().unwrap() {
+            return Err(lost());
+        }
+        self.there.standing(device, signer).await
     }
 }
 
@@ -344,6 +352,10 @@ impl Transport for Forger {
             }
             refusal => refusal,
         })
+    }
+
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing> {
+        self.0.standing(device, signer).await
     }
 }
 

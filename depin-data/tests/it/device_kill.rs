@@ -16,8 +16,8 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    Algorithm, Bytes, Error, Result, SignedBatch, Signer, SoftwareKey,
-    transport::{Answer, Refusal, RefusalCode, Transport},
+    Algorithm, Bytes, Did, Error, Result, SignedBatch, Signer,
+    transport::{Answer, Refusal, RefusalCode, Standing, Transport},
 };
 use depin_data::{
     batch::BatchVerifier,
@@ -25,10 +25,11 @@ use depin_data::{
     ingest::{DeviceLimits, Rate},
     log::MemoryLog,
     outbox::{FileStore, Outbox},
-    receipt::{self, ReceiptVerifier},
+    receipt,
+    wire::{self, Nonce},
 };
 
-use crate::support::{Device, NOW, Net, network, reading};
+use crate::support::{self, Device, NOW, Net, network, reading};
 
 const FILE: &str = "DEPIN_DEVICE_FILE";
 const START: &str = "DEPIN_DEVICE_START";
@@ -69,16 +70,27 @@ impl Transport for Pipe {
             _ => Err(Error::unavailable("the parent is gone")),
         }
     }
+
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing> {
+        let (nonce, receipts) = (Nonce::from_bytes(rand::random()), support::receipts());
+        let question = wire::question(signer, device, &network(), &nonce)?;
+        let request = wire::encode_request(&nonce, &question)?;
+        Self::say(&format!("ask {}", Bytes::from(request)));
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).unwrap();
+        let gone = |_| Error::unavailable("the parent is gone");
+        let bytes: Bytes = line.trim().parse().map_err(gone)?;
+        let reply = wire::Reply::parse(&bytes, &network())?;
+        Ok(reply.open_standing(&receipts, &question, &nonce)?)
+    }
 }
 
 #[tokio::test]
 async fn device() {
     let Some(path) = std::env::var_os(FILE) else { return };
     let device = Device::new("a", Algorithm::EdDsa);
-    let log = SoftwareKey::from_seed(Algorithm::EdDsa, [77; 32]);
-    let receipts = ReceiptVerifier::new(&network(), log.public_key());
     let store = FileStore::open(path, 2 << 20).unwrap();
-    let outbox = Outbox::open(&network(), &device.did, receipts, store).unwrap();
+    let outbox = Outbox::open(&network(), &device.did, support::receipts(), store).unwrap();
     let mut collector = Collector::new(outbox, Options::default());
     Pipe::say("ready");
     if let Ok(start) = std::env::var(START) {
@@ -137,6 +149,15 @@ async fn serve(net: &Net, child: &mut Child, told: &mut Told) {
                 };
                 // It may be dead by now.
                 let _ = answers.write_all(answer.as_bytes());
+            }
+            Some(("ask", hex)) => {
+                let bytes: Bytes = hex.parse().unwrap();
+                let (nonce, question) = wire::decode_request(&bytes).unwrap();
+                let question = SignedBatch::new(question.to_vec());
+                let standing = net.ingest.standing(&question).await.unwrap();
+                let (hash, log) = (question.hash(), net.ingest.signer());
+                let signed = wire::encode_standing(&standing, hash, &nonce, log).unwrap();
+                let _ = answers.write_all(format!("{}\n", Bytes::from(signed)).as_bytes());
             }
             Some(("sealed", number)) => told.sealed.push(number.parse().unwrap()),
             Some(("dropped", count)) => told.dropped = Some(count.parse().unwrap()),

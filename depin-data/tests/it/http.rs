@@ -8,10 +8,10 @@ use std::{
 };
 
 use depin_core::{
-    Algorithm, B256, Bytes, ErrorKind, SignedBatch, SoftwareKey,
+    Algorithm, B256, Bytes, ErrorKind, NetworkId, Sequence, SignedBatch, SoftwareKey,
     cbor::{Decoder, Encoder},
     log::TreeHead,
-    transport::{Answer, Refusal, RefusalCode, Transport},
+    transport::{Answer, Refusal, RefusalCode, Standing, Transport},
 };
 use depin_data::{
     batch::MAX_BYTES,
@@ -19,9 +19,9 @@ use depin_data::{
     ingest::{DeviceLimits, Rate},
     log::MemoryLog,
     receipt::{self, HeadSigner},
-    wire::{Nonce, encode_answer},
+    wire::{self, Nonce, encode_answer, encode_standing},
 };
-use depin_testkit::transport::{conforms, fails_without_ingest};
+use depin_testkit::transport::{conforms, fails_without_ingest, tells_nothing_without_ingest};
 use tokio::task::spawn_blocking;
 
 use crate::support::{Device, NOW, Net, network, reading};
@@ -56,8 +56,12 @@ async fn raw(server: &HttpServer, request: &[u8]) -> String {
 }
 
 fn post(body: &[u8], headers: &str) -> Vec<u8> {
+    post_to("/v1/batches", body, headers)
+}
+
+fn post_to(path: &str, body: &[u8], headers: &str) -> Vec<u8> {
     let head = format!(
-        "POST /v1/batches HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
         body.len()
     );
     [head.as_bytes(), body].concat()
@@ -74,9 +78,11 @@ async fn the_http_transport_conforms() {
     let (net, server) = start().await;
     let mut device = net.enrol("a");
     let transport = transport(&net, &server.url());
-    conforms(&transport, || device.measure()).await;
+    let (did, key) = (device.did.clone(), device.key.clone());
+    conforms(&transport, &did, &*key, || device.measure()).await;
     server.shutdown().await;
     fails_without_ingest(&transport, &device.measure()).await;
+    tells_nothing_without_ingest(&transport, &did, &*key).await;
 }
 
 #[tokio::test]
@@ -283,8 +289,7 @@ async fn a_refusal_that_the_log_has_not_signed_for_this_request_is_no_answer() {
         let signer = HeadSigner::new(&network(), key, "did:example:log".parse().unwrap());
         let hash = batch.hash();
         let lie = move |head: &str| {
-            let nonce = head.split("depin-nonce: 0x").nth(1).unwrap()[..32].parse::<Bytes>();
-            let nonce = Nonce::from_bytes(nonce.unwrap()[..].try_into().unwrap());
+            let nonce = nonce_in(head);
             let (code, detail) = (RefusalCode::Superseded, "give it up".into());
             let refusal = Refusal { code, detail, batch: hash, device: None };
             let signed = encode_answer(&Answer::Refusal(refusal), &nonce, &signer).unwrap();
@@ -307,6 +312,58 @@ async fn a_refusal_that_the_log_has_not_signed_for_this_request_is_no_answer() {
         let headers = format!("{COSE}depin-nonce: {nonce}\r\n");
         assert_eq!(status(&raw(&server, &post(batch.as_bytes(), &headers)).await), "400");
     }
+}
+
+/// The nonce in the head of a request.
+fn nonce_in(head: &str) -> Nonce {
+    let nonce = head.split("depin-nonce: 0x").nth(1).unwrap()[..32].parse::<Bytes>();
+    Nonce::from_bytes(nonce.unwrap()[..].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn a_standing_that_the_log_has_not_signed_for_this_question_is_no_answer() {
+    let (net, server) = start().await;
+    let mut device = net.enrol("a");
+    let (did, key) = (device.did.clone(), device.key.clone());
+    // What the log has said before the device sent anything, kept by whoever is on the way.
+    let old = wire::question(&*key, &did, &network(), &Nonce::default()).unwrap();
+    let kept = raw(&server, &post_to("/v1/standing", old.as_bytes(), COSE)).await;
+    assert_eq!(status(&kept), "200", "{kept}");
+    let standing = net.ingest.standing(&old).await.unwrap();
+    assert_eq!(standing, Standing::Tip(None));
+    net.taken(&device.measure()).await;
+    let log = net.ingest.signer().clone();
+    let key_of = |seed| Arc::new(SoftwareKey::from_seed(Algorithm::EdDsa, [seed; 32]));
+    let log_did = || "did:example:log".parse().unwrap();
+    let thief = HeadSigner::new(&network(), key_of(66), log_did());
+    let elsewhere = HeadSigner::new(&NetworkId::parse("drive").unwrap(), key_of(77), log_did());
+    // What is on the way sees the nonce and signs as best it can.
+    type Lie = Box<dyn Fn(&str) -> Vec<u8> + Send>;
+    let signed = |log: HeadSigner, about: B256, nonce: Option<Nonce>| -> Lie {
+        let standing = standing.clone();
+        Box::new(move |head| {
+            let nonce = nonce.unwrap_or_else(|| nonce_in(head));
+            ok("application/cose", &encode_standing(&standing, about, &nonce, &log).unwrap())
+        })
+    };
+    let receipt = receipt::encode(&net.ingest.receipt_of(&did, Sequence::new(0)).await.unwrap());
+    let receipt = receipt.unwrap();
+    let lies: Vec<Lie> = vec![
+        Box::new(move |_| kept.clone().into_bytes()),
+        signed(log.clone(), old.hash(), Some(Nonce::default())),
+        signed(log, old.hash(), None),
+        signed(thief, old.hash(), None),
+        signed(elsewhere, old.hash(), None),
+        Box::new(move |_| ok("application/cbor", &receipt)),
+        Box::new(|_| ok("application/cose", b"noise")),
+    ];
+    for lie in lies {
+        let transport = transport(&net, &liar(lie));
+        tells_nothing_without_ingest(&transport, &did, &*key).await;
+    }
+    let honest = transport(&net, &server.url());
+    let told = honest.standing(&did, &*key).await.unwrap();
+    assert_eq!(told, Standing::Tip(net.ingest.log().tip(&did).await.unwrap()));
 }
 
 #[tokio::test]

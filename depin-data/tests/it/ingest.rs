@@ -7,13 +7,19 @@ use std::{
 
 use async_trait::async_trait;
 use depin_core::{
-    Algorithm, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, Result, Sequence,
-    Timestamp,
+    Algorithm, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, NetworkId, Result,
+    Sequence, SignedBatch, Timestamp,
     log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
     registry::{DeviceRegistry, DeviceStatus},
-    transport::{Answer, RefusalCode},
+    transport::{Answer, RefusalCode, Standing, Transport},
 };
-use depin_data::{batch::MAX_BYTES, ingest::Letters, log::MemoryLog, transport::InProcess};
+use depin_data::{
+    batch::MAX_BYTES,
+    ingest::Letters,
+    log::MemoryLog,
+    transport::InProcess,
+    wire::{self, Nonce},
+};
 
 use crate::support::{Device, NOW, Net, reading};
 
@@ -26,7 +32,8 @@ async fn the_in_process_transport_conforms() {
     let net = net();
     let mut device = net.enrol("a");
     let transport = InProcess::new(net.ingest.clone());
-    depin_testkit::transport::conforms(&transport, || device.measure()).await;
+    let (did, key) = (device.did.clone(), device.key.clone());
+    depin_testkit::transport::conforms(&transport, &did, &*key, || device.measure()).await;
 }
 
 #[tokio::test]
@@ -328,6 +335,59 @@ async fn a_saturated_ingest_says_come_again_and_recovers() {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "nothing is acknowledged");
     }
     assert!(matches!(net.ingest.accept(b"noise").await, Ok(Answer::Refusal(_))));
+}
+
+#[tokio::test]
+async fn nobody_is_told_where_his_chain_stands_while_a_batch_of_it_is_under_way() {
+    let log = Arc::new(Stuck(MemoryLog::new(), tokio::sync::Semaphore::new(0)));
+    let net = Net::over(log.clone());
+    let (mut busy, idle) = (net.enrol("a"), net.enrol("b"));
+    let (transport, batch) = (InProcess::new(net.ingest.clone()), busy.measure());
+    let mut sending = std::pin::pin!(net.ingest.accept(batch.as_bytes()));
+    std::future::poll_fn(|context| {
+        assert!(sending.as_mut().poll(context).is_pending(), "it waits for the log");
+        std::task::Poll::Ready(())
+    })
+    .await;
+    let error = transport.standing(&busy.did, &*busy.key).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.retry_after().is_some(), "{error:?}");
+    let of_another = transport.standing(&idle.did, &*idle.key).await.unwrap();
+    assert_eq!(of_another, Standing::Tip(None));
+    log.1.add_permits(1);
+    sending.await.unwrap_err();
+    assert_eq!(transport.standing(&busy.did, &*busy.key).await.unwrap(), Standing::Tip(None));
+}
+
+#[tokio::test]
+async fn only_a_device_in_good_standing_is_told_where_its_chain_stands() {
+    let net = net();
+    let transport = InProcess::new(net.ingest.clone());
+    let (stranger, suspended) = (Device::new("stranger", Algorithm::Es256), net.enrol("a"));
+    net.registry.set_status(&suspended.did, DeviceStatus::Suspended).await.unwrap();
+    for (device, code) in
+        [(&stranger, RefusalCode::NotRegistered), (&suspended, RefusalCode::NotActive)]
+    {
+        let told = transport.standing(&device.did, &*device.key).await.unwrap();
+        let Standing::Refusal(refusal) = told else { panic!("{told:?}") };
+        assert_eq!((refusal.code, refusal.device.as_ref()), (code, Some(&device.did)));
+    }
+    // What is no question is no dead letter either.
+    let mut device = net.enrol("b");
+    let elsewhere = NetworkId::parse("drive").unwrap();
+    let foreign = wire::question(&*device.key, &device.did, &elsewhere, &Nonce::default()).unwrap();
+    for (bytes, code) in [
+        (device.measure(), RefusalCode::WrongPurpose),
+        (foreign, RefusalCode::WrongNetwork),
+        (SignedBatch::new(b"noise".as_slice()), RefusalCode::Malformed),
+        (SignedBatch::new(vec![0; wire::MAX_QUESTION + 1]), RefusalCode::Malformed),
+    ] {
+        let told = net.ingest.standing(&bytes).await.unwrap();
+        let Standing::Refusal(refusal) = told else { panic!("{told:?}") };
+        assert_eq!((refusal.code, refusal.batch), (code, bytes.hash()));
+    }
+    assert_eq!(net.ingest.log().refusal_range().await.unwrap(), 0..0);
+    assert_eq!(net.ingest.log().head().await.unwrap().size, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -133,6 +133,19 @@ async fn of_rivals_at_two_processes_one_wins_and_a_copy_is_a_duplicate() {
 }
 
 #[tokio::test]
+async fn the_latest_tip_is_that_of_all_processes() {
+    let Some(server) = Broker::nats(jetstream) else { return };
+    let open = async || unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let (a, b) = (open().await, open().await);
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    for round in 0..20 {
+        stored(&a, next(&mut device)).await;
+        let tip = b.latest_tip(&device.did).await.unwrap().unwrap();
+        assert_eq!((tip.sequence, tip.hash), (Sequence::new(round), device.previous));
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_is_empty_under_a_full_view_is_seeded_only_when_asked() {
     let Some(server) = Broker::nats(jetstream) else { return };
     let folder = tempfile::tempdir().unwrap();

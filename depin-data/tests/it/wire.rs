@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Algorithm, B256, NetworkId, SignedBatch, Signer, SoftwareKey,
+    Algorithm, B256, NetworkId, Sequence, SignedBatch, Signer, SoftwareKey,
     envelope::{Envelope, Purpose},
-    transport::{Answer, Refusal, RefusalCode},
+    log::ChainTip,
+    transport::{Answer, Refusal, RefusalCode, Standing},
 };
 use depin_data::{
+    batch::claimed_signer,
     log::MemoryLog,
     receipt::{HeadSigner, ReceiptVerifier},
     wire::{
-        MAX_ANSWER, MAX_REQUEST, Nonce, Reply, WireError, decode_request, device_tag,
-        encode_answer, encode_request,
+        MAX_ANSWER, MAX_QUESTION, MAX_REQUEST, Nonce, Question, Reply, WireError, decode_request,
+        device_tag, encode_answer, encode_request, encode_standing, question,
     },
 };
 use proptest::prelude::*;
@@ -63,13 +65,82 @@ fn a_refusal_counts_for_one_request_of_one_network_by_one_key() {
 }
 
 #[test]
+fn a_standing_counts_for_one_question_of_one_device_on_one_network_by_one_key() {
+    let (log, receipts) = log_of(1, &network());
+    let (device, twin) = (Device::new("a", Algorithm::EdDsa), Device::new("b", Algorithm::EdDsa));
+    let ask = |device: &Device, nonce| question(&*device.key, &device.did, &network(), nonce);
+    let asked = ask(&device, &NONCE).unwrap();
+    let tip = ChainTip { sequence: Sequence::new(41), hash: B256::repeat_byte(9) };
+    let standing = Standing::Tip(Some(tip));
+    let sign = |log: &HeadSigner, about: &SignedBatch, nonce: &Nonce| {
+        encode_standing(&standing, about.hash(), nonce, log).unwrap()
+    };
+    let open = |bytes: &[u8]| {
+        let reply = Reply::parse(bytes, &network())?;
+        reply.open_standing(&receipts, &asked, &NONCE)
+    };
+    let good = sign(&log, &asked, &NONCE);
+    assert_eq!(open(&good), Ok(standing.clone()));
+
+    let later = Nonce::from_bytes([8; 16]);
+    assert_eq!(open(&sign(&log, &asked, &later)), Err(WireError::Other("request")));
+    // The question before, with a nonce that came back; and that of a twin.
+    let before = ask(&device, &later).unwrap();
+    assert_eq!(open(&sign(&log, &before, &NONCE)), Err(WireError::Other("batch")));
+    let of_twin = ask(&twin, &NONCE).unwrap();
+    assert_eq!(open(&sign(&log, &of_twin, &NONCE)), Err(WireError::Other("batch")));
+    let (thief, _) = log_of(2, &network());
+    assert!(matches!(open(&sign(&thief, &asked, &NONCE)), Err(WireError::Standing(_))));
+    let (elsewhere, _) = log_of(1, &NetworkId::parse("drive").unwrap());
+    assert!(matches!(open(&sign(&elsewhere, &asked, &NONCE)), Err(WireError::Refusal(_))));
+    for at in 0..good.len() {
+        let mut flipped = good.clone();
+        flipped[at] ^= 1;
+        assert!(open(&flipped).is_err(), "byte {at}");
+    }
+    // Neither counts for the other: what is said to a batch, and what is said to a question.
+    let reply = Reply::parse(&good, &network()).unwrap();
+    let kind = Err(WireError::Other("kind of request"));
+    assert_eq!(reply.open(&receipts, &asked, &NONCE), kind);
+    // A refusal is an answer to both.
+    let refused = encode_answer(&refusal(&asked, "suspended"), &NONCE, &log).unwrap();
+    assert!(matches!(open(&refused), Ok(Standing::Refusal(_))));
+}
+
+#[test]
+fn a_question_is_signed_by_the_device_for_one_network_and_is_never_a_batch() {
+    let (device, twin) = (Device::new("a", Algorithm::Es256), Device::new("b", Algorithm::Es256));
+    let asked = question(&*device.key, &device.did, &network(), &NONCE).unwrap();
+    let parsed = Question::parse(asked.as_bytes(), &network()).unwrap();
+    assert_eq!((parsed.device(), parsed.nonce()), (&device.did, &NONCE));
+    assert_eq!(parsed.verify(&device.key()), Ok(()));
+    assert!(matches!(parsed.verify(&twin.key()), Err(WireError::Question(_))));
+    let elsewhere = NetworkId::parse("drive").unwrap();
+    let foreign = Question::parse(asked.as_bytes(), &elsewhere);
+    assert!(matches!(foreign, Err(WireError::Question(_))));
+    assert!(claimed_signer(asked.as_bytes(), &network()).is_err());
+    let batch = Device::new("a", Algorithm::Es256).measure();
+    assert!(Question::parse(batch.as_bytes(), &network()).is_err());
+
+    let long = format!("did:example:{}", "a".repeat(500)).parse().unwrap();
+    let network = NetworkId::parse(&"n".repeat(NetworkId::MAX_LEN)).unwrap();
+    let longest = question(&*device.key, &long, &network, &NONCE).unwrap();
+    assert!(
+        longest.as_bytes().len() <= MAX_QUESTION
+            && Question::parse(longest.as_bytes(), &network).is_ok()
+    );
+}
+
+#[test]
 fn nothing_else_that_the_log_signs_is_a_refusal() {
     let key = SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]);
     let did = "did:example:log".parse().unwrap();
     let seal =
         |purpose, payload: &[u8]| Envelope::seal(&key, &did, &network(), purpose, payload).unwrap();
     let nonsense = seal(Purpose::new("refusal", 1), &[0xa0]);
-    for bytes in [seal(Purpose::new("tree-head", 1), &[0xa0]), nonsense, vec![], vec![0xa6; 9]] {
+    let nowhere = seal(Purpose::new("standing", 1), &[0xa0]);
+    let head = seal(Purpose::new("tree-head", 1), &[0xa0]);
+    for bytes in [head, nonsense, nowhere, vec![], vec![0xa6; 9]] {
         assert!(Reply::parse(&bytes, &network()).is_err());
     }
 }
@@ -124,6 +195,29 @@ proptest! {
     fn random_bytes_are_no_message(bytes: Vec<u8>) {
         let _ = decode_request(&bytes);
         let _ = Reply::parse(&bytes, &network());
+        let _ = Question::parse(&bytes, &network());
+    }
+
+    #[test]
+    fn questions_and_standings_have_one_encoding_and_no_shorter_one(
+        nonce: [u8; 16], hash: [u8; 32], sequence: u64, blank: bool,
+    ) {
+        let (log, receipts) = log_of(1, &network());
+        let (device, nonce) = (Device::new("a", Algorithm::EdDsa), Nonce::from_bytes(nonce));
+        let asked = question(&*device.key, &device.did, &network(), &nonce).unwrap();
+        let parsed = Question::parse(asked.as_bytes(), &network()).unwrap();
+        prop_assert_eq!(parsed.nonce(), &nonce);
+        let tip = ChainTip { sequence: Sequence::new(sequence), hash: B256::from(hash) };
+        let standing = Standing::Tip((!blank).then_some(tip));
+        let bytes = encode_standing(&standing, asked.hash(), &nonce, &log).unwrap();
+        let reply = Reply::parse(&bytes, &network()).unwrap();
+        prop_assert_eq!(reply.open_standing(&receipts, &asked, &nonce), Ok(standing));
+        for length in 0..asked.as_bytes().len() {
+            prop_assert!(Question::parse(&asked.as_bytes()[..length], &network()).is_err());
+        }
+        for length in 0..bytes.len() {
+            prop_assert!(Reply::parse(&bytes[..length], &network()).is_err());
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use depin::{
-    Address, Algorithm, Amount, Answer, B256, Builder, EpochId, Error, ErrorKind, Hardware,
+    Address, Algorithm, Amount, Answer, B256, Builder, Did, EpochId, Error, ErrorKind, Hardware,
     ManualClock, Network, Quantity, Reading, Result, Sequence, SignedBatch, Signer, SoftwareKey,
     Timestamp, Verified,
     core::{
@@ -16,7 +16,7 @@ use depin::{
         quality::Contributions,
         registry::DeviceStatus,
         reward::{Allocation, Commitment, RewardDistributor, RewardPolicy},
-        transport::Transport,
+        transport::{Standing, Transport},
     },
     data::{
         batch,
@@ -304,6 +304,10 @@ impl Transport for Lossy {
     async fn send(&self, batch: &SignedBatch) -> Result<Answer> {
         self.0.send(batch).await?;
         Err(Error::unavailable("the answer was lost"))
+    }
+
+    async fn standing(&self, device: &Did, signer: &dyn Signer) -> Result<Standing> {
+        self.0.standing(device, signer).await
     }
 }
 

@@ -398,6 +398,11 @@ impl BatchLog for JetStreamLog {
         self.view.log().tip(device).await
     }
 
+    async fn latest_tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        self.level().await?;
+        self.tip(device).await
+    }
+
     async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
         let record = refusal::encode(&refused)?;
         let bytes = record.len();

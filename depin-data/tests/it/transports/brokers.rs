@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use depin_core::{
     Algorithm, B256, ErrorKind, NetworkEvent, Sequence, SignedBatch, SoftwareKey,
     log::BatchLog,
-    transport::{Answer, Refusal, RefusalCode, Transport},
+    transport::{Answer, Refusal, RefusalCode, Standing, Transport},
 };
 use depin_data::{
     batch::MAX_BYTES,
@@ -14,7 +14,7 @@ use depin_data::{
     receipt::HeadSigner,
     wire::{self, Nonce},
 };
-use depin_testkit::transport::{conforms, fails_without_ingest};
+use depin_testkit::transport::{conforms, fails_without_ingest, tells_nothing_without_ingest};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::{
@@ -45,6 +45,7 @@ over_every_broker! {
     an_ingest_that_dies_loses_nothing_and_doubles_nothing
     servers_share_the_work_and_one_log
     forged_and_repeated_answers_are_ignored
+    forged_and_repeated_standings_are_ignored
     whoever_publishes_the_signature_decides
     noise_is_refused_and_kept_and_others_are_served
     a_message_too_large_to_be_read_costs_nobody_a_batch
@@ -111,10 +112,12 @@ async fn it_conforms(wire: Wire) {
     let server = wire.serve(&net.ingest, None).await;
     let mut device = net.enrol("a");
     let transport = wire.connect(&net, &device.did).await;
-    conforms(&*transport, || device.measure()).await;
+    let (did, key) = (device.did.clone(), device.key.clone());
+    conforms(&*transport, &did, &*key, || device.measure()).await;
     let hasty = wire.hasty(&net, &device.did, Duration::from_millis(700)).await;
     server.shutdown().await;
     fails_without_ingest(&*hasty, &device.measure()).await;
+    tells_nothing_without_ingest(&*hasty, &did, &*key).await;
 }
 
 async fn receipts_and_refusals_are_those_of_ingest(wire: Wire) {
@@ -228,6 +231,40 @@ async fn forged_and_repeated_answers_are_ignored(wire: Wire) {
     let Answer::Receipt(receipt) = sending.await.unwrap().unwrap() else { panic!("taken") };
     net.receipts.verify(&receipt, &batch).unwrap();
     holds(&net, 2).await;
+}
+
+async fn forged_and_repeated_standings_are_ignored(wire: Wire) {
+    let net = Arc::new(net());
+    let mut device = net.enrol("a");
+    let (did, key) = (device.did.clone(), device.key.clone());
+    let receipt = net.taken(&device.measure()).await;
+    let transport = wire.connect(&net, &did).await;
+    let asking = tokio::spawn({
+        let did = did.clone();
+        async move { transport.standing(&did, &*key).await }
+    });
+
+    let thief = Arc::new(SoftwareKey::from_seed(Algorithm::EdDsa, [66; 32]));
+    let thief = HeadSigner::new(&network(), thief, "did:example:log".parse().unwrap());
+    let blank = Standing::Tip(None);
+    let forgeries = |request: &[u8]| {
+        let (nonce, asked) = wire::decode_request(request).unwrap();
+        let (asked, log) = (SignedBatch::new(asked.to_vec()).hash(), net.ingest.signer());
+        let old = Nonce::from_bytes([0; 16]);
+        vec![
+            wire::encode_standing(&blank, asked, &nonce, &thief).unwrap(),
+            wire::encode_standing(&blank, asked, &old, log).unwrap(),
+            wire::encode_standing(&blank, B256::ZERO, &nonce, log).unwrap(),
+            wire::encode_answer(&Answer::Receipt(receipt), &nonce, log).unwrap(),
+        ]
+    };
+    wire.stranger().await.answer(&did, forgeries).await;
+    assert!(!asking.is_finished(), "no forgery is an answer");
+
+    let _server = wire.serve(&net.ingest, None).await;
+    let tip = net.ingest.log().tip(&did).await.unwrap();
+    assert_eq!(asking.await.unwrap().unwrap(), Standing::Tip(tip));
+    holds(&net, 1).await;
 }
 
 async fn whoever_publishes_the_signature_decides(wire: Wire) {
