@@ -62,6 +62,13 @@ pub enum NetworkEvent {
         /// How many devices were paid.
         payouts: u64,
     },
+    /// An epoch, and those sealed after it, count no more: no ledger has them, and it is closed again.
+    EpochWithdrawn {
+        /// The epoch.
+        epoch: EpochId,
+        /// Root of the reward tree that it had led to.
+        root: B256,
+    },
     /// An account was paid.
     Claimed {
         /// The account.

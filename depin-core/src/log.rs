@@ -102,7 +102,8 @@ pub struct RefusedBatch {
 /// 5. `inclusion(index, size)` and `root(size)` follow RFC 9162 for every size up to the head.
 /// 6. A refusal is durable when `refuse` returns; refusals are read in the order they were written.
 /// 7. `seal` stores a record once: the same bytes again are fine, other bytes are
-///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict).
+///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict). Its number is a place in the row of records: that of the
+///    epoch, unless a record before it was withdrawn.
 /// 8. What cannot be written (full disk) is an error; nothing is acknowledged and the log stays usable.
 /// 9. `consistency(old, size)` follows RFC 9162 for every `0 < old <= size` up to the head, and is empty for
 ///    an empty old tree.
@@ -244,13 +245,13 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) past the end.
     async fn forget_refusals(&self, before: u64) -> Result<()>;
 
-    /// Stores the record of a closed epoch, for good.
+    /// Stores the record of a closed epoch, or of a withdrawal, for good.
     ///
     /// # Errors
     /// See the contract.
     async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()>;
 
-    /// The record of a closed epoch.
+    /// What was sealed in a place.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.

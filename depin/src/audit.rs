@@ -11,7 +11,7 @@ use depin_data::{
     epoch::{Break, EpochRecord},
 };
 
-use crate::{Network, epoch::Books, roll::Roll};
+use crate::{Network, books::Books, roll::Roll};
 
 /// An audit that found everything as it should be; one that did not is an error that says where.
 ///
@@ -28,6 +28,8 @@ pub struct Audit {
     pub since: EpochId,
     /// The root, recomputed and equal to the chain's.
     pub root: B256,
+    /// Manifest of the record that was [withdrawn](Network::withdraw_epoch) before this one took its place.
+    pub replaces: Option<B256>,
     /// Batches whose signatures were verified again.
     pub batches: u64,
     /// Readings in them.
@@ -66,8 +68,8 @@ impl fmt::Display for Audit {
             "epoch {}: {batches}, {readings}, root recomputed and equal to the chain's",
             self.epoch
         )?;
-        if self.is_complete() {
-            return Ok(());
+        if self.replaces.is_some() {
+            write!(f, "; it replaces a withdrawn one")?;
         }
         let devices = |count| plural(count, "device", "devices");
         if self.believed_standings > 0 {
@@ -108,13 +110,12 @@ impl Network {
     /// # Errors
     /// As [`audit`](Self::audit).
     pub async fn audit_copy(&self, id: EpochId, copy: &dyn BatchLog) -> Result<Audit> {
+        let seals = self.seals().await?;
         let mut books = Books::new(self.0.id.clone());
         let mut roll = Roll::new(&*self.0.ledgers.registry);
         let mut number = EpochId::new(0);
         loop {
-            let record = self.sealed_record(number).await?.ok_or_else(|| {
-                Error::new(ErrorKind::NotFound, "the epoch is not closed").with("epoch", number)
-            })?;
+            let record = self.audited_record(&seals, number).await?;
             books.standings().check(&record).map_err(|found| broken(&record, found))?;
             roll.check(&record).await?;
             let batches = record.range().end - record.range().start;
@@ -142,6 +143,7 @@ impl Network {
                     epoch: id,
                     since: EpochId::new(0),
                     root: commitment.root,
+                    replaces: record.replaces(),
                     batches,
                     readings,
                     believed_standings: 0,

@@ -23,7 +23,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     Network,
-    epoch::Books,
+    books::Books,
     events,
     network::{Inner, Ledgers},
     presets::Preset,
@@ -216,8 +216,7 @@ impl Builder {
     /// With a window an epoch pays when the window is over, and the next one can be published from then on:
     /// until then [`close_epoch`](Network::close_epoch) seals it and answers
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), and the call again publishes it. An epoch that the arbiter
-    /// rejects cannot be corrected: the log keeps what was sealed, so the network publishes neither it nor a later one,
-    /// and goes on under another name.
+    /// rejects is [withdrawn](Network::withdraw_epoch) and closed again.
     ///
     /// ```
     /// # #[cfg(feature = "devnet")]

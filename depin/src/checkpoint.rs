@@ -4,7 +4,7 @@
 //! up to, and whatever is wrong with it, the books are made from the log instead.
 //!
 //! ```text
-//! "depin books v1\n", SHA-256 of the sealed epoch, accounts u64 big-endian, as many times [account, 20 bytes][amount,
+//! "depin books v2\n", SHA-256 of the sealed epoch, runs u64, as many times [place u64][first epoch u64], accounts u64 big-endian, as many times [account, 20 bytes][amount,
 //! u256 big-endian] by rising account, standings as their file has them, SHA-256 of all before
 //! ```
 
@@ -19,9 +19,13 @@ use depin_data::epoch::Standings;
 use depin_payment::Cumulative;
 use sha2::{Digest, Sha256};
 
-const MAGIC: &[u8; 15] = b"depin books v1\n";
+use crate::seals::Seals;
+
+const MAGIC: &[u8; 15] = b"depin books v2\n";
 /// Bytes of an account and an amount.
 const ROW: usize = 20 + 32;
+/// Bytes of a run of epochs.
+const RUN: usize = 8 + 8;
 /// Epochs after which the file is written anew: as many statements a start has to read at most.
 const EVERY: u64 = 8;
 
@@ -38,6 +42,7 @@ pub(crate) struct Kept {
     pub(crate) sealed: B256,
     pub(crate) balances: Cumulative,
     pub(crate) standings: Standings,
+    pub(crate) seals: Seals,
 }
 
 impl Checkpoint {
@@ -60,22 +65,39 @@ impl Checkpoint {
 
     /// Keeps books, when those that are kept are old. A file that cannot be written costs time at the next start, and
     /// nothing else.
-    pub(crate) fn keep(&mut self, sealed: &B256, balances: &Cumulative, standings: &Standings) {
+    pub(crate) fn keep(
+        &mut self,
+        sealed: &B256,
+        balances: &Cumulative,
+        standings: &Standings,
+        seals: &Seals,
+    ) {
         let before = self.next.map_or(0, EpochId::value);
         if standings.next().value().saturating_sub(before) < EVERY {
             return;
         }
-        if self.write(sealed, balances, standings).is_ok() {
+        if self.write(sealed, balances, standings, seals).is_ok() {
             self.next = Some(standings.next());
         }
     }
 
     /// In one step: a file that is there is replaced by a whole one.
-    fn write(&self, sealed: &B256, balances: &Cumulative, standings: &Standings) -> io::Result<()> {
+    fn write(
+        &self,
+        sealed: &B256,
+        balances: &Cumulative,
+        standings: &Standings,
+        seals: &Seals,
+    ) -> io::Result<()> {
         let part = self.path.with_extension("part");
         let mut out = Hashed { out: BufWriter::new(File::create(&part)?), hash: Sha256::new() };
         out.write_all(MAGIC)?;
         out.write_all(sealed.as_slice())?;
+        let runs = seals.runs();
+        out.write_all(&(runs.len() as u64).to_be_bytes())?;
+        for number in runs.flatten() {
+            out.write_all(&number.to_be_bytes())?;
+        }
         let rows = balances.iter();
         out.write_all(&(rows.len() as u64).to_be_bytes())?;
         for (account, amount) in rows {
@@ -93,17 +115,29 @@ impl Checkpoint {
 fn parse(content: &[u8]) -> Option<Kept> {
     let rest = content.strip_prefix(MAGIC)?;
     let (sealed, rest) = rest.split_first_chunk::<32>()?;
-    let (accounts, rest) = rest.split_first_chunk::<8>()?;
-    let length = usize::try_from(u64::from_be_bytes(*accounts)).ok()?.checked_mul(ROW)?;
-    let (rows, rest) = rest.split_at_checked(length)?;
+    let (runs, rest) = rows::<RUN>(rest)?;
+    let (rows, rest) = rows::<ROW>(rest)?;
     let standings = Standings::read(rest).ok()?;
     let latest = EpochId::new(standings.next().value().checked_sub(1)?);
-    let rows = rows.as_chunks::<ROW>().0.iter().map(|row| {
+    let rows = rows.iter().map(|row| {
         let (account, amount) = row.split_at(20);
         (Address::from_slice(account), Amount::units(U256::from_be_slice(amount)))
     });
     let balances = Cumulative::from_rows(latest, rows).ok()?;
-    Some(Kept { sealed: B256::new(*sealed), balances, standings })
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let seals = Seals::from_runs(runs.iter().map(|run| {
+        let (place, epoch) = run.split_at(8);
+        [number(place), number(epoch)]
+    }));
+    Some(Kept { sealed: B256::new(*sealed), balances, standings, seals })
+}
+
+/// As many rows of a length as announced, and what follows.
+fn rows<const LENGTH: usize>(bytes: &[u8]) -> Option<(&[[u8; LENGTH]], &[u8])> {
+    let (count, rest) = bytes.split_first_chunk::<8>()?;
+    let length = usize::try_from(u64::from_be_bytes(*count)).ok()?.checked_mul(LENGTH)?;
+    let (rows, rest) = rest.split_at_checked(length)?;
+    Some((rows.as_chunks().0, rest))
 }
 
 /// Hashes what it writes.
@@ -164,10 +198,12 @@ mod tests {
         balances.add(&allocation).unwrap();
         let mut checkpoint = Checkpoint::new(folder.path());
         assert!(checkpoint.read().is_none());
-        checkpoint.keep(&B256::repeat_byte(3), &balances, &standings);
+        let mut seals = Seals::default();
+        seals.withdraw(EpochId::new(4), EpochId::new(7));
+        checkpoint.keep(&B256::repeat_byte(3), &balances, &standings, &seals);
         let kept = Checkpoint::new(folder.path()).read().unwrap();
         assert_eq!((kept.sealed, kept.standings), (B256::repeat_byte(3), standings));
-        assert_eq!(kept.balances, balances);
+        assert_eq!((kept.balances, kept.seals), (balances, seals));
         let path = folder.path().join("books");
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {

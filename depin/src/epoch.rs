@@ -1,160 +1,46 @@
 //! Closing epochs: verify, score, share, publish.
 
-use std::{cmp::Ordering, collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use depin_core::{
-    Address, Amount, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, NetworkId, Result,
-    Timestamp,
-    log::BatchLog,
+    Address, Amount, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, Result,
     quality::{Contribution, Finding},
-    reward::{Allocation, Commitment, Payout},
+    reward::{Commitment, Payout},
 };
 use depin_data::epoch::{
-    Correction, EpochDraft, EpochRecord, MAX_KEYS, Member, Past, Readiness, Scored, Sealed,
-    Standings, Statement, Watermarks, Windows, end_of_range, score, score_each,
+    Correction, EpochDraft, EpochRecord, MAX_KEYS, Member, Past, Readiness, Sealed, Statement,
+    end_of_range, score, score_each,
 };
-use depin_payment::{Cumulative, RewardTree};
-use sha2::{Digest, Sha256};
+use depin_payment::RewardTree;
 
-use crate::{
-    Network,
-    checkpoint::{Checkpoint, Kept},
-};
-
-/// What everybody has earned up to the last closed epoch, and where every device stands. Earlier epochs are in
-/// the log.
-#[derive(Debug)]
-pub(crate) struct Books {
-    latest: Option<Epoch>,
-    balances: Cumulative,
-    /// What the next epoch begins with.
-    standings: Standings,
-    /// How far devices have come since; read when it is asked for.
-    sources: Option<Watermarks>,
-    /// Where they are kept, if the network has a folder.
-    checkpoint: Option<Checkpoint>,
-}
-
-impl Books {
-    /// Nothing was closed yet.
-    pub(crate) fn new(network: NetworkId) -> Self {
-        Self {
-            latest: None,
-            balances: Cumulative::default(),
-            standings: Standings::new(network),
-            sources: None,
-            checkpoint: None,
-        }
-    }
-
-    /// The same, kept in a folder.
-    pub(crate) fn kept_in(network: NetworkId, folder: Option<&Path>) -> Self {
-        Self { checkpoint: folder.map(Checkpoint::new), ..Self::new(network) }
-    }
-
-    /// Goes on with the books that were kept, given the epoch that they go up to as the log has it.
-    fn resume(&mut self, kept: Kept, sealed: Sealed) -> Result<()> {
-        let Sealed { record, statement } = sealed;
-        let tree = kept.balances.tree()?;
-        let commitment = kept.balances.commitment(&tree, record.manifest());
-        if let Some(commitment) = commitment {
-            let closed = Closed { record, statement, tree, commitment };
-            self.latest = Some(Epoch(Arc::new(closed)));
-            (self.balances, self.standings) = (kept.balances, kept.standings);
-        }
-        Ok(())
-    }
-
-    /// Keeps the books, which go up to an epoch that the log keeps so.
-    fn keep(&mut self, sealed: &[u8]) {
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.keep(&sha256(sealed), &self.balances, &self.standings);
-        }
-    }
-
-    /// What the next epoch begins with.
-    pub(crate) const fn standings(&self) -> &Standings {
-        &self.standings
-    }
-
-    /// The epoch that closes next.
-    const fn next(&self) -> EpochId {
-        self.standings.next()
-    }
-
-    /// Adds a scored epoch: shares it out and grows the tree.
-    pub(crate) fn add(
-        &mut self,
-        record: EpochRecord,
-        scored: Scored,
-        allocation: Allocation,
-    ) -> Result<Epoch> {
-        let sealed = Sealed { record, statement: Statement::new(scored, allocation) };
-        let (epoch, balances) = self.prepare(sealed)?;
-        self.enter(epoch.clone(), balances);
-        Ok(epoch)
-    }
-
-    /// Everything about the next epoch that can fail; nothing changes yet.
-    fn prepare(&self, sealed: Sealed) -> Result<(Epoch, Cumulative)> {
-        let Sealed { record, statement } = sealed;
-        let mut balances = self.balances.clone();
-        balances.add(&statement.allocation)?;
-        let tree = balances.tree()?;
-        let commitment = balances.commitment(&tree, record.manifest()).ok_or_else(|| {
-            Error::new(ErrorKind::Conflict, "an epoch was added and is not there")
-        })?;
-        let closed = Closed { record, statement, tree, commitment };
-        Ok((Epoch(Arc::new(closed)), balances))
-    }
-
-    fn enter(&mut self, epoch: Epoch, balances: Cumulative) {
-        self.balances = balances;
-        self.standings.advance(epoch.record(), &epoch.0.statement.pasts);
-        self.latest = Some(epoch);
-    }
-
-    /// Passes over an epoch that a later one follows: what was earned in it counts, nobody looks at it.
-    fn pass(&mut self, sealed: &[u8]) -> Result<()> {
-        self.balances.add(&self.standings.pass(sealed)?.allocation)
-    }
-
-    /// How far devices have come.
-    async fn sources(
-        &mut self,
-        log: &dyn BatchLog,
-        network: &NetworkId,
-        windows: &Windows,
-    ) -> Result<&Watermarks> {
-        // Who was last heard before keeps nobody waiting, and all devices ever are more than fit.
-        let since = windows.expected_since(self.next()).unwrap_or(Timestamp::EPOCH);
-        let mut sources = match self.sources.take() {
-            Some(sources) => sources,
-            None => {
-                let heard = self.standings.devices().filter(|(_, past)| past.latest >= since);
-                let latest = heard.map(|(did, past)| (did.clone(), past.latest)).collect();
-                Watermarks::resume(latest, self.standings.size())?
-            }
-        };
-        sources.read(log, network).await?;
-        sources.forget(since);
-        Ok(self.sources.insert(sources))
-    }
-}
+use crate::{Network, books::Books, history::lost};
 
 /// A closed epoch with everything that led to its root.
 #[derive(Clone, Debug)]
 pub struct Epoch(Arc<Closed>);
 
 #[derive(Debug)]
-struct Closed {
-    record: EpochRecord,
-    statement: Statement,
-    tree: RewardTree,
-    commitment: Commitment,
+pub(crate) struct Closed {
+    pub(crate) record: EpochRecord,
+    pub(crate) statement: Statement,
+    pub(crate) tree: RewardTree,
+    pub(crate) commitment: Commitment,
 }
 
 impl Epoch {
+    pub(crate) fn new(closed: Closed) -> Self {
+        Self(Arc::new(closed))
+    }
+
+    /// Where devices stand after it.
+    pub(crate) fn pasts(&self) -> &BTreeMap<Did, Past> {
+        &self.0.statement.pasts
+    }
+
     /// Its number.
     pub fn id(&self) -> EpochId {
         self.0.commitment.epoch
@@ -170,7 +56,8 @@ impl Epoch {
         &self.0.statement.contributions
     }
 
-    /// Why points were lost, the first [`MAX_STATED`](depin_data::epoch::MAX_STATED) of what [`Scored`] lists; [`explain`](Network::explain) tells everything.
+    /// Why points were lost, the first [`MAX_STATED`](depin_data::epoch::MAX_STATED) of what
+    /// [`Scored`](depin_data::epoch::Scored) lists; [`explain`](Network::explain) tells everything.
     pub fn findings(&self) -> &[(Did, Finding)] {
         &self.0.statement.findings
     }
@@ -244,7 +131,8 @@ impl Network {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when an earlier epoch is still open, [`ErrorKind::Unavailable`] while its window
-    /// has not passed, with the time until it has, or whatever log and chain object to.
+    /// has not passed, with the time until it has, [`ErrorKind::Rejected`] for an epoch that the arbiter rejected
+    /// and that was not [withdrawn](Self::withdraw_epoch), or whatever log and chain object to.
     pub async fn close_epoch(&self, id: EpochId) -> Result<Epoch> {
         let mut books = self.0.books.lock().await;
         self.catch_up(&mut books).await?;
@@ -255,8 +143,13 @@ impl Network {
             return Err(error.with("epoch", id).with("next", next));
         }
         let epoch = if id == next {
-            self.check_ledger(&books).await?;
-            self.seal_next(&mut books).await?
+            match self.restore(&mut books).await? {
+                Some(epoch) => epoch,
+                None => {
+                    self.check_ledger(&books).await?;
+                    self.seal_next(&mut books).await?
+                }
+            }
         } else {
             self.closed(&books, id).await?.ok_or_else(|| lost(id))?
         };
@@ -275,13 +168,21 @@ impl Network {
             }
             // Published later, or by another process that seals with the same log.
             Some(own) if own.id() > latest => true,
-            _ => self.0.log.sealed(latest).await?.is_some(),
+            _ => self.0.log.sealed(books.seals.place(latest)).await?.is_some(),
         };
         if own {
             return Ok(());
         }
-        let message = "the distributor has an epoch that this network did not close; give whatever else it pays a \
-                       distributor of its own, or use this network's log";
+        let message = match self.taken_after_all(&books.seals, latest).await? {
+            Some(_) => {
+                "the distributor took an epoch that was withdrawn; withdraw what was closed for it, and close it \
+                 again: that restores it"
+            }
+            None => {
+                "the distributor has an epoch that this network did not close; give whatever else it pays a \
+                 distributor of its own, or use this network's log"
+            }
+        };
         Err(Error::new(ErrorKind::Conflict, message).with("epoch", latest))
     }
 
@@ -351,7 +252,7 @@ impl Network {
         id: EpochId,
         each: &mut (dyn FnMut(&Did, &Finding) + Send),
     ) -> Result<()> {
-        let record = self.sealed_record(id).await?.ok_or_else(|| {
+        let record = self.sealed_record(&self.seals().await?, id).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the epoch is not closed").with("epoch", id)
         })?;
         let checks = self.0.rules.checks_of(&record)?;
@@ -367,125 +268,6 @@ impl Network {
         let mut books = self.0.books.lock().await;
         self.catch_up(&mut books).await?;
         Ok(books.latest.clone())
-    }
-
-    /// Enters epochs that an earlier run, or another process, sealed.
-    async fn catch_up(&self, books: &mut Books) -> Result<()> {
-        if books.latest.is_none() {
-            self.recall(books).await?;
-        }
-        let mut id = books.next();
-        let Some(mut sealed) = self.0.log.sealed(id).await? else { return Ok(()) };
-        // What cannot be read to its end, for now, changes nothing. Only the last one needs a tree.
-        let mut ahead = Books {
-            latest: None,
-            balances: books.balances.clone(),
-            standings: books.standings.clone(),
-            sources: None,
-            checkpoint: None,
-        };
-        while let Some(next) = id.next() {
-            let Some(after) = self.0.log.sealed(next).await? else { break };
-            ahead.pass(&sealed)?;
-            (id, sealed) = (next, after);
-        }
-        let last = Sealed::parse(&sealed)?;
-        self.check_own(last.record.network(), last.record.epoch(), id)?;
-        let (epoch, balances) = ahead.prepare(last)?;
-        ahead.enter(epoch, balances);
-        (ahead.sources, ahead.checkpoint) = (books.sources.take(), books.checkpoint.take());
-        *books = ahead;
-        books.keep(&sealed);
-        Ok(())
-    }
-
-    /// Goes on with the books that were kept, if they are of this log.
-    async fn recall(&self, books: &mut Books) -> Result<()> {
-        let Some(kept) = books.checkpoint.as_ref().and_then(Checkpoint::read) else {
-            return Ok(());
-        };
-        let last = kept.standings.next().value().checked_sub(1).map(EpochId::new);
-        let Some(last) = last.filter(|_| kept.standings.network() == &self.0.id) else {
-            return Ok(());
-        };
-        match self.0.log.sealed(last).await? {
-            Some(sealed) if sha256(&sealed) == kept.sealed => {
-                let next = kept.standings.next();
-                books.resume(kept, Sealed::parse(&sealed)?)?;
-                if let Some(checkpoint) = books.checkpoint.as_mut() {
-                    checkpoint.holds(next);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A closed epoch, if it is.
-    async fn closed(&self, books: &Books, id: EpochId) -> Result<Option<Epoch>> {
-        if id >= books.next() {
-            return Ok(None);
-        }
-        if let Some(latest) = books.latest.as_ref().filter(|latest| latest.id() == id) {
-            return Ok(Some(latest.clone()));
-        }
-        let earlier = self.books_before(id).await?;
-        let sealed = self.sealed(id).await?.ok_or_else(|| lost(id))?;
-        earlier.prepare(sealed).map(|(epoch, _)| Some(epoch))
-    }
-
-    /// The books as they were when a closed epoch began, from what the log keeps.
-    async fn books_before(&self, id: EpochId) -> Result<Books> {
-        let mut earlier = Books::new(self.0.id.clone());
-        for before in (0..id.value()).map(EpochId::new) {
-            earlier.pass(&self.0.log.sealed(before).await?.ok_or_else(|| lost(before))?)?;
-        }
-        Ok(earlier)
-    }
-
-    /// What an epoch begins with: where every device stood, what it had done in epochs that are not settled, and
-    /// what those were sealed with. It is what the log keeps, and [committed](EpochRecord::standings) to by the
-    /// record of the epoch.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] when the epoch before is open, [`ErrorKind::Corrupt`] when the log's records are
-    /// damaged.
-    pub async fn standings(&self, id: EpochId) -> Result<Standings> {
-        let mut books = self.0.books.lock().await;
-        self.catch_up(&mut books).await?;
-        match id.cmp(&books.next()) {
-            Ordering::Equal => Ok(books.standings.clone()),
-            Ordering::Less => self.books_before(id).await.map(|books| books.standings),
-            Ordering::Greater => {
-                let message = "the epoch before is not closed";
-                Err(Error::new(ErrorKind::NotFound, message).with("epoch", id))
-            }
-        }
-    }
-
-    /// The sealed record of an epoch of this network, if there is one.
-    pub(crate) async fn sealed_record(&self, id: EpochId) -> Result<Option<EpochRecord>> {
-        let Some(bytes) = self.0.log.sealed(id).await? else { return Ok(None) };
-        let record = Sealed::record(&bytes)?;
-        self.check_own(record.network(), record.epoch(), id).map(|()| Some(record))
-    }
-
-    async fn sealed(&self, id: EpochId) -> Result<Option<Sealed>> {
-        let Some(bytes) = self.0.log.sealed(id).await? else { return Ok(None) };
-        let sealed = Sealed::parse(&bytes)?;
-        let (network, epoch) = (sealed.record.network(), sealed.record.epoch());
-        self.check_own(network, epoch, id).map(|()| Some(sealed))
-    }
-
-    fn check_own(&self, network: &NetworkId, epoch: EpochId, id: EpochId) -> Result<()> {
-        if network == &self.0.id && epoch == id {
-            return Ok(());
-        }
-        let message =
-            "the log holds the record of another network or epoch; use this network's log";
-        Err(Error::new(ErrorKind::Corrupt, message)
-            .with("epoch", id)
-            .with("found", format!("{network} {epoch}")))
     }
 
     /// A device as the registry knows it now. One that it does not know any more, or cannot tell about, stops
@@ -530,7 +312,8 @@ impl Network {
             let settled = settled.and_then(|settled| books.standings.policy(settled));
             draft = draft.windows(windows, since, settled);
         }
-        let draft = draft.standings(&books.standings);
+        let replaced = self.replaced(&books.seals, id).await?;
+        let draft = draft.standings(&books.standings).replacing(replaced);
         let mut roster = Vec::with_capacity(draft.devices().len());
         for did in self.taking_part(books, id, &draft) {
             roster.push(self.member(&did, books.standings.past(&did).cloned()).await?);
@@ -542,7 +325,7 @@ impl Network {
         let bytes = sealed.to_bytes()?;
         let (epoch, balances) = books.prepare(sealed)?;
         let bytes = Bytes::from(bytes);
-        log.seal(id, bytes.clone()).await?;
+        log.seal(books.place(), bytes.clone()).await?;
         books.enter(epoch.clone(), balances);
         books.keep(&bytes);
         Ok(epoch)
@@ -581,13 +364,4 @@ impl Network {
             .with("devices waited for", missing.len())
             .retry_in(Duration::from_millis(wait)))
     }
-}
-
-fn sha256(bytes: &[u8]) -> B256 {
-    B256::new(Sha256::digest(bytes).into())
-}
-
-fn lost(id: EpochId) -> Error {
-    Error::new(ErrorKind::Corrupt, "the log has lost the record of a closed epoch")
-        .with("epoch", id)
 }

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod audit;
+mod books;
 mod builder;
 mod bundle;
 mod checkpoint;
@@ -11,6 +12,7 @@ mod enroll;
 mod epoch;
 mod events;
 mod hardware;
+mod history;
 pub mod manual;
 mod network;
 pub mod presets;
@@ -18,6 +20,8 @@ mod roll;
 mod rotate;
 mod row;
 mod rules;
+mod seals;
+mod withdraw;
 
 pub use audit::Audit;
 pub use builder::Builder;

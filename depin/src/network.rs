@@ -14,7 +14,7 @@ use depin_data::ingest::Ingest;
 use depin_hw::Nonces;
 use tokio::sync::{Mutex, broadcast};
 
-use crate::{builder::Builder, epoch::Books, events::Events, presets::Preset, rules::Rules};
+use crate::{books::Books, builder::Builder, events::Events, presets::Preset, rules::Rules};
 
 /// A running network. Cloning is cheap and shares everything.
 ///

@@ -199,6 +199,7 @@ impl<'a> RowAudit<'a> {
             epoch: record.epoch(),
             since: self.row.since,
             root: on_chain.root,
+            replaces: record.replaces(),
             batches: record.range().end.saturating_sub(record.range().start),
             readings: scored.readings,
             believed_standings: believed.standings,

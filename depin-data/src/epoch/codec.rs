@@ -13,6 +13,7 @@ use super::{
 };
 
 const TAG: &str = "depin epoch v2";
+/// Entries of a record that replaces none; one that does has one more.
 const FIELDS: u64 = 13;
 
 pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
@@ -20,7 +21,11 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(512 + hashes + 160 * record.roster.len());
     let mut e = Encoder::new(&mut bytes);
     let mut write = || -> Written {
-        e.map(FIELDS)?.u8(0)?.str(TAG)?.u8(1)?.str(record.network.as_str())?;
+        e.map(FIELDS + u64::from(record.replaces.is_some()))?
+            .u8(0)?
+            .str(TAG)?
+            .u8(1)?
+            .str(record.network.as_str())?;
         e.u8(2)?.u64(record.epoch.value())?.u8(3)?.u64(record.first)?;
         e.u8(4)?.bytes(&record.before.concat())?.u8(5)?.bytes(&record.leaves.concat())?;
         e.u8(6)?.bytes(record.root.as_slice())?.u8(7)?.array(record.roster.len() as u64)?;
@@ -48,6 +53,9 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
             None => e.null()?,
             Some(root) => e.bytes(root.as_slice())?,
         };
+        if let Some(withdrawn) = &record.replaces {
+            e.u8(13)?.bytes(withdrawn.as_slice())?;
+        }
         Ok(())
     };
     let written = write().is_ok();
@@ -121,7 +129,7 @@ fn decode_with(
     }
     cbor::check(bytes)?;
     let mut d = Decoder::new(bytes);
-    let (network, epoch) = decode_head(&mut d)?;
+    let (fields, network, epoch) = decode_head(&mut d)?;
     key(&mut d, 3)?;
     let first = number(&mut d)?;
     key(&mut d, 4)?;
@@ -160,6 +168,14 @@ fn decode_with(
             Some(root.ok_or(EpochError::Format("the root of the standings is 32 bytes, or null"))?)
         }
     };
+    let replaces = match fields {
+        FIELDS => None,
+        _ => {
+            key(&mut d, 13)?;
+            let manifest = d.bytes().ok().and_then(|hash| B256::try_from(hash).ok());
+            Some(manifest.ok_or(EpochError::Format("the manifest it replaces is 32 bytes"))?)
+        }
+    };
     Ok(EpochRecord {
         network,
         epoch,
@@ -174,29 +190,29 @@ fn decode_with(
         windows_since: windows.map_or(EpochId::new(0), |(_, since)| since),
         settled_policy,
         standings,
+        replaces,
     })
 }
 
-/// Network and epoch, with which every record begins.
-pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(NetworkId, EpochId), EpochError> {
+/// The number of entries, network and epoch, with which every record begins.
+pub(super) fn decode_head(d: &mut Decoder<'_>) -> Result<(u64, NetworkId, EpochId), EpochError> {
     let fields = d.map().ok().flatten();
     key(d, 0)?;
     if d.str().ok() != Some(TAG) {
         return Err(EpochError::Format("it is not tagged as an epoch of version 2"));
     }
-    if fields != Some(FIELDS) {
-        return Err(EpochError::Format("it is a map of thirteen entries"));
-    }
+    let fields = fields.filter(|fields| (FIELDS..=FIELDS + 1).contains(fields));
+    let fields = fields.ok_or(EpochError::Format("it is a map of thirteen or fourteen entries"))?;
     key(d, 1)?;
     let network = d.str().ok().and_then(|name| NetworkId::parse(name).ok());
     let network = network.ok_or(EpochError::Format("the network has no valid name"))?;
     key(d, 2)?;
-    Ok((network, EpochId::new(number(d)?)))
+    Ok((fields, network, EpochId::new(number(d)?)))
 }
 
 fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), EpochError> {
     let found = d.u8().is_ok_and(|found| found == expected);
-    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 12"))
+    found.then_some(()).ok_or(EpochError::Format("it has the keys 0 to 13"))
 }
 
 fn number(d: &mut Decoder<'_>) -> Result<u64, EpochError> {

@@ -58,6 +58,7 @@ pub struct EpochDraft {
     windows_since: EpochId,
     settled_policy: Option<String>,
     standings: Option<B256>,
+    replaces: Option<B256>,
 }
 
 impl EpochDraft {
@@ -113,6 +114,7 @@ impl EpochDraft {
             windows_since: EpochId::new(0),
             settled_policy: None,
             standings: None,
+            replaces: None,
         })
     }
 
@@ -136,6 +138,13 @@ impl EpochDraft {
     #[must_use]
     pub fn standings(mut self, standings: &Standings) -> Self {
         self.standings = standings.commitment();
+        self
+    }
+
+    /// Names the record of this epoch that was [withdrawn](super::Withdrawal), by its manifest: none changes nothing.
+    #[must_use]
+    pub const fn replacing(mut self, withdrawn: Option<B256>) -> Self {
+        self.replaces = withdrawn;
         self
     }
 
@@ -176,6 +185,7 @@ impl EpochDraft {
             windows_since: self.windows_since,
             settled_policy: self.settled_policy,
             standings: self.standings,
+            replaces: self.replaces,
         };
         record.validate()?;
         if let Some(missing) = self.devices.iter().find(|device| record.member(device).is_none()) {

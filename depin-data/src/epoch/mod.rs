@@ -38,6 +38,7 @@
 //!   11: tstr / null           name of the reward policy of the epoch that settles; null when none does
 //!   12: bstr .size 32 / null  RFC 9162 root of the [`Standings`] that the epoch begins with, of all devices
 //!                             ever, whether they take part or not; null commits to none
+//!   ? 13: bstr .size 32       manifest of the withdrawn record that this one replaces; only when it replaces one
 //! }
 //! ```
 //!
@@ -51,7 +52,8 @@
 //! [`Past`], and what comes when its epoch is closed is a [`Correction`] of it. An epoch that
 //! [settles](Windows::settled_by) is counted once more with everything that came since, and what each device
 //! was paid for it at closing is known from the roster. Sealed records never change: a correction is part of
-//! the epoch in whose range it came, signed by its device and committed to by that epoch's manifest.
+//! the epoch in whose range it came, signed by its device and committed to by that epoch's manifest. What no ledger
+//! took is taken back by a [`Withdrawal`], and its epoch closed again.
 
 use std::ops::Range;
 
@@ -74,6 +76,7 @@ mod sealed;
 mod standings;
 mod tally;
 mod windows;
+mod withdrawal;
 
 pub(crate) use chain::{Submission, difference};
 pub(crate) use judge::Round;
@@ -86,6 +89,7 @@ pub use sealed::{MAX_STATED, Sealed, Statement};
 pub use standings::{Break, Standings, StandingsError};
 pub use tally::{Correction, Settled, TOO_EARLY, TOO_LATE, Work};
 pub use windows::{MAX_AHEAD, MAX_SETTLING, Readiness, Watermarks, Windows};
+pub use withdrawal::Withdrawal;
 
 /// Most batches in an epoch.
 pub const MAX_BATCHES: u64 = 1 << 22;
@@ -233,6 +237,7 @@ pub struct EpochRecord {
     windows_since: EpochId,
     settled_policy: Option<String>,
     standings: Option<B256>,
+    replaces: Option<B256>,
 }
 
 impl EpochRecord {
@@ -256,7 +261,7 @@ impl EpochRecord {
 
     /// The epoch that the beginning of a record names.
     pub(crate) fn claimed(head: &[u8]) -> Result<EpochId, EpochError> {
-        codec::decode_head(&mut cbor::Decoder::new(head)).map(|(_, epoch)| epoch)
+        codec::decode_head(&mut cbor::Decoder::new(head)).map(|(_, _, epoch)| epoch)
     }
 
     /// The bytes, one encoding per record.
@@ -353,6 +358,11 @@ impl EpochRecord {
     /// The [commitment](Standings::commitment) of the standings that the epoch begins with, if it has one.
     pub const fn standings(&self) -> Option<B256> {
         self.standings
+    }
+
+    /// Manifest of the record that was sealed for this epoch before and [withdrawn](Withdrawal), if one was.
+    pub const fn replaces(&self) -> Option<B256> {
+        self.replaces
     }
 
     /// Checks that this epoch begins where `previous` ended, in the same network and the same log, with the

@@ -267,8 +267,32 @@ async fn every_truncation_and_trailing_byte_is_refused() {
 }
 
 #[tokio::test]
+async fn a_record_names_the_withdrawn_one_that_it_replaces_and_has_no_room_for_it_otherwise() {
+    let log = filled(2).await;
+    let plain = close(&log, 7, 1..6).await;
+    let draft = EpochDraft::read(&log, &network(), EpochId::new(7), 1..6).await.unwrap();
+    let (roster, checks) = (plain.roster().to_vec(), plain.checks().to_vec());
+    let withdrawn = Some(plain.manifest());
+    let record = draft.replacing(withdrawn).close(roster, checks, plain.policy()).unwrap();
+    let bytes = record.to_bytes();
+    assert_eq!(EpochRecord::parse(&bytes).unwrap().replaces(), withdrawn);
+    assert_eq!(bytes.len(), plain.to_bytes().len() + 1 + 2 + 32);
+    assert_eq!((plain.to_bytes()[0], bytes[0]), (0xa0 + 13, 0xa0 + 14));
+    // Neither record passes for the other.
+    for (mut changed, entries) in [(bytes.clone(), 13), (plain.to_bytes(), 14)] {
+        changed[0] = 0xa0 + entries;
+        assert!(EpochRecord::parse(&changed).is_err());
+    }
+    any_changed_byte_tells(&record);
+    assert!((0..bytes.len()).all(|length| EpochRecord::parse(&bytes[..length]).is_err()));
+}
+
+#[tokio::test]
 async fn any_changed_byte_gives_another_manifest_or_no_record() {
-    let record = close(&filled(2).await, 7, 1..6).await;
+    any_changed_byte_tells(&close(&filled(2).await, 7, 1..6).await);
+}
+
+fn any_changed_byte_tells(record: &EpochRecord) {
     let bytes = record.to_bytes();
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();

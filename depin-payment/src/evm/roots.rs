@@ -115,7 +115,8 @@ impl EvmRoots {
         if !earlier || self.root(epoch).await? == Some(root) {
             return Ok(Some(receipt));
         }
-        let text = "the arbiter rejected the epoch with this content; publish it corrected";
+        let text = "the arbiter rejected the epoch with this content; publish it corrected (a network withdraws it \
+                    and closes it again)";
         Err(Error::new(ErrorKind::Rejected, text).with("epoch", epoch).with("root", root))
     }
 

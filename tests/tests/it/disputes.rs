@@ -7,7 +7,10 @@ use depin::{
     devnet::Devnet,
     evm::{Chain, DeployOptions, RootRules},
     hw::{Policy, PsaVerifier, SIMULATED_INSECURE, SimulatedPebble},
-    payment::ProRata,
+    payment::{
+        ProRata,
+        evm::{EvmRoots, Verdict},
+    },
     presets, tokens,
 };
 
@@ -24,6 +27,10 @@ fn contracts() -> DeployOptions {
 }
 
 async fn network(devnet: &Devnet, folder: &tempfile::TempDir) -> Network {
+    ruled(devnet, folder, contracts()).await
+}
+
+async fn ruled(devnet: &Devnet, folder: &tempfile::TempDir, contracts: DeployOptions) -> Network {
     let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await.unwrap();
     let verifier = PsaVerifier::new(Policy::default().allow_simulated(SIMULATED_INSECURE));
     let operator = SoftwareKey::from_seed(Algorithm::Es256k, [9; 32]);
@@ -31,7 +38,7 @@ async fn network(devnet: &Devnet, folder: &tempfile::TempDir) -> Network {
     Network::builder(preset)
         .name("story")
         .clock(Arc::new(ManualClock::at(NOW)))
-        .contracts(contracts())
+        .contracts(contracts)
         .rewards(ProRata::per_epoch(tokens(100)))
         .build()
         .await
@@ -64,6 +71,46 @@ async fn rewards_wait_for_the_end_of_the_dispute_window() {
     two_days_pass(&devnet);
     assert_eq!(network.claim(device.did()).await.unwrap(), tokens(100));
     network.audit(EpochId::new(1)).await.unwrap();
+}
+
+/// What cannot be paid any more is not the end of a network: it closes the epoch again.
+#[tokio::test]
+async fn an_epoch_that_the_arbiter_rejects_is_withdrawn_and_closed_again() {
+    let (devnet, folder) = (Devnet::start(), tempfile::tempdir().unwrap());
+    let (first, second) = (EpochId::new(0), EpochId::new(1));
+    let arbiter = Chain::from_provider(devnet.provider(), devnet.account(2)).connect().await;
+    let arbiter = arbiter.unwrap();
+    let network = ruled(&devnet, &folder, contracts().arbiter(arbiter.account())).await;
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+    let rejected = network.close_epoch(first).await.unwrap();
+    device.send(&[later(21)]).await.unwrap();
+    network.close_epoch(second).await.unwrap_err();
+
+    let waits = network.withdraw_epoch(first).await.unwrap_err();
+    assert_eq!(waits.kind(), ErrorKind::Conflict, "{waits}");
+    let roots = EvmRoots::new(arbiter, network.deployment().unwrap().distributor);
+    roots.resolve(&roots.pending().await.unwrap().unwrap(), Verdict::Reject).await.unwrap();
+    let stuck = network.close_epoch(second).await.unwrap_err();
+    assert_eq!(stuck.kind(), ErrorKind::Rejected, "{stuck}");
+
+    network.withdraw_epoch(first).await.unwrap();
+    // Started again, too.
+    drop(device);
+    drop(network);
+    let network = ruled(&devnet, &folder, contracts()).await;
+    let again = network.close_epoch(first).await.unwrap();
+    assert_eq!(again.record().replaces(), Some(rejected.commitment().manifest));
+    assert_eq!(again.record().range(), 0..2);
+    two_days_pass(&devnet);
+    assert_eq!(network.withdraw_epoch(first).await.unwrap_err().kind(), ErrorKind::Conflict);
+    network.close_epoch(second).await.unwrap();
+    two_days_pass(&devnet);
+    let worker = again.payouts()[0].device.clone();
+    assert_eq!(network.claim(&worker).await.unwrap(), tokens(100));
+    for id in [first, second] {
+        assert!(network.audit(id).await.unwrap().is_complete());
+    }
 }
 
 #[tokio::test]

@@ -15,3 +15,4 @@ mod row;
 mod slashing;
 mod support;
 mod windows;
+mod withdrawn;

@@ -1,94 +1,13 @@
 //! A network that starts again reads what it kept, and makes it anew when that is damaged or somebody else's.
 
-use std::{
-    fs,
-    ops::Range,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use depin::{
-    Clock, Did, EpochId, ManualClock, Network, Quantity, Reading, Result, Sequence,
-    core::{
-        B256, Bytes,
-        log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
-    },
-    data::log::RedbLog,
-    dec,
-    hw::SimulatedPebble,
-    payment::ProRata,
-    presets, tokens,
+    B256, Clock, EpochId, ManualClock, Network, Quantity, Reading, data::log::RedbLog, dec,
+    hw::SimulatedPebble, payment::ProRata, presets, tokens,
 };
 
-use crate::support::{NOW, owner};
-
-/// Which epochs of it somebody asked for.
-type Asked = Arc<Mutex<Vec<u64>>>;
-
-/// A log that notes it.
-#[derive(Debug)]
-struct Watched(RedbLog, Asked);
-
-#[async_trait]
-impl BatchLog for Watched {
-    async fn append(&self, batch: NewBatch) -> Result<Append> {
-        self.0.append(batch).await
-    }
-    async fn head(&self) -> Result<TreeHead> {
-        self.0.head().await
-    }
-    async fn grown(&self, size: u64) -> Result<u64> {
-        self.0.grown(size).await
-    }
-    async fn root(&self, size: u64) -> Result<B256> {
-        self.0.root(size).await
-    }
-    async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
-        self.0.inclusion(index, size).await
-    }
-    async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
-        self.0.read(from, limit).await
-    }
-    async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
-        self.0.consistency(old, size).await
-    }
-    async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
-        self.0.chain(device, from, limit).await
-    }
-    async fn forget(&self, before: u64) -> Result<()> {
-        self.0.forget(before).await
-    }
-    async fn oldest(&self) -> Result<u64> {
-        self.0.oldest().await
-    }
-    async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
-        self.0.tip(device).await
-    }
-    async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
-        self.0.find(device, sequence).await
-    }
-    async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
-        self.0.refuse(refused).await
-    }
-    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
-        self.0.refusals(from, limit).await
-    }
-    async fn refusal_range(&self) -> Result<Range<u64>> {
-        self.0.refusal_range().await
-    }
-    async fn forget_refusals(&self, before: u64) -> Result<()> {
-        self.0.forget_refusals(before).await
-    }
-    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
-        self.0.seal(epoch, record).await
-    }
-    async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
-        self.1.lock().unwrap().push(epoch.value());
-        self.0.sealed(epoch).await
-    }
-}
+use crate::support::{Asked, NOW, Watched, owner};
 
 async fn open(folder: &Path) -> (Network, Asked, Arc<ManualClock>) {
     let (asked, clock) = (Asked::default(), Arc::new(ManualClock::at(NOW)));
@@ -96,7 +15,7 @@ async fn open(folder: &Path) -> (Network, Asked, Arc<ManualClock>) {
     let log = RedbLog::open(folder.join("watched")).unwrap();
     let network = Network::builder(preset)
         .clock(clock.clone())
-        .log(Watched(log, asked.clone()))
+        .log(Watched(Arc::new(log), asked.clone()))
         .rewards(ProRata::per_epoch(tokens(100)));
     (network.build().await.unwrap(), asked, clock)
 }
