@@ -65,10 +65,16 @@ async fn emit(
     println!("\n{plan}");
     let report = treasury.run(&plan, out.join("emission-1.run")).await?;
     println!("emitted {} to {} accounts for {} gas", report.amount, report.paid, report.gas);
-    if let Some(balances) = report.balances {
+    keep(&report, out)?;
+    Ok(list.total())
+}
+
+/// Keeps what all accounts have earned: whatever is paid by claims next begins with it.
+fn keep(report: &RunReport, out: &Path) -> Result<()> {
+    if let Some(balances) = &report.balances {
         balances.save(out.join("balances"))?;
     }
-    Ok(list.total())
+    Ok(())
 }
 
 /// Pays 300 suppliers, most of whom never had the token: out of the treasury's share, or as an epoch of their own,
@@ -89,6 +95,7 @@ async fn pay(chain: &Chain, contracts: &Deployment, out: &Path) -> Result<RunRep
     println!("\n{plan}");
     treasury.allow(list.total()).await?;
     let report = treasury.run(&plan, &journal).await?;
+    keep(&report, out)?;
     println!("paid {} to {} accounts for {} gas", report.amount, report.paid, report.gas);
     let again = treasury.run(&plan, &journal).await?;
     println!("the same run again: {} paid, {} gas, nothing sent", again.paid, again.gas);
