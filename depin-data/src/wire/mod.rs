@@ -194,7 +194,8 @@ pub fn encode_answer(answer: &Answer, nonce: &Nonce, log: &HeadSigner) -> Result
 /// use depin_data::{receipt::{HeadSigner, ReceiptVerifier}, wire::{Nonce, Question, Reply, encode_standing, question}};
 ///
 /// let (network, did) = (NetworkId::parse("climate")?, "did:example:station".parse()?);
-/// let (device, log) = ([1; 32], [2; 32]).map(|seed| Arc::new(SoftwareKey::from_seed(Algorithm::EdDsa, seed)));
+/// let key = |seed| Arc::new(SoftwareKey::from_seed(Algorithm::EdDsa, [seed; 32]));
+/// let (device, log) = (key(1), key(2));
 /// let (nonce, receipts) = (Nonce::from_bytes([7; 16]), ReceiptVerifier::new(&network, log.public_key()));
 /// let log = HeadSigner::new(&network, log, "did:example:log".parse()?);
 ///
