@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use depin_core::{
-    Did, Result, Signer,
-    transport::{Answer, Refusal, RefusalCode, Transport},
+    Did, Error, Result, Signer,
+    transport::{Answer, Refusal, RefusalCode, Standing, Transport},
 };
 use sha2::{Digest, Sha256};
 
@@ -22,9 +22,9 @@ pub enum Next {
     /// Nobody answered, or the device's own signer or store did not: come again after this time.
     Later(Duration),
     /// The batch will not be taken as things stand: the refusal names it.
-    /// [Discard](crate::outbox::Outbox::discard) it,
-    /// [reconcile](crate::outbox::Outbox::reconcile) with the log where it says that batches are missing, or
-    /// put right what the refusal names; until then nothing after it is sent.
+    /// [Discard](crate::outbox::Outbox::discard) it, [ask](Collector::ask) the log where it says that batches are
+    /// missing, or put right what the refusal names; until then nothing after it is sent. A device that asked
+    /// where its chain stands may be refused as well: the refusal names its question then.
     ///
     /// [`RefusalCode::ClockAhead`] passes by itself when the clock was ahead by little: set it, and forward
     /// again later. Discard a batch whose readings lie so far ahead that its followers cannot wait for that.
@@ -67,7 +67,7 @@ impl Backoff {
 
 impl Collector {
     /// Sends what is sealed, oldest first, until all is stored or something stands in the way. Neither
-    /// sleeps nor spawns; dropping the future loses nothing.
+    /// sleeps nor spawns; dropping the future loses nothing. Where the store was blank, it [asks](Self::ask) first.
     ///
     /// # Errors
     /// What no waiting heals: a receipt that proves nothing, a damaged store, a signer that refuses.
@@ -80,12 +80,17 @@ impl Collector {
         transport: &dyn Transport,
         signer: &dyn Signer,
     ) -> Result<Next> {
+        if !self.outbox.is_placed() {
+            let asked = self.ask(transport, signer).await?;
+            if asked != Next::Done {
+                return Ok(asked);
+            }
+        }
         loop {
             let link = match self.outbox.next(signer) {
                 Ok(Some(link)) => link,
                 Ok(None) => return Ok(Next::Done),
-                Err(error) if is_permanent(&error) => return Err(error),
-                Err(_) => return Ok(Next::Later(self.backoff.failed())),
+                Err(error) => return self.later(error),
             };
             let answer = transport.send(&link).await;
             #[cfg(feature = "std")]
@@ -100,12 +105,37 @@ impl Collector {
                     RefusalCode::Superseded if self.outbox.superseded(link.hash()).is_ok() => {}
                     _ => return Ok(Next::Refused(refusal)),
                 },
-                Err(error) if is_permanent(&error) => return Err(error),
-                Err(error) => {
-                    let wait = self.backoff.failed();
-                    return Ok(Next::Later(error.retry_after().unwrap_or_default().max(wait)));
-                }
+                Err(error) => return self.later(error),
             }
         }
+    }
+
+    /// Asks where the chain stands in the log, and takes its word: what is sealed from now on goes on from there.
+    /// [`forward`](Self::forward) does so by itself where the store was blank; call it where the store may be an older
+    /// copy, and when batches are missing that had their receipts.
+    ///
+    /// # Errors
+    /// As [`Outbox::reconcile`](crate::outbox::Outbox::reconcile), and what no waiting heals.
+    pub async fn ask(&mut self, transport: &dyn Transport, signer: &dyn Signer) -> Result<Next> {
+        match transport.standing(self.outbox.did(), signer).await {
+            Ok(Standing::Tip(tip)) => match self.outbox.reconcile(tip) {
+                Ok(()) => {
+                    self.backoff.succeeded();
+                    Ok(Next::Done)
+                }
+                Err(error) => self.later(error),
+            },
+            Ok(Standing::Refusal(refusal)) => Ok(Next::Refused(refusal)),
+            Err(error) => self.later(error),
+        }
+    }
+
+    /// When to come again after an error that waiting heals.
+    fn later(&mut self, error: Error) -> Result<Next> {
+        if is_permanent(&error) {
+            return Err(error);
+        }
+        let wait = self.backoff.failed();
+        Ok(Next::Later(error.retry_after().unwrap_or_default().max(wait)))
     }
 }

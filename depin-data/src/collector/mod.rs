@@ -4,6 +4,11 @@
 //! While batches cannot be sent, waiting costs nothing, so batches grow instead of becoming more: that is
 //! what lasts longest in a small store. Everything that is sealed lies in an [`Outbox`], which survives power
 //! loss; readings that still wait do not, and [`Options::hold`] bounds how many those are.
+//!
+//! A device whose store is blank, new or lost, seals nothing before the log has told it where its chain stands:
+//! [`Collector::forward`] asks. Until then readings wait in memory, at most [`Options::most`] of them. A device that
+//! is to collect before it was ever online is told at the factory that its chain is empty:
+//! [`reconcile(None)`](Outbox::reconcile), which its store remembers.
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 use core::{fmt, mem, time::Duration};
@@ -68,7 +73,8 @@ impl Default for Options {
 ///
 /// let (network, key) = (NetworkId::parse("climate")?, SoftwareKey::from_seed(Algorithm::EdDsa, [1; 32]));
 /// let receipts = ReceiptVerifier::new(&network, SoftwareKey::from_seed(Algorithm::EdDsa, [2; 32]).public_key());
-/// let outbox = Outbox::new(&network, &"did:example:a".parse()?, receipts);
+/// let mut outbox = Outbox::new(&network, &"did:example:a".parse()?, receipts);
+/// outbox.reconcile(None)?; // It has never sent.
 /// let mut collector = Collector::new(outbox, Options::default());
 ///
 /// let (quantity, start) = (Quantity::new("t", "Cel"), Timestamp::from_secs(1_700_000_000));
@@ -134,14 +140,15 @@ impl Collector {
         Ok(self.poll(now, signer).unwrap_or_default().or(sealed))
     }
 
-    /// Closes the open batch if it is time. Call it when [`due`](Self::due) says so.
+    /// Closes the open batch if it is time and the outbox is [placed](Outbox::is_placed). Call it when
+    /// [`due`](Self::due) says so.
     ///
     /// # Errors
     /// As [`seal`](Self::seal).
     pub fn poll(&mut self, now: Timestamp, signer: &dyn Signer) -> Result<Option<B256>> {
         self.open.since = self.open.since.min(now);
         let due = self.due().is_some_and(|due| due <= now);
-        if due { self.seal(signer) } else { Ok(None) }
+        if due && self.outbox.is_placed() { self.seal(signer) } else { Ok(None) }
     }
 
     /// When the open batch is to be closed, if there is one.
@@ -162,7 +169,8 @@ impl Collector {
     /// Closes the open batch now; returns its hash, or nothing when no reading waits.
     ///
     /// # Errors
-    /// What the signer or the store says; the readings wait on.
+    /// [`ErrorKind::Unavailable`] while the outbox is not [placed](Outbox::is_placed), or what the signer or the
+    /// store says; the readings wait on.
     #[cfg_attr(feature = "std", tracing::instrument(level = "debug", skip_all))]
     pub fn seal(&mut self, signer: &dyn Signer) -> Result<Option<B256>> {
         if self.open.readings.is_empty() {

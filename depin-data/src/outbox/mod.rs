@@ -1,5 +1,9 @@
 //! The device's side of its chain: seals batches and keeps each until the log has proven to hold it.
 //!
+//! A blank store is that of a device which never sent, or of one that lost its memory. The second would sign
+//! number 0 again and give evidence against itself, so nothing is signed before the outbox is
+//! [placed](Outbox::is_placed): by what the store holds, or by the word of the log.
+//!
 //! Every batch is written down before anybody sees it, so a device that loses power never signs another
 //! batch for the same place. What does not fit any more goes, oldest first, and a signed
 //! [gap marker](crate::batch::seal_gap) closes the hole when the chain is sent. The marker is made when it is
@@ -46,6 +50,7 @@ use self::{
 /// let receipts = ReceiptVerifier::new(&network, log_key.public_key());
 ///
 /// let mut outbox = Outbox::new(&network, &"did:example:a".parse()?, receipts);
+/// outbox.reconcile(None)?; // The log knows nothing of this device.
 /// let reading = Reading::new(Quantity::new("t", "Cel"), Decimal::from(3), Timestamp::from_secs(1));
 /// let batch = outbox.push(&key, &[reading])?;
 /// assert_eq!(outbox.next(&key)?, Some(batch));
@@ -58,6 +63,8 @@ pub struct Outbox {
     did: Did,
     receipts: ReceiptVerifier,
     ring: Ring,
+    /// Whether what is known comes from the store or from the log, and not from nowhere.
+    placed: bool,
     known: Checkpoint,
     kept: VecDeque<Kept>,
     /// The marker that was handed out and is not answered yet, with what it gives up.
@@ -84,14 +91,16 @@ impl Kept {
 }
 
 impl Outbox {
-    /// An empty outbox in memory, of up to 4 MiB, at the start of the chain of `did`.
+    /// An empty outbox in memory, of up to 4 MiB, for the chain of `did`. It signs nothing before it is
+    /// [placed](Self::is_placed).
     pub fn new(network: &NetworkId, did: &Did, receipts: ReceiptVerifier) -> Self {
         let opened = Self::open(network, did, receipts, RamStore::new(64, 64 * 1024));
         opened.expect("invariant: memory has enough sectors and nothing in them")
     }
 
-    /// Goes on with what `store` holds. Where the log's tip can be had, [`reconcile`](Self::reconcile) with it
-    /// before anything is signed: a store that was lost or put back does not know what was sent.
+    /// Goes on with what `store` holds. One that holds nothing does not know what was sent, and signs nothing before
+    /// it is [placed](Self::is_placed). One that was put back, an older copy, knows less than was sent and cannot
+    /// see that: where there may be copies, [`reconcile`](Self::reconcile) with the log before anything is signed.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for a store that is too small, [`ErrorKind::Conflict`] for that of another device
@@ -108,6 +117,7 @@ impl Outbox {
             did: did.clone(),
             receipts,
             ring,
+            placed: !found.is_empty(),
             known: Checkpoint::default(),
             kept: VecDeque::new(),
             marker: None,
@@ -126,9 +136,10 @@ impl Outbox {
     /// returns, the batch survives power loss. The oldest batches go where there is no room.
     ///
     /// # Errors
-    /// As [`batch::seal`], [`ErrorKind::Limit`] for a batch larger than the store, [`ErrorKind::Conflict`] for
-    /// another key than the one that signed before, see [`rekey`](Self::rekey), or what the store says; the
-    /// batch was not shown to anybody then.
+    /// As [`batch::seal`], [`ErrorKind::Unavailable`] while the outbox is not [placed](Self::is_placed),
+    /// [`ErrorKind::Limit`] for a batch larger than the store, [`ErrorKind::Conflict`] for another key than the one
+    /// that signed before, see [`rekey`](Self::rekey), or what the store says; the batch was not shown to anybody
+    /// then.
     pub fn push(&mut self, signer: &dyn Signer, readings: &[Reading]) -> Result<SignedBatch> {
         self.push_salted(signer, readings, None)
     }
@@ -249,14 +260,19 @@ impl Outbox {
             self.settled(stored)?;
         }
         let known = Checkpoint { settled: tip, tip, key: Some(key) };
-        self.write(&Record::Restart(known))?;
-        self.ring.sync()?;
+        if self.placed {
+            self.write(&Record::Restart(known))?;
+            self.ring.sync()?;
+        } else {
+            self.place(known)?;
+        }
         self.restart(known);
         self.renew(signer)
     }
 
-    /// Takes the log's word for where the chain stands there: after a restart, when the store was lost or is
-    /// older than the log, or when ingest says that batches are missing which were receipted.
+    /// Takes the log's word for where the chain stands there: when the store was lost or is older than the log, or
+    /// when ingest says that batches are missing which were receipted. [`Collector`](crate::collector::Collector)
+    /// asks for it; `None` is right for a device that has never sent, and nobody else.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`], and nothing changes, when the log holds another batch than the one kept for
@@ -264,6 +280,9 @@ impl Outbox {
     /// the key, see [`rekey`](Self::rekey). A store that is an older copy looks the same; there,
     /// [`discard`](Self::discard) what the log has first.
     pub fn reconcile(&mut self, tip: Option<ChainTip>) -> Result<()> {
+        if !self.placed {
+            return self.place(Checkpoint { settled: tip, tip, key: None });
+        }
         let kept = self.kept.iter().filter(|kept| !kept.stale);
         let there = kept.map(|kept| (kept.sequence, kept.hash)).chain(of(self.known.tip));
         for (sequence, hash) in there.chain(of(self.known.settled)) {
@@ -321,6 +340,12 @@ impl Outbox {
         self.kept.is_empty() && self.known.tip == self.known.settled
     }
 
+    /// Whether it knows where its chain stands, so that it may sign what comes next: its store held something when
+    /// it was opened, or it was [reconciled](Self::reconcile) with the log or [given a key](Self::rekey) since.
+    pub const fn is_placed(&self) -> bool {
+        self.placed
+    }
+
     /// Whose chain it is.
     pub const fn did(&self) -> &Did {
         &self.did
@@ -340,6 +365,15 @@ impl Outbox {
     /// damaged them.
     pub const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Begins a blank store where the log says. Its very first header says so already, so that power loss leaves
+    /// it blank or placed.
+    fn place(&mut self, known: Checkpoint) -> Result<()> {
+        self.ring.append(&Record::Settled(known).to_bytes(), &known)?;
+        self.ring.sync()?;
+        (self.known, self.placed) = (known, true);
+        Ok(())
     }
 
     /// Signs what the key before signed, oldest first.
@@ -376,6 +410,9 @@ impl Outbox {
         seed: Option<&SaltSeed>,
         replaces: Option<B256>,
     ) -> Result<SignedBatch> {
+        if !self.placed {
+            return Err(unplaced());
+        }
         let key = self.key_of(signer)?;
         let (sequence, previous) = next(self.known.tip).ok_or_else(at_its_end)?;
         let (did, network) = (&self.did, &self.network);
@@ -530,6 +567,12 @@ fn of(tip: Option<ChainTip>) -> Option<(Sequence, B256)> {
 
 fn at_its_end() -> Error {
     Error::new(ErrorKind::Overflow, "the device's chain is at its end")
+}
+
+fn unplaced() -> Error {
+    let why = "the store is blank and the log was not asked where the chain stands; \
+               reconcile the outbox with the log's tip, or with none if the device has never sent";
+    Error::unavailable(why)
 }
 
 fn not_pending() -> Error {

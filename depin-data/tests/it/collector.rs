@@ -29,8 +29,16 @@ fn net() -> (Net, Device) {
 }
 
 fn over(net: &Net, device: &Device, store: impl Store + 'static, options: Options) -> Collector {
-    let outbox = Outbox::open(&network(), &device.did, net.receipts.clone(), store).unwrap();
+    let mut outbox = Outbox::open(&network(), &device.did, net.receipts.clone(), store).unwrap();
+    if !outbox.is_placed() {
+        outbox.reconcile(None).unwrap();
+    }
     Collector::new(outbox, options)
+}
+
+/// A device whose store was wiped.
+fn blank(net: &Net, device: &Device, options: Options) -> Collector {
+    Collector::new(Outbox::new(&network(), &device.did, net.receipts.clone()), options)
 }
 
 fn collector(net: &Net, device: &Device) -> Collector {
@@ -230,6 +238,87 @@ async fn lost_answers_are_asked_for_again_and_nothing_counts_twice() {
     assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
     assert_eq!(sizes(&net, &device).await, [1, 1, 1]);
     assert!(collector.outbox().is_empty());
+}
+
+#[tokio::test]
+async fn a_device_that_lost_its_store_asks_before_it_signs_and_never_contradicts_itself() {
+    let (net, device) = net();
+    let (key, line) = (&*device.key, Line::to(&net));
+    for life in 0..5 {
+        let mut collector = blank(&net, &device, Options::default());
+        *line.up.lock().unwrap() = false;
+        let now = after(100 * life);
+        net.clock.set(now);
+        collector.push(reading(&life.to_string(), now), now, key).unwrap();
+        assert_eq!(collector.seal(key).unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(collector.poll(collector.due().unwrap(), key).unwrap(), None, "it waits on");
+        assert!(matches!(collector.forward(&line, key).await.unwrap(), Next::Later(_)));
+        *line.up.lock().unwrap() = true;
+        assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
+        assert!(collector.poll(collector.due().unwrap(), key).unwrap().is_some());
+        // The answer to the last is lost with the store: the log holds it, and the next life is told.
+        *line.answers.lock().unwrap() = life % 2 == 0;
+        let _ = collector.forward(&line, key).await.unwrap();
+        *line.answers.lock().unwrap() = true;
+    }
+    assert_eq!(sizes(&net, &device).await, [1; 5], "one chain, nothing twice");
+    assert_eq!(net.ingest.log().refusal_range().await.unwrap(), 0..0, "and no fork");
+}
+
+#[tokio::test]
+async fn readings_of_a_device_that_cannot_ask_wait_in_bounded_memory() {
+    let (net, device) = net();
+    let (key, line) = (&*device.key, Line::to(&net));
+    *line.up.lock().unwrap() = false;
+    let mut options = Options::default();
+    options.most = 10;
+    let mut collector = blank(&net, &device, options);
+    for _ in 0..10 {
+        collector.push(reading("1", NOW), NOW, key).unwrap();
+    }
+    let full = collector.push(reading("2", NOW), NOW, key).unwrap_err();
+    assert_eq!((full.kind(), collector.open().len()), (ErrorKind::Unavailable, 10));
+    *line.up.lock().unwrap() = true;
+    assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
+    collector.push(reading("2", NOW), NOW, key).unwrap();
+    collector.seal(key).unwrap();
+    assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
+    assert_eq!(sizes(&net, &device).await, [10, 1]);
+}
+
+#[tokio::test]
+async fn a_device_that_may_not_send_is_told_so_when_it_asks() {
+    let (net, stranger) = (net().0, Device::new("stranger", depin_core::Algorithm::EdDsa));
+    let (key, line) = (&*stranger.key, Line::to(&net));
+    let mut collector = blank(&net, &stranger, Options::default());
+    let next = collector.forward(&line, key).await.unwrap();
+    let Next::Refused(refusal) = next else { panic!("{next:?}") };
+    assert_eq!(refusal.code, RefusalCode::NotRegistered);
+    net.registry.add(&stranger);
+    assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
+    assert!(collector.outbox().is_placed());
+}
+
+#[tokio::test]
+async fn an_older_copy_of_a_store_asks_and_goes_on_where_the_log_stands() {
+    let (net, device) = net();
+    let (key, line) = (&*device.key, Line::to(&net));
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("outbox"), folder.path().join("copy"));
+    let sends = async |collector: &mut Collector| {
+        collector.push(reading("1", NOW), NOW, key).unwrap();
+        collector.seal(key).unwrap();
+        assert_eq!(collector.forward(&line, key).await.unwrap(), Next::Done);
+    };
+    let mut collector = over(&net, &device, FileStore::open(&path, 0).unwrap(), Options::default());
+    sends(&mut collector).await;
+    std::fs::copy(&path, &copy).unwrap();
+    sends(&mut collector).await;
+    drop(collector);
+    let mut older = over(&net, &device, FileStore::open(&copy, 0).unwrap(), Options::default());
+    assert_eq!(older.ask(&line, key).await.unwrap(), Next::Done);
+    sends(&mut older).await;
+    assert_eq!(sizes(&net, &device).await, [1, 1, 1]);
 }
 
 #[tokio::test]
@@ -463,6 +552,7 @@ fn a_store_that_is_too_small_says_so() {
         assert_eq!(error.kind(), ErrorKind::Config, "{sectors} sectors of {size}");
     }
     let mut tiny = open(RamStore::new(4, 1024)).unwrap();
+    tiny.reconcile(None).unwrap();
     let error = tiny.push(&*device.key, &vec![reading("1", NOW); 600]).unwrap_err();
     assert_eq!((error.kind(), tiny.len(), tiny.tip()), (ErrorKind::Limit, 0, None));
     tiny.push(&*device.key, &[reading("1", NOW)]).unwrap();

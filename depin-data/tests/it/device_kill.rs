@@ -93,6 +93,8 @@ async fn device() {
     let outbox = Outbox::open(&network(), &device.did, support::receipts(), store).unwrap();
     let mut collector = Collector::new(outbox, Options::default());
     Pipe::say("ready");
+    // A device without a store asks first.
+    assert_eq!(collector.forward(&Pipe, &*device.key).await.unwrap(), Next::Done);
     if let Ok(start) = std::env::var(START) {
         collect(&mut collector, &device, start.parse().unwrap()).await;
     }
@@ -166,35 +168,41 @@ async fn serve(net: &Net, child: &mut Child, told: &mut Told) {
     }
 }
 
-#[tokio::test]
-async fn a_device_that_is_killed_loses_nothing_that_it_sealed_and_sends_nothing_twice() {
-    let kills = std::env::var(KILLS).map_or(150, |kills| kills.parse().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("outbox");
-    // The clock of this ingest stands still, so nothing that a device takes is ever made up for.
+/// The clock of this ingest stands still, so nothing that a device takes is ever made up for.
+fn patient() -> Net {
     let mut limits = DeviceLimits::default();
     limits.batches = Rate::new(1, u32::MAX);
     limits.readings = Rate::new(1, u32::MAX);
-    let net = Net::with(Arc::new(MemoryLog::new()), |ingest| ingest.device_limits(limits));
-    let device = net.enrol("a");
+    Net::with(Arc::new(MemoryLog::new()), |ingest| ingest.device_limits(limits))
+}
+
+/// Lets a device live and kills it, this often. Where `loses` says so of a life, its store is gone after it.
+async fn lives(net: &Net, path: &Path, kills: u64, loses: impl Fn(u64) -> bool) -> Told {
     let mut told = Told::default();
     for life in 0..kills {
-        let mut child = spawn(&path, Some(life * LIFE));
+        let mut child = spawn(path, Some(life * LIFE));
         let random = RandomState::new().hash_one(life);
         let pid = child.id().to_string();
         let killer = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(10 + random % 90));
             assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
         });
-        serve(&net, &mut child, &mut told).await;
+        serve(net, &mut child, &mut told).await;
         killer.join().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9), "it did not end by itself");
+        if loses(life) {
+            // It may have died before it had one.
+            let _ = std::fs::remove_file(path);
+        }
     }
-    let mut last = spawn(&path, None);
-    serve(&net, &mut last, &mut told).await;
+    let mut last = spawn(path, None);
+    serve(net, &mut last, &mut told).await;
     assert!(last.wait().unwrap().success());
-    assert_eq!(told.dropped, Some(0));
+    told
+}
 
+/// How often each reading is in the log, whose batches are one chain without a gap.
+async fn readings(net: &Net, device: &Device) -> HashMap<u64, u32> {
     let verifier = BatchVerifier::new(&network(), device.key.public_key());
     let (mut seen, mut tip) = (HashMap::<u64, u32>::new(), None);
     for entry in net.ingest.log().read(0, usize::MAX).await.unwrap() {
@@ -202,18 +210,42 @@ async fn a_device_that_is_killed_loses_nothing_that_it_sealed_and_sends_nothing_
         tip = link.tip_after(tip);
         assert!(tip.is_some() && link.covers().is_none(), "one chain without a gap");
         for reading in link.readings() {
-            *seen
-                .entry(
-                    u64::try_from(reading.value().mantissa()).unwrap()
-                        * 10u64.pow(u32::try_from(reading.value().exponent()).unwrap()),
-                )
-                .or_default() += 1;
+            let mantissa = u64::try_from(reading.value().mantissa()).unwrap();
+            let exponent = u32::try_from(reading.value().exponent()).unwrap();
+            *seen.entry(mantissa * 10u64.pow(exponent)).or_default() += 1;
         }
     }
+    seen
+}
+
+fn kills(unless_said: u64) -> u64 {
+    std::env::var(KILLS).map_or(unless_said, |kills| kills.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_device_that_is_killed_loses_nothing_that_it_sealed_and_sends_nothing_twice() {
+    let (net, folder, kills) = (patient(), tempfile::tempdir().unwrap(), kills(150));
+    let device = net.enrol("a");
+    let told = lives(&net, &folder.path().join("outbox"), kills, |_| false).await;
+    assert_eq!(told.dropped, Some(0));
+    let seen = readings(&net, &device).await;
     assert!(seen.values().all(|count| *count == 1), "a reading counts twice");
     for number in &told.sealed {
         assert!(seen.contains_key(number), "reading {number} was sealed and is lost");
     }
     println!("{kills} kills, {} readings sealed in {} batches", seen.len(), told.sealed.len());
     assert!(told.sealed.len() as u64 > kills, "the device was at work");
+}
+
+/// What it had not sent is gone with the store. What it sends is never refused: it forks nothing.
+#[tokio::test]
+async fn a_device_that_is_killed_and_loses_its_store_never_contradicts_itself() {
+    let (net, folder, kills) = (patient(), tempfile::tempdir().unwrap(), kills(40));
+    let device = net.enrol("a");
+    let told = lives(&net, &folder.path().join("outbox"), kills, |life| life % 2 == 0).await;
+    let seen = readings(&net, &device).await;
+    assert!(seen.values().all(|count| *count == 1), "a reading counts twice");
+    println!("{kills} kills, {} readings in the log of {}", seen.len(), told.sealed.len() * 3);
+    assert!(seen.len() as u64 > kills, "the device was at work");
+    assert_eq!(net.ingest.log().refusal_range().await.unwrap(), 0..0);
 }

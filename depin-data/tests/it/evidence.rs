@@ -152,6 +152,7 @@ fn what_a_device_showed_before_and_after_a_change_of_key_is_no_evidence() {
         let receipts = ReceiptVerifier::new(&network(), log.public_key());
         let store = RamStore::new(4, 1024);
         let mut outbox = Outbox::open(&network(), &old.did, receipts, store).unwrap();
+        outbox.reconcile(None).unwrap();
         let fill = |outbox: &mut Outbox, key: &SoftwareKey, count| {
             (0..count).for_each(|_| drop(outbox.push(key, &[reading("1", NOW)]).unwrap()));
         };

@@ -170,7 +170,8 @@ async fn all_stages() -> Vec<&'static str> {
     let net = Net::over(Arc::new(RedbLog::open_in_memory().unwrap()));
     let device = net.enrol("a");
     let store = RamStore::new(4, 1024);
-    let outbox = Outbox::open(&network(), &device.did, net.receipts.clone(), store).unwrap();
+    let mut outbox = Outbox::open(&network(), &device.did, net.receipts.clone(), store).unwrap();
+    outbox.reconcile(None).unwrap();
     let (mut collector, key) = (Collector::new(outbox, Options::default()), &*device.key);
     // More than the outbox holds, one of them too hot.
     for second in 0..20 {

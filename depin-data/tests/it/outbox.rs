@@ -19,6 +19,12 @@ use depin_data::{
 use crate::support::{Device, NOW, Net, network, reading};
 
 fn outbox(net: &Net, device: &Device) -> Outbox {
+    let mut outbox = blank(net, device);
+    outbox.reconcile(None).unwrap();
+    outbox
+}
+
+fn blank(net: &Net, device: &Device) -> Outbox {
     Outbox::new(&network(), &device.did, net.receipts.clone())
 }
 
@@ -83,7 +89,10 @@ async fn logged(net: &Net) -> Vec<String> {
 
 fn small(net: &Net, device: &Device) -> Outbox {
     // Four sectors of fifteen batches or so.
-    Outbox::open(&network(), &device.did, net.receipts.clone(), RamStore::new(4, 8192)).unwrap()
+    let store = RamStore::new(4, 8192);
+    let mut outbox = Outbox::open(&network(), &device.did, net.receipts.clone(), store).unwrap();
+    outbox.reconcile(None).unwrap();
+    outbox
 }
 
 #[tokio::test]
@@ -186,8 +195,12 @@ async fn a_device_takes_the_word_of_the_log_for_where_its_chain_stands() {
     assert_eq!(kept_of(&mut before), &pending[2..]);
     assert_eq!(drain(&net, &mut before, &device).await, 1);
 
-    // A device that lost its store goes on from the log's tip.
-    let mut fresh = outbox(&net, &device);
+    // A device that lost its store signs nothing before it has asked, and goes on from the log's tip.
+    let mut fresh = blank(&net, &device);
+    let error = fresh.push(&*device.key, &[reading("4", NOW)]).unwrap_err();
+    assert_eq!((error.kind(), fresh.is_placed()), (ErrorKind::Unavailable, false));
+    assert!(error.to_string().contains("reconcile the outbox with the log's tip"), "{error}");
+    assert_eq!(fresh.next(&*device.key).unwrap(), None);
     fresh.reconcile(before.tip()).unwrap();
     fresh.push(&*device.key, &[reading("4", NOW)]).unwrap();
     assert_eq!(drain(&net, &mut fresh, &device).await, 1);
@@ -271,7 +284,7 @@ async fn what_is_kept_is_not_settled_by_what_somebody_else_wrote_with_the_key() 
     let first = mine.push(&*device.key, &[reading("1", NOW)]).unwrap();
     mine.acknowledge(&net.taken(&first).await).unwrap();
     let tip = mine.tip();
-    let mut theirs = outbox(&net, &device);
+    let mut theirs = blank(&net, &device);
     theirs.reconcile(tip).unwrap();
     for _ in 0..3 {
         theirs.push(&*device.key, &[reading("7", NOW)]).unwrap();
@@ -358,9 +371,7 @@ async fn what_waits_is_signed_anew_with_the_next_key_and_nothing_is_lost() {
 async fn one_key_signs_one_chain_whatever_tips_it_is_told() {
     let net = Net::over(Arc::new(MemoryLog::new()));
     let (device, next) = (net.enrol("a"), Device::new("b", Algorithm::EdDsa).key);
-    let store = RamStore::new(4, 8192);
-    let open = |store| Outbox::open(&network(), &device.did, net.receipts.clone(), store).unwrap();
-    let mut outbox = open(store);
+    let mut outbox = small(&net, &device);
     let batches: Vec<_> = (0..6)
         .map(|n| outbox.push(&*device.key, &[reading(&n.to_string(), NOW)]).unwrap())
         .collect();

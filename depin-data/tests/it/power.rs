@@ -167,6 +167,7 @@ impl Story {
         let ops = Arc::clone(&store.ops);
         let outbox = open(&net, &device, store);
         let mut story = Self { device, net, outbox, ops, moments: Vec::new(), logged: Vec::new() };
+        story.outbox.reconcile(None).unwrap();
         story.remember();
         story
     }
@@ -270,7 +271,8 @@ async fn power_may_go_at_every_byte() {
                 goes_on(&story, outbox, reached);
             }
             if cut % 97 == 0 {
-                arrives(&story, open(&story.net, &story.device, store.clone()), before).await;
+                let outbox = open(&story.net, &story.device, store.clone());
+                arrives(&story, outbox, before).await;
             }
         }
     }
@@ -295,6 +297,7 @@ proptest! {
         let opened =
             Outbox::open(&network(), &story.device.did, story.net.receipts.clone(), memory);
         if let Ok(mut outbox) = opened {
+            placed(&mut outbox, &story.device);
             outbox.push(&*story.device.key, &[reading("1", NOW)]).unwrap();
             outbox.next(&*story.device.key).unwrap();
         }
@@ -303,13 +306,24 @@ proptest! {
 
 /// The calls that had returned, and the one that was at work.
 fn around(moments: &[Moment], cut: usize) -> (&Moment, &Moment) {
-    let done = moments.iter().rposition(|moment| moment.bytes <= cut).unwrap();
+    // Before the first moment nothing was sealed either.
+    let done = moments.iter().rposition(|moment| moment.bytes <= cut).unwrap_or(0);
     let next = moments.get(done + 1).unwrap_or(&moments[done]);
     (&moments[done], next)
 }
 
+/// What the log says to a device whose store is still blank.
+fn placed(outbox: &mut Outbox, device: &Device) {
+    if outbox.is_placed() {
+        return;
+    }
+    assert!(outbox.push(&*device.key, &[reading("99", NOW)]).is_err(), "it has to ask");
+    outbox.reconcile(None).unwrap();
+}
+
 /// The next batch continues the chain, and is there after the next power loss.
 fn goes_on(story: &Story, mut outbox: Outbox, tip: Option<ChainTip>) {
+    placed(&mut outbox, &story.device);
     let next = outbox.push(&*story.device.key, &[reading("99", NOW)]).unwrap();
     let verifier = BatchVerifier::new(&network(), story.device.key.public_key());
     let Link::Batch(batch) = verifier.link(&next).unwrap() else { panic!("a batch") };
@@ -326,6 +340,7 @@ async fn arrives(story: &Story, mut outbox: Outbox, before: &Moment) {
     for link in &story.logged[..before.logged] {
         net.taken(link).await;
     }
+    placed(&mut outbox, &story.device);
     outbox.push(&*story.device.key, &[reading("99", NOW)]).unwrap();
     while let Some(link) = outbox.next(&*story.device.key).unwrap() {
         match net.ingest.accept(link.as_bytes()).await.unwrap() {
@@ -337,6 +352,36 @@ async fn arrives(story: &Story, mut outbox: Outbox, before: &Moment) {
         }
     }
     assert!(outbox.is_empty());
+}
+
+/// Blank before the first byte and after the last, power loss leaves a store that has to ask, or one that knows.
+#[test]
+fn power_may_go_while_a_lost_store_is_told_where_its_chain_stands() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let device = net.enrol("a");
+    let tip = ChainTip { sequence: Sequence::new(41), hash: B256::repeat_byte(9) };
+    let store = Recorder::new(RamStore::new(SECTORS, SIZE));
+    let ops = Arc::clone(&store.ops);
+    open(&net, &device, store).reconcile(Some(tip)).unwrap();
+    let ops = ops.lock().unwrap().clone();
+    let total: usize = ops.iter().map(Op::length).sum();
+    for cut in 0..=total {
+        for loss in [Loss::Clean, Loss::Garbled, Loss::Unflushed] {
+            let mut outbox = open(&net, &device, Recorder::new(memory_at(&ops, cut, loss)));
+            let known = outbox.tip();
+            assert_eq!(known, outbox.is_placed().then_some(tip), "cut at {cut}, {loss:?}");
+            if known.is_none() {
+                assert!(outbox.push(&*device.key, &[reading("1", NOW)]).is_err());
+                outbox.reconcile(Some(tip)).unwrap();
+            }
+            let next = outbox.push(&*device.key, &[reading("1", NOW)]).unwrap();
+            let verifier = BatchVerifier::new(&network(), device.key.public_key());
+            let Link::Batch(batch) = verifier.link(&next).unwrap() else { panic!("a batch") };
+            assert_eq!((batch.sequence.value(), batch.previous), (42, tip.hash));
+        }
+    }
+    let mut outbox = open(&net, &device, Recorder::new(memory_at(&ops, total, Loss::Clean)));
+    assert!(outbox.is_placed() && outbox.push(&*device.key, &[reading("1", NOW)]).is_ok());
 }
 
 #[tokio::test]
