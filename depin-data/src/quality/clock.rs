@@ -1,6 +1,6 @@
 //! Clocks that were set, or that nobody keeps.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use depin_core::{
     Batch, Verified,
@@ -19,9 +19,10 @@ use super::{Place, interval, millis, stream};
 /// what follows loses its points until the device is back on its beat. The beat is the one that the epoch
 /// begins with, so a clock that is set in the evening costs the evening and not the day.
 ///
-/// The beat may drift, for no timer is perfect: only steps count. A device that was silent for more than two
-/// intervals may have been restarted and may begin a new beat. One of whose intervals more than a tenth are
-/// off has no beat, and is not judged by it.
+/// The beat may drift, for no timer is perfect: only steps count. Nor is every schedule: where more than three
+/// intervals, and one of 256 besides, are off by so much, that is how the device measures, and no step. A device that
+/// was silent for more than two intervals may have been restarted and may begin a new beat. One of whose
+/// intervals more than a tenth are off has no beat, and is not judged by it.
 ///
 /// What no check over signed bytes can see: whether a whole chain is early or late. When a batch arrived is
 /// known to who received it and signed by nobody, so ingest refuses by it and epochs do not judge by it. A
@@ -128,17 +129,33 @@ struct Segment {
 const ENDS: usize = 8;
 /// Readings that a first segment has to have before it is a beat.
 const ESTABLISHED: usize = 2;
+/// Steps that may be of a clock that was set, and one more of so many intervals: more are how the device measures.
+const STEPS: usize = 3;
+const SELDOM: usize = 256;
 
 impl Beat {
     /// Names readings of segments that are off the beat that was kept first.
     fn inspect(&self, places: &[Place<'_>], findings: &mut Vec<Finding>) {
         let times: Vec<u64> = places.iter().map(|at| at.reading.at().millis()).collect();
-        let segments = self.segments(&times);
+        let beat = Self { tolerance: self.tolerance.max(self.habit(&times)), ..*self };
+        beat.judge(places, &times, findings);
+    }
+
+    /// How far off the beat this device's intervals are now and then.
+    fn habit(&self, times: &[u64]) -> u64 {
+        let passed = times.windows(2).filter_map(|pair| pair.last()?.checked_sub(*pair.first()?));
+        let mut away: Vec<u64> = passed.map(|passed| self.away(passed)).collect();
+        away.sort_unstable_by_key(|away| Reverse(*away));
+        away.get(STEPS + away.len() / SELDOM).copied().unwrap_or_default()
+    }
+
+    fn judge(&self, places: &[Place<'_>], times: &[u64], findings: &mut Vec<Finding>) {
+        let segments = self.segments(times);
         if segments.len().saturating_sub(1) * 10 > times.len() {
             return;
         }
         for era in segments.chunk_by(|_, next| !next.restarted) {
-            let offsets = self.offsets(era, &times);
+            let offsets = self.offsets(era, times);
             let established = era.iter().position(|part| part.end - part.start >= ESTABLISHED);
             let beat = offsets.get(established.unwrap_or(0)).copied().unwrap_or_default();
             for (part, offset) in era.iter().zip(&offsets) {

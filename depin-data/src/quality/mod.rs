@@ -58,6 +58,7 @@ mod clock;
 mod copied;
 mod duplicate;
 mod gap;
+mod habits;
 mod jump;
 mod only;
 mod rate;

@@ -8,7 +8,13 @@ use depin_core::{
     reading::Quantity,
 };
 
-use super::{Place, millis, quoted, rows::sixteenths, stream_of};
+use super::{
+    Place,
+    habits::{Habits, Run},
+    millis, quoted,
+    rows::sixteenths,
+    stream_of,
+};
 
 /// The same value does not come too often for too long. Code `stuck`.
 ///
@@ -72,14 +78,17 @@ impl Stuck {
     }
 
     /// A run is stuck only when it is no chance, by at least so many bits: each repetition counts as many as
-    /// repetitions are rare in the rest of the device's stream, excused values left out. A thermometer that
-    /// shows whole degrees repeats itself all day, one that shows hundredths never does.
+    /// repetitions are rare in the rest of the device's stream, excused values left out, or among other runs of
+    /// the same value where that is less. A thermometer that shows whole degrees repeats itself all day, one
+    /// that shows hundredths never does, and an overcast sky lasts whenever it comes. The three longest other runs of a
+    /// value are no habit, for a fault may come back.
     pub fn surprising(self, bits: u32) -> Self {
         Self { bits, ..self }
     }
 
     /// A stream with three other runs at least half as long in time is used to stand still: the sea of a
-    /// thermometer that shows half degrees.
+    /// thermometer that shows half degrees. So is one that stood still a quarter as long at three values, when the
+    /// run is less than 20 bits of surprise.
     pub fn unless_habitual(self) -> Self {
         Self { habits: true, ..self }
     }
@@ -230,19 +239,12 @@ impl QualityCheck for Stuck {
             self.excused_when.iter().map(|(quantity, range)| context((quantity, range))).collect();
         let runs = places.chunk_by(|a, b| a.reading.value() == b.reading.value());
         let runs: Vec<&[Place<'_>]> = runs.filter(|run| !self.excuses(run)).collect();
-        let all: u64 = runs.iter().map(|run| run.len() as u64).sum();
-        let repetitions = all - runs.len() as u64;
-        let mut spans: Vec<u64> = runs.iter().map(|run| span(run)).collect();
-        spans.sort_unstable();
+        let habits = Habits::of(runs.iter().filter_map(|run| as_one(run)));
         let mut findings = Vec::new();
         for run in runs {
-            let own = run.len() as u64 - 1;
-            // As if the rest had one repetition and one change more, so that nothing is impossible.
-            let bits = sixteenths(all - own + 1, repetitions - own + 1).saturating_mul(own) / 16;
-            let habitual = self.habits
-                && spans.partition_point(|other| other.saturating_mul(2) < span(run)) + HABIT
-                    < spans.len();
-            if bits >= u64::from(self.bits) && !habitual {
+            let Some(one) = as_one(run) else { continue };
+            let habitual = self.habits && habits.excuse(&one);
+            if !habitual && (self.bits == 0 || habits.bits(&one) >= u64::from(self.bits)) {
                 self.judge(run, &contexts, &mut findings);
             }
         }
@@ -250,13 +252,11 @@ impl QualityCheck for Stuck {
     }
 }
 
-/// Other runs that make a habit.
-const HABIT: usize = 3;
-
-/// From the first to the last reading, in chain order.
-fn span(run: &[Place<'_>]) -> u64 {
-    let time = |at: Option<&Place<'_>>| at.map_or(0, |at| at.reading.at().millis());
-    time(run.last()).saturating_sub(time(run.first()))
+/// A run, in chain order.
+fn as_one(run: &[Place<'_>]) -> Option<Run> {
+    let (first, last) = (run.first()?.reading, run.last()?.reading);
+    let span = last.at().millis().saturating_sub(first.at().millis());
+    Some(Run { value: first.value(), readings: run.len() as u64, span })
 }
 
 /// Rises for each fall of a counter that starts anew.

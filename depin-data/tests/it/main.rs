@@ -48,6 +48,7 @@ mod quality_alike;
 mod quality_crowds;
 #[cfg(feature = "geo")]
 mod quality_faults;
+mod quality_habits;
 mod quality_more;
 #[cfg(feature = "geo")]
 mod quality_steering;
