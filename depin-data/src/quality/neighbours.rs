@@ -136,7 +136,7 @@ impl FleetCheck for Neighbours {
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
         let devices: Vec<Option<Slots>> =
             notes.iter().map(|(_, note)| Slots::decode(note)).collect();
-        let suspicion = |own: &Slots, around: &Around| {
+        let suspicion = |_, own: &Slots, around: &Around| {
             let disputes = self.disagreements(own, around);
             // The last slot that was compared, when there were more.
             let last = own.medians.last().filter(|_| own.cut).map(|(slot, _)| *slot);

@@ -1,6 +1,9 @@
 //! Clocks that are early or late against everybody around them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use depin_core::{
     Did,
@@ -26,6 +29,10 @@ use super::{
 /// readings lose their points: a time is part of each. Where noise hides the weather, a shift of more than one
 /// slot also tells when it fits better day after day: by more than five standard errors of the gain of 24
 /// slots over at least twelve times 24, or four over twice as many.
+///
+/// Who measures more seldom than once in a slot is moreover judged by what he and his neighbours have on the line
+/// between their values, at one slot of as many as his interval takes, so that they need not measure in the same
+/// ones: there an error of more than the interval shows, and one of less need not.
 ///
 /// Nothing that happens cannot be late: where the neighbours' values hardly change, or over fewer than 24
 /// slots, nothing is judged. A slot should be as long as weather takes to pass from one device to the next.
@@ -82,6 +89,22 @@ impl Skew {
             next = near.end;
             near
         })
+    }
+
+    /// By how many slots the clocks of the devices that are asked for are wrong.
+    fn shifts(
+        &self,
+        devices: &[Option<Slots>],
+        asked: impl Fn(usize) -> bool,
+    ) -> BTreeMap<usize, i64> {
+        let shift = |at: usize, own: &Slots, around: &Around| {
+            let medians = self.near(own).filter_map(|slot| {
+                Some((slot, around.others(slot, own.median(slot), LEAST)?.median()))
+            });
+            asked(at)
+                .then(|| self.shift(&own.medians.iter().copied().collect(), &medians.collect()))?
+        };
+        Neighbourhood::new(devices, self.rings).judge(shift).into_iter().collect()
     }
 
     /// The shift that explains most, in slots, when it explains enough.
@@ -179,17 +202,21 @@ impl FleetCheck for Skew {
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
         let devices: Vec<Option<Slots>> =
             notes.iter().map(|(_, note)| Slots::decode(note)).collect();
-        let suspicion = |own: &Slots, around: &Around| {
-            let medians = self.near(own).filter_map(|slot| {
-                Some((slot, around.others(slot, own.median(slot), LEAST)?.median()))
-            });
-            self.shift(&own.medians.iter().copied().collect(), &medians.collect())
-        };
-        let shifts = Neighbourhood::new(&devices, self.rings).judge(suspicion).into_iter();
+        let strides: Vec<u64> =
+            devices.iter().map(|it| it.as_ref().map_or(1, Slots::stride)).collect();
+        let mut shifts = self.shifts(&devices, |_| true);
+        for stride in strides.iter().copied().filter(|it| *it > 1).collect::<BTreeSet<_>>() {
+            let every = |it: &Option<Slots>| it.as_ref().map(|it| it.every(stride));
+            let devices: Vec<Option<Slots>> = devices.iter().map(every).collect();
+            let seldom = self.shifts(&devices, |at| strides.get(at) == Some(&stride));
+            let seldom =
+                seldom.into_iter().map(|(at, it)| (at, it.saturating_mul(stride.cast_signed())));
+            shifts = seldom.chain(shifts).collect();
+        }
         let of = |(at, shift): (usize, i64)| {
             Some((notes.get(at)?.0.clone(), shift.to_be_bytes().to_vec()))
         };
-        shifts.filter_map(of).collect()
+        shifts.into_iter().filter_map(of).collect()
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use depin_core::{Batch, Verified, quality::Sent, reading::Quantity};
 
 use super::{
+    interval,
     place::whereabouts,
     stream_of,
     varint::{folded, put, take, unfolded},
@@ -60,6 +61,32 @@ impl Slots {
         (!medians.is_empty()).then_some(Self { cell, medians, cut })
     }
 
+    /// Slots from one value to the next, usually: a power of two up to [`WIDEST`].
+    pub(super) fn stride(&self) -> u64 {
+        interval(self.medians.iter().map(|(slot, _)| *slot), 1).min(WIDEST).next_power_of_two()
+    }
+
+    /// On a line between values, what was there in every slot whose number is so many times another one, which is its
+    /// number then; nothing where two values are further apart than twice that.
+    pub(super) fn every(&self, stride: u64) -> Self {
+        let between = |pair: &[(u64, i64)]| -> Vec<(u64, i64)> {
+            let [(from, a), (to, b)] = *pair else { return Vec::new() };
+            let apart = to.saturating_sub(from);
+            if apart == 0 || apart > stride.saturating_mul(2) {
+                return Vec::new();
+            }
+            let value = |at: u64| {
+                // Values are at most 10^18 and at most two strides apart.
+                let part = i128::from(b.saturating_sub(a)) * i128::from(at * stride - from);
+                let value = i128::from(a) + part / i128::from(apart);
+                (at, i64::try_from(value).unwrap_or(a))
+            };
+            (from.div_ceil(stride)..to.div_ceil(stride)).map(value).collect()
+        };
+        let medians = self.medians.windows(2).flat_map(between).collect();
+        Self { cell: self.cell, medians, cut: self.cut }
+    }
+
     /// As many slots as there is room for.
     fn encode(&self, room: usize) -> Vec<u8> {
         let mut bytes = [&self.cell.index().to_be_bytes()[..], &[u8::from(self.cut)]].concat();
@@ -100,6 +127,9 @@ impl Slots {
     }
 }
 
+/// Most slots that one may leave out who measures seldom.
+const WIDEST: u64 = 64;
+
 /// Values beyond 10^12 units are taken as that: differences then fit 64 bits.
 const LIMIT: i64 = 1_000_000_000_000_000_000;
 
@@ -133,14 +163,14 @@ impl<'a> Neighbourhood<'a> {
     /// What `judge` says of each device, given all that was measured around it; by rising position.
     pub(super) fn judge<T>(
         &self,
-        judge: impl Fn(&'a Slots, &Around) -> Option<T>,
+        judge: impl Fn(usize, &'a Slots, &Around) -> Option<T>,
     ) -> Vec<(usize, T)> {
         let mut verdicts = Vec::new();
         for (cell, here) in &self.by_cell {
             let around = self.around(*cell);
             let verdict = |at: &usize| {
                 let slots = self.devices.get(*at)?.as_ref()?;
-                Some((*at, judge(slots, &around)?))
+                Some((*at, judge(*at, slots, &around)?))
             };
             verdicts.extend(here.iter().filter_map(verdict));
         }
@@ -278,6 +308,20 @@ mod tests {
                 prop_assert!(slots.medians.is_sorted_by(|a, b| a.0 < b.0));
             }
         }
+    }
+
+    #[test]
+    fn who_measures_seldom_is_on_the_line_between() {
+        let of = |medians| Slots { cell: cell(), medians, cut: false };
+        let seldom = of(vec![(2, 0), (6, 40), (10, 0), (30, 9), (34, 29)]);
+        assert_eq!(seldom.stride(), 4);
+        assert_eq!(seldom.every(4).medians, [(1, 20), (2, 20), (8, 19)], "20 slots are no line");
+        let odd = of(vec![(1, -7), (4, -10), (7, -13), (10, -16)]);
+        assert_eq!((odd.stride(), odd.every(4).medians), (4, vec![(1, -10), (2, -14)]));
+        let far = of(vec![(0, LIMIT), (1 << 40, -LIMIT)]);
+        assert_eq!((far.stride(), far.every(64).medians), (WIDEST, Vec::new()));
+        let far = of(vec![(u64::MAX - 100, LIMIT), (u64::MAX, -LIMIT)]);
+        assert!(far.every(64).medians.is_sorted());
     }
 
     #[test]

@@ -102,6 +102,39 @@ fn a_clock_that_is_two_hours_ahead_shows_in_the_weather() {
     fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &fleet);
 }
 
+/// Two weeks of days that warm and cool by ten degrees, a reading every so many hours, each device at a minute of
+/// its own.
+fn seldom(seed: u64, hours: u32) -> Vec<Reading> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let phase = rng.gen_range(0..60 * hours);
+    let mut of = |n: u32| {
+        let minute = 60 * hours * n + phase;
+        let of_day = i64::from(minute % 1_440);
+        let half = of_day.min(1_440 - of_day);
+        let value = Decimal::new(1_000 + half * 1_000 / 720 + rng.gen_range(-20..20), -2).unwrap();
+        at("temperature", "Cel", value, minute)
+    };
+    located((0..14 * 24 / hours).map(&mut of).collect(), 0)
+}
+
+#[test]
+fn a_clock_that_is_off_by_more_than_its_interval_shows_also_where_all_measure_seldom() {
+    let check = Skew::new("temperature", "Cel", QUARTER, 12, 7, 1);
+    for hours in [1, 2, 3] {
+        let mut fleet: Vec<Vec<Reading>> = (0..8).map(|seed| seldom(seed, hours)).collect();
+        assert_eq!(lost_by(&check, &fleet), [0; 8], "every {hours} h");
+        let mut rng = StdRng::seed_from_u64(1);
+        let ahead = 2 * 3_600_000 * i64::from(hours);
+        fleet[1] = faults::clock_skew(&fleet[1], ahead, true, &mut rng).readings;
+        let mut lost = [0; 8];
+        lost[1] = fleet[1].len();
+        assert_eq!(lost_by(&check, &fleet), lost, "every {hours} h");
+        if hours == 3 {
+            fleet_conforms(&check, &Quantity::new("temperature", "Cel"), &fleet);
+        }
+    }
+}
+
 #[test]
 fn a_sensor_that_is_wrong_for_a_while_is_not_late() {
     let check = Skew::new("temperature", "Cel", QUARTER, 12, 7, 1);
