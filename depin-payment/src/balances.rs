@@ -4,7 +4,7 @@
 //! amount can only rise. Epochs are added once each and in order, so nothing is ever counted twice.
 #![warn(clippy::arithmetic_side_effects)]
 
-pub(crate) mod file;
+mod file;
 
 use std::collections::BTreeMap;
 

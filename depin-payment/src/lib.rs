@@ -10,6 +10,7 @@ pub mod emission;
 pub mod evm;
 pub mod memory;
 pub mod order;
+mod place;
 pub mod policy;
 #[cfg(feature = "rails")]
 pub mod rail;

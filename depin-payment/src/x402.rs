@@ -7,7 +7,7 @@
 //! | scheme | here |
 //! |---|---|
 //! | `exact`, ERC-3009 | client, server, and [`ExactRail`] as one of the payment rails |
-//! | `batch-settlement` | client and server with vouchers of a channel: [`Price::or_vouchers`], [`Tab`] |
+//! | `depin-channel` | settlement in batches, client and server with vouchers of a channel: [`Price::or_vouchers`], [`Tab`] |
 //! | `upto`, Permit2 | client and server: [`Till::price_upto`] and [`Used`], [`Policy::with_upto`], [`approve_permit2`] |
 //!
 //! **Up to so much.** The price of some requests is known when the work is done. Then the payer signs for the most
@@ -58,7 +58,7 @@ mod till;
 mod upto;
 mod wallet;
 
-pub use batch::{BINDING, Tab};
+pub use batch::Tab;
 pub use client::{Paid, PayingClient};
 pub use exact::{Authorization, ExactPayment, ExactTerms, TokenDomain};
 pub use layer::{Price, Priced, Used};

@@ -57,7 +57,8 @@ pub(crate) fn run(check: bool) -> Result<()> {
     }
     // Gas figures are part of the repository too: a change of them has to be seen.
     let snapshot = if check { "--gas-snapshot-check=true" } else { "--gas-snapshot-emit=true" };
-    project.forge(&["test", snapshot])
+    project.forge(&["test", snapshot])?;
+    project.figures()
 }
 
 struct Project {
@@ -103,6 +104,29 @@ impl Project {
             .status()
             .with_context(|| format!("cannot start {}", program.display()))?;
         ensure!(status.success(), "{} ended with {status}", program.display());
+        Ok(())
+    }
+
+    /// Every figure in the README's table is one of the snapshots.
+    fn figures(&self) -> Result<()> {
+        let mut measured = Vec::new();
+        for file in ["snapshots/Gas.json", "snapshots/PaymentGas.json"] {
+            let text = fs::read_to_string(self.contracts.join(file)).context(file)?;
+            let gas: BTreeMap<String, String> = serde_json::from_str(&text).context(file)?;
+            measured.extend(gas.into_values());
+        }
+        let readme = fs::read_to_string(self.contracts.join("README.md"))?;
+        let table =
+            readme.split_once("| gas |\n").map(|(_, rest)| rest).context("README's table")?;
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+        let cells = rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next());
+        for figure in cells.flat_map(|cell| cell.split('/')) {
+            let figure = figure.trim();
+            ensure!(
+                measured.contains(&figure.replace(',', "")),
+                "depin-evm/contracts/README.md says {figure} gas, which no snapshot does; correct it"
+            );
+        }
         Ok(())
     }
 

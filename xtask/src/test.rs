@@ -30,6 +30,11 @@ pub(crate) fn run(all: bool) -> Result<()> {
     let x402 = tools::x402_peers()
         .map_err(|why| missing.push(format!("x402 with the reference implementation: {why}")))
         .ok();
+    if std::env::var_os("DEPIN_UPTO_PROXY").is_none() {
+        let why =
+            "no package has its code; set DEPIN_UPTO_PROXY to it, or a stand-in of ours is taken";
+        missing.push(format!("x402 `upto` through the foundation's own proxy contract: {why}"));
+    }
     if let Err(why) = debian::installed() {
         missing.push(format!("what goes through brokers, or to hledger: {why}"));
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 import {NetworkToken} from "./NetworkToken.sol";
 import {EpochRoots, RootRules, TokenSource} from "./rewards/EpochRoots.sol";
@@ -72,6 +73,11 @@ contract BitmapDistributor is EpochRoots {
 
     /// @dev Claims read the roots of their epochs; no copy is kept.
     function _serve(bytes32) internal override {}
+
+    /// @dev Each tree holds one epoch. The contract adds: two publishers who did not see each other emit both sums.
+    function _totalWith(uint256 amount, uint256 published) internal pure override returns (uint256) {
+        return published + SafeCast.toUint128(amount);
+    }
 
     /// @dev Effects before the token's call. The token is our own, which reverts when it can not pay.
     function _claim(uint64 epoch, uint256 index, address account, uint256 amount, bytes32[] calldata proof)

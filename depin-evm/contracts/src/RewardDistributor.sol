@@ -36,6 +36,8 @@ contract RewardDistributor is EpochRoots, EIP712 {
     /// @notice `account` had the `amount` of the claim before this event paid to `to`.
     event ClaimedTo(address indexed account, address indexed to, uint256 amount);
 
+    /// @notice The sum of all rewards can not fall.
+    error CumulativeTotalFell(uint256 cumulativeTotal, uint256 published);
     /// @notice The proof does not lead from this account and amount to the root that serves.
     error InvalidProof(address account, uint256 cumulative);
     /// @notice No epoch is active yet, or claims are paused.
@@ -128,6 +130,12 @@ contract RewardDistributor is EpochRoots, EIP712 {
 
     function _serve(bytes32 root) internal override {
         _servingRoot = root;
+    }
+
+    /// @dev Each tree holds everything earned so far.
+    function _totalWith(uint256 amount, uint256 published) internal pure override returns (uint256) {
+        require(amount >= published, CumulativeTotalFell(amount, published));
+        return amount;
     }
 
     function _claimTo(address account, address to, uint256 cumulative, bytes32[] calldata proof)

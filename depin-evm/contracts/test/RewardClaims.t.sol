@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {BitmapDistributor} from "../src/BitmapDistributor.sol";
 import {DeviceAccount} from "../src/DeviceAccount.sol";
@@ -143,7 +144,7 @@ contract RewardClaimsTest is Fleet {
         BitmapDistributor bitmap = deployBitmap();
         address[3] memory lost = [address(bitmap), address(token), address(0)];
         for (uint64 i = 0; i < lost.length; ++i) {
-            bitmap.publish(i, bitmapLeaf(0, lost[i], 4), 4 * (i + 1), 0);
+            bitmap.publish(i, bitmapLeaf(0, lost[i], 4), 4, 0);
             vm.expectRevert(abi.encodeWithSelector(EpochRoots.InvalidRecipient.selector, lost[i]));
             bitmap.claim(i, 0, lost[i], 4, none);
             BitmapDistributor.Claim[] memory claims = new BitmapDistributor.Claim[](1);
@@ -223,7 +224,7 @@ contract RewardClaimsTest is Fleet {
     function test_the_bitmap_pays_every_index_of_every_epoch_once() public {
         BitmapDistributor bitmap = deployBitmap();
         for (uint64 epoch = 0; epoch < 2; ++epoch) {
-            bitmap.publish(epoch, bitmapLeaf(300, BOB, 10), 10 * (epoch + 1), 0);
+            bitmap.publish(epoch, bitmapLeaf(300, BOB, 10), 10, 0);
         }
         for (uint64 epoch = 0; epoch < 2; ++epoch) {
             vm.assertTrue(!bitmap.isClaimed(epoch, 300), "not yet");
@@ -251,10 +252,23 @@ contract RewardClaimsTest is Fleet {
         bitmap.claim(5, 1, BOB, 10, none);
     }
 
+    function test_two_publications_of_the_bitmap_emit_the_rows_of_both() public {
+        BitmapDistributor bitmap = deployBitmap();
+        // Neither of two publishers saw the other's.
+        bitmap.publish(0, bitmapLeaf(0, BOB, 15), 15, 0);
+        bitmap.publish(1, bitmapLeaf(0, BOB, 3), 3, 0);
+        bytes32[] memory none = new bytes32[](0);
+        bitmap.claim(1, 0, BOB, 3, none);
+        bitmap.claim(0, 0, BOB, 15, none);
+        vm.assertEq(bitmap.cumulativeTotal(), 18, "the sum of both");
+        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 128, type(uint256).max));
+        bitmap.publish(2, bitmapLeaf(0, BOB, 3), type(uint256).max, 0);
+    }
+
     function test_the_bitmap_skips_the_paid_of_many() public {
         BitmapDistributor bitmap = deployBitmap();
         bitmap.publish(0, bitmapLeaf(0, BOB, 4), 4, 0);
-        bitmap.publish(1, bitmapLeaf(9, STRANGER, 6), 10, 0);
+        bitmap.publish(1, bitmapLeaf(9, STRANGER, 6), 6, 0);
         bitmap.claim(0, 0, BOB, 4, none);
         BitmapDistributor.Claim[] memory claims = new BitmapDistributor.Claim[](3);
         claims[0] = BitmapDistributor.Claim(0, 0, BOB, 4, none);

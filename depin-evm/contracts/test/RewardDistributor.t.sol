@@ -120,7 +120,7 @@ contract RewardDistributorTest is Test {
         total = bound(total, 1, CAP);
         less = bound(less, 0, total - 1);
         publishSingle(0, ALICE, total);
-        vm.expectRevert(abi.encodeWithSelector(EpochRoots.CumulativeTotalFell.selector, less, total));
+        vm.expectRevert(abi.encodeWithSelector(RewardDistributor.CumulativeTotalFell.selector, less, total));
         distributor.publish(1, rootOf(ALICE, less), less, LOG_ROOT);
     }
 

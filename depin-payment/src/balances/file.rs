@@ -1,16 +1,16 @@
 //! Balances on disk, for the next run: lines of text with their hash, there whole or not at all.
 
 use std::{
-    ffi::OsString,
     fmt::Write as _,
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use depin_core::{Address, Amount, EpochId, Error, ErrorKind, Result, U256, keccak256};
 
 use super::Cumulative;
+use crate::place;
 
 impl Cumulative {
     /// Writes the balances to a file, whole or not at all, in place of what is there. Keep it beside the journal
@@ -35,7 +35,9 @@ impl Cumulative {
     /// [`ErrorKind::Unavailable`] when the disk does not take it; what was there before is there still.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        replace(path, &self.to_text()).map_err(|error| unwritten(path, error))
+        let broken = |error| unwritten(path, error);
+        let text = self.to_text();
+        place::replace(path, |file| file.write_all(text.as_bytes()).map_err(broken), broken)
     }
 
     /// Reads what [`save`](Self::save) wrote; `None` where there is no file. Treasury runs compare it with the
@@ -100,38 +102,6 @@ fn row(line: &str) -> Option<(Address, Amount)> {
     Some((account.parse().ok()?, Amount::units(U256::from_str_radix(units, 10).ok()?)))
 }
 
-/// Writes a file beside the path, and puts it in place when all of it survives a loss of power. Whoever else does so at
-/// the same time has a file of his own, and the last one counts.
-pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let (fresh, mut file) = beside(path)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    if let Err(error) = written.and_then(|()| fs::rename(&fresh, path)) {
-        let _ = fs::remove_file(&fresh);
-        return Err(error);
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    // Windows cannot open folders, and keeps renames without.
-    if cfg!(unix) {
-        File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// A new file beside the path that nobody else writes.
-fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    for number in 0..MOST_BESIDE {
-        let mut name = OsString::from(path);
-        name.push(format!(".{}-{number}.new", std::process::id()));
-        let fresh = PathBuf::from(name);
-        match File::create_new(&fresh) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            file => return file.map(|file| (fresh, file)),
-        }
-    }
-    let text = "processes that died left too many files named `.new` beside it; remove them";
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
-}
-
 fn damaged() -> Error {
     let text = "the file holds no balances, or it is damaged; restore it from a copy";
     Error::new(ErrorKind::Corrupt, text)
@@ -145,5 +115,3 @@ fn unwritten(path: &Path, error: io::Error) -> Error {
 const MAGIC: &str = "depin balances 1";
 /// Ten million accounts need less.
 const MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-/// A process that dies while it writes leaves one behind.
-const MOST_BESIDE: u32 = 1_000;

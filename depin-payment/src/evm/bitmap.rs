@@ -11,9 +11,9 @@ use depin_evm::{
 };
 
 use super::{
-    calls::{create, events},
+    calls::{create, event, events},
     distributor::CLAIMS_PER_TRANSACTION,
-    roots::EvmRoots,
+    roots::{EvmRoots, published_otherwise},
 };
 use crate::tree::indexed::{Encoding, IndexedClaim, IndexedTree};
 
@@ -110,27 +110,17 @@ impl EvmBitmap {
         }
         let root = tree.root();
         let sum = Amount::sum(tree.rows().iter().map(|(_, amount)| *amount))?;
-        self.roots.lapsed().await?;
-        if let Some(there) = self.roots.published(epoch).await? {
-            if (there.root, there.manifest) == (root, manifest) {
-                return Ok(there);
-            }
-            let text = "the epoch was published with other content";
-            return Err(Error::new(ErrorKind::Conflict, text).with("epoch", epoch));
+        let lapsed = self.roots.lapsed().await?;
+        match self.roots.published(epoch).await? {
+            Some(there) if (there.root, there.manifest) == (root, manifest) => return Ok(there),
+            Some(_) => return Err(published_otherwise(epoch)),
+            None => {}
         }
-        // What waits may still be rejected, and a total with it would issue tokens for nobody.
-        self.roots.activate_due().await?;
-        if let Some(waits) = self.roots.pending().await? {
-            let text = "an earlier epoch waits for the end of its dispute window; publish after it";
-            return Err(Error::new(ErrorKind::Conflict, text).with("waits", waits.epoch));
-        }
-        // One that is still on its way would not be in the total.
-        self.roots.chain.settle().await?;
-        let before = self.roots.chain.read(&self.contract().cumulativeTotal()).await?;
-        let cumulative = Amount::units(before).checked_add(sum)?;
-        let commitment = Commitment { epoch, root, cumulative, manifest };
-        self.roots.publish(&commitment).await?;
-        Ok(commitment)
+        // The contract adds the sum to what was emitted by then, whoever published in the meantime.
+        let rows = Commitment { epoch, root, cumulative: sum, manifest };
+        let receipt = self.roots.send_publication(lapsed, &rows).await?;
+        let published = event::<Contract::EpochPublished>(&receipt, self.roots.address())?;
+        Ok(Commitment { cumulative: Amount::units(published.cumulativeTotal), ..rows })
     }
 
     /// Pays a row and returns how much; zero, at no cost, when it was paid before. Anybody may call; only the account

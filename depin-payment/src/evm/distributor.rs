@@ -4,11 +4,11 @@ mod orders;
 
 use async_trait::async_trait;
 use depin_core::{
-    Address, Amount, B256, EpochId, Result,
+    Address, Amount, B256, EpochId, Error, Result,
     reward::{Claim, Commitment, RewardDistributor},
 };
 use depin_evm::{
-    Chain,
+    Chain, Revert,
     alloy::{providers::DynProvider, rpc::types::TransactionReceipt},
     bindings::RewardDistributor as Contract,
 };
@@ -72,7 +72,20 @@ impl EvmDistributor {
         if self.roots.ask(&call).await?.is_zero() {
             return Ok((vec![Amount::ZERO; claims.len()], None));
         }
-        let receipt = self.roots.send_once("claim", call.into_transaction_request()).await?;
+        // For one alone the contract has a cheaper way.
+        let tx = match claims {
+            [one] => {
+                let call =
+                    contract.claim(one.account, one.cumulative.to_units(), one.proof.clone());
+                call.into_transaction_request()
+            }
+            _ => call.into_transaction_request(),
+        };
+        let receipt = match self.roots.send_once("claim", tx).await {
+            // Somebody else claimed for the account in the meantime.
+            Err(error) if is_nothing_left(&error) => return Ok((vec![Amount::ZERO], None)),
+            receipt => receipt?,
+        };
         let mut payments = events::<Contract::Claimed>(&receipt, self.roots.address()).peekable();
         // Events come in the order of the claims, without those that were paid before.
         let paid = claims.iter().map(|claim| {
@@ -134,6 +147,11 @@ impl RewardDistributor for EvmDistributor {
     async fn claimed(&self, account: Address) -> Result<Amount> {
         self.chain().read(&self.contract().claimed(account)).await.map(Amount::units)
     }
+}
+
+fn is_nothing_left(error: &Error) -> bool {
+    let revert = Revert::of(error);
+    revert.is_some_and(|revert| revert.decode::<Contract::NothingToClaim>().is_some())
 }
 
 /// A claim as the contract takes it.

@@ -93,16 +93,22 @@ impl EvmRoots {
         &self,
         commitment: &Commitment,
     ) -> Result<Option<TransactionReceipt>> {
-        let Commitment { epoch, root, cumulative, manifest } = *commitment;
         let lapsed = self.lapsed().await?;
-        match self.published(epoch).await? {
-            Some(there) if there == *commitment => return Ok(None),
-            Some(_) => {
-                let text = "the epoch was published with other content";
-                return Err(Error::new(ErrorKind::Conflict, text).with("epoch", epoch));
-            }
-            None => {}
+        match self.published(commitment.epoch).await? {
+            Some(there) if there == *commitment => Ok(None),
+            Some(_) => Err(published_otherwise(commitment.epoch)),
+            None => self.send_publication(lapsed, commitment).await.map(Some),
         }
+    }
+
+    /// Sends what is not there yet, after so many disputes that lapsed in a row. The sum in the commitment is what the
+    /// leaves of its tree sum up to.
+    pub(super) async fn send_publication(
+        &self,
+        lapsed: u8,
+        commitment: &Commitment,
+    ) -> Result<TransactionReceipt> {
+        let Commitment { epoch, root, cumulative, manifest } = *commitment;
         let contract = self.contract();
         let call = contract.publish(epoch.value(), root, cumulative.to_units(), manifest);
         // After a dispute that lapsed the same content goes out anew, not by its old transaction.
@@ -113,7 +119,7 @@ impl EvmRoots {
         // The receipt may be that of an earlier try, which the arbiter rejected since. A fresh one is not judged by a
         // node that may lag behind it.
         if !earlier || self.root(epoch).await? == Some(root) {
-            return Ok(Some(receipt));
+            return Ok(receipt);
         }
         let text = "the arbiter rejected the epoch with this content; publish it corrected (a network withdraws it \
                     and closes it again)";
@@ -223,6 +229,11 @@ impl EvmRoots {
     pub(super) fn contract(&self) -> Contract::RewardDistributorInstance<&DynProvider> {
         Contract::new(self.address, self.chain.provider())
     }
+}
+
+pub(super) fn published_otherwise(epoch: EpochId) -> Error {
+    let text = "the epoch was published with other content";
+    Error::new(ErrorKind::Conflict, text).with("epoch", epoch)
 }
 
 /// Whether the contract said that it has no such epoch. A wrong address says something else.

@@ -1,22 +1,17 @@
 //! What files of both ends share: making them, errors and amounts.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use depin_core::{Amount, Error, ErrorKind, Result, U256};
 use redb::{Database, DatabaseError, StorageError};
+
+use crate::place;
 
 /// Opens a file. A new one is made whole under another name first and then put in place, so that a process that
 /// is killed meanwhile leaves no half of a file behind.
 pub(crate) fn create(path: &Path) -> Result<Database, DatabaseError> {
     if !path.exists() {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let fresh = PathBuf::from(name);
-        // Half a file that an earlier process with our id left behind.
-        let _ = fs::remove_file(&fresh);
+        let (fresh, _) = place::beside(path).map_err(StorageError::Io)?;
         drop(Database::create(&fresh)?);
         // A link never replaces what somebody else put there in the meantime.
         let placed = match fs::hard_link(&fresh, path) {

@@ -19,13 +19,14 @@
 
 mod source;
 
-use std::{fs, io::Write, path::Path};
+use std::{io::Write, path::Path};
 
 use alloy_primitives::{KECCAK256_EMPTY, keccak256_uncached};
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, U256};
 
 use self::source::{Same, Source, unwritten};
 use super::{Claim, RewardTree, nodes::siblings, verify};
+use crate::place;
 
 const MAGIC: &[u8; 8] = b"depinRWT";
 const VERSION: u32 = 1;
@@ -117,17 +118,13 @@ pub struct ProofFile {
 
 impl ProofFile {
     /// Writes a tree to `path`, which appears whole and on disk or not at all, and replaces what was
-    /// there. The bytes lie beside it, with `.part` after the name, until they are complete.
+    /// there. The bytes lie beside it, with `.new` at the end of the name, until they are complete: of two who
+    /// write at the same time, each has his own, and the last one counts.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the file cannot be written.
     pub fn create(path: &Path, tree: &RewardTree, domain: B256) -> Result<()> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let mut out = fs::File::create(&part).map_err(unwritten)?;
-        tree.write(domain, &mut out)?;
-        out.sync_all().and_then(|()| fs::rename(&part, path)).map_err(unwritten)?;
-        source::sync_folder(path).map_err(unwritten)
+        place::replace(path, |out| tree.write(domain, out), unwritten)
     }
 
     /// Opens a file.

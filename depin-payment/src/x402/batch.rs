@@ -1,10 +1,11 @@
-//! The scheme `batch-settlement`, bound to voucher channels.
+//! The scheme `depin-channel`: settlement in batches, by vouchers of a channel.
 //!
-//! The specification leaves to each network what a commitment is. Here it is a voucher of a channel of the
-//! contract `PaymentChannel`:
+//! It answers what the abstract scheme `batch-settlement` asks of a network, with the contract `PaymentChannel`. It has a
+//! name of its own because that one is taken on EVM chains: the foundation's clients know it with another contract and
+//! other vouchers, and fail at an offer that means ours. This one they pass over.
 //!
-//! 1. Commitment: `payload.voucher` is the hexadecimal form of [`SignedVoucher::encode`], `extra.binding` is
-//!    [`BINDING`] and `extra.channel` names the contract.
+//! 1. Commitment: `payload.voucher` is the hexadecimal form of [`SignedVoucher::encode`], and `extra.channel` names the
+//!    contract.
 //! 2. Verification: that of [`ChannelRail`]: signature, terms, and funds on chain that reach all that is due.
 //! 3. Storage: charge, voucher and answer; the commitment identifier is the digest of the voucher.
 //! 4. Double spending: the payment identifier, which is required, is the charge, and a voucher pays one charge.
@@ -12,7 +13,7 @@
 //! 6. Redemption: the payee settles any number of vouchers in one transaction, whenever it likes.
 //! 7. Trust: the payer's own deposit.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use depin_core::{
@@ -39,10 +40,7 @@ use crate::{
 };
 
 /// The scheme's name.
-pub(super) const SCHEME: &str = "batch-settlement";
-
-/// What `extra.binding` says of offers that are paid with vouchers of a channel.
-pub const BINDING: &str = "depin-channel/1";
+pub(super) const SCHEME: &str = "depin-channel";
 
 impl Price {
     /// Takes vouchers as well: nothing is sent to the chain until the rail is settled.
@@ -51,13 +49,13 @@ impl Price {
     /// a rail belongs to the prices of one till: another till does not have the answers that this one sold.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the till has no [store](super::TillOptions::store), the price is not known before,
+    /// [`ErrorKind::Config`] when the till is [in memory](super::TillOptions::in_memory), the price is not known before,
     /// or the rail is for another payee, token or chain; [`ErrorKind::Conflict`] when another till has taken vouchers
     /// with the rail's store.
     pub fn or_vouchers(mut self, rail: Arc<ChannelRail>) -> Result<Self> {
         if !self.till().is_durable() {
             let text =
-                "without a file a restarted till serves used vouchers again; open it with a store";
+                "a till in memory serves used vouchers again; open it with TillOptions::kept_in";
             return Err(Error::new(ErrorKind::Config, text));
         }
         if self.how() != How::Exact {
@@ -80,11 +78,8 @@ impl Price {
     pub(super) fn voucher_offer(&self) -> Option<PaymentRequirements> {
         let rail = self.vouchers.as_ref()?;
         let (domain, terms) = (rail.channel().domain(), self.terms());
-        let text = |value: &str| Value::String(value.to_owned());
-        let extra = Map::from_iter([
-            ("binding".to_owned(), text(BINDING)),
-            ("channel".to_owned(), text(&domain.contract().to_string())),
-        ]);
+        let channel = Value::String(domain.contract().to_string());
+        let extra = Map::from_iter([("channel".to_owned(), channel)]);
         Some(PaymentRequirements {
             scheme: SCHEME.to_owned(),
             network: network_of(domain.chain()),
@@ -172,8 +167,10 @@ impl Commitment {
 /// A running tab with one payee: pays requests with vouchers of a channel that was opened with it.
 ///
 /// A charge that the server refused or did not answer is signed for, and every later voucher grants it too. So the
-/// tab uses it for its next request of the same price, and nothing is paid that was not served. It remembers such
-/// charges for as long as it and its clones live, and makes no new ones where there are 256.
+/// tab uses it for its next request of the same price. Where the server says that it has served such a charge before,
+/// and only the answer was lost, the tab believes it, for nobody could prove either. So a server can keep what 256
+/// charges cost without serving anything, and not more: with as many that are open or were lost, the tab and its clones
+/// make no new ones.
 ///
 /// For [`Wallet::with_tab`](super::Wallet::with_tab).
 #[derive(Clone, Debug)]
@@ -182,7 +179,16 @@ pub struct Tab {
     terms: Terms,
     domain: Domain,
     each: Amount,
-    open: Arc<Mutex<Vec<Signed>>>,
+    charges: Arc<Mutex<Charges>>,
+}
+
+/// Charges that brought no answer.
+#[derive(Debug, Default)]
+struct Charges {
+    /// Good for the next request of their price.
+    open: Vec<Signed>,
+    /// How many were served before, as the server says.
+    lost: usize,
 }
 
 /// What a charge was made of.
@@ -202,24 +208,35 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// The charge was served, now or before.
+    /// The charge was served.
     pub(super) fn close(mut self) {
         self.signed = None;
+    }
+
+    /// The charge was served before, and the answer was lost.
+    pub(super) fn lose(mut self) {
+        self.signed = None;
+        self.tab.charges().lost += 1;
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut open = self.tab.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.extend(self.signed.take());
+        if let Some(signed) = self.signed.take() {
+            self.tab.charges().open.push(signed);
+        }
     }
 }
 
 impl Tab {
     /// Pays from `payer`, whose channel is in the contract of `domain`, at most `each` for one request.
     pub fn new(payer: ChannelPayer, domain: Domain, each: Amount) -> Self {
-        let open = Arc::default();
-        Self { terms: *payer.terms(), payer: Arc::new(payer), domain, each, open }
+        let charges = Arc::default();
+        Self { terms: *payer.terms(), payer: Arc::new(payer), domain, each, charges }
+    }
+
+    fn charges(&self) -> MutexGuard<'_, Charges> {
+        self.charges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Pays, if the server takes vouchers of this channel.
@@ -260,14 +277,15 @@ impl Tab {
 
     /// A charge of this price that nobody served yet, or a fresh one.
     fn open(&self, amount: Amount, fresh: &Fresh) -> Result<(Open, [u8; 16])> {
-        let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = all.iter().position(|signed| signed.amount == amount);
+        let mut charges = self.charges();
+        let found = charges.open.iter().position(|signed| signed.amount == amount);
+        let unanswered = charges.open.len().saturating_add(charges.lost);
         let signed = match found {
-            Some(place) => all.swap_remove(place),
-            None if all.len() >= MOST_OPEN => {
-                let text = "the server served too little of what it was given vouchers for; find out \
-                            why before it gets more";
-                return Err(Error::new(ErrorKind::Limit, text).with("charges", all.len()));
+            Some(place) => charges.open.swap_remove(place),
+            None if unanswered >= MOST_UNANSWERED => {
+                let text = "the server answered too little of what it was given vouchers for; find out \
+                            why, then go on with a new tab";
+                return Err(Error::new(ErrorKind::Limit, text).with("charges", unanswered));
             }
             None => Signed { identifier: fresh.identifier, amount },
         };
@@ -278,7 +296,6 @@ impl Tab {
     fn fits(&self, offer: &PaymentRequirements) -> bool {
         let same = |text: &str, expected| address("", text).is_ok_and(|found| found == expected);
         offer.scheme == SCHEME
-            && offer.extra("binding") == Some(BINDING)
             && chain_of(&offer.network).is_ok_and(|chain| chain == self.domain.chain())
             && offer.extra("channel").is_some_and(|text| same(text, self.domain.contract()))
             && same(&offer.asset, self.terms.token)
@@ -286,8 +303,8 @@ impl Tab {
     }
 }
 
-/// Charges of a tab that were not served.
-const MOST_OPEN: usize = 256;
+/// Charges of a tab that brought no answer.
+const MOST_UNANSWERED: usize = 256;
 
 /// Whether a client accepted this offer; addresses may be written in lower case.
 fn same(offer: &PaymentRequirements, accepted: &PaymentRequirements) -> bool {
@@ -301,7 +318,6 @@ fn same(offer: &PaymentRequirements, accepted: &PaymentRequirements) -> bool {
         && offer.amount == accepted.amount
         && alike(&offer.asset, &accepted.asset)
         && alike(&offer.pay_to, &accepted.pay_to)
-        && extra("binding")
         && extra("channel")
 }
 
@@ -321,8 +337,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_server_that_serves_nothing_gets_no_more_vouchers_after_a_while() {
+    fn tab() -> Tab {
         let key = Arc::new(SoftwareKey::from_seed(Algorithm::Es256k, [1; 32]));
         let payer = key.public_key().to_address().unwrap();
         let [payee, token, contract] = [2, 3, 4].map(Address::repeat_byte);
@@ -330,8 +345,12 @@ mod tests {
         let terms = Terms { payer, payee, token, signer: payer, challenge, salt };
         let domain = crate::channel::domain(ChainId::new(1), contract);
         let payer = ChannelPayer::in_memory(domain, terms, key, Amount::MAX).unwrap();
-        let tab = Tab::new(payer, domain, Amount::MAX);
-        let fresh = Fresh::draw(&mut rand::thread_rng());
+        Tab::new(payer, domain, Amount::MAX)
+    }
+
+    #[test]
+    fn a_server_that_serves_nothing_gets_no_more_vouchers_after_a_while() {
+        let (tab, fresh) = (tab(), Fresh::draw(&mut rand::thread_rng()));
         for price in 0..256_u64 {
             drop(tab.open(price.into(), &fresh).unwrap());
         }
@@ -339,5 +358,15 @@ mod tests {
         // What was signed before is good for what it costs.
         tab.open(7.into(), &fresh).unwrap().0.close();
         drop(tab.open(256.into(), &fresh).unwrap());
+    }
+
+    #[test]
+    fn nor_one_that_says_of_all_that_it_served_them_before() {
+        let (tab, fresh) = (tab(), Fresh::draw(&mut rand::thread_rng()));
+        for _ in 0..256 {
+            drop(tab.open(1.into(), &fresh).unwrap());
+            tab.open(1.into(), &fresh).unwrap().0.lose();
+        }
+        assert_eq!(tab.open(1.into(), &fresh).unwrap_err().kind(), ErrorKind::Limit);
     }
 }

@@ -54,7 +54,7 @@ use crate::{evm::ChannelRail, typed::hash_words};
 /// # let devnet = Devnet::start();
 /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
 /// # let token = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?.token;
-/// let till = Till::open(chain, token, Arc::new(SystemClock), TillOptions::default()).await?;
+/// let till = Till::open(chain, token, Arc::new(SystemClock), TillOptions::in_memory()).await?;
 /// let price = till.price(Amount::from(100)).described("the newest reading");
 /// let app = Router::new()
 ///     .route("/readings/newest", get(|| async { "21.5" }).layer(price))
@@ -125,7 +125,7 @@ impl Till {
     /// # let devnet = Devnet::start();
     /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
     /// # let token = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?.token;
-    /// let till = Till::open(chain, token, Arc::new(SystemClock), TillOptions::default()).await?;
+    /// let till = Till::open(chain, token, Arc::new(SystemClock), TillOptions::in_memory()).await?;
     /// match till.price_upto(Amount::from(1_000)).await {
     ///     Ok(price) => drop::<Router>(Router::new().route("/echo", post(echo).layer(price))),
     ///     // The embedded chain starts without Permit2 and x402's proxy; public chains have them.

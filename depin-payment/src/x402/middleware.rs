@@ -49,7 +49,7 @@ use super::{
 /// # let mint = contract.mint(key.public_key().to_address().unwrap(), U256::from(1_000));
 /// # chain.send(mint.into_transaction_request()).await?;
 /// # let id = chain.id();
-/// # let till = Till::open(chain, token, Arc::new(SystemClock), TillOptions::default()).await?;
+/// # let till = Till::open(chain, token, Arc::new(SystemClock), TillOptions::in_memory()).await?;
 /// # let reading = get(|| async { "21.5" }).layer(till.price(Amount::from(10)));
 /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
 /// # let url = format!("http://{}/reading", listener.local_addr().unwrap());

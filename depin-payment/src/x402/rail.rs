@@ -34,8 +34,16 @@ pub struct ExactRail(Till);
 
 impl ExactRail {
     /// Takes charges for the payee of `till`, in its token.
-    pub const fn new(till: Till) -> Self {
-        Self(till)
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the till is [in memory](super::TillOptions::in_memory): what it accepted would be
+    /// lost with its process.
+    pub fn new(till: Till) -> Result<Self> {
+        if till.is_durable() {
+            return Ok(Self(till));
+        }
+        let text = "a till in memory forgets what it accepted; open it with TillOptions::kept_in";
+        Err(Error::new(ErrorKind::Config, text))
     }
 }
 

@@ -45,8 +45,19 @@ pub struct TillOptions {
     confirmations: u64,
 }
 
-impl Default for TillOptions {
-    fn default() -> Self {
+impl TillOptions {
+    /// A till that keeps what it took in a file, so that a restart loses no payment that is due and no answer that was
+    /// sold. The file belongs to one till at a time.
+    #[must_use]
+    pub fn kept_in(path: impl AsRef<Path>) -> Self {
+        Self { store: Some(path.as_ref().into()), ..Self::in_memory() }
+    }
+
+    /// A till that forgets when its process ends which payments are due, **which loses money**, and which bought what,
+    /// which the chain then catches. For tests, and for prices that nobody misses. An [`ExactRail`](super::ExactRail), and
+    /// vouchers, of which the chain does not know, need one that is [kept](Self::kept_in).
+    #[must_use]
+    pub const fn in_memory() -> Self {
         Self {
             pay_to: None,
             store: None,
@@ -56,22 +67,11 @@ impl Default for TillOptions {
             confirmations: CONFIRMATIONS,
         }
     }
-}
 
-impl TillOptions {
     /// Who is paid; the account of the chain handle unless told. The handle's account pays the gas.
     #[must_use]
     pub const fn pay_to(mut self, account: Address) -> Self {
         self.pay_to = Some(account);
-        self
-    }
-
-    /// The file that keeps what was taken. It belongs to one till at a time. Without it a restart forgets which
-    /// payments are due, which loses money, and which bought what, which the chain then catches; vouchers, of
-    /// which the chain does not know, are not taken without it.
-    #[must_use]
-    pub fn store(mut self, path: impl AsRef<Path>) -> Self {
-        self.store = Some(path.as_ref().into());
         self
     }
 
@@ -123,7 +123,7 @@ impl TillOptions {
 /// let contracts = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?;
 ///
 /// let clock = Arc::new(SystemClock);
-/// let till = Till::open(chain.clone(), contracts.token, clock, TillOptions::default()).await?;
+/// let till = Till::open(chain.clone(), contracts.token, clock, TillOptions::in_memory()).await?;
 /// let terms = till.terms(Amount::from(100));
 /// assert_eq!((terms.pay_to, terms.asset), (chain.account(), contracts.token));
 /// # Ok::<(), depin_core::Error>(())

@@ -132,12 +132,14 @@ impl Wallet {
                 return Ok((answer, said));
             };
             let served_before = open.again && said.as_ref().is_some_and(SettleResponse::is_spent);
-            if served_before || said.as_ref().is_some_and(|said| said.success) {
+            if served_before {
+                open.lose();
+                continue;
+            }
+            if said.as_ref().is_some_and(|said| said.success) {
                 open.close();
             }
-            if !served_before {
-                return Ok((answer, said));
-            }
+            return Ok((answer, said));
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use depin_core::{Address, Amount, B256, EpochId, ErrorKind, NetworkId, reward::TokenLedger};
 use depin_devnet::Devnet;
-use depin_evm::{DeployOptions, RootRules, deploy};
+use depin_evm::{Chain, DeployOptions, Role, Roles, RootRules, deploy};
 use depin_payment::{
     evm::{EvmBitmap, EvmRoots, EvmToken, Verdict},
     tree::indexed::{Encoding, IndexedClaim, IndexedTree},
@@ -15,7 +15,10 @@ use super::{account, evm::chain};
 const MANIFEST: B256 = B256::repeat_byte(9);
 
 async fn network(devnet: &Devnet, rules: RootRules) -> (EvmBitmap, EvmToken) {
-    let chain = chain(devnet, 0).await;
+    network_of(chain(devnet, 0).await, devnet, rules).await
+}
+
+async fn network_of(chain: Chain, devnet: &Devnet, rules: RootRules) -> (EvmBitmap, EvmToken) {
     let options = DeployOptions::new(NetworkId::parse("climate").unwrap());
     let contracts = deploy(&chain, &options).await.unwrap();
     let arbiter = devnet.account(3).address();
@@ -129,4 +132,43 @@ async fn rows_wait_for_the_window_and_a_rejected_epoch_issues_nothing() {
     let paid = bitmap.claim_many(EpochId::new(0), &claims(&good)).await.unwrap();
     assert_eq!(paid, [1, 2].map(Amount::from));
     assert_eq!(token.supply().await.unwrap(), Amount::from(3));
+}
+
+#[tokio::test]
+async fn two_publishers_who_do_not_see_each_other_emit_the_rows_of_both() {
+    let devnet = Devnet::start();
+    let (first, second) = (chain(&devnet, 0).await, chain(&devnet, 1).await);
+    let (bitmap, token) = network_of(first.clone(), &devnet, RootRules::default()).await;
+    let roles = Roles::of(first, bitmap.roots().address());
+    roles.grant(Role::PUBLISHER, second.account()).await.unwrap();
+    let other = EvmBitmap::new(second, bitmap.roots().address());
+    let trees = [tree(2), tree(5)];
+
+    devnet.set_automine(false);
+    let publish = |bitmap: &EvmBitmap, epoch, tree: &IndexedTree| {
+        let (bitmap, tree) = (bitmap.clone(), tree.clone());
+        tokio::spawn(async move { bitmap.publish(EpochId::new(epoch), &tree, MANIFEST).await })
+    };
+    let one = publish(&bitmap, 0, &trees[0]);
+    waiting(&devnet, 1).await;
+    let two = publish(&other, 1, &trees[1]);
+    waiting(&devnet, 2).await;
+    devnet.mine(1);
+    devnet.set_automine(true);
+    let totals = [one, two].map(|published| async { published.await.unwrap().unwrap().cumulative });
+    let [one, two] = totals;
+    assert_eq!([one.await, two.await], [3, 3 + 15].map(Amount::from));
+
+    for (epoch, tree) in trees.iter().enumerate() {
+        bitmap.claim_many(EpochId::new(epoch as u64), &claims(tree)).await.unwrap();
+    }
+    assert_eq!(token.supply().await.unwrap(), Amount::from(3 + 15));
+    assert!(token.balance(bitmap.roots().address()).await.unwrap().is_zero());
+}
+
+/// Until so many transactions are in the pool.
+async fn waiting(devnet: &Devnet, count: usize) {
+    while devnet.waiting().len() < count {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }

@@ -2,6 +2,7 @@
 //! fault, which so few need not meet.
 
 pub(crate) mod faults;
+mod gas;
 mod race;
 mod storm;
 

@@ -144,3 +144,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_two_who_write_at_once_each_file_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proofs");
+    let trees = [build(3_000), build(2_900)];
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            let write = |tree| {
+                let path = &path;
+                scope.spawn(move || ProofFile::create(path, tree, B256::ZERO))
+            };
+            let writing = trees.each_ref().map(write);
+            writing.into_iter().for_each(|written| written.join().unwrap().unwrap());
+        });
+        let root = ProofFile::open(&path, Check::Full).unwrap().root();
+        assert!(trees.iter().any(|tree| tree.root() == root));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}

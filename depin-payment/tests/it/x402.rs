@@ -46,7 +46,7 @@ impl Town {
     }
 
     async fn till(&self) -> Till {
-        self.till_with(TillOptions::default()).await
+        self.till_with(TillOptions::in_memory()).await
     }
 
     async fn till_with(&self, options: TillOptions) -> Till {

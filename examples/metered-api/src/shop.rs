@@ -1,7 +1,7 @@
 //! What is sold and for how much: the station's signed batches, at one door for both ways of paying.
 //!
 //! `/readings/{n}` speaks x402: any client of its scheme `exact` can buy, each request with a transfer on chain.
-//! Who asks often opens a payment channel and pays with vouchers (scheme `batch-settlement`): only the last one
+//! Who asks often opens a payment channel and pays with vouchers (scheme `depin-channel`): only the last one
 //! goes on chain.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
@@ -42,7 +42,7 @@ impl Shop {
     pub async fn open(town: &Town, price: Amount) -> Result<Self> {
         let (chain, token) = (town.ann.chain.clone(), town.token);
         let folder = tempfile::tempdir()?;
-        let options = TillOptions::default().store(folder.path().join("till.redb"));
+        let options = TillOptions::kept_in(folder.path().join("till.redb"));
         let till = Till::open(chain.clone(), token, Arc::new(SystemClock), options).await?;
         let payee = chain.account();
         let store = RailStore::open(&folder.path().join("vouchers.redb"))?;

@@ -49,9 +49,9 @@ struct PendingRoot {
 ///
 /// Who can hold up whom: a dispute that nobody decides lapses after `DECISION_WINDOWS` windows. The root is gone then, as
 /// if rejected, and the bond goes back. Were the root valid instead, a publisher could dispute his own wrong root and
-/// wait; were the bond lost, watchers would pay for an arbiter who is away. Nobody loses what he earned: totals are
-/// cumulative, so the next root holds it. Where an arbiter decides, every idle dispute costs its bond. Where none does,
-/// each dispute that lapsed doubles the next bond, so who disputes without reason soon lacks the tokens; a publisher of
+/// wait; were the bond lost, watchers would pay for an arbiter who is away. Nobody loses what he earned: the next root
+/// holds it where trees are cumulative, and is published again where each holds one epoch. Where an arbiter decides,
+/// every idle dispute costs its bond. Where none does, each dispute that lapsed doubles the next bond, so who disputes without reason soon lacks the tokens; a publisher of
 /// wrong roots would need as many windows to outbid his watchers, time in which the admin names another arbiter. The
 /// count ends with the next decision or activation.
 abstract contract EpochRoots is AccessControl {
@@ -123,8 +123,6 @@ abstract contract EpochRoots is AccessControl {
     error EpochTooFar(uint64 epoch, uint256 furthest);
     /// @notice A tree without leaves has no root; publish the first epoch in which somebody earned.
     error ZeroRoot();
-    /// @notice The sum of all rewards can not fall.
-    error CumulativeTotalFell(uint256 cumulativeTotal, uint256 published);
     /// @notice The emission would never fit the limit.
     error EmissionAboveLimit(uint256 emission, uint256 limit);
     /// @notice No root was published for this epoch, or it was rejected.
@@ -165,15 +163,16 @@ abstract contract EpochRoots is AccessControl {
     /// Activates the epoch before it, should nobody have done that, or removes it when its dispute lapsed.
     /// @dev Checks: the caller holds `PUBLISHER_ROLE` (`AccessControlUnauthorizedAccount`); `root` is not zero
     /// (`ZeroRoot`); no other root is in its window or disputed (`EpochStillPending`), so none is ever replaced;
-    /// `epoch` is later than every active one (`EpochNotAfterLatest`) and not too far (`EpochTooFar`); `total` does not
-    /// fall (`CumulativeTotalFell`)
+    /// `epoch` is later than every active one (`EpochNotAfterLatest`) and not too far (`EpochTooFar`); the sum of all
+    /// rewards does not fall (`CumulativeTotalFell`)
     /// and fits 128 bits (`SafeCastOverflowedUintDowncast`); the emission fits the limit (`EmissionAboveLimit`).
     /// Where it activates an epoch, the checks of `activate` too.
     /// @param epoch Number of the epoch; numbers may be skipped, at most `MOST_SKIPPED` after the latest (or 0).
     /// @param root Root of the tree of rewards.
-    /// @param total Sum of all rewards since the beginning, in the smallest unit of the token.
+    /// @param amount What the leaves sum up to, in the smallest unit of the token: everything earned since the beginning
+    /// where trees are cumulative, the rewards of this epoch alone where they are not.
     /// @param logRoot Commitment to the batches the rewards were computed from; only recorded in the event.
-    function publish(uint64 epoch, bytes32 root, uint256 total, bytes32 logRoot) external onlyRole(PUBLISHER_ROLE) {
+    function publish(uint64 epoch, bytes32 root, uint256 amount, bytes32 logRoot) external onlyRole(PUBLISHER_ROLE) {
         require(root != 0, ZeroRoot());
         uint8 lapsed = window == 0 ? 0 : _finishEarlier();
         Progress memory progress = _progress;
@@ -182,7 +181,7 @@ abstract contract EpochRoots is AccessControl {
         );
         uint256 furthest = uint256(progress.latestEpoch) + MOST_SKIPPED;
         require(epoch <= furthest, EpochTooFar(epoch, furthest));
-        require(total >= progress.total, CumulativeTotalFell(total, progress.total));
+        uint256 total = _totalWith(amount, progress.total);
         uint256 emission = total - progress.total;
         require(limit == 0 || emission <= limit, EmissionAboveLimit(emission, limit));
 
@@ -309,6 +308,10 @@ abstract contract EpochRoots is AccessControl {
 
     /// @dev The root that serves claims changed; zero while paused.
     function _serve(bytes32 root) internal virtual;
+
+    /// @dev The sum of all rewards, once a tree whose leaves sum up to `amount` follows those that sum up to `published`.
+    /// Not less than `published`.
+    function _totalWith(uint256 amount, uint256 published) internal pure virtual returns (uint256);
 
     /// @dev Whether nobody gets tokens from `to` again.
     function _loses(address to) internal view returns (bool) {

@@ -23,7 +23,8 @@ impl Treasury {
             if sent <= mined {
                 return Ok(());
             }
-            let text = "transactions of the account wait to be mined, and may be some of this run; wait until they                         are, or replace them, and run it again";
+            let text = "transactions of the account wait to be mined, and may be some of this run; wait until they \
+                        are, or replace them, and run it again";
             Err(Error::unavailable(text).with("mined", mined).with("sent", sent))
         })
         .await

@@ -17,7 +17,7 @@ use std::{
 use depin_core::{Address, Amount, B256, ChainId, EpochId, Error, ErrorKind, Result};
 
 use super::PayList;
-use crate::balances::file::replace;
+use crate::place::replace;
 
 /// What is fixed with the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Journal {
     pub(super) fn open(place: Place, terms: Terms, list: &PayList) -> Result<Self> {
         let path = &place.path;
         if place.is_new()? {
-            replace(path, &head(&terms, list)).map_err(|error| broken(path, error))?;
+            write(path, &head(&terms, list))?;
         }
         let mut file = append_to(path)?;
         let mut text = String::new();
@@ -155,7 +155,7 @@ impl Journal {
         for (account, reason) in &self.notes.skipped {
             let _ = writeln!(text, "skip {account} {reason}");
         }
-        replace(&self.place.path, &text).map_err(|error| broken(&self.place.path, error))?;
+        write(&self.place.path, &text)?;
         self.file = append_to(&self.place.path)?;
         self.notes.sent.clear();
         Ok(())
@@ -242,6 +242,12 @@ fn resume(text: &str, terms: &Terms, list: &PayList) -> Result<(Terms, Notes)> {
 fn damaged() -> Error {
     let text = "the file is no journal of a treasury run, or it is damaged; restore it from a copy";
     Error::new(ErrorKind::Corrupt, text)
+}
+
+/// Puts a text in place of what is there.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let broken = |error| broken(path, error);
+    replace(path, |file| file.write_all(text.as_bytes()).map_err(broken), broken)
 }
 
 fn broken(path: &Path, error: io::Error) -> Error {

@@ -81,15 +81,6 @@ fn read_exact_at(_: &File, _: &mut [u8], _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Makes a new name in a folder last, where folders can be opened.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    match cfg!(unix) {
-        true => File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all(),
-        false => Ok(()),
-    }
-}
-
 fn unread(error: io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::UnexpectedEof => ErrorKind::Corrupt,

@@ -71,7 +71,7 @@ impl Market {
         let rules = ChannelRules::default();
         let rail = Arc::new(ChannelRail::new(payees, PAYEE, token, rules, store).unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let options = TillOptions::default().store(folder.path().join("till.redb"));
+        let options = TillOptions::kept_in(folder.path().join("till.redb"));
         let till = town.till_with(options).await;
         let served = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&served);
@@ -162,7 +162,7 @@ async fn a_voucher_buys_one_answer_however_often_it_is_shown() {
     let offer = unpaid.headers()["payment-required"].to_str().unwrap().to_owned();
     let required = PaymentRequired::from_header(&offer).unwrap();
     let schemes: Vec<_> = required.accepts.iter().map(|offer| offer.scheme.as_str()).collect();
-    assert_eq!(schemes, ["exact", "batch-settlement"]);
+    assert_eq!(schemes, ["exact", "depin-channel"]);
 
     let (header, first) = record(&market).await;
     let again = market.with(&header).await;
@@ -362,7 +362,7 @@ async fn vouchers_need_a_till_that_remembers_and_a_rail_of_its_own_kind() {
     assert_eq!(kind(&market.town.till().await, &market.rail), ErrorKind::Config);
 
     let folder = tempfile::tempdir().unwrap();
-    let options = TillOptions::default().store(folder.path().join("till.redb"));
+    let options = TillOptions::kept_in(folder.path().join("till.redb"));
     let till = market.town.till_with(options).await;
     let rail = |payee, token| {
         let channel =
@@ -380,7 +380,7 @@ async fn vouchers_need_a_till_that_remembers_and_a_rail_of_its_own_kind() {
     // The answers that were sold are with the market's till; also after this one was opened anew.
     assert_eq!(kind(&till, &market.rail), ErrorKind::Conflict);
     drop(till);
-    let options = TillOptions::default().store(folder.path().join("till.redb"));
+    let options = TillOptions::kept_in(folder.path().join("till.redb"));
     let till = market.town.till_with(options).await;
     assert_eq!(kind(&till, &market.rail), ErrorKind::Conflict);
 }

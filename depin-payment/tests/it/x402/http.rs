@@ -225,7 +225,7 @@ async fn what_is_not_mined_yet_is_told_and_served_later_for_the_same_payment() {
         .timeout(Duration::from_millis(100));
     let chain = impatient.connect().await.unwrap();
     let clock = Arc::new(depin_core::SystemClock);
-    let options = TillOptions::default().pay_to(PAYEE);
+    let options = TillOptions::in_memory().pay_to(PAYEE);
     let till = Till::open(chain, town.token, clock, options).await.unwrap();
     let (shop, purse) = (shop(&till).await, purse(&town.chain, town.token));
     let payment = purse.pay(&shop.offer("/reading").await, &mut thread_rng()).unwrap();

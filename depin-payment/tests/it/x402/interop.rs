@@ -104,7 +104,7 @@ async fn their_server(
     folder: &PathBuf,
     used: &str,
 ) -> (Peer, String) {
-    let till = Till::open(chain.clone(), token, Arc::new(SystemClock), TillOptions::default());
+    let till = Till::open(chain.clone(), token, Arc::new(SystemClock), TillOptions::in_memory());
     let domain = till.await.unwrap().terms(units(10)).domain;
     let gas = Devnet::start().account(2);
     let environment = [
@@ -161,7 +161,7 @@ async fn what_anvil_takes_back_was_not_given_back_to_the_purse() {
     let (chain, token) = settle(provider, Devnet::start().account(0), &payers()).await;
     permit(&chain, token).await.unwrap();
     bury(&chain).await;
-    let options = TillOptions::default().pay_to(PAYEE);
+    let options = TillOptions::in_memory().pay_to(PAYEE);
     let till = Till::open(chain.clone(), token, Arc::new(SystemClock), options).await.unwrap();
     let (meter, purse) = (meter(&till).await, metering_purse(&chain, token));
     let client = PayingClient::new(purse.clone()).unwrap();
@@ -222,7 +222,7 @@ async fn our_client_pays_the_reference_server_what_was_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_client_buys_from_our_server() {
     let Some((_anvil, _, chain, token, folder)) = town().await else { return };
-    let options = TillOptions::default().pay_to(PAYEE);
+    let options = TillOptions::in_memory().pay_to(PAYEE);
     let till = Till::open(chain.clone(), token, Arc::new(SystemClock), options).await.unwrap();
     let shop = shop(&till).await;
     let run = |path: &str| their_client(&folder, shop.url(path));
@@ -238,7 +238,7 @@ async fn the_reference_client_buys_from_our_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_client_pays_our_server_what_was_used() {
     let Some((_anvil, _, chain, token, folder)) = town().await else { return };
-    let options = TillOptions::default().pay_to(PAYEE);
+    let options = TillOptions::in_memory().pay_to(PAYEE);
     let till = Till::open(chain.clone(), token, Arc::new(SystemClock), options).await.unwrap();
     // The payer has not approved Permit2 yet.
     let Some(()) = super::permit2::set_up(chain.provider()).await else { return };

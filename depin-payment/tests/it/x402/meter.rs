@@ -176,7 +176,7 @@ async fn an_answer_that_was_paid_waits_for_no_books() {
 async fn an_answer_that_cost_nothing_is_kept_as_long_as_others_and_its_payment_longer() {
     let Some(town) = Town::with_permit2().await else { return };
     let clock = Arc::new(ManualClock::at(super::now()));
-    let options = TillOptions::default().pay_to(PAYEE).keep(Duration::from_secs(5));
+    let options = TillOptions::in_memory().pay_to(PAYEE).keep(Duration::from_secs(5));
     let till = Till::open(town.chain.clone(), town.token, clock.clone(), options).await.unwrap();
     let (meter, purse) = (meter(&till).await, metering_purse(&town.chain, town.token));
     let payment = purse.pay(&meter.offer("/use/0").await, &mut thread_rng()).unwrap();

@@ -99,7 +99,7 @@ async fn what_was_used_is_moved_and_no_more() {
 async fn with_nothing_used_nothing_is_sent_and_the_payment_is_spent() {
     let Some(town) = Town::with_permit2().await else { return };
     let clock = Arc::new(ManualClock::at(super::now()));
-    let options = TillOptions::default().pay_to(PAYEE).keep(Duration::from_secs(1));
+    let options = TillOptions::in_memory().pay_to(PAYEE).keep(Duration::from_secs(1));
     let till = Till::open(town.chain.clone(), town.token, clock.clone(), options).await.unwrap();
     let payment = pays_up_to(&till.upto_terms(most()), 1);
     let blocks = town.devnet.block_number();
@@ -159,7 +159,7 @@ async fn nobody_but_the_facilitator_that_the_payer_named_can_settle() {
 async fn a_till_that_runs_with_another_account_keeps_what_it_cannot_settle() {
     let Some(town) = Town::with_permit2().await else { return };
     let folder = tempfile::tempdir().unwrap();
-    let options = || TillOptions::default().store(folder.path().join("till.redb"));
+    let options = || TillOptions::kept_in(folder.path().join("till.redb"));
     let till = town.till_with(options()).await;
     let payment = pays_up_to(&till.upto_terms(most()), 1);
     till.take_upto(most(), &payment, units(30), TEA).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_nonce_pays_once_whatever_is_signed_with_it() {
         town.chain.clone(),
         town.token,
         Arc::new(depin_core::SystemClock),
-        TillOptions::default().pay_to(PAYEE),
+        TillOptions::in_memory().pay_to(PAYEE),
     );
     let fresh = fresh.await.unwrap();
     assert_eq!(refusal(fresh.take_upto(most(), &first, units(30), CAKE).await), Refusal::Used);
@@ -349,7 +349,7 @@ async fn what_leaves_between_check_and_settlement_is_owed_until_it_comes_back() 
 #[tokio::test]
 async fn a_payer_who_cancels_the_nonce_has_not_paid() {
     let Some(town) = Town::with_permit2().await else { return };
-    let till = town.till_with(TillOptions::default().confirmations(3)).await;
+    let till = town.till_with(TillOptions::in_memory().confirmations(3)).await;
     let terms = till.upto_terms(most());
     let (payment, same) = (pays_up_to(&terms, 1), pays_up_to(&terms, 2));
     till.take_upto(most(), &payment, units(30), TEA).await.unwrap();
@@ -370,7 +370,7 @@ async fn a_payer_who_cancels_the_nonce_has_not_paid() {
 async fn what_was_sent_before_the_process_was_killed_is_found_and_not_sent_again() {
     let Some(town) = Town::with_permit2().await else { return };
     let folder = tempfile::tempdir().unwrap();
-    let options = || TillOptions::default().store(folder.path().join("till.redb"));
+    let options = || TillOptions::kept_in(folder.path().join("till.redb"));
     let till = town.till_with(options()).await;
     let terms = till.upto_terms(most());
     let (payment, decoy) = (pays_up_to(&terms, 1), pays_up_to(&terms, 2));
@@ -389,7 +389,7 @@ async fn what_was_sent_before_the_process_was_killed_is_found_and_not_sent_again
 async fn a_settlement_of_which_the_node_does_not_tell_is_not_taken_for_lost() {
     let Some(town) = Town::with_permit2().await else { return };
     let node = Node::start(&town.devnet).await;
-    let options = TillOptions::default().pay_to(PAYEE).confirmations(3);
+    let options = TillOptions::in_memory().pay_to(PAYEE).confirmations(3);
     let clock = Arc::new(depin_core::SystemClock);
     let chain = node.chain(&town.devnet, 4).await;
     let till = Till::open(chain, town.token, clock, options).await.unwrap();
@@ -413,7 +413,7 @@ async fn a_settlement_of_which_the_node_does_not_tell_is_not_taken_for_lost() {
 async fn what_waits_in_the_pool_when_the_process_is_killed_is_paid_once() {
     let Some(town) = Town::with_permit2().await else { return };
     let folder = tempfile::tempdir().unwrap();
-    let options = || TillOptions::default().pay_to(PAYEE).store(folder.path().join("till.redb"));
+    let options = || TillOptions::kept_in(folder.path().join("till.redb")).pay_to(PAYEE);
     let open = |chain| {
         let clock = Arc::new(depin_core::SystemClock);
         Till::open(chain, town.token, clock, options())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use depin_core::{
-    Address, Amount, B256, ChainId, Clock, SystemClock,
+    Address, Amount, B256, ChainId, Clock, ErrorKind, SystemClock,
     payment::{Charge, Payer, Payment, PaymentRail, Settlement},
 };
 use depin_payment::x402::{ExactPayer, ExactRail, ExactTerms, Till, TillOptions};
@@ -63,12 +63,12 @@ impl RailSetup for Counter {
 
     fn rail(&self) -> Arc<dyn PaymentRail> {
         let store = self.folder.path().join("till.redb");
-        let options = TillOptions::default().pay_to(PAYEE).store(store);
+        let options = TillOptions::kept_in(store).pay_to(PAYEE);
         let (chain, clock) = (self.town.chain.clone(), Arc::new(SystemClock));
         let opening = Till::open(chain, self.town.token, clock, options);
         let here = tokio::runtime::Handle::current();
         let till = tokio::task::block_in_place(|| here.block_on(opening)).unwrap();
-        Arc::new(ExactRail::new(till))
+        Arc::new(ExactRail::new(till).unwrap())
     }
 
     fn restart_payer(&mut self) {
@@ -102,13 +102,14 @@ async fn exact_payments_conform() {
 async fn payees_may_choose_the_same_charge() {
     let town = Town::start().await;
     let clock = || Arc::new(SystemClock);
+    let folder = tempfile::tempdir().unwrap();
     for payee in [PAYEE, Address::repeat_byte(0x6e)] {
-        let options = TillOptions::default().pay_to(payee);
+        let options = TillOptions::kept_in(folder.path().join(payee.to_string())).pay_to(payee);
         let till = Till::open(town.chain.clone(), town.token, clock(), options).await.unwrap();
         let terms = till.terms(Amount::ZERO);
         let payer = ExactPayer::in_memory(terms, payer(), clock(), 100.into()).unwrap();
         let charge = Charge { id: B256::repeat_byte(1), payee, amount: 10.into() };
-        let (rail, payment) = (ExactRail::new(till), payer.pay(&charge).await.unwrap());
+        let (rail, payment) = (ExactRail::new(till).unwrap(), payer.pay(&charge).await.unwrap());
         rail.accept(&charge, &payment).await.unwrap();
         assert!(matches!(rail.settle().await.unwrap(), Settlement::Settled { .. }));
         assert_eq!(town.balance(payee).await, 10);
@@ -118,12 +119,16 @@ async fn payees_may_choose_the_same_charge() {
 #[tokio::test]
 async fn money_that_is_gone_for_now_stays_due() {
     let town = Town::start().await;
-    let till = town.till().await;
+    let forgetful = ExactRail::new(town.till().await).unwrap_err();
+    assert_eq!(forgetful.kind(), ErrorKind::Config, "{forgetful}");
+    let folder = tempfile::tempdir().unwrap();
+    let options = TillOptions::kept_in(folder.path().join("till.redb")).pay_to(PAYEE);
+    let till = town.till_with(options).await;
     let payer =
         ExactPayer::in_memory(till.terms(Amount::ZERO), payer(), Arc::new(SystemClock), 100.into());
     let charge = Charge { id: B256::repeat_byte(1), payee: PAYEE, amount: 10.into() };
     let payment = payer.unwrap().pay(&charge).await.unwrap();
-    let rail = ExactRail::new(till);
+    let rail = ExactRail::new(till).unwrap();
     rail.accept(&charge, &payment).await.unwrap();
     move_all(&town, payment.payer, Address::repeat_byte(0xaa)).await;
     for _ in 0..2 {

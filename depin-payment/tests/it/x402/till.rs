@@ -119,7 +119,7 @@ async fn a_payment_that_its_payer_sent_first_counts_no_sooner_than_one_that_the_
     let town = Town::start().await;
     let careful = Chain::from_provider(town.devnet.provider(), town.devnet.account(0));
     let careful = careful.confirmations(3).connect().await.unwrap();
-    let (clock, options) = (Arc::new(SystemClock), TillOptions::default().pay_to(PAYEE));
+    let (clock, options) = (Arc::new(SystemClock), TillOptions::in_memory().pay_to(PAYEE));
     let till = Till::open(careful, town.token, clock, options).await.unwrap();
     let payment = pays(&till.terms(units(10)), 1);
     till.take(units(10), &payment, TEA).await.unwrap();
@@ -171,7 +171,7 @@ async fn all_that_is_due_goes_into_one_block_and_what_ends_first_goes_first() {
 #[tokio::test]
 async fn a_payer_who_uses_the_nonce_for_himself_has_not_paid() {
     let town = Town::start().await;
-    let till = town.till_with(TillOptions::default().confirmations(3)).await;
+    let till = town.till_with(TillOptions::in_memory().confirmations(3)).await;
     let terms = till.terms(units(10));
     let payment = pays(&terms, 1);
     till.take(units(10), &payment, TEA).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_payer_who_uses_the_nonce_for_himself_has_not_paid() {
 async fn what_was_taken_survives_a_restart_and_belongs_to_one_till() {
     let town = Town::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let options = || TillOptions::default().store(folder.path().join("till.redb"));
+    let options = || TillOptions::kept_in(folder.path().join("till.redb"));
     let till = town.till_with(options()).await;
     let payment = pays(&till.terms(units(100)), 1);
     till.take(units(100), &payment, TEA).await.unwrap();
@@ -218,7 +218,7 @@ async fn what_was_taken_survives_a_restart_and_belongs_to_one_till() {
 async fn what_the_till_forgot_is_refused_by_the_chain() {
     let town = Town::start().await;
     let clock = Arc::new(ManualClock::at(super::now()));
-    let options = TillOptions::default().pay_to(PAYEE).keep(Duration::from_secs(5));
+    let options = TillOptions::in_memory().pay_to(PAYEE).keep(Duration::from_secs(5));
     let till = Till::open(town.chain.clone(), town.token, clock.clone(), options).await.unwrap();
     let payment = pays(&till.terms(units(10)), 1);
     till.take(units(10), &payment, TEA).await.unwrap();
@@ -236,7 +236,7 @@ async fn what_the_till_forgot_is_refused_by_the_chain() {
 async fn a_debt_is_collected_when_the_payer_has_money_again() {
     let town = Town::start().await;
     let clock = Arc::new(ManualClock::at(super::now()));
-    let options = TillOptions::default().pay_to(PAYEE);
+    let options = TillOptions::in_memory().pay_to(PAYEE);
     let till = Till::open(town.chain.clone(), town.token, clock.clone(), options).await.unwrap();
     let [first, second] = [1, 2].map(|nonce| pays(&till.terms(units(10)), nonce));
     till.take(units(10), &first, TEA).await.unwrap();
@@ -277,7 +277,7 @@ pub(super) async fn mint(town: &Town, to: Address, amount: u64) {
 #[tokio::test]
 async fn a_payment_that_was_sent_long_after_it_was_taken_is_found() {
     let town = Town::start().await;
-    let long = TillOptions::default().timeout(Duration::from_secs(1_000_000));
+    let long = TillOptions::in_memory().timeout(Duration::from_secs(1_000_000));
     let till = town.till_with(long).await;
     let (terms, from) = (till.terms(units(10)), account_of(&payer()));
     // The chain's time runs with its blocks.
@@ -299,12 +299,12 @@ async fn half_a_file_of_an_earlier_start_does_no_harm() {
     let town = Town::start().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("till.redb");
-    let half = folder.path().join(format!("till.redb.{}.new", std::process::id()));
+    let half = folder.path().join(format!("till.redb.{}-0.new", std::process::id()));
     std::fs::write(&half, b"redb, and then the power went").unwrap();
-    let till = town.till_with(TillOptions::default().store(&path)).await;
-    assert!(path.exists() && !half.exists());
+    let till = town.till_with(TillOptions::kept_in(&path)).await;
+    assert!(path.exists());
     drop(till);
-    town.till_with(TillOptions::default().store(&path)).await;
+    town.till_with(TillOptions::kept_in(&path)).await;
 }
 
 #[tokio::test]
@@ -344,7 +344,7 @@ async fn concurrent_takers_take_once() {
 async fn a_transfer_of_which_the_node_does_not_tell_is_not_taken_for_lost() {
     let town = Town::start().await;
     let node = Node::start(&town.devnet).await;
-    let options = TillOptions::default().pay_to(PAYEE).confirmations(3);
+    let options = TillOptions::in_memory().pay_to(PAYEE).confirmations(3);
     let clock = Arc::new(depin_core::SystemClock);
     let chain = node.chain(&town.devnet, 4).await;
     let till = Till::open(chain, town.token, clock, options).await.unwrap();
