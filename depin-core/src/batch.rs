@@ -28,6 +28,9 @@ pub struct Batch {
     pub readings: Vec<Reading>,
     /// Where the salts of the readings' leaves come from, if they have any.
     pub salt_seed: Option<[u8; 16]>,
+    /// Readings that one reader alone can open (HPKE), signed with the rest. Nothing is checked of them and
+    /// nothing is paid for them.
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// The signed bytes of a batch, exactly as the device made them.

@@ -301,6 +301,7 @@ pub fn believed(device: &Did, parts: &[Vec<Reading>]) -> Vec<Verified<Batch>> {
             root: B256::ZERO,
             readings: readings.clone(),
             salt_seed: None,
+            sealed: None,
         };
         chain.push(Unverified::new(batch).verify(&Believe).expect("everything is believed here"));
         previous = hash;

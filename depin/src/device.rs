@@ -8,7 +8,7 @@ use depin_core::{
     registry::DeviceRecord,
     transport::{Answer, Receipt, Refusal, RefusalCode, Transport},
 };
-use depin_data::{outbox::Outbox, receipt::ReceiptVerifier, transport::InProcess};
+use depin_data::{batch::Extras, outbox::Outbox, receipt::ReceiptVerifier, transport::InProcess};
 use tokio::sync::Mutex;
 
 use crate::{Hardware, Network};
@@ -81,8 +81,17 @@ impl Device {
     /// it; the batch stays pending, for a clock that is ahead passes and a suspension ends. Where neither
     /// will happen, [`discard`](Self::discard) it, or nothing after it is sent.
     pub async fn send(&self, readings: &[Reading]) -> Result<Receipt> {
+        self.send_with(readings, Extras::default()).await
+    }
+
+    /// As [`send`](Self::send), with more than readings: salts, or readings that one reader alone can open, which
+    /// `privacy::seal_readings` seals (feature `hpke`).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_with(&self, readings: &[Reading], extras: Extras<'_>) -> Result<Receipt> {
         let mut outbox = self.outbox.lock().await;
-        outbox.push(&*self.hardware.signer, readings)?;
+        outbox.push_with(&*self.hardware.signer, readings, extras)?;
         let last = self.drain(&mut outbox).await?;
         last.ok_or_else(|| Error::new(ErrorKind::NotFound, "nothing was waiting to be sent"))
     }

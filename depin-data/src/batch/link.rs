@@ -65,6 +65,14 @@ impl Link {
         }
     }
 
+    /// Readings for one reader alone, if there are any.
+    pub fn sealed(&self) -> Option<&[u8]> {
+        match self {
+            Self::Batch(batch) => batch.sealed.as_deref(),
+            Self::Gap(_) => None,
+        }
+    }
+
     /// Where the chain stands after this link, if it goes on from `tip`. See [`tip_after`].
     pub fn tip_after(&self, tip: Option<ChainTip>) -> Option<ChainTip> {
         let hash = match self {
@@ -150,6 +158,7 @@ pub(crate) struct Claim {
     pub(crate) covers: Option<ChainTip>,
     pub(crate) readings: Vec<Reading>,
     pub(crate) salt_seed: Option<SaltSeed>,
+    pub(crate) sealed: Option<Vec<u8>>,
 }
 
 pub(crate) fn claim(bytes: &[u8], network: &NetworkId) -> Result<Claim, BatchError> {
@@ -164,9 +173,10 @@ pub(crate) fn claim(bytes: &[u8], network: &NetworkId) -> Result<Claim, BatchErr
             covers: Some(last),
             readings: Vec::new(),
             salt_seed: None,
+            sealed: None,
         });
     }
     let content = payload::decode(envelope.peek())?;
-    let payload::Content { sequence, previous, readings, seed: salt_seed, .. } = content;
-    Ok(Claim { device, sequence, previous, covers: None, readings, salt_seed })
+    let payload::Content { sequence, previous, readings, seed: salt_seed, sealed, .. } = content;
+    Ok(Claim { device, sequence, previous, covers: None, readings, salt_seed, sealed })
 }

@@ -10,20 +10,25 @@
 //!   1: uint                  sequence, from 0
 //!   2: bstr .size 32         SHA-256 of the device's previous batch as sent; zeros for the first
 //!   3: bstr .size 32         RFC 9162 root over the readings' leaves
-//!   4: [1*256 [name, unit]]  quantities, in the order of first use, each used, none twice;
+//!   4: [*256 [name, unit]]   quantities, in the order of first use, each used, none twice;
 //!                            name is tstr of 1..=32 bytes, unit tstr of 0..=32, no control characters
 //!   5: uint                  time of the first reading, ms since the Unix epoch, below 2^63
-//!   6: [4*4096 int]          four integers for each of 1..=1024 readings:
+//!   6: [*4096 int]           four integers for each of at most 1024 readings:
 //!                              index into 4,
 //!                              ms since the reading before (signed; 0 for the first),
 //!                              mantissa (64 bits), exponent (-12..=6)
 //!   ? 7: bstr .size 16       seed of the leaves' salts, fresh in each batch that has one
+//!   ? 8: bstr .size 49..     readings that one reader alone can open: crate::privacy::seal_readings
 //! }
 //! ```
 //!
 //! A value is `mantissa * 10^exponent` without trailing zeros in the mantissa, as
 //! [`Decimal`](depin_core::Decimal) keeps it. Whatever could be written in a second way is refused, so
 //! one content has one encoding and a hash names it.
+//!
+//! Sealed readings are signed and stored with the rest and stand for nothing: they are in no tree, no check sees them
+//! and none is paid for. A batch may consist of them alone; then 4 and 6 are empty, 5 is 0, and there is no 7.
+//! Otherwise there is at least one reading.
 //!
 //! A leaf is self-contained, so that one reading can be shown without the rest:
 //!
@@ -79,6 +84,8 @@ pub(crate) use parsed::Parsed;
 #[cfg(feature = "std")]
 pub(crate) use parsed::{Place, place};
 pub(crate) use payload::check;
+#[cfg(feature = "hpke")]
+pub(crate) use payload::{decode_readings, encode_readings};
 
 pub use gap::{GAP_PURPOSE, Gap, seal_gap};
 pub use leaf::{SaltSeed, leaf, root, salted_leaf};
@@ -182,7 +189,38 @@ pub fn seal(
     previous: B256,
     readings: &[Reading],
 ) -> Result<SignedBatch> {
-    seal_payload(signer, did, network, &payload::encode(sequence, previous, readings, None)?)
+    seal_with(signer, did, network, sequence, previous, readings, Extras::default())
+}
+
+/// What a batch holds beside its readings.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "the format has no more")]
+pub struct Extras<'a> {
+    /// Salts the leaves, so that parts of the batch can be shown without telling the rest.
+    pub seed: Option<&'a SaltSeed>,
+    /// Readings for one reader alone, as `privacy::seal_readings` seals them.
+    pub sealed: Option<&'a [u8]>,
+}
+
+/// As [`seal`], with more than readings; where something is sealed, `readings` may be empty.
+///
+/// # Errors
+/// As for [`seal`].
+pub fn seal_with(
+    signer: &dyn Signer,
+    did: &Did,
+    network: &NetworkId,
+    sequence: Sequence,
+    previous: B256,
+    readings: &[Reading],
+    extras: Extras<'_>,
+) -> Result<SignedBatch> {
+    let payload = payload::encode(sequence, previous, readings, extras)?;
+    let bytes = Envelope::seal(signer, did, network, PURPOSE, &payload)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(BatchError::Bytes.into());
+    }
+    Ok(SignedBatch::new(bytes))
 }
 
 /// As [`seal`], with salted leaves: parts of the batch can be shown without telling the rest.
@@ -198,20 +236,8 @@ pub fn seal_salted(
     readings: &[Reading],
     seed: &SaltSeed,
 ) -> Result<SignedBatch> {
-    seal_payload(signer, did, network, &payload::encode(sequence, previous, readings, Some(seed))?)
-}
-
-fn seal_payload(
-    signer: &dyn Signer,
-    did: &Did,
-    network: &NetworkId,
-    payload: &[u8],
-) -> Result<SignedBatch> {
-    let bytes = Envelope::seal(signer, did, network, PURPOSE, payload)?;
-    if bytes.len() > MAX_BYTES {
-        return Err(BatchError::Bytes.into());
-    }
-    Ok(SignedBatch::new(bytes))
+    let extras = Extras { seed: Some(seed), sealed: None };
+    seal_with(signer, did, network, sequence, previous, readings, extras)
 }
 
 fn bounded(bytes: &[u8]) -> Result<(), BatchError> {

@@ -126,5 +126,6 @@ pub(super) fn batch(envelope: &Envelope<'_>, hash: B256) -> Result<Batch, BatchE
         root: content.root,
         readings: content.readings,
         salt_seed: content.seed.map(|seed| *seed.as_bytes()),
+        sealed: content.sealed,
     })
 }

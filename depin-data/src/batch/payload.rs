@@ -11,12 +11,16 @@ use depin_core::{
     reading::Quantity,
 };
 
-use super::{BatchError, MAX_QUANTITIES, MAX_READINGS, SaltSeed, root};
+use super::{BatchError, Extras, MAX_QUANTITIES, MAX_READINGS, SaltSeed, root};
 
 /// Integers in the readings array per reading.
 const FIELDS: usize = 4;
 /// Times lie below 2^63 ms, so that the difference of any two fits 64 bits with a sign.
 const MAX_MILLIS: u64 = i64::MAX as u64;
+/// Bytes that sealing adds to what it seals.
+const SEALING: usize = 32 + 16;
+
+type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
 
 pub(super) struct Content {
     pub(super) sequence: Sequence,
@@ -24,46 +28,97 @@ pub(super) struct Content {
     pub(super) root: B256,
     pub(super) readings: Vec<Reading>,
     pub(super) seed: Option<SaltSeed>,
+    pub(super) sealed: Option<Vec<u8>>,
 }
 
 pub(super) fn encode(
     sequence: Sequence,
     previous: B256,
     readings: &[Reading],
-    seed: Option<&SaltSeed>,
+    extras: Extras<'_>,
 ) -> Result<Vec<u8>> {
-    let Some(first) = readings.first() else {
+    if readings.is_empty() && extras.sealed.is_none() {
         return Err(Error::new(ErrorKind::Limit, "a batch needs at least one reading"));
-    };
-    if readings.len() > MAX_READINGS {
-        return Err(BatchError::Readings.into());
     }
-    let (quantities, indices) = quantities_of(readings)?;
-    let mut bytes = Vec::with_capacity(128 + 12 * readings.len());
+    let (table, mut bytes) = (Table::of(readings)?, Vec::with_capacity(128 + 12 * readings.len()));
+    // Without readings there are no leaves to salt.
+    let (seed, sealed) = (extras.seed.filter(|_| !readings.is_empty()), extras.sealed);
     let mut e = Encoder::new(&mut bytes);
-    let mut write = || -> Result<(), cbor::encode::Error<core::convert::Infallible>> {
-        e.map(6 + u64::from(seed.is_some()))?.u8(1)?.u64(sequence.value())?;
-        e.u8(2)?.bytes(previous.as_slice())?.u8(3)?.bytes(root(readings, seed).as_slice())?;
-        e.u8(4)?.array(quantities.len() as u64)?;
-        for quantity in &quantities {
+    let mut write = || -> Written {
+        e.map(6 + u64::from(seed.is_some()) + u64::from(sealed.is_some()))?;
+        e.u8(1)?.u64(sequence.value())?.u8(2)?.bytes(previous.as_slice())?;
+        e.u8(3)?.bytes(root(readings, seed).as_slice())?;
+        table.write(readings, &mut e)?;
+        if let Some(seed) = seed {
+            e.u8(7)?.bytes(seed.as_bytes())?;
+        }
+        if let Some(sealed) = sealed {
+            e.u8(8)?.bytes(sealed)?;
+        }
+        Ok(())
+    };
+    write().map_err(|_| unwritable())?;
+    Ok(bytes)
+}
+
+/// Readings alone, as they are written in a batch: a map of the keys 4 to 6.
+#[cfg(feature = "hpke")]
+pub(crate) fn encode_readings(readings: &[Reading]) -> Result<Vec<u8>> {
+    let (table, mut bytes) = (Table::of(readings)?, Vec::new());
+    let mut e = Encoder::new(&mut bytes);
+    let written = e.map(3).and_then(|e| table.write(readings, e));
+    written.map_err(|_| unwritable())?;
+    Ok(bytes)
+}
+
+/// What [`encode_readings`] wrote, at least one.
+#[cfg(feature = "hpke")]
+pub(crate) fn decode_readings(bytes: &[u8]) -> Result<Vec<Reading>, BatchError> {
+    cbor::check(bytes)?;
+    let mut d = Decoder::new(bytes);
+    if d.map().ok().flatten() != Some(3) {
+        return Err(BatchError::Format("readings are a map of three entries"));
+    }
+    let (_, readings) = table(&mut d)?;
+    if readings.is_empty() { Err(NO_READINGS) } else { Ok(readings) }
+}
+
+fn unwritable() -> Error {
+    Error::new(ErrorKind::Limit, "the readings cannot be encoded")
+}
+
+/// How readings name their quantities.
+struct Table<'a> {
+    quantities: Vec<&'a Quantity>,
+    indices: Vec<u64>,
+}
+
+impl<'a> Table<'a> {
+    fn of(readings: &'a [Reading]) -> Result<Self> {
+        if readings.len() > MAX_READINGS {
+            return Err(BatchError::Readings.into());
+        }
+        let (quantities, indices) = quantities_of(readings)?;
+        Ok(Self { quantities, indices })
+    }
+
+    /// The keys 4 to 6.
+    fn write(&self, readings: &[Reading], e: &mut Encoder<&mut Vec<u8>>) -> Written {
+        e.u8(4)?.array(self.quantities.len() as u64)?;
+        for quantity in &self.quantities {
             e.array(2)?.str(quantity.name())?.str(quantity.unit())?;
         }
-        e.u8(5)?.u64(first.at().millis())?.u8(6)?.array((FIELDS * readings.len()) as u64)?;
-        let mut before = first.at().millis();
-        for (reading, index) in readings.iter().zip(&indices) {
+        let mut before = readings.first().map_or(0, |first| first.at().millis());
+        e.u8(5)?.u64(before)?.u8(6)?.array((FIELDS * readings.len()) as u64)?;
+        for (reading, index) in readings.iter().zip(&self.indices) {
             let at = reading.at().millis();
             // Both lie below 2^63, so the wrapped difference is the true one.
             e.u64(*index)?.i64(at.wrapping_sub(before).cast_signed())?;
             e.i64(reading.value().mantissa())?.i8(reading.value().exponent())?;
             before = at;
         }
-        if let Some(seed) = seed {
-            e.u8(7)?.bytes(seed.as_bytes())?;
-        }
         Ok(())
-    };
-    write().map_err(|_| Error::new(ErrorKind::Limit, "the readings cannot be encoded"))?;
-    Ok(bytes)
+    }
 }
 
 /// The quantities in order of first use, and the index of each reading's.
@@ -108,10 +163,9 @@ fn check_quantity(name: &str, unit: &str) -> Result<(), BatchError> {
 pub(super) fn decode(payload: &[u8]) -> Result<Content, BatchError> {
     cbor::check(payload)?;
     let mut d = Decoder::new(payload);
-    let entries = d.map().ok().flatten();
-    if !matches!(entries, Some(6 | 7)) {
-        return Err(BatchError::Format("the payload is a map of six or seven entries"));
-    }
+    let entries = d.map().ok().flatten().filter(|entries| (6..=8).contains(entries));
+    let entries =
+        entries.ok_or(BatchError::Format("the payload is a map of six to eight entries"))?;
     key(&mut d, 1)?;
     let sequence =
         d.u64().map_err(|_| BatchError::Format("the sequence is an unsigned integer"))?;
@@ -119,26 +173,50 @@ pub(super) fn decode(payload: &[u8]) -> Result<Content, BatchError> {
     let previous = hash(&mut d)?;
     key(&mut d, 3)?;
     let root = hash(&mut d)?;
-    key(&mut d, 4)?;
-    let quantities = quantities(&mut d)?;
-    key(&mut d, 5)?;
-    let base = d.u64().ok().filter(|base| *base <= MAX_MILLIS);
-    let base = base.ok_or(BatchError::Format("the base time is milliseconds below 2^63"))?;
-    key(&mut d, 6)?;
-    let readings = readings(&mut d, &quantities, base)?;
-    let seed = if entries == Some(7) { Some(seed(&mut d)?) } else { None };
-    Ok(Content { sequence: Sequence::new(sequence), previous, root, readings, seed })
+    let (base, readings) = table(&mut d)?;
+    let (mut seed, mut sealed) = (None, None);
+    for _ in 6..entries {
+        // Sorted, and none twice: that is checked.
+        match d.u8() {
+            Ok(7) => seed = Some(salt_seed(&mut d)?),
+            Ok(8) => sealed = Some(sealed_bytes(&mut d)?),
+            _ => return Err(KEYS),
+        }
+    }
+    if readings.is_empty() && (sealed.is_none() || seed.is_some() || base != 0) {
+        return Err(NO_READINGS);
+    }
+    Ok(Content { sequence: Sequence::new(sequence), previous, root, readings, seed, sealed })
 }
 
-fn seed(d: &mut Decoder<'_>) -> Result<SaltSeed, BatchError> {
-    key(d, 7)?;
+const KEYS: BatchError = BatchError::Format("the payload has the keys 1 to 6, and 7 and 8 or not");
+const NO_READINGS: BatchError =
+    BatchError::Format("without readings a batch holds sealed ones, no seed, and the time 0");
+
+fn salt_seed(d: &mut Decoder<'_>) -> Result<SaltSeed, BatchError> {
     let bytes = d.bytes().ok().and_then(|bytes| bytes.try_into().ok());
     bytes.map(SaltSeed::from_bytes).ok_or(BatchError::Format("a salt seed is 16 bytes"))
 }
 
+fn sealed_bytes(d: &mut Decoder<'_>) -> Result<Vec<u8>, BatchError> {
+    let bytes = d.bytes().ok().filter(|bytes| bytes.len() > SEALING);
+    bytes.map(Into::into).ok_or(BatchError::Format("what is sealed has more than 48 bytes"))
+}
+
+/// The keys 4 to 6: time of the first reading, and the readings.
+fn table(d: &mut Decoder<'_>) -> Result<(u64, Vec<Reading>), BatchError> {
+    key(d, 4)?;
+    let quantities = quantities(d)?;
+    key(d, 5)?;
+    let base = d.u64().ok().filter(|base| *base <= MAX_MILLIS);
+    let base = base.ok_or(BatchError::Format("the base time is milliseconds below 2^63"))?;
+    key(d, 6)?;
+    Ok((base, readings(d, &quantities, base)?))
+}
+
 pub(super) fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), BatchError> {
     let found = d.u8().is_ok_and(|found| found == expected);
-    found.then_some(()).ok_or(BatchError::Format("the payload has the keys 1 to 6, and 7 or not"))
+    found.then_some(()).ok_or(KEYS)
 }
 
 pub(super) fn hash(d: &mut Decoder<'_>) -> Result<B256, BatchError> {
@@ -147,9 +225,10 @@ pub(super) fn hash(d: &mut Decoder<'_>) -> Result<B256, BatchError> {
 }
 
 fn quantities(d: &mut Decoder<'_>) -> Result<Vec<Quantity>, BatchError> {
-    const SHAPE: BatchError = BatchError::Format("quantities are 1 to 256 pairs of name and unit");
+    const SHAPE: BatchError =
+        BatchError::Format("quantities are at most 256 pairs of name and unit");
     let count = d.array().ok().flatten().and_then(|count| usize::try_from(count).ok());
-    let count = count.filter(|count| (1..=MAX_QUANTITIES).contains(count)).ok_or(SHAPE)?;
+    let count = count.filter(|count| *count <= MAX_QUANTITIES).ok_or(SHAPE)?;
     let mut seen = BTreeSet::new();
     let mut quantities = Vec::with_capacity(count);
     for _ in 0..count {
@@ -173,7 +252,7 @@ fn readings(
 ) -> Result<Vec<Reading>, BatchError> {
     const SHAPE: BatchError = BatchError::Format("readings are four integers each");
     let fields = d.array().ok().flatten().and_then(|count| usize::try_from(count).ok());
-    let fields = fields.filter(|count| *count > 0 && count.is_multiple_of(FIELDS)).ok_or(SHAPE)?;
+    let fields = fields.filter(|count| count.is_multiple_of(FIELDS)).ok_or(SHAPE)?;
     let count = fields / FIELDS;
     if count > MAX_READINGS {
         return Err(BatchError::Readings);

@@ -17,6 +17,8 @@ use depin_core::{
     B256, Error, ErrorKind, Reading, Result, SignedBatch, Signer, Timestamp, reading::Quantity,
 };
 
+#[cfg(feature = "hpke")]
+use crate::{batch::Extras, privacy::Sealing};
 use crate::{
     batch::{self, MAX_QUANTITIES, MAX_READINGS, SaltSeed},
     outbox::Outbox,
@@ -89,6 +91,8 @@ pub struct Collector {
     options: Options,
     open: Open,
     seeds: Option<Box<dyn FnMut() -> SaltSeed + Send>>,
+    #[cfg(feature = "hpke")]
+    sealing: Option<Sealing>,
     backoff: Backoff,
 }
 
@@ -106,7 +110,24 @@ impl Collector {
     /// Collects into `outbox`.
     pub fn new(outbox: Outbox, options: Options) -> Self {
         let (open, backoff) = (Open::default(), Backoff::new(outbox.did()));
-        Self { outbox, options, open, seeds: None, backoff }
+        Self {
+            outbox,
+            options,
+            open,
+            seeds: None,
+            #[cfg(feature = "hpke")]
+            sealing: None,
+            backoff,
+        }
+    }
+
+    /// Seals to a reader which of the readings the [`Sealing`] names; nobody else can open them.
+    #[cfg(feature = "hpke")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "hpke")))]
+    #[must_use]
+    pub fn sealed(mut self, to: Sealing) -> Self {
+        self.sealing = Some(to);
+        self
     }
 
     /// Gives every batch [salted leaves](SaltSeed), with seeds from here.
@@ -177,12 +198,28 @@ impl Collector {
             return Ok(None);
         }
         let seed = self.seeds.as_mut().map(|seeds| seeds());
-        let batch = self.outbox.push_salted(signer, &self.open.readings, seed.as_ref())?;
+        let batch = self.push_batch(signer, seed.as_ref())?;
         #[cfg(feature = "std")]
         crate::observe::sealed(self.open.readings.len());
         let room = mem::take(&mut self.open).emptied();
         self.open.readings = room;
         Ok(Some(batch.hash()))
+    }
+
+    #[cfg(not(feature = "hpke"))]
+    fn push_batch(&mut self, signer: &dyn Signer, seed: Option<&SaltSeed>) -> Result<SignedBatch> {
+        self.outbox.push_salted(signer, &self.open.readings, seed)
+    }
+
+    #[cfg(feature = "hpke")]
+    fn push_batch(&mut self, signer: &dyn Signer, seed: Option<&SaltSeed>) -> Result<SignedBatch> {
+        let Some(sealing) = &mut self.sealing else {
+            return self.outbox.push_salted(signer, &self.open.readings, seed);
+        };
+        let place = (self.outbox.network(), self.outbox.did());
+        let (shown, sealed) = sealing.part(place, &self.open.readings)?;
+        let extras = Extras { seed, sealed: sealed.as_deref() };
+        self.outbox.push_with(signer, &shown, extras)
     }
 
     /// Readings that are not sealed yet: power loss would take them.

@@ -44,7 +44,7 @@ impl Rate {
 pub struct DeviceLimits {
     /// Batches that are stored.
     pub batches: Rate,
-    /// Readings that are stored.
+    /// Readings that are stored; 16 bytes of sealed ones count as one.
     pub readings: Rate,
     /// Batches at a time on their way into the log.
     pub in_flight: usize,
@@ -56,6 +56,11 @@ impl Default for DeviceLimits {
     fn default() -> Self {
         Self { batches: Rate::new(10, 4096), readings: Rate::new(4096, 1 << 20), in_flight: 64 }
     }
+}
+
+/// How many readings sealed ones count as, however many they are.
+pub(super) fn hidden(sealed: Option<&[u8]>) -> u64 {
+    sealed.map_or(0, |sealed| sealed.len().div_ceil(16) as u64)
 }
 
 /// What was taken and is not yet made up for by time, in thousandths.

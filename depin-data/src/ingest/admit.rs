@@ -18,7 +18,7 @@ use depin_core::{
 };
 
 use super::{
-    Ingest, Throttled, lock,
+    Ingest, Throttled, account, lock,
     objection::{self, Objection, Stop},
     records::Known,
     turn::Turn,
@@ -95,7 +95,8 @@ impl Ingest {
         let tip = link.covers().map_or(sequence, |end| end.sequence);
         let latest = link.readings().iter().map(depin_core::Reading::at).max();
         let now = self.clock.now();
-        let entry = known.account.enter(&self.limits, tip, readings, now);
+        let cost = readings.saturating_add(account::hidden(link.sealed()));
+        let entry = known.account.enter(&self.limits, tip, cost, now);
         let entry = entry.map_err(Stop::Throttle)?;
         let new = link.into_new(now, batch.clone());
         let did = new.device.clone();

@@ -20,7 +20,7 @@ use depin_core::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    batch::{self, Claim, SaltSeed},
+    batch::{self, Claim, Extras, SaltSeed},
     receipt::ReceiptVerifier,
 };
 
@@ -141,7 +141,7 @@ impl Outbox {
     /// that signed before, see [`rekey`](Self::rekey), or what the store says; the batch was not shown to anybody
     /// then.
     pub fn push(&mut self, signer: &dyn Signer, readings: &[Reading]) -> Result<SignedBatch> {
-        self.push_salted(signer, readings, None)
+        self.push_with(signer, readings, Extras::default())
     }
 
     /// As [`push`](Self::push), with [salted leaves](SaltSeed) if there is a seed.
@@ -154,8 +154,21 @@ impl Outbox {
         readings: &[Reading],
         seed: Option<&SaltSeed>,
     ) -> Result<SignedBatch> {
+        self.push_with(signer, readings, Extras { seed, sealed: None })
+    }
+
+    /// As [`push`](Self::push), with more than readings.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_with(
+        &mut self,
+        signer: &dyn Signer,
+        readings: &[Reading],
+        extras: Extras<'_>,
+    ) -> Result<SignedBatch> {
         self.renew(signer)?;
-        self.add(signer, readings, seed, None)
+        self.add(signer, readings, extras, None)
     }
 
     /// What to send now, if anything: the oldest batch, or first a marker that earlier ones are given up.
@@ -351,6 +364,11 @@ impl Outbox {
         &self.did
     }
 
+    /// The network that its batches are for.
+    pub const fn network(&self) -> &NetworkId {
+        &self.network
+    }
+
     /// The last batch of the chain, sealed or known to be stored.
     pub const fn tip(&self) -> Option<ChainTip> {
         self.known.tip
@@ -380,8 +398,9 @@ impl Outbox {
     fn renew(&mut self, signer: &dyn Signer) -> Result<()> {
         while let Some(stale) = self.kept.front().copied().filter(|kept| kept.stale) {
             match self.claim(&stale) {
-                Ok(Claim { readings, salt_seed, .. }) => {
-                    self.add(signer, &readings, salt_seed.as_ref(), Some(stale.hash))?;
+                Ok(Claim { readings, salt_seed, sealed, .. }) => {
+                    let extras = Extras { seed: salt_seed.as_ref(), sealed: sealed.as_deref() };
+                    self.add(signer, &readings, extras, Some(stale.hash))?;
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     self.kept.pop_front();
@@ -407,7 +426,7 @@ impl Outbox {
         &mut self,
         signer: &dyn Signer,
         readings: &[Reading],
-        seed: Option<&SaltSeed>,
+        extras: Extras<'_>,
         replaces: Option<B256>,
     ) -> Result<SignedBatch> {
         if !self.placed {
@@ -416,12 +435,7 @@ impl Outbox {
         let key = self.key_of(signer)?;
         let (sequence, previous) = next(self.known.tip).ok_or_else(at_its_end)?;
         let (did, network) = (&self.did, &self.network);
-        let batch = match seed {
-            Some(seed) => {
-                batch::seal_salted(signer, did, network, sequence, previous, readings, seed)
-            }
-            None => batch::seal(signer, did, network, sequence, previous, readings),
-        }?;
+        let batch = batch::seal_with(signer, did, network, sequence, previous, readings, extras)?;
         let hash = batch.hash();
         self.known.key = key;
         let place = self.write(&Record::Batch { replaces, bytes: batch.as_bytes() })?;

@@ -23,6 +23,8 @@ mod filter;
 pub use cursor::Cursor;
 pub use filter::Filter;
 
+#[cfg(feature = "hpke")]
+use crate::privacy::{self, ReaderSecret};
 use crate::{aside::aside, batch, observe};
 
 /// Batches read ahead; of 64 KiB each at most, so 1 MiB.
@@ -48,6 +50,21 @@ impl Delivery {
     /// Where to go on when its readings are done with up to and including this position.
     pub const fn cursor_after(&self, reading: usize) -> Cursor {
         Cursor::reading_of(self.entry.index, reading.saturating_add(1))
+    }
+
+    /// The readings that the device sealed to this reader; none where it sealed nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rejected`] when they are sealed to another reader, or come from another device;
+    /// [`ErrorKind::Malformed`] when the bytes are no batch of the network, or the device sealed no readings.
+    #[cfg(feature = "hpke")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "hpke")))]
+    pub fn open(&self, network: &NetworkId, reader: &ReaderSecret) -> Result<Vec<Reading>> {
+        let claim = batch::claim(self.entry.batch.as_bytes(), network)?;
+        match claim.sealed {
+            Some(sealed) => privacy::open_readings(reader, network, &claim.device, &sealed),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The readings that were asked for, with their positions in the batch; a gap marker has none.

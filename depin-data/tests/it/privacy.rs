@@ -4,4 +4,6 @@ mod disclosure;
 #[cfg(feature = "geo")]
 mod places;
 #[cfg(feature = "hpke")]
+mod readings;
+#[cfg(feature = "hpke")]
 mod sealed;
