@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use depin_core::{
-    B256, Bytes, Did, Error, Result, SignedBatch, Signer,
+    B256, Bytes, Did, Error, ErrorKind, Result, SignedBatch, Signer,
     cbor::{self, Decoder},
     transport::{Answer, Refusal, Standing, Transport},
 };
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     batch, merkle,
+    privacy::{self, Commitment},
     receipt::{self, ReceiptError, ReceiptVerifier, SignedHead},
     wire::{self, Nonce, Nonces, Reply},
 };
@@ -111,6 +112,45 @@ impl HttpTransport {
             false => Vec::new(),
         };
         Ok(self.receipts.continued(kept, &bytes, &path)?)
+    }
+
+    /// Has the log say, signed, that a commitment is of a batch that it holds: what goes with a disclosure of that
+    /// batch, see [`witnessed`](crate::privacy::witnessed).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](depin_core::ErrorKind::NotFound) when the log does not hold the batch any more, or
+    /// never did; [`ErrorKind::Rejected`](depin_core::ErrorKind::Rejected) when it holds another in its place;
+    /// [`ErrorKind::Malformed`](depin_core::ErrorKind::Malformed) for no commitment of this network. All three are
+    /// only what the server says. [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when it does not
+    /// answer, or answers what the log has not signed about this commitment.
+    pub async fn witness(&self, commitment: &Commitment) -> Result<Vec<u8>> {
+        let request = self.client.post(format!("{}/v1/witnesses", self.url));
+        let request = request.header(header::CONTENT_TYPE, COSE);
+        let response = request.body(commitment.as_bytes().to_vec()).send().await;
+        let response = response.map_err(|error| no_answer("no connection").source(error))?;
+        let status = response.status();
+        let again = retry_after(&response);
+        let body = read_bounded(response).await?;
+        let said = |kind, why| Error::new(kind, why).with("status", status);
+        match status {
+            StatusCode::OK => {
+                let unsigned = |error| no_answer("nothing that the log has signed").source(error);
+                privacy::witness_of(&self.receipts, commitment, &body).map_err(unsigned)?;
+                Ok(body)
+            }
+            StatusCode::NOT_FOUND => {
+                Err(said(ErrorKind::NotFound, "the log does not hold the batch of this commitment"))
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Err(busy(again)),
+            StatusCode::BAD_REQUEST => {
+                Err(said(ErrorKind::Malformed, "the server takes it for no commitment"))
+            }
+            status if status.is_client_error() => Err(said(
+                ErrorKind::Rejected,
+                "the commitment is not of the batch that the log holds",
+            )),
+            _ => Err(no_answer("not an answer of ingest").with("status", status)),
+        }
     }
 
     async fn consistency(&self, from: u64, to: u64) -> Result<Vec<B256>> {

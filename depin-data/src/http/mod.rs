@@ -9,11 +9,12 @@
 //! | `GET /v1/stream?from=42&device=did:..&quantity=..&cell=..` | batches there are and come, with receipts, as a CBOR sequence: see [`StreamClient`] |
 //! | `GET /v1/receipts?device=did:..&sequence=7` | the receipt of what holds this place of a chain; with `&batch=0x..` of that hash or none |
 //! | `GET /v1/consistency?from=5&to=9` | `[*hash]`: that the tree of 9 batches continues that of 5 (RFC 9162), as `application/cbor` |
+//! | `POST /v1/witnesses`, body a [commitment](crate::privacy::Commitment) as `application/cose` | that it is of a batch in the log, [signed](crate::privacy::witnessed), as `application/cose` |
 //! | `GET /healthz` | 200 while the log answers |
 //!
 //! Who sends too much is told 429 (one device) or 503 (all together) with `Retry-After`; [`HttpTransport`] makes
 //! that an error with [`retry_after`](depin_core::Error::retry_after). Bodies come as they are: any content
-//! encoding but `identity` is 415, so nothing unpacks to more than was sent. [`Limits`] bound connections.
+//! encoding but `identity` is 415, so nothing unpacks to more than was sent. [`Limits`] bound connections, in all and of one address.
 //!
 //! # Bundles
 //!
@@ -52,6 +53,7 @@
 //! signed, and [`HttpTransport`] takes no refusal for an answer that the log has not signed for this very
 //! request.
 
+mod addresses;
 mod bundles;
 mod client;
 mod connect;

@@ -11,7 +11,7 @@ use axum::{
     routing::{get, post},
 };
 use depin_core::{
-    B256, Bytes, Did, Sequence, SignedBatch,
+    B256, Bytes, Did, Error, ErrorKind, Sequence, SignedBatch,
     cbor::Encoder,
     log::LogEntry,
     transport::{Answer, Refusal, Standing},
@@ -23,6 +23,7 @@ use super::{CBOR, COSE, NONCE, essence, problem::Problem, query::Query};
 use crate::{
     batch,
     ingest::Ingest,
+    privacy::Commitment,
     receipt,
     wire::{self, Nonce},
 };
@@ -34,7 +35,7 @@ const STEP: usize = 16;
 const ENOUGH_BYTES: usize = 1 << 20;
 
 /// Paths as recorders know them; what follows in a path is not told apart.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "/v1/batches",
     "/v1/bundles",
     "/v1/consistency",
@@ -44,7 +45,9 @@ const NAMES: [&str; 11] = [
     "/v1/lags",
     "/v1/receipts",
     "/v1/replays",
+    "/v1/standing",
     "/v1/stream",
+    "/v1/witnesses",
     "/healthz",
 ];
 
@@ -65,6 +68,7 @@ pub(super) fn router(ingest: Arc<Ingest>, patience: Duration) -> Router {
     Router::new()
         .route("/v1/batches", get(batches).post(accept))
         .route("/v1/standing", post(standing))
+        .route("/v1/witnesses", post(witness))
         .route("/v1/head", get(head))
         .route("/v1/receipts", get(receipts))
         .route("/v1/consistency", get(consistency))
@@ -106,6 +110,21 @@ async fn standing(State(gate): State<Gate>, request: Request) -> Result<Response
             Ok(([(header::CONTENT_TYPE, COSE)], signed).into_response())
         }
     }
+}
+
+/// That a commitment is of a batch in the log.
+async fn witness(State(gate): State<Gate>, request: Request) -> Result<Response, Problem> {
+    let (_, commitment) = gate.received(request).await?;
+    let commitment = Commitment::from_bytes(Bytes::copy_from_slice(commitment.as_bytes()));
+    let witness = async {
+        match gate.ingest.witness(&commitment).await {
+            Err(error) if error.kind() == ErrorKind::Malformed => Ok(Err(error)),
+            witness => witness.map(Ok),
+        }
+    };
+    let malformed = |error: Error| Problem::new(StatusCode::BAD_REQUEST, error.message());
+    let signed = gate.patiently(witness).await?.map_err(malformed)?;
+    Ok(([(header::CONTENT_TYPE, COSE)], signed).into_response())
 }
 
 impl Gate {

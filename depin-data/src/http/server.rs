@@ -34,7 +34,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::routes;
+use super::{addresses::Addresses, routes};
 use crate::{
     ingest::Ingest,
     observe::{self, Held, Timer},
@@ -67,6 +67,9 @@ pub struct Limits {
     /// Connections that may wait for that; more wait in the system's queue. One that waits costs a socket
     /// and no buffer.
     pub waiting: usize,
+    /// Connections of one address, served or waiting (of IPv6, of one /64): more are closed unheard. Where a proxy or
+    /// the gateway of a fleet stands in front, all come from few addresses; then this is to be larger.
+    pub per_address: usize,
     /// How long one may wait before it is told 503.
     pub turn: Duration,
     /// Time for the head of a request, also of the next one on the same connection.
@@ -78,12 +81,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 512 connections of at most 10 minutes, 16,384 more that wait up to 10 s; 10 s for a head, 30 s for a
-    /// request.
+    /// 512 connections of at most 10 minutes, 16,384 more that wait up to 10 s; of all these at most a quarter, 4,224,
+    /// from one address; 10 s for a head, 30 s for a request.
     fn default() -> Self {
         Self {
             connections: 512,
             waiting: 16_384,
+            per_address: 4224,
             turn: Duration::from_secs(10),
             head: Duration::from_secs(10),
             request: Duration::from_secs(30),
@@ -183,6 +187,7 @@ async fn listen(
     let all = served.saturating_add(limits.waiting).min(MOST_PLACES);
     let rooms = Arc::new(Semaphore::new(all));
     let slots = Semaphore::new(served);
+    let addresses = Addresses::new(limits.per_address);
     let places = Arc::new(Places { limits, slots, waiting: AtomicUsize::new(0) });
     let theirs = Arc::clone(&places);
     let router = router.layer(map_response(move |response| theirs.hurry(response)));
@@ -191,7 +196,14 @@ async fn listen(
         let next = async {
             let room = Arc::clone(&rooms).acquire_owned().await.ok()?;
             match listener.accept().await {
-                Ok((stream, _)) => Some((stream, room)),
+                Ok((stream, from)) => match addresses.enter(from.ip()) {
+                    Some(visitor) => Some((stream, (visitor, room))),
+                    // To say so would cost what it is to save.
+                    None => {
+                        observe::turned_away();
+                        None
+                    }
+                },
                 Err(_) => {
                     sleep(BREATHER).await;
                     None

@@ -11,14 +11,16 @@ use std::{
 };
 
 use depin_core::{
-    Algorithm, B256, Bytes, Did, Error, NetworkEvent, Result, Sequence, SignedBatch, Timestamp,
+    Algorithm, B256, Bytes, Did, Error, Result, Sequence, SignedBatch, Timestamp,
     log::{Append, NewBatch},
     registry::DeviceStatus,
     transport::Receipt,
 };
 
 use super::{
-    Ingest, Throttled, account, lock,
+    Ingest, Throttled, account,
+    due::Note,
+    lock,
     objection::{self, Objection, Stop},
     records::Known,
     turn::Turn,
@@ -50,6 +52,7 @@ impl Ingest {
         if stop.may_be_stored()
             && let Some(index) = self.stored_before(batch).await?
         {
+            self.announce_if(self.due.found(batch.hash(), index));
             observe::accepted(None);
             return Ok(Ok(self.receipt(batch.hash(), index).await?));
         }
@@ -100,30 +103,29 @@ impl Ingest {
         let entry = entry.map_err(Stop::Throttle)?;
         let new = link.into_new(now, batch.clone());
         let did = new.device.clone();
-        let appended = self.append(new, turn).await?;
-        let (index, readings) = match appended {
+        let attempt = self.due.note(Note::new(did.clone(), sequence, hash, readings));
+        let (index, readings) = match self.append(new, turn).await? {
             Append::Stored(index) => {
                 entry.stored(tip, latest);
-                let batch = hash;
-                self.announce(|| NetworkEvent::BatchAccepted {
-                    did,
-                    sequence,
-                    batch,
-                    index,
-                    readings,
-                });
+                self.announce_if(attempt.stored(index));
                 (index, Some(readings))
             }
-            Append::Duplicate(index) => (index, None),
+            Append::Duplicate(index) => {
+                self.announce_if(attempt.was_stored(index));
+                (index, None)
+            }
             Append::Fork(there) => {
+                attempt.over();
                 let places = [Some(tip), Some(sequence), before(sequence)];
                 let against = self.contradicted(&did, places, there).await?;
                 return Err(Objection::fork(&did, sequence, there, against).into());
             }
             Append::Superseded(tip) => {
+                attempt.over();
                 return Err(Objection::superseded(&did, sequence, tip.sequence).into());
             }
             Append::Gap(next) => {
+                attempt.over();
                 turn.missed().await?;
                 return Err(Objection::gap(&did, sequence, next).into());
             }

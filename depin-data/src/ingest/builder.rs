@@ -11,7 +11,7 @@ use depin_core::{
     registry::DeviceRegistry, transport::RefusalCode,
 };
 
-use super::{DeviceLimits, Groups, Ingest, Lookups, Objection, Quota, Records};
+use super::{DeviceLimits, Due, Groups, Ingest, Lookups, Objection, Quota, Records};
 use crate::receipt::HeadSigner;
 
 /// Hears what happens.
@@ -120,6 +120,7 @@ impl IngestBuilder {
             rule: self.rule,
             limits: self.limits,
             groups: Groups::default(),
+            due: Due::default(),
             lookups: Lookups::default(),
             records: Mutex::new(Records::default()),
             quota: Mutex::new(Quota::default()),

@@ -36,6 +36,7 @@ mod account;
 mod admit;
 mod builder;
 mod diagnosis;
+mod due;
 mod group;
 mod lag;
 mod letter;
@@ -54,6 +55,7 @@ pub use letter::{DeadLetter, LetterPage, Letters, Replays};
 
 use self::{
     builder::ClockRule,
+    due::Due,
     group::Groups,
     lookups::Lookups,
     objection::Objection,
@@ -115,6 +117,7 @@ pub struct Ingest {
     limits: DeviceLimits,
     records: Mutex<Records>,
     groups: Groups,
+    due: Due,
     quota: Mutex<Quota>,
     unkept: AtomicU64,
     in_flight: AtomicUsize,
@@ -214,7 +217,8 @@ impl Ingest {
     }
 
     /// Tells `listener` what happens from now on. It runs on the task that handles the batch, so it
-    /// should hand over and return.
+    /// should hand over and return. A batch that is stored is told once, if need be when it is sent again because
+    /// its answer was lost.
     pub fn subscribe(&self, listener: Listener) {
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
@@ -356,6 +360,11 @@ impl Ingest {
         let did = refusal.device.clone();
         self.announce(|| NetworkEvent::BatchRefused { did, batch, code });
         Ok(refusal)
+    }
+
+    /// Tells everybody of an event, if there is one.
+    fn announce_if(&self, event: Option<NetworkEvent>) {
+        event.into_iter().for_each(|event| self.announce(|| event));
     }
 
     fn announce(&self, event: impl FnOnce() -> NetworkEvent) {

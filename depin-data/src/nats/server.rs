@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{Client, Message, Subject, Subscriber};
+use async_nats::{Client, Event, Message, Subject, Subscriber};
 use depin_core::{Error, Result};
 use futures_util::StreamExt;
 use tokio::{
@@ -69,7 +69,15 @@ pub async fn serve(
     serving: NatsServing,
 ) -> Result<NatsServer> {
     let NatsServing { group, concurrency, waiting, patience } = serving;
-    let client = options::connect(options, UNREAD).await?;
+    let client = options::connect_as(options, |dial| {
+        dial.subscription_capacity(UNREAD).event_callback(|event| async move {
+            // A burst that came faster than it was read; the connection tells each message that it dropped.
+            if matches!(event, Event::SlowConsumer(_)) {
+                observe::dropped("nats");
+            }
+        })
+    })
+    .await?;
     let ended = |error: async_nats::Error| {
         Error::unavailable("the nats connection has ended; serve again").source(error)
     };

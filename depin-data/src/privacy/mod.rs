@@ -41,6 +41,8 @@ pub use readings::{SEALED_READINGS, Sealing, open_readings, seal_readings};
 #[cfg(feature = "hpke")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hpke")))]
 pub use sealed::{Context, MAX_SEALED, ReaderKey, ReaderSecret, SealError, seal};
+#[cfg(feature = "http")]
+pub(crate) use witness::witness_of;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use witness::{WITNESS_PURPOSE, Witnessed, witnessed};

@@ -86,6 +86,15 @@ pub fn witnessed(
     disclosure: &Disclosure,
     witness: &[u8],
 ) -> Result<Witnessed, DisclosureError> {
+    witness_of(receipts, &disclosure.commitment()?, witness)
+}
+
+/// As [`witnessed`], for the commitment itself.
+pub(crate) fn witness_of(
+    receipts: &ReceiptVerifier,
+    commitment: &Commitment,
+    witness: &[u8],
+) -> Result<Witnessed, DisclosureError> {
     let envelope = Envelope::parse(witness, receipts.network(), WITNESS_PURPOSE)
         .map_err(DisclosureError::Witness)?;
     let payload = envelope.open(receipts.key()).map_err(DisclosureError::Witness)?;
@@ -93,7 +102,7 @@ pub fn witnessed(
     let mut d = Decoder::new(payload);
     entries(&mut d, 3)?;
     key(&mut d, 1)?;
-    if hash(&mut d)? != digest(&disclosure.commitment()?) {
+    if hash(&mut d)? != digest(commitment) {
         return Err(DisclosureError::OtherCommitment);
     }
     key(&mut d, 2)?;

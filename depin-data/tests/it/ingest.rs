@@ -15,8 +15,8 @@ use depin_core::{
 };
 use depin_data::{
     batch::MAX_BYTES,
-    ingest::Letters,
-    log::MemoryLog,
+    ingest::{Letters, Listener},
+    log::{MemoryLog, RedbLog},
     transport::InProcess,
     wire::{self, Nonce},
 };
@@ -225,13 +225,15 @@ async fn one_noisy_device_leaves_room_for_the_evidence_of_others() {
     assert_eq!(kept[20].refusal.device, Some(quiet.did));
 }
 
+/// Writes down what it hears.
+fn listener(heard: &Arc<Mutex<Vec<NetworkEvent>>>) -> Listener {
+    let heard = Arc::clone(heard);
+    Arc::new(move |event: &NetworkEvent| heard.lock().unwrap().push(event.clone()))
+}
+
 #[tokio::test]
 async fn listeners_hear_what_was_taken_and_refused() {
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let listener = |heard: &Arc<Mutex<Vec<NetworkEvent>>>| {
-        let heard = Arc::clone(heard);
-        Arc::new(move |event: &NetworkEvent| heard.lock().unwrap().push(event.clone()))
-    };
     let net = Net::with(Arc::new(MemoryLog::new()), |b| b.on_event(listener(&heard)));
     let late = Arc::new(Mutex::new(Vec::new()));
     let mut device = net.enrol("a");
@@ -249,6 +251,43 @@ async fn listeners_hear_what_was_taken_and_refused() {
         ]
     ));
     assert_eq!(late.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_is_told_once_also_when_the_answer_was_lost() {
+    let heard = Arc::default();
+    let log = Arc::new(RedbLog::open_in_memory().unwrap());
+    let net = Net::with(log.clone(), |b| b.on_event(listener(&heard)));
+    let mut device = net.enrol("a");
+    for index in 0..100 {
+        let batch = device.measure();
+        {
+            // Handed to the log, and nobody waits for what it says.
+            let mut sending = std::pin::pin!(net.ingest.accept(batch.as_bytes()));
+            std::future::poll_fn(|context| {
+                std::task::Poll::Ready(sending.as_mut().poll(context).is_ready())
+            })
+            .await;
+        }
+        log.grown(index).await.unwrap();
+        net.taken(&batch).await;
+        net.taken(&batch).await;
+    }
+    let heard = std::mem::take(&mut *heard.lock().unwrap());
+    let told = heard.iter().map(|event| match event {
+        NetworkEvent::BatchAccepted { index, readings: 2, .. } => *index,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(told.collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+    // What another process stored, or this one before it started again, is no news.
+    let heard = Arc::default();
+    let again = Net::with(log, |b| b.on_event(listener(&heard)));
+    again.registry.add(&device);
+    let entries = again.ingest.log().read(0, 9).await.unwrap();
+    for entry in entries {
+        again.taken(&entry.batch).await;
+    }
+    assert_eq!(heard.lock().unwrap().len(), 0);
 }
 
 /// A log whose appends wait for a permit, and then fail.

@@ -18,7 +18,7 @@ use depin_core::{
     transport::{Answer, Transport},
 };
 use depin_data::{
-    http::{HttpTransport, serve},
+    http::{HttpTransport, Limits, serve, serve_with},
     log::RedbLog,
 };
 use depin_testkit::skip::skipped;
@@ -152,7 +152,11 @@ async fn thousands_of_devices_at_once_are_each_served_once() {
     for n in 0..count {
         net.registry.add(&device(n));
     }
-    let server = serve(net.ingest.clone(), ([127, 0, 0, 1], 0).into()).await.unwrap();
+    // All come from one address, as through the gateway of a fleet.
+    let mut limits = Limits::default();
+    limits.per_address = count;
+    let address = ([127, 0, 0, 1], 0).into();
+    let server = serve_with(net.ingest.clone(), address, limits).await.unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "storm::crowd", "--nocapture", "--test-threads=1"]);
     command.env(URL, server.url());

@@ -285,8 +285,31 @@ async fn the_log_stands_for_what_is_shown_and_for_nothing_else() {
     for cut in 0..witness.len() {
         assert!(witnessed(&net.receipts, &disclosure, &witness[..cut]).is_err());
     }
-    let later = Commitment::from_bytes(b"noise".to_vec());
-    assert_eq!(net.ingest.witness(&later).await.unwrap_err().kind(), ErrorKind::Rejected);
+    let noise = Commitment::from_bytes(b"noise".to_vec());
+    assert_eq!(net.ingest.witness(&noise).await.unwrap_err().kind(), ErrorKind::Rejected);
+    #[cfg(feature = "http")]
+    over_http(&net, &disclosure, [&commit(&device, &other), &noise]).await;
+}
+
+#[cfg(feature = "http")]
+async fn over_http(net: &Net, disclosure: &Disclosure, lies: [&Commitment; 2]) {
+    use depin_data::http::{HttpTransport, serve};
+    let commitment = disclosure.commitment().unwrap();
+    let server = serve(net.ingest.clone(), ([127, 0, 0, 1], 0).into()).await.unwrap();
+    let rng = &mut rand::thread_rng();
+    let transport = HttpTransport::new(&server.url(), net.receipts.clone(), rng).unwrap();
+    let witness = transport.witness(&commitment).await.unwrap();
+    assert_eq!(witnessed(&net.receipts, disclosure, &witness).unwrap().index, 0);
+    for lie in lies {
+        let error = transport.witness(lie).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+    }
+    // A server that speaks for another log is no witness.
+    let stranger = Device::new("stranger", Algorithm::EdDsa);
+    let another = ReceiptVerifier::new(&network(), stranger.key.public_key());
+    let transport = HttpTransport::new(&server.url(), another, rng).unwrap();
+    let error = transport.witness(&commitment).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
 /// As if somebody had verified it.

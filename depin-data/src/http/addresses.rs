@@ -1,0 +1,86 @@
+//! How many connections each address holds, so that no one takes all places.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Connections by address; those of IPv6 count together by /64, which is what one customer has at least.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    most: usize,
+    held: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Addresses {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most: most.max(1), held: Mutex::default() })
+    }
+
+    /// A visitor from this address, unless it has sent enough.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Visitor> {
+        let origin = origin(address);
+        let mut held = self.held();
+        let count = held.entry(origin).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Visitor { addresses: Arc::clone(self), origin })
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection, counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    addresses: Arc<Addresses>,
+    origin: IpAddr,
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut count) = self.addresses.held().entry(self.origin) {
+            match count.get().checked_sub(1) {
+                None | Some(0) => _ = count.remove(),
+                Some(rest) => *count.get_mut() = rest,
+            }
+        }
+    }
+}
+
+/// What counts as one address.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            [a, b, c, d, 0, 0, 0, 0].into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_origin_has_its_own_count_and_leaves_nothing_behind() {
+        let addresses = Addresses::new(2);
+        let enter = |address: &str| addresses.enter(address.parse().unwrap());
+        let held = [enter("192.0.2.1"), enter("::ffff:192.0.2.1"), enter("192.0.2.2")];
+        assert!(held.iter().all(Option::is_some));
+        assert!(enter("192.0.2.1").is_none(), "in whichever way it is written");
+        let customer = [enter("2001:db8:1:2::1"), enter("2001:db8:1:2:ffff::9")];
+        assert!(customer.iter().all(Option::is_some));
+        assert!(enter("2001:db8:1:2:3::").is_none(), "a customer has 2^64 of them");
+        let other = enter("2001:db8:1:3::1");
+        assert!(other.is_some());
+        drop((held, customer, other));
+        assert!(addresses.held().is_empty());
+    }
+}
