@@ -1,6 +1,6 @@
 //! A device of the network, as its firmware would hold it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, fs, path::Path, sync::Arc};
 
 use depin_core::{
     Address, B256, Did, Error, ErrorKind, Reading, Result, SignedBatch, Signer,
@@ -8,10 +8,20 @@ use depin_core::{
     registry::DeviceRecord,
     transport::{Answer, Receipt, Refusal, RefusalCode, Transport},
 };
-use depin_data::{batch::Extras, outbox::Outbox, receipt::ReceiptVerifier, transport::InProcess};
+use depin_data::{
+    batch::{Extras, SaltSeed},
+    outbox::{FileStore, Outbox},
+    receipt::ReceiptVerifier,
+    transport::InProcess,
+    wire,
+};
+use rand::rngs::OsRng;
 use tokio::sync::Mutex;
 
 use crate::{Hardware, Network};
+
+/// Bytes of the file that keeps what a device has signed.
+const KEPT: u64 = 4 << 20;
 
 /// Signs readings in batches and keeps each until it holds a receipt.
 ///
@@ -32,7 +42,12 @@ impl Device {
         tip: Option<ChainTip>,
     ) -> Result<Self> {
         let receipts = ReceiptVerifier::new(network.id(), network.log_key());
-        let mut outbox = Outbox::new(network.id(), &record.did, receipts);
+        let mut outbox = match &hardware.folder {
+            Some(folder) => kept_in(folder, network, &record.did, receipts)?,
+            None => Outbox::new(network.id(), &record.did, receipts),
+        };
+        // What is kept may be signed with a key that was changed while the device was away.
+        outbox.rekey(&*hardware.signer, tip)?;
         outbox.reconcile(tip)?;
         let transport = Arc::new(InProcess::new(network.ingest().clone()));
         Ok(Self { record, hardware, outbox: Arc::new(Mutex::new(outbox)), transport })
@@ -91,6 +106,9 @@ impl Device {
     /// As [`send`](Self::send).
     pub async fn send_with(&self, readings: &[Reading], extras: Extras<'_>) -> Result<Receipt> {
         let mut outbox = self.outbox.lock().await;
+        let salts = self.hardware.is_salted && extras.seed.is_none();
+        let fresh = salts.then(|| SaltSeed::generate(&mut OsRng));
+        let extras = Extras { seed: extras.seed.or(fresh.as_ref()), ..extras };
         outbox.push_with(&*self.hardware.signer, readings, extras)?;
         let last = self.drain(&mut outbox).await?;
         last.ok_or_else(|| Error::new(ErrorKind::NotFound, "nothing was waiting to be sent"))
@@ -168,6 +186,23 @@ impl Device {
             }
         }
     }
+}
+
+/// The outbox in a folder, which it shares with those of other devices.
+fn kept_in(
+    folder: &Path,
+    network: &Network,
+    did: &Did,
+    receipts: ReceiptVerifier,
+) -> Result<Outbox> {
+    let failed = |error| {
+        Error::unavailable("the folder of the outbox cannot be made; check its path and rights")
+            .with("path", folder.display())
+            .source(error)
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let file = folder.join(format!("{}.outbox", wire::device_tag(did)));
+    Outbox::open(network.id(), did, receipts, FileStore::open(file, KEPT)?)
 }
 
 impl fmt::Debug for Device {

@@ -51,7 +51,9 @@ impl Network {
     /// A device that was enrolled before, for example after a restart: continues its chain of batches.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when it was never enrolled.
+    /// [`ErrorKind::NotFound`] when it was never enrolled, [`ErrorKind::Conflict`] when the file that
+    /// [keeps](Hardware::kept_in) its batches is in use, or the log went on after the last of them: somebody else
+    /// signs with its key.
     pub async fn resume(&self, hardware: impl Into<Hardware>) -> Result<Device> {
         let hardware = hardware.into();
         let did = did(&*hardware.signer)?;
@@ -61,8 +63,7 @@ impl Network {
     /// As [`resume`](Self::resume), for a device that changed its key and kept its identity.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when it was never enrolled, [`ErrorKind::Rejected`] when the key is not the
-    /// present one of the device.
+    /// As [`resume`](Self::resume), [`ErrorKind::Rejected`] when the key is not the present one of the device.
     pub async fn resume_as(&self, did: &Did, hardware: impl Into<Hardware>) -> Result<Device> {
         let hardware = hardware.into();
         let record = self.device(did).await?;
@@ -70,7 +71,7 @@ impl Network {
             let message = "the device signs with another key now; resume it with that one";
             return Err(Error::new(ErrorKind::Rejected, message).with("did", did));
         }
-        let tip = self.0.log.tip(did).await?;
+        let tip = self.0.log.latest_tip(did).await?;
         Device::new(self, hardware, record, tip)
     }
 
@@ -82,7 +83,7 @@ impl Network {
         });
         // The log may know a device that the registry forgot, for example in a crash before the embedded
         // chain was written: then its chain goes on, for a new one would be a fork.
-        let tip = self.0.log.tip(&record.did).await?;
+        let tip = self.0.log.latest_tip(&record.did).await?;
         Device::new(self, hardware, record, tip)
     }
 

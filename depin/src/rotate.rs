@@ -29,7 +29,7 @@ impl Network {
         self.0.ingest.forget(&did);
         self.0.ledgers.checkpoint().await?;
         self.emit(NetworkEvent::KeyRotated { did: did.clone(), key: record.key.clone() });
-        let tip = self.0.log.tip(&did).await?;
+        let tip = self.0.log.latest_tip(&did).await?;
         device.clone().rekeyed(next, record, tip).await
     }
 }

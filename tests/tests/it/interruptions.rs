@@ -19,7 +19,7 @@ use depin::{
         transport::{Standing, Transport},
     },
     data::{
-        batch,
+        batch::{self, BatchVerifier, Link},
         epoch::{Checks, EpochDraft, EpochRecord, Member, Sealed, Statement, score},
         log::RedbLog,
         transport::InProcess,
@@ -328,6 +328,51 @@ async fn a_batch_that_may_be_stored_is_not_given_up() {
     network.registry().set_status(device.did(), DeviceStatus::Active).await.unwrap();
     network.ingest().forget(device.did());
     assert_eq!(device.flush().await.unwrap().map(|receipt| receipt.index), Some(1));
+}
+
+/// A transport that reaches nobody.
+#[derive(Debug)]
+struct Offline;
+
+#[async_trait]
+impl Transport for Offline {
+    async fn send(&self, _: &SignedBatch) -> Result<Answer> {
+        Err(Error::unavailable("no network"))
+    }
+
+    async fn standing(&self, _: &Did, _: &dyn Signer) -> Result<Standing> {
+        Err(Error::unavailable("no network"))
+    }
+}
+
+#[tokio::test]
+async fn what_a_device_keeps_in_a_folder_is_sent_after_its_restart() {
+    let (network, folder) = (builder().await.build().await.unwrap(), tempfile::tempdir().unwrap());
+    let pebble = || SimulatedPebble::new(1);
+    let hardware = || Hardware::from(pebble()).kept_in(folder.path().join("new")).salted();
+    let device = network.enroll(hardware(), owner(1)).await.unwrap();
+    let lossy = device.clone().over(Lossy(InProcess::new(network.ingest().clone())));
+    lossy.send(&[celsius(20)]).await.unwrap_err();
+    let offline = device.clone().over(Offline);
+    offline.send(&[later(21)]).await.unwrap_err();
+    let in_use = network.resume(hardware()).await.unwrap_err();
+    assert_eq!(in_use.kind(), ErrorKind::Conflict);
+    drop((device, lossy, offline));
+
+    let device = network.resume(hardware()).await.unwrap();
+    assert_eq!(device.pending().await.unwrap().len(), 1, "the log holds the first");
+    assert_eq!(device.flush().await.unwrap().map(|receipt| receipt.index), Some(1));
+    let verifier = BatchVerifier::new(network.id(), pebble().signer().public_key());
+    for entry in network.log().read(0, 9).await.unwrap() {
+        let Link::Batch(batch) = verifier.link(&entry.batch).unwrap() else { panic!("a batch") };
+        assert!(batch.salt_seed.is_some());
+    }
+
+    // The folder is lost: the device goes on where the log stands.
+    drop(device);
+    std::fs::remove_dir_all(folder.path().join("new")).unwrap();
+    let device = network.resume(hardware()).await.unwrap();
+    assert_eq!(device.send(&[later(22)]).await.unwrap().index, 2);
 }
 
 /// Hardware that never answers.
