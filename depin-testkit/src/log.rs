@@ -94,6 +94,8 @@ async fn chains_continue_repeat_fork_or_gap(log: &dyn BatchLog) {
     assert_eq!(append(rival).await, Append::Fork(hash), "clause 3: a taken place");
     let stray = append(batch(&device, 2, hash)).await;
     let tip = log.tip(&device).await.expect("tip").expect("a chain");
+    let latest = log.latest_tip(&device).await.expect("tip");
+    assert_eq!(latest, Some(tip), "clause 16: all that was stored counts");
     assert_eq!(stray, Append::Fork(tip.hash), "clause 3: a wrong predecessor");
     let ahead = append(batch(&device, 5, tip.hash)).await;
     assert_eq!(ahead, Append::Gap(Sequence::new(2)), "clause 3: a gap names what is missing");
