@@ -56,6 +56,9 @@ const TELLING: u64 = 4;
 const DAYS: u64 = 7;
 const DAY: u64 = 86_400_000;
 const NEAR: u64 = 1_800_000;
+/// Rows as ever that outweigh one that is not, and how many such rows more end the search for the end.
+const CONTRADICTS: i64 = 4;
+const MOST_CONTRADICTING: i64 = 4;
 /// Rows by which the rest of the stream is judged.
 const SAMPLE: usize = 512;
 
@@ -165,13 +168,28 @@ impl Run {
         if known || self.surprise < least || self.against_the_rest(rows) < least {
             return;
         }
-        let nothing = |at: &usize| self.is_as_ever(rows, *at);
-        let before = stretch.clone().take_while(nothing).count();
-        let after = stretch.clone().rev().take_while(nothing).count();
+        let before = self.as_ever(rows, stretch.clone());
+        let after = self.as_ever(rows, stretch.clone().rev());
         let telling = stretch.start + before..stretch.end.saturating_sub(after);
         for (at, origin) in stretch.zip(origins).filter(|(at, _)| telling.contains(at)) {
             *origin = origin.or(at.checked_sub(self.offset));
         }
+    }
+
+    /// How many rows from an end of the stretch on are no part of it: up to where most more are as ever than are not,
+    /// each of which weighs [`CONTRADICTS`]. One morning's early light does not make a night a replay.
+    fn as_ever(&self, rows: &[Row<'_>], inwards: impl Iterator<Item = usize>) -> usize {
+        let (mut score, mut best, mut cut) = (0, 0, 0);
+        for (count, at) in (1..).zip(inwards) {
+            score += if self.is_as_ever(rows, at) { 1 } else { -CONTRADICTS };
+            if score > best {
+                (best, cut) = (score, count);
+            }
+            if best - score > MOST_CONTRADICTING * CONTRADICTS {
+                break;
+            }
+        }
+        cut
     }
 
     /// Whether a row says nothing and on most other days there is the same at its time: who replays a day may do so

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use depin_core::{Decimal, Reading, quality::QualityCheck, reading::Quantity};
-use depin_data::quality::{Clock, Stuck};
+use depin_data::quality::{Clock, Repeat, Stuck};
 use depin_testkit::{faults, quality::findings};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -16,10 +16,14 @@ fn temperature(tenths: i64, at: Duration) -> Reading {
     Reading::new(Quantity::new("temperature", "Cel"), value, NOW.plus(at))
 }
 
-/// One value after the other, every half hour.
-fn half_hours(tenths: impl IntoIterator<Item = i64>) -> Vec<Reading> {
-    let of = |(value, n): (i64, u32)| temperature(value, n * 30 * MINUTE);
+/// One value after the other, every so many minutes.
+fn every(minutes: u32, tenths: impl IntoIterator<Item = i64>) -> Vec<Reading> {
+    let of = |(value, n): (i64, u32)| temperature(value, n * minutes * MINUTE);
     tenths.into_iter().zip(0..).map(of).collect()
+}
+
+fn half_hours(tenths: impl IntoIterator<Item = i64>) -> Vec<Reading> {
+    every(30, tenths)
 }
 
 fn lost(check: &dyn QualityCheck, readings: &[Reading]) -> Vec<usize> {
@@ -112,4 +116,23 @@ fn a_schedule_that_is_a_minute_off_now_and_then_is_honest_and_a_clock_that_was_s
         assert!(found * 100 >= all * 95, "seed {seed}: {found} of {all}");
         assert!(lost.len() <= found + 4, "seed {seed}");
     }
+}
+
+#[test]
+fn a_replayed_day_does_not_cost_the_night_after_it_though_it_had_a_moment_of_light() {
+    let check = Repeat::new([("temperature", "Cel")]);
+    let day = |seed: u64, light: i64| -> Vec<i64> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut day: Vec<i64> = (0..72).map(|_| rng.gen_range(100..900)).collect();
+        day.extend([0; 72]);
+        // Two hours before dawn.
+        day[132] = light;
+        day
+    };
+    // The light shows on the first morning and again on the one after the replay.
+    let days = [day(1, 2), day(2, 0), day(3, 0), day(1, 2), day(4, 0), day(5, 0)].concat();
+    let lost = lost(&check, &every(10, days));
+    let replayed = 3 * 144..3 * 144 + 72;
+    assert!(replayed.clone().skip(1).all(|at| lost.contains(&at)), "{lost:?}");
+    assert!(lost.iter().all(|at| (replayed.start - 1..=replayed.end + 1).contains(at)), "{lost:?}");
 }
