@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    message::{PaymentPayload, PaymentRequirements},
+    message::{PaymentPayload, PaymentRequired, PaymentRequirements},
     refusal::Refusal,
 };
 use crate::typed::{Domain, hash_words, recover, sign};
@@ -60,6 +60,25 @@ pub struct TokenDomain {
 impl ExactTerms {
     /// The scheme's name.
     pub const SCHEME: &str = "exact";
+
+    /// Asks for so much of a token, in its smallest unit, within a minute. A [`Till`](super::Till) knows the terms of
+    /// its own token.
+    pub const fn new(
+        chain: ChainId,
+        asset: Address,
+        pay_to: Address,
+        amount: Amount,
+        domain: TokenDomain,
+    ) -> Self {
+        Self { chain, asset, pay_to, amount, timeout: Duration::from_secs(60), domain }
+    }
+
+    /// How long the payment may take; parts of a second are dropped.
+    #[must_use]
+    pub const fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = Duration::from_secs(timeout.as_secs());
+        self
+    }
 
     /// Parses what an offer asks for.
     ///
@@ -252,6 +271,14 @@ impl ExactPayment {
     fn signer(&self, terms: &ExactTerms) -> Option<Address> {
         let digest = self.authorization.digest(&terms.domain, terms.chain, terms.asset);
         recover(digest, &self.signature).ok()
+    }
+
+    /// The message that hands the payment over, for the offer at `choice` of what the server asked for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such offer.
+    pub fn to_message(&self, required: &PaymentRequired, choice: usize) -> Result<PaymentPayload> {
+        required.paid(choice, self.to_payload())
     }
 
     pub(super) fn to_payload(&self) -> Map<String, Value> {

@@ -36,6 +36,26 @@ pub(super) fn add(extensions: &mut Map<String, Value>, secret: &[u8; 16]) -> Opt
     Some(hash)
 }
 
+impl PaymentPayload {
+    /// Names the payment, where the server offers that, so that the client can ask again and is answered what it
+    /// paid for. Draw the name at random and keep it: with it anybody gets the answer.
+    #[must_use]
+    pub fn identified(mut self, secret: &[u8; 16]) -> Self {
+        if let Some(extensions) = &mut self.extensions {
+            add(extensions, secret);
+        }
+        self
+    }
+
+    /// The name that the client gave the payment, hashed, if it did.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when it is no identifier: 16 to 128 letters, digits, hyphens and underscores.
+    pub fn identifier(&self) -> Result<Option<B256>> {
+        of(self)
+    }
+}
+
 /// The identifier that a client sent, hashed.
 ///
 /// # Errors

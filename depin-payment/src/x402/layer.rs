@@ -29,7 +29,7 @@ use super::{
     identifier,
     message::{
         PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, PaymentPayload, PaymentRequired,
-        ResourceInfo, SettleResponse, VERSION,
+        ResourceInfo, SettleResponse,
     },
     pledge::{Pledge, Terms},
     refusal::Refusal,
@@ -478,13 +478,9 @@ impl Price {
             How::Exact => self.terms().to_requirements(),
             How::Upto => self.till.upto_terms(self.amount).to_requirements(),
         };
-        let required = PaymentRequired {
-            version: VERSION,
-            error: Some(error.to_owned()),
-            resource: ResourceInfo { url: self.url(parts), ..self.resource.clone() },
-            accepts: [offer].into_iter().chain(self.voucher_offer()).collect(),
-            extensions: Some(identifier::offered()),
-        };
+        let resource = ResourceInfo { url: self.url(parts), ..self.resource.clone() };
+        let accepts = [offer].into_iter().chain(self.voucher_offer()).collect();
+        let required = PaymentRequired::asking(resource, accepts).because(error);
         let mut response = problem(StatusCode::PAYMENT_REQUIRED, error);
         insert(&mut response, PAYMENT_REQUIRED, &required.to_header());
         response

@@ -8,7 +8,7 @@ use depin_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{header, refusal::Refusal};
+use super::{header, identifier, refusal::Refusal};
 
 /// The version of the protocol that this crate speaks.
 pub const VERSION: u64 = 2;
@@ -197,7 +197,82 @@ message!(PaymentRequired, "PaymentRequired");
 message!(PaymentPayload, "PaymentPayload");
 message!(SettleResponse, "SettleResponse");
 
+impl ResourceInfo {
+    /// What is sold at this address.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+}
+
 impl PaymentRequired {
+    /// Asks for a payment in one of these ways, and offers [identifiers](PaymentPayload::identified): for servers that
+    /// have a way of their own to HTTP, or none. Others lay a [`Price`](super::Price) around a route.
+    ///
+    /// ```
+    /// use depin_core::{Address, Algorithm, Amount, B256, ChainId, Signer, SoftwareKey, Timestamp};
+    /// use depin_payment::x402::{Authorization, ExactPayment, ExactTerms, PaymentPayload, PaymentRequired, ResourceInfo,
+    ///     TokenDomain};
+    ///
+    /// let domain = TokenDomain { name: "USDC".into(), version: "2".into() };
+    /// let [token, payee] = [1, 2].map(Address::repeat_byte);
+    /// let terms = ExactTerms::new(ChainId::new(84_532), token, payee, Amount::from(10_000), domain);
+    /// let resource = ResourceInfo::at("mqtt://broker.example/readings");
+    /// let required = PaymentRequired::new(resource, vec![terms.to_requirements()])?;
+    /// assert!(PaymentRequired::new(ResourceInfo::default(), Vec::new()).is_err());
+    ///
+    /// // The client chooses, signs, names its payment so that it can ask again, and hands it over as JSON.
+    /// let key = SoftwareKey::from_seed(Algorithm::Es256k, [7; 32]);
+    /// let payer = key.public_key().to_address().unwrap();
+    /// let offered = ExactTerms::parse(&required.accepts[0])?;
+    /// let until = Timestamp::from_secs(1_700_000_060);
+    /// let payment = Authorization::new(&offered, payer, until, B256::repeat_byte(3)).sign(&offered, &key)?;
+    /// let message = payment.to_message(&required, 0)?.identified(&[9; 16]);
+    ///
+    /// let received = PaymentPayload::from_json(&message.to_json())?;
+    /// assert!(received.identifier()?.is_some());
+    /// let now = Timestamp::from_secs(1_700_000_000);
+    /// assert!(ExactPayment::parse(&received)?.check(&terms, now).is_ok());
+    /// # Ok::<(), depin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] for no way at all, or more than [`MAX_ACCEPTS`].
+    pub fn new(resource: ResourceInfo, accepts: Vec<PaymentRequirements>) -> Result<Self> {
+        let required = Self::asking(resource, accepts);
+        required.check().map(|()| required)
+    }
+
+    /// As [`new`](Self::new), of ways that are few enough.
+    pub(super) fn asking(resource: ResourceInfo, accepts: Vec<PaymentRequirements>) -> Self {
+        let extensions = Some(identifier::offered());
+        Self { version: VERSION, error: None, resource, accepts, extensions }
+    }
+
+    /// Says why it asks, for people.
+    #[must_use]
+    pub fn because(mut self, error: impl Into<String>) -> Self {
+        self.error = Some(error.into());
+        self
+    }
+
+    /// The message that hands a payment over, for the offer at `choice`.
+    pub(super) fn paid(
+        &self,
+        choice: usize,
+        payload: Map<String, Value>,
+    ) -> Result<PaymentPayload> {
+        let accepted = self.accepts.get(choice).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the server made fewer offers than that")
+        })?;
+        Ok(PaymentPayload {
+            version: VERSION,
+            resource: Some(self.resource.clone()),
+            accepted,
+            payload,
+            extensions: self.extensions.clone(),
+        })
+    }
+
     fn check(&self) -> Result<()> {
         version(self.version)?;
         if self.accepts.is_empty() || self.accepts.len() > MAX_ACCEPTS {

@@ -24,7 +24,7 @@ use super::{
         MARGIN, SLACK, TokenDomain, address, chain_of, decimal, malformed, network_of, signature,
         signature_text, unsupported,
     },
-    message::{PaymentPayload, PaymentRequired, PaymentRequirements, VERSION},
+    message::{PaymentPayload, PaymentRequired, PaymentRequirements},
     refusal::Refusal,
 };
 use crate::typed::{hash_words, recover, sign};
@@ -205,16 +205,7 @@ impl UptoPayment {
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such offer.
     pub fn to_message(&self, required: &PaymentRequired, choice: usize) -> Result<PaymentPayload> {
-        let accepted = required.accepts.get(choice).cloned().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the server made fewer offers than that")
-        })?;
-        Ok(PaymentPayload {
-            version: VERSION,
-            resource: Some(required.resource.clone()),
-            accepted,
-            payload: self.to_payload(),
-            extensions: required.extensions.clone(),
-        })
+        required.paid(choice, self.to_payload())
     }
 
     /// Who pays.
