@@ -1,6 +1,6 @@
 //! The seams from verified work to tokens in an account.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
 use alloy_primitives::{Address, B256};
@@ -39,7 +39,8 @@ pub struct Allocation {
 /// 2. The result MUST NOT depend on anything but the policy's name and the contributions.
 /// 3. Integers only; overflow is an error.
 /// 4. Payouts MUST be ordered by DID and MUST NOT be zero.
-/// 5. A reserve MUST be part of the name.
+/// 5. A reserve MUST be part of the name, and so MUST what it was [granted](RewardPolicy::granted): `named` of that name
+///    MUST give the same policy again.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a reward policy",
     note = "implement `depin_core::reward::RewardPolicy`"
@@ -58,6 +59,17 @@ pub trait RewardPolicy: Send + Sync + fmt::Debug {
     /// left to pay for work that comes late. It matters only to epochs that are windows of time.
     fn reserve(&self) -> u16 {
         0
+    }
+
+    /// This policy for an epoch that is granted so much, where its pool follows a measure that is known when the
+    /// epoch closes: revenue, usage, stake. `None` where it takes no grants.
+    fn granted(&self, _grant: Amount) -> Option<Arc<dyn RewardPolicy>> {
+        None
+    }
+
+    /// The policy of this name, where it is this one with some grant.
+    fn named(&self, _name: &str) -> Option<Arc<dyn RewardPolicy>> {
+        None
     }
 }
 

@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
+    sync::Arc,
 };
 
 use alloy_primitives::Address;
@@ -33,15 +34,32 @@ use crate::{
 enum Pool {
     Fixed(Amount),
     Along(Schedule),
+    /// What the epoch is granted, once that is known.
+    Granted(Option<Amount>),
 }
 
 impl Pool {
     fn of(&self, epoch: EpochId) -> Result<Amount> {
         match self {
-            Self::Fixed(amount) => Ok(*amount),
+            Self::Fixed(amount) | Self::Granted(Some(amount)) => Ok(*amount),
             Self::Along(schedule) => schedule.at(epoch.value()),
+            Self::Granted(None) => {
+                let message =
+                    "the policy offers what the epoch is granted; close it with its grant";
+                Err(Error::new(ErrorKind::Config, message).with("epoch", epoch))
+            }
         }
     }
+
+    fn granted(&self, grant: Amount) -> Option<Self> {
+        matches!(self, Self::Granted(None)).then_some(Self::Granted(Some(grant)))
+    }
+}
+
+/// The grant in the name of a policy.
+fn grant_in(name: &str) -> Option<Amount> {
+    let (_, rest) = name.split_once("(pool=granted ")?;
+    Amount::parse(rest.split_once(',')?.0).ok()
 }
 
 impl fmt::Display for Pool {
@@ -49,6 +67,8 @@ impl fmt::Display for Pool {
         match self {
             Self::Fixed(amount) => amount.fmt(f),
             Self::Along(schedule) => schedule.fmt(f),
+            Self::Granted(None) => f.write_str("granted"),
+            Self::Granted(Some(amount)) => write!(f, "granted {amount}"),
         }
     }
 }
@@ -92,6 +112,23 @@ impl ProRata {
         Self { pool: Pool::Along(schedule), bounds: None, reserve: 0 }
     }
 
+    /// Offers in every epoch what that is granted when it closes, for emission that follows a measure
+    /// ([`Targeted`](crate::emission::Targeted)). The grant is part of the name, and so of the epoch's record.
+    ///
+    /// ```
+    /// use depin_core::{Amount, reward::RewardPolicy};
+    /// use depin_payment::ProRata;
+    ///
+    /// let policy = ProRata::as_granted();
+    /// let of_epoch = policy.granted(Amount::parse("812.5")?).unwrap();
+    /// assert_eq!(of_epoch.name(), "pro-rata(pool=granted 812.5, rounding=largest-remainder)");
+    /// assert_eq!(policy.named(&of_epoch.name()).unwrap().name(), of_epoch.name());
+    /// # Ok::<(), depin_core::Error>(())
+    /// ```
+    pub const fn as_granted() -> Self {
+        Self { pool: Pool::Granted(None), bounds: None, reserve: 0 }
+    }
+
     /// Pays each device that scored at least `floor` and at most `cap`, as [`bounded::share`] defines it.
     /// What the caps leave over is unallocated.
     ///
@@ -132,6 +169,15 @@ impl RewardPolicy for ProRata {
 
     fn reserve(&self) -> u16 {
         self.reserve
+    }
+
+    fn granted(&self, grant: Amount) -> Option<Arc<dyn RewardPolicy>> {
+        let pool = self.pool.granted(grant)?;
+        Some(Arc::new(Self { pool, ..self.clone() }))
+    }
+
+    fn named(&self, name: &str) -> Option<Arc<dyn RewardPolicy>> {
+        self.granted(grant_in(name)?).filter(|policy| policy.name() == name)
     }
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
@@ -181,6 +227,12 @@ impl Banded {
         Self { pool: Pool::Fixed(pool), bands: bands.into_iter().collect(), reserve: 0 }
     }
 
+    /// Offers in every epoch what that is granted when it closes, as [`ProRata::as_granted`]; bands as in
+    /// [`per_epoch`](Self::per_epoch).
+    pub fn as_granted(bands: impl IntoIterator<Item = (u64, u32)>) -> Self {
+        Self { pool: Pool::Granted(None), bands: bands.into_iter().collect(), reserve: 0 }
+    }
+
     /// Offers in epoch n what the schedule allows in period n, as [`ProRata::along`]; bands as in
     /// [`per_epoch`](Self::per_epoch).
     pub fn along(schedule: Schedule, bands: impl IntoIterator<Item = (u64, u32)>) -> Self {
@@ -214,6 +266,15 @@ impl RewardPolicy for Banded {
 
     fn reserve(&self) -> u16 {
         self.reserve
+    }
+
+    fn granted(&self, grant: Amount) -> Option<Arc<dyn RewardPolicy>> {
+        let pool = self.pool.granted(grant)?;
+        Some(Arc::new(Self { pool, ..self.clone() }))
+    }
+
+    fn named(&self, name: &str) -> Option<Arc<dyn RewardPolicy>> {
+        self.granted(grant_in(name)?).filter(|policy| policy.name() == name)
     }
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {

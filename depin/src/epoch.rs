@@ -134,6 +134,23 @@ impl Network {
     /// has not passed, with the time until it has, [`ErrorKind::Rejected`] for an epoch that the arbiter rejected
     /// and that was not [withdrawn](Self::withdraw_epoch), or whatever log and chain object to.
     pub async fn close_epoch(&self, id: EpochId) -> Result<Epoch> {
+        self.close(id, None).await
+    }
+
+    /// As [`close_epoch`](Self::close_epoch), with what the epoch is granted: for networks whose emission follows a
+    /// measure, and whose policy takes grants, such as
+    /// [`ProRata::as_granted`](depin_payment::ProRata::as_granted).
+    ///
+    /// Grant what the emission controller has granted so far, less what the network has emitted so far; it mints no
+    /// more. The record names the grant, so an audit recomputes from it; an epoch that is closed keeps its own.
+    ///
+    /// # Errors
+    /// As [`close_epoch`](Self::close_epoch), and [`ErrorKind::Config`] when the policy takes no grants.
+    pub async fn close_granted_epoch(&self, id: EpochId, grant: Amount) -> Result<Epoch> {
+        self.close(id, Some(grant)).await
+    }
+
+    async fn close(&self, id: EpochId, grant: Option<Amount>) -> Result<Epoch> {
         let mut books = self.0.books.lock().await;
         self.catch_up(&mut books).await?;
         let next = books.next();
@@ -147,7 +164,7 @@ impl Network {
                 Some(epoch) => epoch,
                 None => {
                     self.check_ledger(&books).await?;
-                    self.seal_next(&mut books).await?
+                    self.seal_next(&mut books, grant).await?
                 }
             }
         } else {
@@ -298,8 +315,9 @@ impl Network {
 
     /// Seals the rest of the log as the next epoch. From then on its content is decided, whatever
     /// happens to the process, so it is scored and shared out before: what cannot be is never sealed.
-    async fn seal_next(&self, books: &mut Books) -> Result<Epoch> {
+    async fn seal_next(&self, books: &mut Books, grant: Option<Amount>) -> Result<Epoch> {
         let (rules, log) = (&self.0.rules, &*self.0.log);
+        let policy = rules.policy_granted(grant)?.name();
         let id = books.next();
         self.check_windows(books, id).await?;
         let deadline = rules.windows.and_then(|windows| windows.deadline(id));
@@ -318,7 +336,7 @@ impl Network {
         for did in self.taking_part(books, id, &draft) {
             roster.push(self.member(&did, books.standings.past(&did).cloned()).await?);
         }
-        let record = draft.close(roster, rules.checks.names(), rules.policy.name())?;
+        let record = draft.close(roster, rules.checks.names(), policy)?;
         let mut scored = score(log, &record, &rules.checks).await?;
         let allocation = rules.allocate(&record, &mut scored)?;
         let sealed = Sealed { record, statement: Statement::new(scored, allocation) };

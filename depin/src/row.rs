@@ -221,7 +221,7 @@ impl<'a> RowAudit<'a> {
         self.check_unverified(bundle, record, &scored)?;
         let policy = |name| policy_of(self.policies.iter().copied(), record, name, remedy);
         let of_settled = policy(record.settled_policy().unwrap_or_else(|| record.policy()))?;
-        let paid = pay(policy(record.policy())?, of_settled, record, &mut scored)?;
+        let paid = pay(policy(record.policy())?.get(), of_settled.get(), record, &mut scored)?;
         let recomputed = commit(balances, record, &paid.payouts)?;
         Ok((scored, recomputed))
     }

@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use depin_core::{
-    Address, Error, ErrorKind, Result,
+    Address, Amount, Error, ErrorKind, Result,
     registry::DeviceRecord,
     reward::{Allocation, RewardPolicy},
 };
@@ -59,10 +59,20 @@ impl Rules {
     pub(crate) fn allocate(&self, record: &EpochRecord, scored: &mut Scored) -> Result<Allocation> {
         let policy = self.policy_of(record, record.policy())?;
         let settled = record.settled_policy().unwrap_or_else(|| record.policy());
-        pay(policy, self.policy_of(record, settled)?, record, scored)
+        pay(policy.get(), self.policy_of(record, settled)?.get(), record, scored)
     }
 
-    fn policy_of(&self, record: &EpochRecord, name: &str) -> Result<&dyn RewardPolicy> {
+    /// The policy that an epoch is sealed with, which may be granted something.
+    pub(crate) fn policy_granted(&self, grant: Option<Amount>) -> Result<Arc<dyn RewardPolicy>> {
+        let Some(grant) = grant else { return Ok(self.policy.clone()) };
+        self.policy.granted(grant).ok_or_else(|| {
+            let message = "the policy takes no grants; close the epoch without, or take one that does, such as \
+                           ProRata::as_granted";
+            Error::new(ErrorKind::Config, message).with("policy", self.policy.name())
+        })
+    }
+
+    fn policy_of(&self, record: &EpochRecord, name: &str) -> Result<Named<'_>> {
         let all = std::iter::once(&self.policy).chain(&self.former_policies);
         policy_of(all.map(|policy| &**policy), record, name, "add it with .former_rewards(…)")
     }
@@ -84,14 +94,33 @@ pub(crate) fn checks_of(all: &Checks, record: &EpochRecord, remedy: &str) -> Res
     Ok(Checks::of(each, fleet))
 }
 
+/// A policy at hand, or one with what it was granted.
+pub(crate) enum Named<'a> {
+    AtHand(&'a dyn RewardPolicy),
+    Granted(Arc<dyn RewardPolicy>),
+}
+
+impl Named<'_> {
+    pub(crate) fn get(&self) -> &dyn RewardPolicy {
+        match self {
+            Self::AtHand(policy) => *policy,
+            Self::Granted(policy) => &**policy,
+        }
+    }
+}
+
 /// The policy of this name, from all that are at hand.
 pub(crate) fn policy_of<'a>(
     mut all: impl Iterator<Item = &'a dyn RewardPolicy>,
     record: &EpochRecord,
     name: &str,
     remedy: &str,
-) -> Result<&'a dyn RewardPolicy> {
-    all.find(|policy| policy.name() == name).ok_or_else(|| unknown(record, "policy", name, remedy))
+) -> Result<Named<'a>> {
+    let found = all.find_map(|policy| {
+        let at_hand = (policy.name() == name).then_some(Named::AtHand(policy));
+        at_hand.or_else(|| policy.named(name).map(Named::Granted))
+    });
+    found.ok_or_else(|| unknown(record, "policy", name, remedy))
 }
 
 /// What is paid when an epoch closes: its own work, and the rest for the epoch that settles with it. Notes in

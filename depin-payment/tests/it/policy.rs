@@ -1,7 +1,8 @@
 //! Policies over contributions.
 
 use depin_core::{
-    Address, Amount, EpochId, ErrorKind, Timestamp, quality::Contributions, reward::RewardPolicy,
+    Address, Amount, EpochId, ErrorKind, Timestamp, U256, quality::Contributions,
+    reward::RewardPolicy,
 };
 use depin_payment::{
     Banded, ProRata,
@@ -99,7 +100,46 @@ fn policies_that_pay_differently_have_different_names() {
     }
 }
 
+#[test]
+fn a_policy_without_its_grant_decides_nothing_and_others_take_none() {
+    let open = ProRata::as_granted();
+    let error = open.allocate(&work(0, [3, 1])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let granted = open.granted(Amount::from(100)).unwrap();
+    assert_eq!(amounts(&*granted, &[3, 1]), [75, 25]);
+    assert!(granted.granted(Amount::from(200)).is_none(), "an epoch is granted something once");
+    assert!(granted.named(&granted.name()).is_none(), "it is found by its own name");
+    let fixed = ProRata::per_epoch(Amount::from(100));
+    assert!(fixed.granted(Amount::from(1)).is_none() && fixed.named(&granted.name()).is_none());
+}
+
+#[test]
+fn a_grant_has_one_name() {
+    let policy = ProRata::as_granted().reserve(5);
+    let name = policy.granted(Amount::parse("12.5").unwrap()).unwrap().name();
+    assert!(policy.named(&name).is_some());
+    let others = ["12.50", "012.5", "+12.5", "12.5 ", "", "1e1", "12.5000000000000000000"];
+    for other in others.map(|other| name.replace("12.5", other)) {
+        assert!(policy.named(&other).is_none(), "{other}");
+    }
+    for other in [ProRata::as_granted(), ProRata::as_granted().reserve(6)] {
+        assert!(other.named(&name).is_none());
+    }
+    assert!(Banded::as_granted([(0, 10_000)]).reserve(5).named(&name).is_none());
+}
+
 proptest! {
+    #[test]
+    fn any_grant_is_found_by_its_name(units: [u64; 4], bands in vec((0u64..9, 0u32..9), 0..3)) {
+        let grant = Amount::units(U256::from_limbs(units));
+        let policies: [&dyn RewardPolicy; 2] =
+            [&ProRata::as_granted().within(1.into(), 2.into()), &Banded::as_granted(bands)];
+        for policy in policies {
+            let granted = policy.granted(grant).unwrap();
+            prop_assert_eq!(policy.named(&granted.name()).unwrap().name(), granted.name());
+        }
+    }
+
     #[test]
     fn the_order_of_contributions_does_not_matter(
         scores in vec(0u64..100, 1..30),
