@@ -26,7 +26,7 @@
 //! run the broker's listener on the same machine, or put a TLS tunnel between. Access rules of the broker
 //! should let a device publish on its `up` and read its `down` only, so that others cannot spend its time.
 //!
-//! Only batches and their answers go this way. Signed heads, and paths that show that the log only grew or holds a
+//! Only batches, questions where a chain stands, and their answers go this way. Signed heads, and paths that show that the log only grew or holds a
 //! batch, are served over [HTTP](crate::http) alone: who has no way there keeps receipts for somebody who has.
 //!
 //! ```

@@ -24,7 +24,7 @@
 //! to publish on its `up` and to read its inbox; ingest to read `depin.v1.<network>.*.up` and to answer
 //! (`allow_responses`).
 //!
-//! Only batches and their answers go this way. Signed heads, and paths that show that the log only grew or holds a
+//! Only batches, questions where a chain stands, and their answers go this way. Signed heads, and paths that show that the log only grew or holds a
 //! batch, are served over [HTTP](crate::http) alone: who has no way there keeps receipts for somebody who has.
 //!
 //! ```

@@ -240,6 +240,16 @@ async fn lost_answers_are_asked_for_again_and_nothing_counts_twice() {
     assert!(collector.outbox().is_empty());
 }
 
+/// One more life of a device whose store was wiped: it asks, and what it signs is taken.
+pub(crate) async fn sends_from_a_blank_store(net: &Net, device: &Device, line: &dyn Transport) {
+    let (mut collector, key) = (blank(net, device, Options::default()), &*device.key);
+    assert_eq!(collector.forward(line, key).await.unwrap(), Next::Done);
+    collector.push(reading("1", NOW), NOW, key).unwrap();
+    collector.seal(key).unwrap();
+    assert_eq!(collector.forward(line, key).await.unwrap(), Next::Done);
+    assert!(collector.outbox().is_empty());
+}
+
 #[tokio::test]
 async fn a_device_that_lost_its_store_asks_before_it_signs_and_never_contradicts_itself() {
     let (net, device) = net();

@@ -11,6 +11,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -134,12 +135,44 @@ struct Told {
     dropped: Option<u64>,
 }
 
-/// Answers a device until it falls silent.
-async fn serve(net: &Net, child: &mut Child, told: &mut Told) {
+/// When a device dies: so long after it has said so many things.
+#[derive(Clone, Copy)]
+struct Death {
+    said: u64,
+    after: Duration,
+}
+
+impl Death {
+    /// At any moment, whatever the pace of the machine: before it is ready, at work, or while it waits for an answer.
+    fn random() -> Self {
+        let random = RandomState::new().hash_one(0);
+        Self { said: random % 40, after: Duration::from_micros(random / 40 % 20_000) }
+    }
+
+    fn comes(self, pid: u32) -> JoinHandle<()> {
+        std::thread::spawn(move || {
+            std::thread::sleep(self.after);
+            let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            assert!(killed.unwrap().success());
+        })
+    }
+}
+
+/// Answers a device until it falls silent, if need be because it is killed.
+async fn serve(net: &Net, child: &mut Child, told: &mut Told, death: Option<Death>) {
     let mut answers = child.stdin.take().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut said, mut killer) = (0, None);
+    let mut check = |said| {
+        if let Some(death) = death.filter(|death| death.said == said) {
+            killer = Some(death.comes(child.id()));
+        }
+    };
+    check(said);
     for line in lines.map_while(std::io::Result::ok) {
         let Some(line) = line.strip_suffix(" .") else { continue };
+        said += 1;
+        check(said);
         match line.split_once(' ') {
             Some(("send", hex)) => {
                 let bytes: Bytes = hex.parse().unwrap();
@@ -166,6 +199,10 @@ async fn serve(net: &Net, child: &mut Child, told: &mut Told) {
             _ => {}
         }
     }
+    if let Some(killer) = killer {
+        killer.join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "it did not end by itself");
+    }
 }
 
 /// The clock of this ingest stands still, so nothing that a device takes is ever made up for.
@@ -181,22 +218,14 @@ async fn lives(net: &Net, path: &Path, kills: u64, loses: impl Fn(u64) -> bool) 
     let mut told = Told::default();
     for life in 0..kills {
         let mut child = spawn(path, Some(life * LIFE));
-        let random = RandomState::new().hash_one(life);
-        let pid = child.id().to_string();
-        let killer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(10 + random % 90));
-            assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
-        });
-        serve(net, &mut child, &mut told).await;
-        killer.join().unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(9), "it did not end by itself");
+        serve(net, &mut child, &mut told, Some(Death::random())).await;
         if loses(life) {
             // It may have died before it had one.
             let _ = std::fs::remove_file(path);
         }
     }
     let mut last = spawn(path, None);
-    serve(net, &mut last, &mut told).await;
+    serve(net, &mut last, &mut told, None).await;
     assert!(last.wait().unwrap().success());
     told
 }

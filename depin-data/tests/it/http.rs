@@ -24,7 +24,10 @@ use depin_data::{
 use depin_testkit::transport::{conforms, fails_without_ingest, tells_nothing_without_ingest};
 use tokio::task::spawn_blocking;
 
-use crate::support::{Device, NOW, Net, network, reading};
+use crate::{
+    collector::sends_from_a_blank_store,
+    support::{Device, NOW, Net, network, reading},
+};
 
 const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -364,6 +367,19 @@ async fn a_standing_that_the_log_has_not_signed_for_this_question_is_no_answer()
     let honest = transport(&net, &server.url());
     let told = honest.standing(&did, &*key).await.unwrap();
     assert_eq!(told, Standing::Tip(net.ingest.log().tip(&did).await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_device_that_lost_its_store_goes_on_where_the_log_stands() {
+    let (net, server) = start().await;
+    let device = net.enrol("a");
+    let transport = transport(&net, &server.url());
+    for _ in 0..3 {
+        sends_from_a_blank_store(&net, &device, &transport).await;
+    }
+    let tip = net.ingest.log().tip(&device.did).await.unwrap().unwrap();
+    assert_eq!(tip.sequence, Sequence::new(2));
+    assert_eq!(net.ingest.log().refusal_range().await.unwrap(), 0..0);
 }
 
 #[tokio::test]

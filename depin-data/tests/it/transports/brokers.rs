@@ -21,7 +21,10 @@ use super::{
     net,
     wire::{Kind, Wire},
 };
-use crate::support::{Device, NOW, Net, network, reading};
+use crate::{
+    collector::sends_from_a_blank_store,
+    support::{Device, NOW, Net, network, reading},
+};
 
 /// Each test over each broker and protocol.
 macro_rules! over_every_broker {
@@ -46,6 +49,7 @@ over_every_broker! {
     servers_share_the_work_and_one_log
     forged_and_repeated_answers_are_ignored
     forged_and_repeated_standings_are_ignored
+    a_device_that_lost_its_store_goes_on_where_the_log_stands
     whoever_publishes_the_signature_decides
     noise_is_refused_and_kept_and_others_are_served
     a_message_too_large_to_be_read_costs_nobody_a_batch
@@ -265,6 +269,17 @@ async fn forged_and_repeated_standings_are_ignored(wire: Wire) {
     let tip = net.ingest.log().tip(&did).await.unwrap();
     assert_eq!(asking.await.unwrap().unwrap(), Standing::Tip(tip));
     holds(&net, 1).await;
+}
+
+async fn a_device_that_lost_its_store_goes_on_where_the_log_stands(wire: Wire) {
+    let net = net();
+    let _server = wire.serve(&net.ingest, None).await;
+    let device = net.enrol("a");
+    let transport = wire.connect(&net, &device.did).await;
+    for _ in 0..3 {
+        sends_from_a_blank_store(&net, &device, &*transport).await;
+    }
+    holds(&net, 3).await;
 }
 
 async fn whoever_publishes_the_signature_decides(wire: Wire) {
