@@ -158,6 +158,33 @@ pub fn next_key_commitment(key: &PublicKey) -> B256 {
     keccak256(bytes)
 }
 
+/// The source of an error about a device that is its own doing: its owner recorded what nobody can read, or more
+/// than anybody can.
+///
+/// Whoever needs all devices leaves such a one out and goes on, since no waiting helps and its owner could otherwise
+/// stop everybody. Any other error (a node that is away, lies, or lacks a method) says nothing about the device, and
+/// whoever went on would take away what is its due.
+///
+/// ```
+/// use depin_core::{Error, ErrorKind, registry::OwnFault};
+///
+/// let unreadable = Error::new(ErrorKind::Malformed, "the device's key is no point").source(OwnFault);
+/// assert!(OwnFault::is_in(&unreadable));
+/// assert!(!OwnFault::is_in(&Error::unavailable("the node does not answer")));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what is recorded of the device is at fault, and nothing else")]
+#[expect(clippy::exhaustive_structs, reason = "a mark and nothing else")]
+pub struct OwnFault;
+
+impl OwnFault {
+    /// Whether an error is a device's own doing.
+    pub fn is_in(error: &Error) -> bool {
+        core::iter::successors(core::error::Error::source(error), |cause| cause.source())
+            .any(|cause| cause.is::<Self>())
+    }
+}
+
 /// The ledger of devices of one network.
 ///
 /// # Contract
@@ -175,6 +202,8 @@ pub fn next_key_commitment(key: &PublicKey) -> B256 {
 /// 8. `rotate` MUST refuse every key but the one that the record commits to, and MUST prove with a signature
 ///    of that key, over every field, that it is held; a signature of the present key MUST NOT suffice.
 ///    After it returns, `device` has the new key and the new commitment, and `keys` the old key too.
+/// 9. An error of `device` or `keys` that is the device's own doing MUST have [`OwnFault`] among its sources, and no
+///    other error may: a ledger that does not answer, or answers what cannot be, is nobody's fault that takes part.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a device registry",

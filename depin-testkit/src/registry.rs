@@ -9,7 +9,7 @@ use depin_core::{
     Address, Algorithm, B256, Did, Error, ErrorKind, NetworkId, PublicKey, Result, Signature,
     Signer, SoftwareKey, Timestamp, Unverified, Verified,
     evidence::{Appraisal, Appraising, Challenge, Evidence, EvidenceVerifier, Nonce, TrustTier},
-    registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment},
+    registry::{DeviceRecord, DeviceRegistry, DeviceStatus, Enrolment, OwnFault},
 };
 
 /// Runs every clause of the contract with fresh devices, so it can run again on the same ledger.
@@ -192,9 +192,29 @@ async fn knows_no_strangers(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {
     let foreign = Did::parse("did:nosuchmethod:1").expect("invariant: it follows the grammar");
     let found = registry.device(&foreign).await.expect("clause 4: nor is a foreign did");
     assert_eq!(found, None, "clause 4: a foreign did has no record");
+    for did in [&stranger, &foreign] {
+        let keys = registry.keys(did).await.expect("clause 9: nobody is to blame for a stranger");
+        assert_eq!(keys, [], "clause 4: a stranger has no keys");
+    }
     let error = registry.set_status(&stranger, DeviceStatus::Suspended).await;
     let error = error.expect_err("clause 4: a stranger has no status");
     assert_eq!(error.kind(), ErrorKind::NotFound, "clause 4: {error}");
+}
+
+/// Clause 9: asks a registry whose ledger is away for devices that were registered with it, if any were.
+///
+/// # Panics
+/// When it answers, or blames a device for it.
+pub async fn fails_without_ledger(registry: &dyn DeviceRegistry, devices: &[Did]) {
+    for did in devices {
+        let record = registry.device(did).await.map(|_| ());
+        let keys = registry.keys(did).await.map(|_| ());
+        for error in [record, keys].map(|answer| answer.expect_err("clause 9: the ledger is away"))
+        {
+            assert!(!OwnFault::is_in(&error), "clause 9: {did} is not to blame: {error}");
+            assert!(error.is_retryable(), "clause 9: it may come back: {error}");
+        }
+    }
 }
 
 async fn keeps_the_revoked_out(registry: &dyn DeviceRegistry, fleet: &Fleet<'_>) {

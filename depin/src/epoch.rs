@@ -9,6 +9,7 @@ use std::{
 use depin_core::{
     Address, Amount, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, Result,
     quality::{Contribution, Finding},
+    registry::OwnFault,
     reward::{Commitment, Payout},
 };
 use depin_data::epoch::{
@@ -287,8 +288,9 @@ impl Network {
         Ok(books.latest.clone())
     }
 
-    /// A device as the registry knows it now. One that it does not know any more, or cannot tell about, stops
-    /// nobody else: it has no keys, so that its batches count for nothing.
+    /// A device as the registry knows it now. One that it does not know any more, or that made itself unreadable,
+    /// stops nobody else: it has no keys, so that its batches count for nothing. Where the registry fails, nothing
+    /// is known of the device, and the epoch stays open.
     async fn member(&self, did: &Did, past: Option<Past>) -> Result<Member> {
         let registry = &self.0.ledgers.registry;
         let nobody = || Member {
@@ -299,7 +301,7 @@ impl Network {
         };
         let record = match registry.device(did).await {
             Ok(Some(record)) if record.did == *did => record,
-            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) if !OwnFault::is_in(&error) => return Err(error),
             _ => return Ok(nobody()),
         };
         match registry.keys(did).await {
@@ -308,7 +310,7 @@ impl Network {
                 let beneficiary = self.0.rules.pays.of(&record);
                 Ok(Member { keys, beneficiary, ..nobody() })
             }
-            Err(error) if error.is_retryable() => Err(error),
+            Err(error) if !OwnFault::is_in(&error) => Err(error),
             Err(_) => Ok(nobody()),
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use depin_core::{
-    Address, Did, Error, ErrorKind, PublicKey, Result, SignedBatch, registry::DeviceRegistry,
+    Address, Did, Error, ErrorKind, PublicKey, Result, SignedBatch,
+    registry::{DeviceRegistry, OwnFault},
 };
 use depin_data::{
     batch::{BatchVerifier, claimed_signer},
@@ -36,12 +37,12 @@ impl<'a> Roll<'a> {
         for member in record.roster() {
             let device = &member.device;
             if !self.devices.contains_key(device) {
-                let keys = self.registry.keys(device).await?;
-                let known = self.registry.device(device).await?;
-                let accounts = known.map_or([Address::ZERO; 2], |known| {
-                    [known.owner, known.account.unwrap_or(known.owner)]
-                });
-                self.devices.insert(device.clone(), (keys, accounts));
+                match self.known(device).await {
+                    Ok(known) => _ = self.devices.insert(device.clone(), known),
+                    // It was left out, as it would be now; with keys it could be read then and should be again.
+                    Err(error) if OwnFault::is_in(&error) && member.keys.is_empty() => continue,
+                    Err(error) => return Err(error),
+                }
             }
             let Some((history, accounts)) = self.devices.get(device) else { continue };
             if after(history, &member.keys).is_none() {
@@ -56,6 +57,16 @@ impl<'a> Roll<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Asked anew after every failure: what a registry could not say once, it may say the next time.
+    async fn known(&self, device: &Did) -> Result<(Vec<PublicKey>, [Address; 2])> {
+        let keys = self.registry.keys(device).await?;
+        let known = self.registry.device(device).await?;
+        let accounts = known.map_or([Address::ZERO; 2], |known| {
+            [known.owner, known.account.unwrap_or(known.owner)]
+        });
+        Ok((keys, accounts))
     }
 
     /// That a batch which counted for nothing because of its key is not signed with one that the device got later:

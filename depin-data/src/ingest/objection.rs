@@ -3,8 +3,8 @@
 use std::{fmt, time::Duration};
 
 use depin_core::{
-    B256, Bytes, Did, Error, ErrorKind, Result, Sequence,
-    registry::{DeviceRecord, DeviceStatus},
+    B256, Bytes, Did, Error, Result, Sequence,
+    registry::{DeviceRecord, DeviceStatus, OwnFault},
     transport::RefusalCode,
 };
 
@@ -93,8 +93,7 @@ impl Objection {
     }
 }
 
-/// The record a registry has under exactly this DID. A name that the registry cannot read is one that it
-/// never registered; a second spelling of a registered name would be a second chain for one device.
+/// The record a registry has under exactly this DID. One that nobody can read is none; a second spelling of a registered name would be a second chain for one device.
 pub(super) fn registered(
     did: &Did,
     answer: Result<Option<DeviceRecord>>,
@@ -103,15 +102,13 @@ pub(super) fn registered(
         Ok(Some(record)) if record.did == *did => return Ok(record),
         Ok(Some(record)) => format!("the device is registered as {}; sign as that", record.did),
         Ok(None) => "the device is not registered in this network; enrol it first".into(),
-        Err(error) => match error.kind() {
-            ErrorKind::Malformed | ErrorKind::Unsupported | ErrorKind::NotFound => {
-                format!("the registry does not know such names: {error}")
-            }
-            _ => {
-                let why = "the device registry does not answer; send the batch again later";
-                return Err(Error::unavailable(why).source(error).into());
-            }
-        },
+        Err(error) if OwnFault::is_in(&error) => {
+            format!("nobody can tell what the registry has of the device: {error}")
+        }
+        Err(error) => {
+            let why = "the device registry does not answer; send the batch again later";
+            return Err(Error::unavailable(why).source(error).into());
+        }
     };
     Err(Objection::unproven(RefusalCode::NotRegistered, why, Some(did)).into())
 }

@@ -92,6 +92,52 @@ impl DeviceRegistry for Memory {
     }
 }
 
+/// A registry whose ledger is away, and what it says of that.
+#[derive(Debug)]
+struct Away(fn() -> Result<()>);
+
+#[async_trait]
+impl DeviceRegistry for Away {
+    async fn register(&self, _: &Enrolment, _: &dyn Signer) -> Result<DeviceRecord> {
+        Err(Error::unavailable("away"))
+    }
+
+    async fn device(&self, _: &Did) -> Result<Option<DeviceRecord>> {
+        (self.0)().map(|()| None)
+    }
+
+    async fn set_status(&self, _: &Did, _: DeviceStatus) -> Result<()> {
+        (self.0)()
+    }
+}
+
+async fn is_away(says: fn() -> Result<()>) {
+    fails_without_ledger(&Away(says), &[Did::parse("did:example:a").unwrap()]).await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_away_may_say_so() {
+    is_away(|| Err(Error::unavailable("away"))).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 9: did:example:a is not to blame")]
+async fn blaming_a_device_for_it_is_caught() {
+    is_away(|| Err(Error::unavailable("away").source(OwnFault))).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 9: the ledger is away")]
+async fn taking_devices_for_strangers_then_is_caught() {
+    is_away(|| Ok(())).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "clause 9: it may come back")]
+async fn giving_up_on_it_is_caught() {
+    is_away(|| Err(Error::new(ErrorKind::NotFound, "who is that?"))).await;
+}
+
 async fn try_out(flaw: Flaw) {
     let records = Arc::<Mutex<BTreeMap<_, _>>>::default();
     let open = async || {

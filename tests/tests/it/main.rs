@@ -4,6 +4,7 @@
 
 mod bundles;
 mod disputes;
+mod faults;
 mod grants;
 mod graph;
 mod interruptions;

@@ -2,7 +2,7 @@
 
 use depin_core::{
     Algorithm, B256, Did, Error, ErrorKind, PublicKey, Result, Signer, U256,
-    registry::{Enrolment, next_key_commitment},
+    registry::{Enrolment, OwnFault, next_key_commitment},
 };
 use depin_evm::{
     alloy::sol_types::{Eip712Domain, SolStruct},
@@ -146,6 +146,14 @@ pub(super) fn public_key(details: &Contract::Details) -> Result<PublicKey> {
     };
     let point = [&[4], details.publicKeyX.as_slice(), details.publicKeyY.as_slice()].concat();
     Ok(PublicKey::from_bytes(algorithm, &point)?)
+}
+
+/// The key in details that the contract commits to: what is wrong with it the device has chosen, and no node.
+pub(super) fn committed_key(details: &Contract::Details) -> Result<PublicKey> {
+    public_key(details).map_err(|error| match error.kind() {
+        ErrorKind::Unsupported => error,
+        kind => Error::new(kind, format!("the device's key is none: {error}")).source(OwnFault),
+    })
 }
 
 /// `KeyAlgorithm` of the contract.

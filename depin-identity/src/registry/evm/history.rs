@@ -3,7 +3,10 @@
 //! Whoever holds the live key can change the document as often as he pays for, so changes are followed back
 //! one by one for a while only; then the log is asked for registration and rotations alone.
 
-use depin_core::{Address, Error, ErrorKind, PublicKey, Result, registry::next_key_commitment};
+use depin_core::{
+    Address, Error, ErrorKind, PublicKey, Result,
+    registry::{OwnFault, next_key_commitment},
+};
 use depin_evm::{
     alloy::{
         eips::BlockNumberOrTag,
@@ -16,14 +19,14 @@ use depin_evm::{
 
 use super::{
     EvmRegistry,
-    consent::public_key,
+    consent::{committed_key, public_key},
     read::{Logged, logged_in, missing},
 };
 
 /// All keys of a device, oldest first.
 pub(super) async fn keys(registry: &EvmRegistry, device: Address) -> Result<Vec<PublicKey>> {
     let Some(stored) = registry.stored(device).await? else { return Ok(Vec::new()) };
-    let mut keys = vec![public_key(&stored.logged.details)?];
+    let mut keys = vec![committed_key(&stored.logged.details)?];
     // Rotations and transfers count.
     if stored.record.generation.is_zero() {
         return first_is(device, keys);
@@ -117,7 +120,7 @@ fn previous(log: &Log) -> Option<u64> {
 
 fn too_many(device: Address) -> Error {
     let text = "the device changed its key more than 65535 times; enrol it anew";
-    Error::new(ErrorKind::Limit, text).with("device", device)
+    Error::new(ErrorKind::Limit, text).with("device", device).source(OwnFault)
 }
 
 fn broken(device: Address) -> Error {

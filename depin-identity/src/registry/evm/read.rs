@@ -16,7 +16,7 @@ use depin_evm::{
 
 use super::{
     EvmRegistry,
-    consent::{Consent, public_key},
+    consent::{Consent, committed_key},
 };
 use crate::methods::io;
 
@@ -112,7 +112,7 @@ impl EvmRegistry {
 
     pub(super) async fn record(&self, device: Address, stored: Stored) -> Result<DeviceRecord> {
         let Stored { record, logged: Logged { version, details } } = stored;
-        let key = public_key(&details)?;
+        let key = committed_key(&details)?;
         // The contract checks that too. Later keys follow from the details before them.
         if version.is_zero() && key.to_address() != Some(device) {
             let text = "the registry holds a key that is not the device's; check its address";

@@ -7,7 +7,7 @@
 
 use depin_core::{
     Address, B256, Did, Error, ErrorKind, PublicKey, Result, Timestamp, U256,
-    registry::{DeviceRecord, DeviceStatus},
+    registry::{DeviceRecord, DeviceStatus, OwnFault},
 };
 use depin_evm::alloy::{
     consensus::Transaction as _,
@@ -138,15 +138,20 @@ impl IoIdRegistry {
                 Ok(origin)
             }
             // Not remembered: the time is missing and the log may be there next time.
-            Err(cause) => {
-                let document =
-                    self.fetch(registration).await.map_err(|error| match self.documents {
-                        Some(_) => error,
-                        None => cause,
-                    })?;
-                Ok(Origin { key: key_of(&document, device)?, registered: Timestamp::EPOCH })
-            }
+            Err(cause) if self.documents.is_none() => Err(cause),
+            Err(cause) => match self.documented(device, registration).await {
+                // It hid its permit, and wrote a document that tells nothing.
+                Err(error) if OwnFault::is_in(&cause) && !error.is_retryable() => {
+                    Err(cause.with("document", error))
+                }
+                documented => documented,
+            },
         }
+    }
+
+    async fn documented(&self, device: Address, registration: &Registration) -> Result<Origin> {
+        let document = self.fetch(registration).await?;
+        Ok(Origin { key: key_of(&document, device)?, registered: Timestamp::EPOCH })
     }
 
     pub(super) async fn fetch(&self, registration: &Registration) -> Result<DidDocument> {
@@ -192,7 +197,7 @@ impl IoIdRegistry {
         let key = key.ok_or_else(|| {
             let text = "the device was registered through a contract that hides its permit; \
                         give IoIdRegistry::with_documents a source of its document";
-            Error::new(ErrorKind::Unsupported, text).with("transaction", hash)
+            Error::new(ErrorKind::Unsupported, text).with("transaction", hash).source(OwnFault)
         })?;
         let registered = Timestamp::from_secs(self.ioid.time_of(block).await?);
         Ok(Origin { key, registered })
