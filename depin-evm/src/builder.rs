@@ -95,6 +95,14 @@ impl ChainBuilder {
         self
     }
 
+    /// How many of the newest blocks a reorganisation may replace; 64 unless told, two epochs of Ethereum. The key of a
+    /// transaction that had no effect is free again when so many blocks follow it; see
+    /// [`send_once`](Chain::send_once). Zero is for chains whose blocks are final at once.
+    pub const fn reorg_depth(mut self, blocks: u64) -> Self {
+        self.patience.reorg_depth = blocks;
+        self
+    }
+
     /// How long one call waits for its transaction before it answers
     /// [`Unavailable`](ErrorKind::Unavailable); two minutes unless told.
     pub const fn timeout(mut self, timeout: Duration) -> Self {

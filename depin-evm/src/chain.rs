@@ -105,7 +105,7 @@ impl Chain {
     /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer or the time is
     /// over. A transaction that got as far as a nonce stays tracked and will be mined once; only
     /// [`send_once`](Self::send_once) can come back for it, so use that wherever a second transaction
-    /// would do harm.
+    /// would do harm. One that was reported to have no effect is not offered again.
     pub async fn send(&self, tx: TransactionRequest) -> Result<TransactionReceipt> {
         self.0.sender.send(None, tx).await
     }
@@ -113,7 +113,15 @@ impl Chain {
     /// Sends a transaction for an intent with a name of its own, once.
     ///
     /// The same key again, after a timeout or a crash, waits for the earlier transaction and returns its
-    /// receipt. The key is free again when its transaction reverted or was refused.
+    /// receipt.
+    ///
+    /// A transaction that had no effect frees its key for another one, but only when as many blocks follow it as
+    /// [`reorg_depth`](ChainBuilder::reorg_depth) says. Until then a reorganisation could have it executed after all,
+    /// since its bytes are public, and beside its retry. The first call says why it had no effect, later ones say that
+    /// it is too early, or return the receipt when a reorganisation did let it succeed. A key is free at once when the
+    /// simulation refused its transaction, or the node did when it was sent first. That a retry is not executed beside
+    /// what it repeats holds as long as no reorganisation is deeper than that depth, and for the same key: do not repeat
+    /// a payment under another key sooner.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -130,19 +138,21 @@ impl Chain {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Self::send), and [`Conflict`](depin_core::ErrorKind::Conflict) when the key was used
-    /// for another recipient, value or input.
+    /// As [`send`](Self::send); [`Conflict`](depin_core::ErrorKind::Conflict) when the key was used
+    /// for another recipient, value or input; [`Unavailable`](depin_core::ErrorKind::Unavailable), with the number of
+    /// `blocks` to wait for, while the key is not free again.
     pub async fn send_once(&self, key: &str, tx: TransactionRequest) -> Result<TransactionReceipt> {
         self.0.sender.send(Some(key), tx).await
     }
 
     /// Whether [`send_once`](Self::send_once) has a transaction for this key, mined or not: what comes again with
-    /// the key only waits for that one, and need not be possible any more.
+    /// the key only waits for that one, and need not be possible any more. One that had no effect does not count, unless
+    /// a reorganisation gave it another chance.
     ///
     /// # Errors
-    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the store cannot be read.
-    pub fn knows(&self, key: &str) -> Result<bool> {
-        self.0.sender.knows(key)
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the store cannot be read or the node does not answer.
+    pub async fn knows(&self, key: &str) -> Result<bool> {
+        self.0.sender.knows(key).await
     }
 
     /// Waits until every transaction this account ever stored is mined, for example after a restart.

@@ -10,6 +10,7 @@ mod fees;
 mod record;
 mod store;
 mod tend;
+mod void;
 
 use std::{
     fmt,
@@ -35,7 +36,8 @@ use fees::{Fees, Quote};
 use record::{Record, Variant};
 use store::Allocation;
 pub(crate) use store::Store;
-use tend::Tended;
+use tend::{Sending, Tended};
+use void::{Standing, Void};
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +46,7 @@ pub(crate) struct Patience {
     pub(crate) timeout: Duration,
     pub(crate) replace_after: Duration,
     pub(crate) confirmations: u64,
+    pub(crate) reorg_depth: u64,
     pub(crate) max_fee: Option<u128>,
 }
 
@@ -54,6 +57,7 @@ impl Default for Patience {
             timeout: Duration::from_secs(120),
             replace_after: Duration::from_secs(45),
             confirmations: 1,
+            reorg_depth: 64,
             max_fee: None,
         }
     }
@@ -100,7 +104,7 @@ impl TxSender {
         };
         for record in sender.store.since(used)? {
             tracing::info!(nonce = record.nonce, "sending a stored transaction again");
-            if let Err(error) = sender.broadcast(record).await {
+            if let Err(error) = sender.broadcast(record, Sending::Again).await {
                 tracing::warn!(%error, "a stored transaction cannot be sent now");
             }
         }
@@ -122,7 +126,15 @@ impl TxSender {
         if let Some(key) = key
             && let Some(earlier) = self.store.by_key(key)?
         {
-            return self.resume(&earlier, &tx).await;
+            match self.standing(&earlier).await? {
+                Standing::Intent => return self.resume(&earlier, &tx).await,
+                Standing::Free => self.store.free(&earlier)?,
+                Standing::Held(blocks) => {
+                    // What would revert has a better reason to be refused.
+                    self.prepare(tx).await?;
+                    return Err(self.held(&earlier, blocks));
+                }
+            }
         }
         let ready = self.prepare(tx.clone()).await?;
         let sign = |nonce| {
@@ -134,15 +146,16 @@ impl TxSender {
             Allocation::Earlier(record) => self.resume(&record, &tx).await,
             Allocation::New(record) => {
                 let nonce = record.nonce;
-                self.broadcast(record).await?;
+                self.broadcast(record, Sending::First).await?;
                 self.settle(nonce).await
             }
         }
     }
 
     /// See [`Chain::knows`](crate::Chain::knows).
-    pub(crate) fn knows(&self, key: &str) -> Result<bool> {
-        self.store.by_key(key).map(|found| found.is_some())
+    pub(crate) async fn knows(&self, key: &str) -> Result<bool> {
+        let Some(record) = self.store.by_key(key)? else { return Ok(false) };
+        Ok(matches!(self.standing(&record).await?, Standing::Intent))
     }
 
     /// Waits until every stored transaction is mined.
@@ -239,7 +252,7 @@ impl TxSender {
                 Err(error) => return Err(error),
             };
             if absent.is_certain(self.patience.timeout / 4) && !self.is_known(&record).await? {
-                return Err(self.taken_by_another(&record)?);
+                return Err(self.taken_by_another(&record).await?);
             }
             if Instant::now() >= deadline {
                 return Err(self.late(&record, cause));
@@ -280,7 +293,7 @@ impl TxSender {
         if !mined.filler && receipt.status() {
             return Ok(receipt);
         }
-        self.store.free(record)?;
+        self.void(record, Void::Ours)?;
         if mined.filler {
             return Err(refusal(record));
         }
@@ -310,8 +323,9 @@ impl TxSender {
         None
     }
 
-    fn taken_by_another(&self, record: &Record) -> Result<Error> {
-        self.store.free(record)?;
+    async fn taken_by_another(&self, record: &Record) -> Result<Error> {
+        let height = ask(self.provider.get_block_number()).await?;
+        self.void(record, Void::Theirs { height })?;
         let text = "another program sent a transaction of this account with the same nonce; \
                     use one sender per account, then send again";
         Ok(Error::new(ErrorKind::Conflict, text).with("nonce", record.nonce))

@@ -16,6 +16,8 @@ use alloy::{
 use depin_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use super::void::Void;
+
 /// Everything ever signed for one nonce.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -24,8 +26,15 @@ pub(crate) struct Record {
     pub(crate) key: Option<String>,
     first: Variant,
     later: Vec<Variant>,
-    /// Why the node did not take the transaction for good; then the newest variant fills the nonce.
+    /// Why the nonce is only filled: the node did not take the transaction for good, or it is void. Then the newest
+    /// variant is a filler.
     pub(crate) refused: Option<String>,
+    /// Whether the node refused the transaction when it was sent first, so that nobody has its bytes.
+    #[serde(default)]
+    pub(crate) unsent: bool,
+    /// Set when it was reported to have no effect.
+    #[serde(default)]
+    pub(crate) void: Option<Void>,
 }
 
 /// One signed transaction.
@@ -39,7 +48,7 @@ pub(crate) struct Variant {
 
 impl Record {
     pub(crate) const fn new(nonce: u64, key: Option<String>, first: Variant) -> Self {
-        Self { nonce, key, first, later: Vec::new(), refused: None }
+        Self { nonce, key, first, later: Vec::new(), refused: None, unsent: false, void: None }
     }
 
     pub(crate) fn add(&mut self, variant: Variant) {
@@ -55,9 +64,15 @@ impl Record {
         self.later.iter().rev().chain([&self.first])
     }
 
-    /// The variants worth sending, newest first: only fillers once the transaction was refused.
+    /// The variants worth sending, newest first: only fillers once the transaction was refused or void.
     pub(crate) fn offered(&self) -> impl Iterator<Item = &Variant> {
-        self.variants().filter(|variant| variant.filler || self.refused.is_none())
+        let fill = self.refused.is_some() || self.void.is_some();
+        self.variants().filter(move |variant| variant.filler || !fill)
+    }
+
+    /// Whether its nonce is to be filled and nothing is signed for that yet.
+    pub(crate) fn lacks_filler(&self) -> bool {
+        self.void.is_some() && self.refused.is_none()
     }
 
     /// The first attempt as a request.

@@ -104,7 +104,7 @@ impl Store {
         Ok(record)
     }
 
-    /// Frees the key of a record whose transaction had no effect.
+    /// Frees the key of a record whose transaction has no effect and never will.
     pub(crate) fn free(&self, record: &Record) -> Result<()> {
         let Some(key) = record.key.as_deref() else { return Ok(()) };
         let write = self.0.begin_write().map_err(broken)?;

@@ -31,6 +31,13 @@ struct Times {
     priced: Instant,
 }
 
+/// Whether a node may have had the bytes before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    First,
+    Again,
+}
+
 impl TxSender {
     /// Sees to all transactions that wait, at most once per poll interval however many callers wait.
     pub(super) async fn tend(&self) {
@@ -57,10 +64,10 @@ impl TxSender {
             if now - times.priced >= self.patience.replace_after {
                 (times.priced, times.sent) = (now, now);
                 let record = self.raise(record.nonce).await?;
-                self.broadcast(record).await?;
+                self.broadcast(record, Sending::Again).await?;
             } else if now - times.sent >= self.poll * POLLS_PER_SENDING {
                 times.sent = now;
-                self.broadcast(record).await?;
+                self.broadcast(record, Sending::Again).await?;
             }
         }
         Ok(())
@@ -71,8 +78,11 @@ impl TxSender {
     /// # Errors
     /// [`Rejected`](depin_core::ErrorKind::Rejected) when the node neither takes it nor the empty
     /// transaction that should fill its nonce.
-    pub(super) async fn broadcast(&self, record: Record) -> Result<()> {
+    pub(super) async fn broadcast(&self, record: Record, sending: Sending) -> Result<()> {
         let mut record = record;
+        if record.lacks_filler() {
+            record = self.fill(record.nonce, REPLACED, Sending::Again).await?;
+        }
         for _ in 0..MAX_ATTEMPTS {
             match self.offer(&record).await {
                 Outcome::Taken | Outcome::Used => return Ok(()),
@@ -94,7 +104,7 @@ impl TxSender {
                         return Ok(());
                     }
                     tracing::warn!(nonce = record.nonce, %error, "filling the nonce");
-                    record = self.fill(record.nonce, &error).await?;
+                    record = self.fill(record.nonce, &error.to_string(), sending).await?;
                 }
             }
         }
@@ -131,10 +141,13 @@ impl TxSender {
         Ok(false)
     }
 
-    /// Stores a variant that pays more. Leaves a record alone whose fee is at the cap.
+    /// Stores a variant that pays more. Leaves a record alone whose fee is at the cap, or that lacks its filler.
     async fn raise(&self, nonce: u64) -> Result<Record> {
         let now = Quote::ask(&self.provider).await?.fees;
         self.store.update(nonce, |record| {
+            if record.lacks_filler() {
+                return Ok(false);
+            }
             let mut tx = record.newest().request()?;
             let Some(fees) = self.raised(record, &tx, now)? else { return Ok(false) };
             fees.apply(&mut tx);
@@ -144,8 +157,8 @@ impl TxSender {
         })
     }
 
-    /// Stores an empty transaction in place of one that the node refuses for good.
-    async fn fill(&self, nonce: u64, reason: &Error) -> Result<Record> {
+    /// Stores an empty transaction in place of one that the node refuses for good, or that is void.
+    async fn fill(&self, nonce: u64, reason: &str, sending: Sending) -> Result<Record> {
         let now = Quote::ask(&self.provider).await?.fees;
         let mut tx = self.filler().await;
         self.store.update(nonce, |record| {
@@ -156,7 +169,8 @@ impl TxSender {
             // What was refused waits nowhere, so at the cap the filler may cost the same.
             let fees = self.raised(record, &old, now)?.or_else(|| Fees::of(&old)).unwrap_or(now);
             fees.apply(&mut tx);
-            record.refused = Some(reason.to_string());
+            record.refused = Some(reason.to_owned());
+            record.unsent = sending == Sending::First;
             record.add(Variant::sign(&self.signer, tx, nonce, true)?);
             Ok(true)
         })
@@ -183,6 +197,9 @@ impl TxSender {
         tx
     }
 }
+
+/// Why a void transaction is not offered again.
+const REPLACED: &str = "it had no effect, and the block that showed so was replaced";
 
 /// The same bytes are sent again after so many looks.
 const POLLS_PER_SENDING: u32 = 8;

@@ -38,7 +38,7 @@ async fn waiting(devnet: &Devnet) -> Option<(B256, u128)> {
     txs.first().map(|tx| (*tx.inner.tx_hash(), tx.max_fee_per_gas()))
 }
 
-async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
     loop {
         if let Some(found) = look().await {
             return found;

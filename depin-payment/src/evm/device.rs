@@ -106,7 +106,7 @@ impl EvmDeviceAccount {
         let call = call.from(self.chain.account());
         let key = format!("device-transfer/{}/{intent}", self.address);
         // What was paid need not be possible a second time.
-        if !self.chain.knows(&key)? {
+        if !self.chain.knows(&key).await? {
             self.examine(&call, token).await?;
         }
         let tx = call.into_transaction_request();

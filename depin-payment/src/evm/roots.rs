@@ -114,7 +114,7 @@ impl EvmRoots {
         // After a dispute that lapsed the same content goes out anew, not by its old transaction.
         let intent = if lapsed == 0 { "publish".into() } else { format!("publish-{lapsed}") };
         let tx = call.into_transaction_request();
-        let earlier = self.chain.knows(&self.key(&intent, &tx))?;
+        let earlier = self.chain.knows(&self.key(&intent, &tx)).await?;
         let receipt = self.send_once(&intent, tx).await?;
         // The receipt may be that of an earlier try, which the arbiter rejected since. A fresh one is not judged by a
         // node that may lag behind it.

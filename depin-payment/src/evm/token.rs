@@ -99,7 +99,7 @@ impl EvmToken {
     async fn once(&self, what: &str, intent: &str, tx: TransactionRequest) -> Result<()> {
         let key = format!("token-{what}/{}/{intent}", self.address);
         // What was moved need not be possible a second time.
-        if !self.chain.knows(&key)? {
+        if !self.chain.knows(&key).await? {
             self.examine(tx.clone()).await?;
         }
         self.chain.send_once(&key, tx).await.map(drop).map_err(explain)

@@ -181,7 +181,8 @@ impl Storm {
             let chain = Chain::from_provider(provider.clone(), self.devnet.account(account))
                 .poll_interval(POLL)
                 .replace_after(self.replace_after)
-                .confirmations(CONFIRMATIONS);
+                .confirmations(CONFIRMATIONS)
+                .reorg_depth(CONFIRMATIONS - 1);
             match chain.connect().await {
                 Ok(chain) => break chain,
                 Err(error) => assert!(error.is_retryable(), "{error:?}"),
