@@ -99,7 +99,7 @@ impl EvmDistributor {
         Ok((paid, Some(receipt)))
     }
 
-    fn chain(&self) -> &Chain {
+    pub(super) fn chain(&self) -> &Chain {
         &self.roots.chain
     }
 

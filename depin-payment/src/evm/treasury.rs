@@ -15,6 +15,7 @@ mod journal;
 mod list;
 mod plan;
 mod publish;
+mod rebuild;
 mod received;
 mod transfers;
 
@@ -180,6 +181,9 @@ impl Treasury {
     /// pays nobody twice, as long as the name of the run and the list are the same. While a transaction of the
     /// account waits in the pool that this chain handle does not know of, no journal is made.
     ///
+    /// A run by claims that stopped before its publication, and whose epoch another list took meanwhile, becomes the
+    /// next epoch: run it with the same journal and the balances that the other list left.
+    ///
     /// A batch that reverts is tried again; when single recipients are the reason, they are written down and the
     /// others are paid without them.
     ///
@@ -207,6 +211,7 @@ impl Treasury {
             }
         };
         let mut journal = Journal::open(place, terms, list)?;
+        self.catch_up(list, &mut journal).await?;
         match journal.terms().clone() {
             Terms { disperse: Some((disperse, batch)), .. } => {
                 let batch = self.resized(disperse, batch, list, &mut journal).await?;

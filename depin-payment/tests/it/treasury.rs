@@ -4,6 +4,8 @@ mod claims;
 mod kill;
 mod lagging;
 mod lost;
+mod overtaken;
+mod rebuilt;
 mod tokens;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

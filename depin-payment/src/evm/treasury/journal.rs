@@ -149,13 +149,19 @@ impl Journal {
 
     /// Fixes another size of the batches, for a run of which nothing was paid.
     pub(super) fn resize(&mut self, recipients: usize, list: &PayList) -> Result<()> {
-        let Some((_, size)) = &mut self.terms.disperse else { return Ok(()) };
-        *size = recipients;
-        let mut text = head(&self.terms, list);
+        let Some((disperse, _)) = self.terms.disperse else { return Ok(()) };
+        let terms = Terms { disperse: Some((disperse, recipients)), ..self.terms.clone() };
+        self.renew(terms, list)
+    }
+
+    /// Fixes other terms, for a run of which nothing was paid.
+    pub(super) fn renew(&mut self, terms: Terms, list: &PayList) -> Result<()> {
+        let mut text = head(&terms, list);
         for (account, reason) in &self.notes.skipped {
             let _ = writeln!(text, "skip {account} {reason}");
         }
         write(&self.place.path, &text)?;
+        self.terms = terms;
         self.file = append_to(&self.place.path)?;
         self.notes.sent.clear();
         Ok(())

@@ -1,7 +1,7 @@
 //! Runs by claims: the list is the next epoch of a distributor.
 
 use depin_core::{
-    Address, Amount, Did, EpochId, Error, ErrorKind, Result,
+    Address, Amount, ChainId, Did, EpochId, Error, ErrorKind, Result,
     reward::{Allocation, Payout, RewardDistributor as _},
 };
 
@@ -73,7 +73,7 @@ impl Treasury {
         }
         check_root(distributor, given, &given.tree()?).await?;
         let mut balances = given.clone();
-        balances.add(&self.allocation(epoch, list)?)?;
+        balances.add(&allocation(self.chain.id(), epoch, list)?)?;
         let tree = balances.tree()?;
         let commitment = balances.commitment(&tree, list.digest());
         let commitment =
@@ -83,6 +83,38 @@ impl Treasury {
             journal.send(receipt.transaction_hash)?;
         }
         Ok((balances, tree, receipt.map_or(0, |receipt| receipt.gas_used)))
+    }
+
+    /// Fixes another epoch for a run that stopped before its publication and was overtaken: another list is now the
+    /// epoch that the journal names, and the chain has nothing of this one. An epoch that is gone counts like one that
+    /// is another list. No list is paid twice by that: the distributor takes an epoch once and in order, what counts is
+    /// the sum of an account over all of them, and that begins with the balances of the epoch before.
+    pub(super) async fn catch_up(&self, list: &PayList, journal: &mut Journal) -> Result<()> {
+        let (Some((distributor, given)), Some((address, epoch))) =
+            (&self.claims, journal.terms().distributor)
+        else {
+            return Ok(());
+        };
+        if address != distributor.roots().address() || !journal.sent().is_empty() {
+            return Ok(());
+        }
+        let stands = match distributor.published(epoch).await? {
+            Some(there) => there.manifest == list.digest(),
+            None => given.latest() >= Some(epoch) || next(given)? == epoch,
+        };
+        if stands {
+            return Ok(());
+        }
+        self.check_nothing_waits().await?;
+        let terms = match self.begun(list).await? {
+            Some(begun) => begun,
+            None => {
+                let mut terms = self.identity();
+                terms.distributor = Some(self.next_epoch().await?);
+                terms
+            }
+        };
+        journal.renew(terms, list)
     }
 
     /// The epoch that a new run is, when the balances are the distributor's and nothing was published since.
@@ -119,15 +151,16 @@ impl Treasury {
             _ => Err(elsewhere(list).with("epoch", epoch)),
         }
     }
+}
 
-    fn allocation(&self, epoch: EpochId, list: &PayList) -> Result<Allocation> {
-        let payouts = list.payments().iter().map(|(account, amount)| {
-            let device = format!("did:pkh:eip155:{}:{account}", self.chain.id().value());
-            Ok(Payout { device: Did::parse(&device)?, beneficiary: *account, amount: *amount })
-        });
-        let payouts = payouts.collect::<Result<_>>()?;
-        Ok(Allocation { epoch, emission: list.total(), unallocated: Amount::ZERO, payouts })
-    }
+/// What a list adds to the balances as an epoch.
+pub(super) fn allocation(chain: ChainId, epoch: EpochId, list: &PayList) -> Result<Allocation> {
+    let payouts = list.payments().iter().map(|(account, amount)| {
+        let device = Did::parse(&format!("did:pkh:eip155:{}:{account}", chain.value()))?;
+        Ok(Payout { device, beneficiary: *account, amount: *amount })
+    });
+    let payouts = payouts.collect::<Result<_>>()?;
+    Ok(Allocation { epoch, emission: list.total(), unallocated: Amount::ZERO, payouts })
 }
 
 /// Claims for everybody on the list; answers the gas.
@@ -151,7 +184,7 @@ async fn claim_all(
 
 /// Whether the distributor has these balances: a run on top of others would take from accounts what they earned,
 /// or give it twice.
-async fn check_root(
+pub(super) async fn check_root(
     distributor: &EvmDistributor,
     balances: &Cumulative,
     tree: &RewardTree,
@@ -192,7 +225,7 @@ fn elsewhere(list: &PayList) -> Error {
 }
 
 /// The epoch after those that the balances have.
-fn next(balances: &Cumulative) -> Result<EpochId> {
+pub(super) fn next(balances: &Cumulative) -> Result<EpochId> {
     let Some(latest) = balances.latest() else { return Ok(EpochId::new(0)) };
     let next = latest.value().checked_add(1);
     next.map(EpochId::new).ok_or_else(|| Error::new(ErrorKind::Overflow, "there is no later epoch"))

@@ -38,17 +38,17 @@ impl Tricks for Pruned {
 
 impl Bank {
     /// The treasurer on a new machine, with nothing but the key.
-    async fn anew(&self) -> Chain {
+    pub(super) async fn anew(&self) -> Chain {
         let signer = self.devnet.account(0);
         Chain::from_provider(self.devnet.provider(), signer).connect().await.unwrap()
     }
 
-    fn distributor(&self, chain: &Chain) -> EvmDistributor {
+    pub(super) fn distributor(&self, chain: &Chain) -> EvmDistributor {
         EvmDistributor::new(chain.clone(), self.contracts.distributor)
     }
 
     /// Both ways open.
-    fn both(&self, chain: &Chain, balances: Cumulative) -> Treasury {
+    pub(super) fn both(&self, chain: &Chain, balances: Cumulative) -> Treasury {
         Treasury::new(chain.clone(), self.contracts.token)
             .transfers(self.disperse)
             .claims(self.distributor(chain), balances)
@@ -87,7 +87,7 @@ impl Bank {
         assert!(!self.journal("lost").exists(), "{what}");
     }
 
-    async fn supply(&self) -> Amount {
+    pub(super) async fn supply(&self) -> Amount {
         self.token.supply().await.unwrap()
     }
 }

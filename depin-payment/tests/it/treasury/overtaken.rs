@@ -1,0 +1,70 @@
+//! Runs by claims that stopped before their publication while another list took their epoch.
+
+use depin_core::{Amount, ErrorKind};
+use depin_evm::{Role, Roles};
+use depin_payment::{
+    Cumulative,
+    evm::{PayList, Plan, RunReport, Way},
+};
+
+use super::{Bank, list};
+
+impl Bank {
+    async fn claims(&self, list: &PayList, balances: &Cumulative) -> depin_core::Result<RunReport> {
+        let treasury = self.both(&self.chain, balances.clone());
+        let plan: Plan = treasury.plan(list).await?.by(Way::Claims);
+        treasury.run(&plan, self.journal(list.id())).await
+    }
+
+    /// Begins a run, which something stops after its journal is made and before anything is published.
+    async fn stopped(&self, list: &PayList) {
+        let roles = Roles::of(self.chain.clone(), self.contracts.distributor);
+        roles.withdraw(Role::PUBLISHER, self.chain.account()).await.unwrap();
+        let stopped = self.claims(list, &Cumulative::default()).await;
+        assert!(stopped.is_err() && self.journal(list.id()).exists(), "{stopped:?}");
+        roles.grant(Role::PUBLISHER, self.chain.account()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_another_list_overtook_is_the_next_epoch() {
+    let bank = Bank::open().await;
+    let (first, second) = (list("october", 10), list("november", 10));
+    bank.stopped(&first).await;
+    let report = bank.claims(&second, &Cumulative::default()).await.unwrap();
+    let newer = report.balances.unwrap();
+
+    // With the balances that it began with it would take back what the other list paid.
+    let error = bank.claims(&first, &Cumulative::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("load the ones that the last run left"), "{error}");
+    assert_eq!(bank.supply().await, second.total());
+
+    for balances in [&newer, &newer] {
+        let report = bank.claims(&first, balances).await.unwrap();
+        assert_eq!((report.paid, report.amount), (10, first.total()));
+    }
+    assert_eq!(bank.supply().await, Amount::sum([first.total(), second.total()]).unwrap());
+    for (account, amount) in first.payments() {
+        assert_eq!(bank.held(*account).await, amount.checked_add(*amount).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_overtaken_and_published_by_another_machine_is_not_published_again() {
+    let bank = Bank::open().await;
+    let (first, second) = (list("october", 10), list("november", 10));
+    bank.stopped(&first).await;
+    let newer = bank.claims(&second, &Cumulative::default()).await.unwrap().balances.unwrap();
+    // The same run from a machine without that journal.
+    let treasury = bank.both(&bank.anew().await, newer.clone());
+    let plan = treasury.plan(&first).await.unwrap().by(Way::Claims);
+    let newest = treasury.run(&plan, bank.journal("elsewhere")).await.unwrap().balances.unwrap();
+    let supply = bank.supply().await;
+
+    for balances in [&newer, &newest] {
+        let report = bank.claims(&first, balances).await.unwrap();
+        assert_eq!((report.paid, report.gas), (10, 0));
+    }
+    assert_eq!(bank.supply().await, supply);
+}
