@@ -7,7 +7,7 @@ use depin_core::{
     quality::{Finding, FleetCheck, Sent},
 };
 
-use super::{Place, place::whereabouts, stream};
+use super::{Place, kept, place::whereabouts, stream};
 use crate::geo::Cell;
 
 /// A cell pays for as many devices as it has use for. Codes `crowded` and `no-place`.
@@ -132,12 +132,6 @@ impl FleetCheck for Density {
 /// many there are, and the first of more are the first of fewer.
 const fn turn(rank: u32) -> u32 {
     rank.wrapping_mul(0x9e37_79b9)
-}
-
-/// The readings that kept their points until here.
-fn kept<'a>(sent: &Sent<'a>) -> impl Iterator<Item = Place<'a>> {
-    let sent = *sent;
-    stream(sent.batches()).filter(move |at| sent.keeps(at.nth, at.position))
 }
 
 /// Where a device is, and what it would earn alone.

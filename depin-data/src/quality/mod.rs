@@ -50,7 +50,11 @@
 
 use std::borrow::Cow;
 
-use depin_core::{B256, Batch, Reading, Verified, quality::Finding, reading::Quantity};
+use depin_core::{
+    B256, Batch, Reading, Verified,
+    quality::{Finding, Sent},
+    reading::Quantity,
+};
 
 mod alike;
 mod bounds;
@@ -124,6 +128,12 @@ fn stream<'a>(batches: &'a [&Verified<Batch>]) -> impl Iterator<Item = Place<'a>
         let places = batch.readings.iter().enumerate();
         places.map(move |(position, reading)| Place { batch: batch.hash, nth, position, reading })
     })
+}
+
+/// The readings that no check took the point of before, in chain order.
+fn kept<'a>(sent: &Sent<'a>) -> impl Iterator<Item = Place<'a>> {
+    let sent = *sent;
+    stream(sent.batches()).filter(move |at| sent.keeps(at.nth, at.position))
 }
 
 /// The readings of one quantity, in chain order.

@@ -160,10 +160,15 @@ impl Digest {
 
 /// `log2(all / some)` in sixteenths, rounded down; both are positive and less than 2^63.
 pub(super) fn sixteenths(all: u64, some: u64) -> u64 {
+    logarithm(all, some, 4)
+}
+
+/// The same in units of 2^-`digits`.
+pub(super) fn logarithm(all: u64, some: u64, digits: u32) -> u64 {
     let ratio = ((u128::from(all) << 32) / u128::from(some.max(1))).max(1 << 32);
     let whole = ratio.ilog2() - 32;
     let (mut rest, mut log) = (ratio >> whole, u64::from(whole));
-    for _ in 0..4 {
+    for _ in 0..digits {
         rest = (rest * rest) >> 32;
         log *= 2;
         if rest >= 2 << 32 {

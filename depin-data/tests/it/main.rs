@@ -44,6 +44,7 @@ mod power;
 mod privacy;
 mod quality;
 mod quality_alike;
+mod quality_copied;
 #[cfg(feature = "geo")]
 mod quality_crowds;
 #[cfg(feature = "geo")]
