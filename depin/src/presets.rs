@@ -2,12 +2,9 @@
 //!
 //! A preset fills what a network needs to run somewhere; the builder then replaces slots one by one.
 
-use std::sync::Arc;
 #[cfg(feature = "evm")]
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{io::Write as _, path::Path};
+use std::{path::PathBuf, sync::Arc};
 
 #[cfg(feature = "devnet")]
 use depin_core::SoftwareKey;
@@ -43,7 +40,6 @@ pub struct Preset {
     pub(crate) deployment: Option<depin_evm::Deployment>,
     #[cfg(feature = "devnet")]
     pub(crate) devnet: Option<depin_devnet::Devnet>,
-    #[cfg(feature = "evm")]
     pub(crate) folder: Option<PathBuf>,
 }
 
@@ -81,7 +77,6 @@ pub fn bare(
         deployment: None,
         #[cfg(feature = "devnet")]
         devnet: None,
-        #[cfg(feature = "evm")]
         folder: None,
     }
 }
@@ -127,8 +122,9 @@ pub async fn devnet_at(folder: impl AsRef<Path>) -> Result<Preset> {
 
 #[cfg(feature = "devnet")]
 async fn on_devnet(devnet: depin_devnet::Devnet, log: RedbLog) -> Result<Preset> {
-    let chain =
-        depin_evm::Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    // Nobody else mines there, so what it has is final.
+    let chain = depin_evm::Chain::from_provider(devnet.provider(), devnet.account(0));
+    let chain = chain.reorg_depth(0).connect().await?;
     let policy = depin_hw::Policy::default().allow_simulated(depin_hw::SIMULATED_INSECURE);
     let verifier = PsaVerifier::new(policy);
     let operator = SoftwareKey::from_seed(

@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// Crates that work without their default features, in the order they depend on each other.
-const WITHOUT_DEFAULTS: [&str; 5] =
-    ["depin-core", "depin-hw", "depin-identity", "depin-data", "depin-payment"];
+const WITHOUT_DEFAULTS: [&str; 6] =
+    ["depin-core", "depin-hw", "depin-identity", "depin-data", "depin-payment", "depin"];
 /// Packages that are not published.
 const PRIVATE: [&str; 8] = [
     "climate",
