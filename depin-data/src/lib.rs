@@ -50,6 +50,8 @@ pub mod nats;
 pub mod quality;
 #[cfg(feature = "std")]
 pub mod subscribe;
+#[cfg(any(feature = "mqtt", feature = "nats"))]
+mod tls;
 #[cfg(feature = "std")]
 pub mod transport;
 

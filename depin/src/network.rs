@@ -214,7 +214,8 @@ impl Network {
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when the broker does not let us in,
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when there is none.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when there is none,
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when TLS cannot be set up, or its certificate is not trusted.
     #[cfg(feature = "mqtt")]
     pub async fn serve_mqtt(
         &self,

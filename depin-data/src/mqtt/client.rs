@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     MqttOptions,
-    link::{self, Dialogue, Event, Link, Sender, Session},
+    link::{self, Dialogue, Event, Link, Loss, Sender, Session},
     topics::Topics,
 };
 use crate::{
@@ -66,12 +66,9 @@ pub(super) enum State {
 }
 
 impl State {
-    pub(super) fn down(error: &Error) -> Self {
-        let why = match error.kind() {
-            ErrorKind::Rejected => "the mqtt broker does not let us in; check the credentials",
-            _ => "no mqtt broker answers; start it or check host and port",
-        };
-        Self::Down(error.kind(), why)
+    pub(super) fn down(loss: &Loss) -> Self {
+        let (kind, why) = loss.verdict();
+        Self::Down(kind, why)
     }
 
     pub(super) const DEAF: Self = Self::Down(
@@ -98,7 +95,7 @@ impl MqttTransport {
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when the broker does not let us in, [`ErrorKind::Unavailable`] when there
-    /// is none.
+    /// is none, [`ErrorKind::Config`] when we do not trust its certificate or cannot read ours.
     pub async fn connect(
         options: &MqttOptions,
         did: &Did,
@@ -111,7 +108,7 @@ impl MqttTransport {
         let topics = Topics::of(receipts.network(), did);
         let waiting = Arc::new(Waiting::new(receipts, rng));
         let session = Session { client_id, kept: None, inflight: INFLIGHT, manual_acks: false };
-        let (sender, link) = link::open(options, session);
+        let (sender, link) = link::open(options, session)?;
         let (told, mut state) = watch::channel(State::Connecting);
         let listen = listen(link, sender.clone(), topics.down.clone(), Arc::clone(&waiting), told);
         let task = Arc::new(Task(tokio::spawn(listen)));
@@ -178,9 +175,9 @@ async fn listen(
             Ok(Event::Message(message)) => waiting.settle(&message.payload),
             Ok(Event::Closed | Event::Other) => {}
             Err(loss) => {
+                state.send_replace(State::down(&loss));
                 let error = Error::from(loss);
                 tracing::debug!(?error, "connection to the mqtt broker lost");
-                state.send_replace(State::down(&error));
                 sleep(pause).await;
                 pause = pause.saturating_mul(2).min(LONGEST);
             }

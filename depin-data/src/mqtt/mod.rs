@@ -22,9 +22,17 @@
 //! | a message that is larger than a request may be (65 KiB) | refused as too large and kept, cut, as from anywhere; a device that would send one is told before ([`ErrorKind::Limit`](depin_core::ErrorKind::Limit)) |
 //! | a message of more than 1 MiB | never read. A broker of MQTT 5 drops it. In 3.1.1 the server cannot pass over it: it begins a new session without it, once for each, and what the broker held back meanwhile is sent again by the devices that wait for answers. Let the broker refuse such messages (mosquitto: `message_size_limit 1048576`) |
 //!
-//! What is *not* guaranteed: a broker may withhold messages, and reads everything. There is no TLS here:
-//! run the broker's listener on the same machine, or put a TLS tunnel between. Access rules of the broker
-//! should let a device publish on its `up` and read its `down` only, so that others cannot spend its time.
+//! # TLS
+//!
+//! `mqtts://` URLs, and options that [name certificates](MqttOptions::root_certificates), are for brokers over TLS 1.2 or
+//! 1.3 (feature `tls`). The broker's certificate has to be for the host that is named, valid now, and from an authority
+//! of the system or, where authorities are named, one of these; otherwise nothing is sent, and
+//! [`ErrorKind::Config`](depin_core::ErrorKind::Config) says which of these it is. Files are read once, when connecting:
+//! connect again after they are renewed.
+//!
+//! What is *not* guaranteed: a broker may withhold messages, and reads everything; without TLS so does whoever is on the
+//! way, logins included. Access rules of the broker should let a device publish on its `up` and read its `down` only, so
+//! that others cannot spend its time.
 //!
 //! Only batches, questions where a chain stands, and their answers go this way. Signed heads, and paths that show that the log only grew or holds a
 //! batch, are served over [HTTP](crate::http) alone: who has no way there keeps receipts for somebody who has.

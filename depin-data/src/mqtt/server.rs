@@ -86,7 +86,8 @@ pub struct MqttServer {
 ///
 /// # Errors
 /// [`ErrorKind::Rejected`](depin_core::ErrorKind::Rejected) when the broker does not let us in,
-/// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when there is none.
+/// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when there is none,
+/// [`ErrorKind::Config`](depin_core::ErrorKind::Config) when we do not trust its certificate or cannot read ours.
 pub async fn serve(
     ingest: Arc<Ingest>,
     options: &MqttOptions,
@@ -100,7 +101,7 @@ pub async fn serve(
         manual_acks: true,
     };
     let kept = session.kept.is_some();
-    let (sender, link) = link::open(options, session);
+    let (sender, link) = link::open(options, session)?;
     let patience = serving.patience;
     let connection = Arc::new(AtomicU64::new(0));
     let work = {
@@ -235,9 +236,9 @@ impl Server {
             observe::oversized("mqtt");
             self.link.begin_anew(true);
         }
+        self.told.send_replace(State::down(&loss));
         let error = Error::from(loss);
         tracing::warn!(?error, "connection to the mqtt broker lost");
-        self.told.send_replace(State::down(&error));
     }
 
     /// Finishes what was taken, and says goodbye.

@@ -20,7 +20,8 @@
 //! | a message that is no request | refused as malformed and kept with its bytes, as from anywhere |
 //!
 //! What is *not* guaranteed: the server keeps nothing, so what comes while no ingest listens is not there
-//! later: the device has it, and sends it again. TLS is used for `tls://` URLs. A device needs the rights
+//! later: the device has it, and sends it again. TLS is used for `tls://` URLs, with certificates of our own, and where the
+//! server asks for it. A device needs the rights
 //! to publish on its `up` and to read its inbox; ingest to read `depin.v1.<network>.*.up` and to answer
 //! (`allow_responses`).
 //!

@@ -5,6 +5,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use depin_core::{Error, ErrorKind, Result};
 
+use crate::tls::{self, Certificates};
+
 /// How to reach a NATS server, or several of a cluster.
 ///
 /// A URL is `nats://host:port`, or `tls://host:port` to insist on TLS. Connections come back by
@@ -21,7 +23,7 @@ pub struct NatsOptions {
     servers: Vec<String>,
     name: Option<String>,
     login: Login,
-    roots: Vec<PathBuf>,
+    certificates: Certificates,
 }
 
 /// Who we are to the server.
@@ -38,7 +40,12 @@ enum Login {
 impl NatsOptions {
     /// Connects to the server at `url`.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { servers: vec![url.into()], name: None, login: Login::default(), roots: Vec::new() }
+        Self {
+            servers: vec![url.into()],
+            name: None,
+            login: Login::default(),
+            certificates: Certificates::default(),
+        }
     }
 
     /// Another server of the same cluster.
@@ -83,10 +90,22 @@ impl NatsOptions {
         self
     }
 
-    /// Trusts the certificates in a PEM file too, beside those of the system, and insists on TLS.
+    /// Trusts the authorities in a PEM file in place of the system's, and those of further files, and insists on
+    /// TLS.
     #[must_use]
     pub fn root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
-        self.roots.push(path.into());
+        self.certificates.trust(path.into());
+        self
+    }
+
+    /// Shows the server who we are, with the certificate in a PEM file and its key in another, and insists on TLS.
+    #[must_use]
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.certificates.show(certificate.into(), key.into());
         self
     }
 
@@ -106,8 +125,9 @@ impl NatsOptions {
             }
         };
         let options = options.ping_interval(PING).name(self.name.as_deref().unwrap_or("depin"));
-        let secure = options.require_tls(!self.roots.is_empty());
-        Ok(self.roots.iter().cloned().fold(secure, ConnectOptions::add_root_certificates))
+        // Said also where we do not ask for TLS: the server may.
+        let options = options.tls_client_config(self.certificates.client()?);
+        Ok(options.require_tls(!self.certificates.is_default()))
     }
 }
 
@@ -118,7 +138,7 @@ const PING: Duration = Duration::from_secs(15);
 /// is dropped.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for a URL, credentials or certificates that cannot be read,
+/// [`ErrorKind::Config`] for a URL, credentials or certificates that cannot be read, or a server that we do not trust,
 /// [`ErrorKind::Rejected`] when the server does not let us in, [`ErrorKind::Unavailable`] when there is no
 /// server.
 pub(crate) async fn connect(options: &NatsOptions, waiting: usize) -> Result<Client> {
@@ -142,7 +162,7 @@ pub(crate) async fn connect_as(
     let servers = servers.collect::<Result<Vec<_>>>()?;
     let dial = tune(options.dial()?);
     dial.connect(servers).await.map_err(|error| {
-        let (kind, why) = match error.kind() {
+        let (kind, why) = tls::explain(&error).unwrap_or_else(|| match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 (ErrorKind::Rejected, "the nats server does not let us in; check the credentials")
             }
@@ -151,7 +171,7 @@ pub(crate) async fn connect_as(
                 "the nats connection cannot be set up; check url and certificates",
             ),
             _ => (ErrorKind::Unavailable, "no nats server answers; start it or check the url"),
-        };
+        });
         Error::new(kind, why).source(error)
     })
 }

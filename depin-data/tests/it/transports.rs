@@ -11,6 +11,7 @@ use crate::support::Net;
 mod brokers;
 mod flood;
 mod logins;
+#[cfg(feature = "tls")]
 mod tls;
 mod wire;
 

@@ -1,11 +1,14 @@
 //! One connection to a broker, whichever version it speaks.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use depin_core::{Error, ErrorKind};
+use depin_core::{Error, ErrorKind, Result, error::Source};
 
 use super::{MqttOptions, MqttVersion};
-use crate::wire;
+use crate::{
+    tls::{self, Verdict},
+    wire,
+};
 
 mod v3;
 mod v5;
@@ -76,26 +79,60 @@ pub(super) struct Loss {
     refused: bool,
     /// A message came that is larger than any may be.
     pub(super) oversized: bool,
-    cause: Box<dyn std::error::Error + Send + Sync>,
+    cause: Source,
+}
+
+impl Loss {
+    /// The broker has ended the connection.
+    fn aborted() -> Source {
+        io::Error::from(io::ErrorKind::ConnectionAborted).into()
+    }
+
+    /// What it is called, and what helps.
+    pub(super) fn verdict(&self) -> Verdict {
+        if self.refused {
+            let why = "the mqtt broker does not let us in; check the credentials";
+            return (ErrorKind::Rejected, why);
+        }
+        if let Some(verdict) = tls::explain(&*self.cause) {
+            return verdict;
+        }
+        let why = if tls::hung_up(&*self.cause) {
+            "the mqtt broker hangs up; it may want mqtts:// on this port, or mqtt://, or a client_certificate"
+        } else {
+            "no mqtt broker answers; start it or check host and port"
+        };
+        (ErrorKind::Unavailable, why)
+    }
 }
 
 impl From<Loss> for Error {
     fn from(loss: Loss) -> Self {
-        let (kind, why) = if loss.refused {
-            (ErrorKind::Rejected, "the mqtt broker does not let us in; check the credentials")
-        } else {
-            (ErrorKind::Unavailable, "no mqtt broker answers; start it or check host and port")
-        };
+        let (kind, why) = loss.verdict();
         Self::new(kind, why).source(loss.cause)
     }
 }
 
 /// Opens a connection as soon as [`Link::next`] is called.
-pub(super) fn open(options: &MqttOptions, session: Session) -> (Sender, Link) {
-    match options.version {
-        MqttVersion::V3 => v3::open(options, session),
-        MqttVersion::V5 => v5::open(options, session),
+///
+/// # Errors
+/// [`ErrorKind::Config`] when TLS cannot be spoken with the certificates that are named, or at all.
+pub(super) fn open(options: &MqttOptions, session: Session) -> Result<(Sender, Link)> {
+    let transport = transport(options)?;
+    Ok(match options.version {
+        MqttVersion::V3 => v3::open(options, transport, session),
+        MqttVersion::V5 => v5::open(options, transport, session),
+    })
+}
+
+fn transport(options: &MqttOptions) -> Result<rumqttc::Transport> {
+    if !options.is_secure() {
+        return Ok(rumqttc::Transport::Tcp);
     }
+    #[cfg(feature = "tls")]
+    return Ok(rumqttc::Transport::tls_with_config(options.certificates.client()?.into()));
+    #[cfg(not(feature = "tls"))]
+    Err(Error::new(ErrorKind::Config, "mqtt over tls needs the feature `tls` of depin-data"))
 }
 
 /// Queues packets; [`Link::next`] writes them.

@@ -2,15 +2,20 @@
 
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event as Packets, EventLoop, MqttOptions,
-    Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode, mqttbytes,
+    Outgoing, Packet, Publish, QoS, StateError, SubscribeReasonCode, Transport, mqttbytes,
 };
 
 use super::{Ack, Event, Link, Loss, MAX_PACKET, Message, Sender, Session, WRITES, cut};
 
-pub(super) fn open(options: &super::MqttOptions, session: Session) -> (Sender, Link) {
+pub(super) fn open(
+    options: &super::MqttOptions,
+    transport: Transport,
+    session: Session,
+) -> (Sender, Link) {
     let mut wanted = MqttOptions::new(session.client_id, options.host.clone(), options.port);
     let most = MAX_PACKET as usize;
     wanted
+        .set_transport(transport)
         .set_keep_alive(options.keep_alive)
         .set_clean_session(session.kept.is_none())
         .set_inflight(session.inflight.max(1))
@@ -81,5 +86,9 @@ fn loss(error: ConnectionError) -> Loss {
             mqttbytes::Error::PayloadSizeLimitExceeded(_)
         ))
     );
-    Loss { refused, oversized, cause: error.into() }
+    let cause = match error {
+        ConnectionError::MqttState(StateError::ConnectionAborted) => Loss::aborted(),
+        error => error.into(),
+    };
+    Loss { refused, oversized, cause }
 }

@@ -1,7 +1,7 @@
 //! MQTT 5.
 
 use rumqttc::{
-    NetworkOptions, Outgoing,
+    NetworkOptions, Outgoing, Transport,
     v5::{
         AsyncClient, ConnectionError, Event as Packets, EventLoop, MqttOptions, StateError,
         mqttbytes::{
@@ -16,7 +16,11 @@ use rumqttc::{
 
 use super::{Ack, Dialogue, Event, Link, Loss, MAX_PACKET, Message, Sender, Session, WRITES, cut};
 
-pub(super) fn open(options: &super::MqttOptions, session: Session) -> (Sender, Link) {
+pub(super) fn open(
+    options: &super::MqttOptions,
+    transport: Transport,
+    session: Session,
+) -> (Sender, Link) {
     let mut wanted = MqttOptions::new(session.client_id, options.host.clone(), options.port);
     let mut properties = ConnectProperties::new();
     properties.max_packet_size = Some(MAX_PACKET);
@@ -24,6 +28,7 @@ pub(super) fn open(options: &super::MqttOptions, session: Session) -> (Sender, L
     let seconds = session.kept.map(|kept| u32::try_from(kept.as_secs()).unwrap_or(u32::MAX));
     properties.session_expiry_interval = Some(seconds.unwrap_or(0));
     wanted
+        .set_transport(transport)
         .set_connect_properties(properties)
         .set_keep_alive(options.keep_alive)
         .set_clean_start(session.kept.is_none())
@@ -114,5 +119,11 @@ fn loss(error: ConnectionError) -> Loss {
             mqttbytes::Error::PayloadSizeLimitExceeded { .. }
         ))
     );
-    Loss { refused, oversized, cause: error.into() }
+    let cause = match error {
+        ConnectionError::MqttState(StateError::ConnectionAborted) => Loss::aborted(),
+        // It would not tell what is behind it.
+        ConnectionError::MqttState(StateError::Deserialization(cause)) => cause.into(),
+        error => error.into(),
+    };
+    Loss { refused, oversized, cause }
 }
