@@ -123,6 +123,9 @@ impl Chain {
     /// what it repeats holds as long as no reorganisation is deeper than that depth, and for the same key: do not repeat
     /// a payment under another key sooner.
     ///
+    /// A success is remembered, and stands while the node shows no other block in its place: a node that has pruned the
+    /// receipt, or never had it, does not free the key. Without the receipt there is no answer either.
+    ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// # use depin_devnet::Devnet;
@@ -140,7 +143,8 @@ impl Chain {
     /// # Errors
     /// As [`send`](Self::send); [`Conflict`](depin_core::ErrorKind::Conflict) when the key was used
     /// for another recipient, value or input; [`Unavailable`](depin_core::ErrorKind::Unavailable), with the number of
-    /// `blocks` to wait for, while the key is not free again.
+    /// `blocks` to wait for, while the key is not free again, and with the `transaction` to look for when only another
+    /// node can tell of it.
     pub async fn send_once(&self, key: &str, tx: TransactionRequest) -> Result<TransactionReceipt> {
         self.0.sender.send(Some(key), tx).await
     }

@@ -6,6 +6,7 @@
 //! also tends those before it, sending them again and raising fees that are too low.
 
 mod broadcast;
+mod done;
 mod fees;
 mod record;
 mod store;
@@ -32,6 +33,7 @@ use tokio::{
 };
 
 use crate::{Revert, chain::ask};
+use done::untold;
 use fees::{Fees, Quote};
 use record::{Record, Variant};
 use store::Allocation;
@@ -136,10 +138,10 @@ impl TxSender {
                 }
             }
         }
-        let ready = self.prepare(tx.clone()).await?;
+        let (ready, height) = self.prepare(tx.clone()).await?;
         let sign = |nonce| {
             let variant = Variant::sign(&self.signer, ready, nonce, false)?;
-            Ok(Record::new(nonce, key.map(str::to_owned), variant))
+            Ok(Record::new(nonce, key.map(str::to_owned), variant, height))
         };
         let floor = self.floor.max(self.used.load(Ordering::Acquire));
         match self.store.allocate(key, floor, sign)? {
@@ -213,8 +215,9 @@ impl TxSender {
         Ok(())
     }
 
-    /// Adds chain, fees and gas. Estimating the gas runs the transaction, so what would revert ends here.
-    async fn prepare(&self, mut tx: TransactionRequest) -> Result<TransactionRequest> {
+    /// Adds chain, fees and gas; answers with how high the chain is. Estimating the gas runs the transaction, so what
+    /// would revert ends here.
+    async fn prepare(&self, mut tx: TransactionRequest) -> Result<(TransactionRequest, u64)> {
         tx.from = Some(self.account());
         tx.chain_id = Some(self.chain.value());
         let quote = Quote::ask(&self.provider).await?;
@@ -229,7 +232,7 @@ impl TxSender {
             let roomy = needed.saturating_add(needed / 5);
             tx.gas = Some(roomy.min(quote.block_gas.max(needed)));
         }
-        Ok(tx)
+        Ok((tx, quote.height))
     }
 
     /// Waits until a variant of a record is mined, and says how it went.
@@ -252,10 +255,10 @@ impl TxSender {
                 Err(error) => return Err(error),
             };
             if absent.is_certain(self.patience.timeout / 4) && !self.is_known(&record).await? {
-                return Err(self.taken_by_another(&record).await?);
+                return Err(self.lost(&record).await?);
             }
             if Instant::now() >= deadline {
-                return Err(self.late(&record, cause));
+                return Err(self.late(&record, used, cause));
             }
             self.tend().await;
             sleep(self.poll).await;
@@ -291,6 +294,7 @@ impl TxSender {
         receipt: TransactionReceipt,
     ) -> Result<TransactionReceipt> {
         if !mined.filler && receipt.status() {
+            self.done(record, &receipt)?;
             return Ok(receipt);
         }
         self.void(record, Void::Ours)?;
@@ -323,15 +327,17 @@ impl TxSender {
         None
     }
 
-    async fn taken_by_another(&self, record: &Record) -> Result<Error> {
-        let height = ask(self.provider.get_block_number()).await?;
+    fn taken_by_another(&self, record: &Record, height: u64) -> Result<Error> {
         self.void(record, Void::Theirs { height })?;
         let text = "another program sent a transaction of this account with the same nonce; \
                     use one sender per account, then send again";
         Ok(Error::new(ErrorKind::Conflict, text).with("nonce", record.nonce))
     }
 
-    fn late(&self, record: &Record, cause: Option<Error>) -> Error {
+    fn late(&self, record: &Record, used: bool, cause: Option<Error>) -> Error {
+        if used && record.done.is_some() {
+            return untold(record);
+        }
         if record.refused.is_some() {
             return refusal(record);
         }

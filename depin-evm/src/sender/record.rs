@@ -16,7 +16,7 @@ use alloy::{
 use depin_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use super::void::Void;
+use super::{done::Done, void::Void};
 
 /// Everything ever signed for one nonce.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +35,12 @@ pub(crate) struct Record {
     /// Set when it was reported to have no effect.
     #[serde(default)]
     pub(crate) void: Option<Void>,
+    /// Set when it was reported to have succeeded.
+    #[serde(default)]
+    pub(crate) done: Option<Done>,
+    /// How high the chain was when it was signed first.
+    #[serde(default)]
+    pub(crate) signed: Option<u64>,
 }
 
 /// One signed transaction.
@@ -47,8 +53,18 @@ pub(crate) struct Variant {
 }
 
 impl Record {
-    pub(crate) const fn new(nonce: u64, key: Option<String>, first: Variant) -> Self {
-        Self { nonce, key, first, later: Vec::new(), refused: None, unsent: false, void: None }
+    pub(crate) const fn new(nonce: u64, key: Option<String>, first: Variant, height: u64) -> Self {
+        Self {
+            nonce,
+            key,
+            first,
+            later: Vec::new(),
+            refused: None,
+            unsent: false,
+            void: None,
+            done: None,
+            signed: Some(height),
+        }
     }
 
     pub(crate) fn add(&mut self, variant: Variant) {
@@ -123,5 +139,19 @@ impl Variant {
                 .with("transaction", self.hash)
                 .source(error)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_from_before_successes_were_kept_is_read_as_one_of_unknown_age() {
+        let old = r#"{"nonce":7,"key":"rent","first":{"hash":"0x0101010101010101010101010101010101010101010101010101010101010101",
+            "raw":"0x02","filler":false},"later":[],"refused":null,"unsent":false,"void":{"Theirs":{"height":9}}}"#;
+        let record: Record = serde_json::from_str(old).unwrap();
+        assert_eq!((record.done, record.signed), (None, None));
+        assert_eq!(record.void, Some(Void::Theirs { height: 9 }));
     }
 }

@@ -50,6 +50,9 @@ impl TxSender {
     /// What the key of a record stands for, by what the chain shows now and not by what was reported of it.
     pub(super) async fn standing(&self, record: &Record) -> Result<Standing> {
         let Some(void) = record.void else { return Ok(Standing::Intent) };
+        if self.stands(record).await? {
+            return Ok(Standing::Intent);
+        }
         let block = match (self.find(record).await?, void) {
             (Found::Final(mined, _), _) if mined.filler && record.unsent => {
                 return Ok(Standing::Free);

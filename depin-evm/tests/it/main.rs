@@ -9,6 +9,7 @@ mod deployment;
 mod faults;
 mod io1;
 mod legacy;
+mod remembered;
 mod reverts;
 mod roles;
 mod sending;

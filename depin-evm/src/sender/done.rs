@@ -1,0 +1,82 @@
+//! Transactions that succeeded, and what a node that does not tell of them proves.
+//!
+//! Nodes forget: they prune old receipts, index them late, or answer behind one URL with others that never had them. So
+//! a receipt that is missing is no sign that another program used the nonce. A success is written down with its block
+//! before anybody hears of it, and stands until the node shows another block in that place. What was signed so long ago
+//! that the receipt may be pruned is taken for nobody else's either.
+
+use alloy::{
+    eips::BlockNumberOrTag, primitives::B256, providers::Provider, rpc::types::TransactionReceipt,
+};
+use depin_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{TxSender, record::Record};
+use crate::chain::ask;
+
+/// Where a transaction succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) transaction: B256,
+    pub(crate) block: u64,
+    hash: B256,
+}
+
+impl Done {
+    fn of(receipt: &TransactionReceipt) -> Option<Self> {
+        let (block, hash) = (receipt.block_number?, receipt.block_hash?);
+        Some(Self { transaction: receipt.transaction_hash, block, hash })
+    }
+}
+
+impl TxSender {
+    /// Writes down that the transaction of a key succeeded.
+    pub(super) fn done(&self, record: &Record, receipt: &TransactionReceipt) -> Result<()> {
+        let done = Done::of(receipt);
+        if record.key.is_none() || done.is_none() || record.done == done {
+            return Ok(());
+        }
+        self.store.update(record.nonce, |record| {
+            record.done = done;
+            Ok(true)
+        })?;
+        Ok(())
+    }
+
+    /// Whether a record succeeded in a block that the node does not show to be replaced.
+    pub(super) async fn stands(&self, record: &Record) -> Result<bool> {
+        let Some(done) = record.done else { return Ok(false) };
+        let there = self.hash_at(done.block).await?;
+        Ok(there.is_none_or(|hash| hash == done.hash))
+    }
+
+    /// Why no variant of a record is found though its nonce is used.
+    pub(super) async fn lost(&self, record: &Record) -> Result<Error> {
+        let height = ask(self.provider.get_block_number()).await?;
+        let fresh = record.signed.is_some_and(|signed| height.saturating_sub(signed) < REMEMBERED);
+        if !fresh || self.stands(record).await? {
+            return Ok(untold(record));
+        }
+        self.taken_by_another(record, height)
+    }
+
+    pub(super) async fn hash_at(&self, number: u64) -> Result<Option<B256>> {
+        let block = self.provider.get_block_by_number(BlockNumberOrTag::Number(number));
+        Ok(ask(block).await?.map(|block| block.header.hash))
+    }
+}
+
+/// That the node is the wrong one to ask.
+pub(super) fn untold(record: &Record) -> Error {
+    let Some(done) = record.done else {
+        let text = "the transaction's nonce is used, and the node may have forgotten by what; use a node that keeps \
+                    all receipts";
+        let error = Error::unavailable(text).with("transaction", record.newest().hash);
+        return error.with("nonce", record.nonce);
+    };
+    let text = "the transaction succeeded earlier, and the node does not tell of it; use a node that has its receipt";
+    Error::unavailable(text).with("transaction", done.transaction).with("block", done.block)
+}
+
+/// So many of the newest blocks have their receipts on every node; those that prune most keep some ten thousand.
+const REMEMBERED: u64 = 8_192;

@@ -1,0 +1,182 @@
+//! What succeeded is not sent again, whatever a node forgets.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use depin_devnet::{Devnet, DevnetTransport};
+use depin_evm::{
+    Chain, Error, ErrorKind,
+    alloy::{
+        primitives::U256,
+        providers::{Provider, ProviderBuilder},
+        rpc::{
+            client::RpcClient,
+            json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload},
+        },
+        transports::{TransportError, TransportFut},
+    },
+};
+use serde_json::value::RawValue;
+use tower::Service;
+
+use crate::{
+    sending::{gift, recipient},
+    waiting::until,
+};
+
+#[tokio::test]
+async fn what_succeeded_is_not_paid_again_where_its_receipt_was_pruned() {
+    let world = World::new();
+    let chain = world.connect().await;
+    let paid = chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    drop(chain);
+    let chain = world.connect().await;
+    world.devnet.mine(100);
+    world.forgets(true);
+    for _ in 0..2 {
+        assert!(chain.knows("rent").await.unwrap());
+        let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+        assert_untold(&error);
+        assert!(error.context().any(|pair| pair == ("block", "1")), "{error}");
+        world.devnet.mine(100);
+    }
+    assert_eq!(world.held().await, U256::from(1));
+
+    world.forgets(false);
+    let again = chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    assert_eq!(again.transaction_hash, paid.transaction_hash);
+}
+
+#[tokio::test]
+async fn what_was_mined_long_ago_unseen_is_taken_for_nobody_elses() {
+    let world = World::new();
+    world.devnet.set_automine(false);
+    let chain = world.connect().await;
+    let sending = tokio::spawn({
+        let chain = chain.clone();
+        async move { chain.send_once("rent", gift(recipient(1))).await }
+    });
+    until(async || (!world.devnet.waiting().is_empty()).then_some(())).await;
+    sending.abort();
+    let _ = sending.await;
+    drop(chain);
+    world.devnet.mine(PRUNED);
+    world.forgets(true);
+
+    let chain = world.connect().await;
+    for _ in 0..2 {
+        let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+        assert_untold(&error);
+        world.devnet.mine(100);
+    }
+    assert_eq!(world.held().await, U256::from(1));
+}
+
+#[tokio::test]
+async fn what_a_reorganisation_gave_to_another_program_is_not_taken_for_done() {
+    let world = World::new();
+    let chain = world.connect().await;
+    chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    world.devnet.reorg(1).unwrap();
+    let stranger = world.devnet.provider();
+    let theirs = stranger.send_transaction(gift(recipient(2)).from(chain.account()));
+    theirs.await.unwrap().get_receipt().await.unwrap();
+
+    let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    let early = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert!(early.context().any(|(name, _)| name == "blocks"), "{early}");
+    world.devnet.mine(100);
+    chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    assert_eq!(world.held().await, U256::from(1));
+}
+
+#[tokio::test]
+async fn what_a_reorganisation_took_back_is_executed_again() {
+    let world = World::new();
+    let chain = world.connect().await;
+    let paid = chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    world.devnet.reorg(1).unwrap();
+    assert_eq!(world.held().await, U256::ZERO);
+    let again = chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    assert_eq!(again.transaction_hash, paid.transaction_hash);
+    assert_eq!(world.held().await, U256::from(1));
+}
+
+fn assert_untold(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("use a node"), "{error}");
+}
+
+/// A chain whose node can forget all transactions, and the folder of who pays through it.
+struct World {
+    devnet: Devnet,
+    forgets: Arc<AtomicBool>,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { devnet: Devnet::start(), forgets: Arc::default(), folder }
+    }
+
+    fn forgets(&self, forgets: bool) {
+        self.forgets.store(forgets, SeqCst);
+    }
+
+    async fn connect(&self) -> Chain {
+        let node = Node { inner: self.devnet.transport(), forgets: Arc::clone(&self.forgets) };
+        let client = RpcClient::new(node, true);
+        let provider = ProviderBuilder::default().connect_client(client).erased();
+        let store: &Path = self.folder.path();
+        Chain::from_provider(provider, self.devnet.account(0))
+            .poll_interval(Duration::from_millis(1))
+            .timeout(Duration::from_millis(400))
+            .store(store.join("transactions.redb"))
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    async fn held(&self) -> U256 {
+        self.devnet.provider().get_balance(recipient(1)).await.unwrap()
+    }
+}
+
+#[derive(Clone)]
+struct Node {
+    inner: DevnetTransport,
+    forgets: Arc<AtomicBool>,
+}
+
+impl Service<RequestPacket> for Node {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, packet: RequestPacket) -> Self::Future {
+        let single = packet.as_single().unwrap();
+        let asks = ["eth_getTransactionReceipt", "eth_getTransactionByHash"];
+        if !self.forgets.load(SeqCst) || !asks.contains(&single.method()) {
+            return self.inner.call(packet);
+        }
+        let id = single.id().clone();
+        let payload = ResponsePayload::Success(RawValue::from_string("null".to_owned()).unwrap());
+        Box::pin(async move { Ok(ResponsePacket::Single(Response { id, payload })) })
+    }
+}
+
+/// More blocks than every node keeps the receipts of.
+const PRUNED: u64 = 8_300;
