@@ -50,6 +50,7 @@ mod quality_crowds;
 #[cfg(feature = "geo")]
 mod quality_faults;
 mod quality_habits;
+mod quality_meters;
 mod quality_more;
 #[cfg(feature = "geo")]
 mod quality_steering;

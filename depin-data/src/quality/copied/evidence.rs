@@ -3,18 +3,56 @@
 //! Coarse sensors of one room round the same air to the same few steps, so that they agree for hours. What tells
 //! a copy from them is that it goes on agreeing.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
 use depin_core::reading::Quantity;
 
 use super::super::rows::{Row, logarithm};
 
-/// By how much two honest sensors differ in a change: at least by this part of its size, and by this part of the time
-/// that it took, sooner or later.
-const SIZE: u64 = 32;
-const TIME: u64 = 16;
-/// Rows without a change of which more say nothing: what stood still for a night was at rest.
-const CALM: u64 = 2 * TIME;
+/// By how much two honest devices differ, sooner or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Differ {
+    /// Sensors of one room: in a change by a 32nd of its size, and by a 16th of the time that it took.
+    Change,
+    /// Meters: in each reading by a 256th of what it shows.
+    Share,
+}
+
+impl Differ {
+    const SIZE: u64 = 32;
+    const TIME: u64 = 16;
+    /// What stood still for a night was at rest.
+    const CALM: u64 = 2 * Self::TIME;
+    const SHARE: u64 = 256;
+    /// Longer calm is that of an inverter at its limit.
+    const STILL: u64 = 4;
+
+    /// What each change says, in 2^-8 bits, with its row.
+    fn says(self, changes: &[Change]) -> Vec<(usize, u64)> {
+        let mut sizes: Vec<u128> = changes.iter().map(|change| change.size).collect();
+        sizes.sort_unstable();
+        // What the sensor resolves, whatever a few odd values do.
+        let step = sizes.get(sizes.len() / 16).copied().unwrap_or(1);
+        sizes.dedup();
+        let says = |change: &Change| match self {
+            Self::Change => {
+                // In steps of the sensor: sizes that it shows, so that neither units nor a few odd values blur them.
+                let steps = sizes.partition_point(|size| *size <= change.size) as u64;
+                let calm = change.calm.min(Self::CALM);
+                logarithm(Self::SIZE + steps, Self::SIZE, DIGITS)
+                    + logarithm(Self::TIME + calm, Self::TIME, DIGITS)
+            }
+            Self::Share => {
+                let [before, after] = change.levels.map(|level| level / step);
+                let shown = u128::from(change.calm.min(Self::STILL)) * before + after;
+                let shown = u64::try_from(shown).unwrap_or(u64::MAX).min(Self::SHARE << 4);
+                logarithm(Self::SHARE + shown, Self::SHARE, DIGITS)
+            }
+        };
+        changes.iter().map(|change| (change.row, says(change))).collect()
+    }
+}
+
 /// Units are 2^-8 bits.
 const DIGITS: u32 = 8;
 const BIT: u64 = 1 << DIGITS;
@@ -36,19 +74,12 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn of(quantities: &[Quantity], rows: &[Row<'_>]) -> Self {
+    pub(super) fn of(quantities: &[Quantity], rows: &[Row<'_>], differ: Differ) -> Self {
         let mut says = vec![0u64; rows.len()];
         for quantity in quantities {
-            let changes = changes(quantity, rows);
-            let sizes: BTreeSet<u128> = changes.iter().map(|change| change.size).collect();
-            let sizes: Vec<u128> = sizes.into_iter().collect();
-            for change in changes {
-                // In steps of the sensor: sizes that it shows, so that neither units nor a few odd values blur them.
-                let steps = sizes.partition_point(|size| *size <= change.size) as u64;
-                let calm = change.calm.min(CALM);
-                if let Some(says) = says.get_mut(change.row) {
-                    *says += logarithm(SIZE + steps, SIZE, DIGITS);
-                    *says += logarithm(TIME + calm, TIME, DIGITS);
+            for (row, bits) in differ.says(&changes(quantity, rows)) {
+                if let Some(says) = says.get_mut(row) {
+                    *says += bits;
                 }
             }
         }
@@ -91,11 +122,12 @@ impl Evidence {
     }
 }
 
-/// A change of a quantity: in which row, by how much, and after how many rows without.
+/// A change of a quantity: in which row, by how much, after how many rows without, and how far from zero before and after.
 struct Change {
     row: usize,
     size: u128,
     calm: u64,
+    levels: [u128; 2],
 }
 
 fn changes(quantity: &Quantity, rows: &[Row<'_>]) -> Vec<Change> {
@@ -103,10 +135,14 @@ fn changes(quantity: &Quantity, rows: &[Row<'_>]) -> Vec<Change> {
     for (row, of) in rows.iter().enumerate() {
         let place = of.places.iter().find(|place| place.reading.quantity() == quantity);
         let Some(value) = place.map(|place| place.reading.value().scaled()) else { continue };
-        match value.abs_diff(before.replace(value).unwrap_or(value)) {
-            0 => calm += 1,
-            size => changes.push(Change { row, size, calm: std::mem::take(&mut calm) }),
+        let last = before.replace(value).unwrap_or(value);
+        if last == value {
+            calm += 1;
+            continue;
         }
+        let levels = [last, value].map(i128::unsigned_abs);
+        let (size, calm) = (value.abs_diff(last), std::mem::take(&mut calm));
+        changes.push(Change { row, size, calm, levels });
     }
     changes
 }

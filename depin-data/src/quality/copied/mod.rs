@@ -16,7 +16,7 @@ use depin_core::{
 };
 
 use self::{
-    evidence::{Compared, Evidence},
+    evidence::{Compared, Differ, Evidence},
     notes::{DIGEST, Original, Window, encode},
 };
 use super::{
@@ -73,6 +73,7 @@ use super::{
 pub struct Copied {
     quantities: Vec<Quantity>,
     whole_moments: bool,
+    differ: Differ,
 }
 
 /// Changes of a window: fewer where they say enough.
@@ -88,13 +89,31 @@ impl Copied {
     /// These quantities, given as name and unit and measured at the same moments, come from one device only.
     pub fn new<'a>(quantities: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let quantities = quantities.into_iter().map(|(name, unit)| Quantity::new(name, unit));
-        Self { quantities: quantities.collect(), whole_moments: false }
+        Self { quantities: quantities.collect(), whole_moments: false, differ: Differ::Change }
     }
 
     /// All readings of a copied moment lose their points, also those of other quantities: who copies all that is
     /// measured has not measured where it was either.
     pub fn whole_moments(self) -> Self {
         Self { whole_moments: true, ..self }
+    }
+
+    /// What is metered: two honest devices differ in each reading by a 256th of what it shows, rather than in a change by a
+    /// part of it.
+    ///
+    /// So roofs under one sky, or loads that are switched together, agree for long while they show a few steps only, and
+    /// differ soon where they show many. Two meters of one load are one too many: of them one earns. Values count from
+    /// zero, so [`Bounds`](super::Bounds) have to forbid what an offset would make of a night.
+    ///
+    /// ```
+    /// use depin_core::quality::FleetCheck;
+    /// use depin_data::quality::Copied;
+    ///
+    /// let check = Copied::new([("ac_power", "W")]).metered();
+    /// assert!(check.name().ends_with(", 20 in a stretch, metered)"));
+    /// ```
+    pub fn metered(self) -> Self {
+        Self { differ: Differ::Share, ..self }
     }
 }
 
@@ -178,9 +197,10 @@ impl FleetCheck for Copied {
     fn name(&self) -> String {
         let names: Vec<String> = self.quantities.iter().map(quoted).collect();
         let whole = if self.whole_moments { ", whole moments" } else { "" };
+        let metered = if self.differ == Differ::Share { ", metered" } else { "" };
         let (names, stretch) = (names.join(", "), evidence::BITS);
         format!(
-            "copied({names}, {LEAST} windows of 16 to 256 changes in proportion and {BITS} bits, {stretch} in a stretch{whole})"
+            "copied({names}, {LEAST} windows of 16 to 256 changes in proportion and {BITS} bits, {stretch} in a stretch{metered}{whole})"
         )
     }
 
@@ -197,7 +217,8 @@ impl FleetCheck for Copied {
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
         let rows = own_rows(&self.quantities, sent);
-        let (windows, evidence) = (windows(&rows), Evidence::of(&self.quantities, &rows));
+        let windows = windows(&rows);
+        let evidence = Evidence::of(&self.quantities, &rows, self.differ);
         let mut copied: BTreeMap<usize, u64> = BTreeMap::new();
         for original in Original::decode_all(suspicion) {
             mark(&original, &windows, &evidence, rows.len(), &mut copied);
