@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use depin_core::{
-    B256, EpochId, Error, ErrorKind, NetworkId, Result, Timestamp, log::BatchLog,
-    reward::Allocation,
+    B256, EpochId, Error, ErrorKind, NetworkId, Result, Timestamp,
+    log::BatchLog,
+    reward::{Allocation, Commitment},
 };
 use depin_data::epoch::{EpochRecord, Scored, Sealed, Standings, Statement, Watermarks, Windows};
 use depin_payment::Cumulative;
@@ -21,6 +22,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Books {
     pub(crate) latest: Option<Epoch>,
+    /// What the epoch before the latest put on chain, where that is known without reading the log again.
+    before: Option<Commitment>,
     balances: Cumulative,
     /// What the next epoch begins with.
     pub(crate) standings: Standings,
@@ -37,6 +40,7 @@ impl Books {
     pub(crate) fn new(network: NetworkId) -> Self {
         Self {
             latest: None,
+            before: None,
             balances: Cumulative::default(),
             standings: Standings::new(network),
             sources: None,
@@ -59,6 +63,7 @@ impl Books {
     pub(crate) fn carried_on(&self) -> Self {
         Self {
             latest: None,
+            before: None,
             balances: self.balances.clone(),
             standings: self.standings.clone(),
             sources: None,
@@ -103,6 +108,12 @@ impl Books {
         self.seals.place(self.next())
     }
 
+    /// What one of the last two closed epochs put on chain, as far as it is known without reading the log again.
+    pub(crate) fn commitment(&self, id: EpochId) -> Option<Commitment> {
+        let latest = self.latest.as_ref().map(|latest| *latest.commitment());
+        [latest, self.before].into_iter().flatten().find(|known| known.epoch == id)
+    }
+
     /// Adds a scored epoch: shares it out and grows the tree.
     pub(crate) fn add(
         &mut self,
@@ -133,7 +144,7 @@ impl Books {
     pub(crate) fn enter(&mut self, epoch: Epoch, balances: Cumulative) {
         self.balances = balances;
         self.standings.advance(epoch.record(), epoch.pasts());
-        self.latest = Some(epoch);
+        self.before = self.latest.replace(epoch).map(|before| *before.commitment());
     }
 
     /// Passes over an epoch that a later one follows: what was earned in it counts, nobody looks at it.

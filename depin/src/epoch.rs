@@ -7,7 +7,7 @@ use std::{
 };
 
 use depin_core::{
-    Address, Amount, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, Result,
+    Address, Amount, B256, Bytes, Did, EpochId, Error, ErrorKind, Result,
     quality::{Contribution, Finding},
     registry::OwnFault,
     reward::{Commitment, Payout},
@@ -131,8 +131,10 @@ impl Network {
     /// been waited for long enough; what ingest received after that is left for the next one.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when an earlier epoch is still open, [`ErrorKind::Unavailable`] while its window
-    /// has not passed, with the time until it has, [`ErrorKind::Rejected`] for an epoch that the arbiter rejected
+    /// [`ErrorKind::Conflict`] when an earlier epoch is still open, or when the ledger has an epoch that this network
+    /// did not close, or withdrew, until it is [restored](Self::withdraw_epoch): nothing is sealed or published on top
+    /// of what the log does not have. [`ErrorKind::Unavailable`] while its window has not passed, with the time until
+    /// it has, [`ErrorKind::Rejected`] for an epoch that the arbiter rejected
     /// and that was not [withdrawn](Self::withdraw_epoch), or whatever log and chain object to.
     pub async fn close_epoch(&self, id: EpochId) -> Result<Epoch> {
         self.close(id, None).await
@@ -175,35 +177,6 @@ impl Network {
         Ok(epoch)
     }
 
-    /// That the ledger's latest epoch is this network's. Roots are cumulative: over somebody else's, what that one
-    /// promised would be paid out of what this network's devices earned.
-    async fn check_ledger(&self, books: &Books) -> Result<()> {
-        let distributor = &self.0.ledgers.distributor;
-        let Some(latest) = distributor.latest().await? else { return Ok(()) };
-        let own = match &books.latest {
-            Some(own) if own.id() == latest => {
-                distributor.published(latest).await?.is_none_or(|it| it == *own.commitment())
-            }
-            // Published later, or by another process that seals with the same log.
-            Some(own) if own.id() > latest => true,
-            _ => self.0.log.sealed(books.seals.place(latest)).await?.is_some(),
-        };
-        if own {
-            return Ok(());
-        }
-        let message = match self.taken_after_all(&books.seals, latest).await? {
-            Some(_) => {
-                "the distributor took an epoch that was withdrawn; withdraw what was closed for it, and close it \
-                 again: that restores it"
-            }
-            None => {
-                "the distributor has an epoch that this network did not close; give whatever else it pays a \
-                 distributor of its own, or use this network's log"
-            }
-        };
-        Err(Error::new(ErrorKind::Conflict, message).with("epoch", latest))
-    }
-
     /// Whether the next epoch may close, by its [windows](crate::Builder::windows), and which one it is. Without
     /// windows every epoch may close at any time.
     ///
@@ -216,36 +189,6 @@ impl Network {
         let Some(windows) = self.0.rules.windows else { return Ok((next, Readiness::Complete)) };
         let sources = books.sources(&*self.0.log, &self.0.id, &windows).await?;
         Ok((next, windows.readiness(next, sources, self.0.clock.now())))
-    }
-
-    /// Publishes an epoch, and before it every sealed one whose publication was interrupted: a ledger
-    /// takes epochs in order, so one that is passed over could never be published or audited.
-    async fn publish_until(&self, books: &Books, epoch: &Epoch) -> Result<()> {
-        let ledgers = &self.0.ledgers;
-        let latest = ledgers.distributor.latest().await?;
-        if latest.is_some_and(|latest| epoch.id() <= latest) {
-            // Also when it is there already: the ledger objects if it has other content.
-            ledgers.distributor.publish(epoch.commitment()).await?;
-            return ledgers.checkpoint().await;
-        }
-        let first = latest.map_or(0, |latest| latest.value().saturating_add(1));
-        for id in (first..epoch.id().value()).map(EpochId::new) {
-            let waiting = self.closed(books, id).await?.ok_or_else(|| lost(id))?;
-            self.publish(&waiting).await?;
-        }
-        self.publish(epoch).await
-    }
-
-    async fn publish(&self, epoch: &Epoch) -> Result<()> {
-        self.0.ledgers.distributor.publish(epoch.commitment()).await?;
-        self.0.ledgers.checkpoint().await?;
-        self.emit(NetworkEvent::EpochClosed {
-            epoch: epoch.id(),
-            root: epoch.root(),
-            emission: epoch.emission(),
-            payouts: epoch.payouts().len() as u64,
-        });
-        Ok(())
     }
 
     /// A closed epoch, or `None` while it is open. For all but the last one the amounts of all epochs before

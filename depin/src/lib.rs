@@ -16,6 +16,7 @@ mod history;
 pub mod manual;
 mod network;
 pub mod presets;
+mod publish;
 mod roll;
 mod rotate;
 mod row;

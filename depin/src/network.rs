@@ -77,6 +77,15 @@ impl Ledgers {
         }
     }
 
+    /// Waits until the chain has whatever was sent to it.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        #[cfg(feature = "evm")]
+        if let Some(chain) = &self.chain {
+            return chain.settle().await;
+        }
+        Ok(())
+    }
+
     /// Writes the embedded chain to its folder, if it has one: a chain elsewhere keeps itself.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
         #[cfg(feature = "devnet")]

@@ -14,14 +14,16 @@ impl Network {
     /// Nobody loses work or is paid for it twice. What was sealed stays in the log, and the new record
     /// [names](EpochRecord::replaces) it. Other processes with the same log follow.
     ///
-    /// Should the distributor take the withdrawn epoch after all, because another process was publishing it
-    /// meanwhile, closing the epoch again restores it as it was.
+    /// Whatever this network's account has on its way to the chain is waited for first. Should the distributor take the
+    /// withdrawn epoch after all, because another process was publishing it meanwhile, closing the epoch again restores
+    /// it as it was; nothing is published on top of it before.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] for an epoch that the distributor has: one that pays stays, and one that waits must be
     /// rejected first; also when another process sealed something meanwhile, after which the call is made again.
     /// [`ErrorKind::NotFound`] when it is not closed, such as one that was withdrawn, or when the log has forgotten
-    /// batches that would be judged again.
+    /// batches that would be judged again. [`ErrorKind::Unavailable`] while a transaction of the network's account is
+    /// not mined, after which the call is made again.
     ///
     /// ```
     /// # #[cfg(feature = "devnet")]
@@ -56,6 +58,8 @@ impl Network {
     /// ```
     pub async fn withdraw_epoch(&self, id: EpochId) -> Result<()> {
         let mut books = self.0.books.lock().await;
+        // A publication that was given up on may be on its way still.
+        self.0.ledgers.settle().await?;
         self.catch_up(&mut books).await?;
         let Some(epoch) = self.closed(&books, id).await? else {
             let message = "the epoch is not closed, so there is nothing to withdraw";

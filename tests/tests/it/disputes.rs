@@ -32,6 +32,10 @@ async fn network(devnet: &Devnet, folder: &tempfile::TempDir) -> Network {
 
 async fn ruled(devnet: &Devnet, folder: &tempfile::TempDir, contracts: DeployOptions) -> Network {
     let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await.unwrap();
+    on(chain, folder, contracts).await
+}
+
+async fn on(chain: Chain, folder: &tempfile::TempDir, contracts: DeployOptions) -> Network {
     let verifier = PsaVerifier::new(Policy::default().allow_simulated(SIMULATED_INSECURE));
     let operator = SoftwareKey::from_seed(Algorithm::Es256k, [9; 32]);
     let preset = presets::chain(chain, folder, verifier, operator).unwrap();
@@ -111,6 +115,30 @@ async fn an_epoch_that_the_arbiter_rejects_is_withdrawn_and_closed_again() {
     for id in [first, second] {
         assert!(network.audit(id).await.unwrap().is_complete());
     }
+}
+
+/// A publication whose time was over is still on its way: what it carries cannot be withdrawn behind its back.
+#[tokio::test]
+async fn an_epoch_whose_publication_is_on_its_way_is_not_withdrawn() {
+    let (devnet, folder) = (Devnet::start(), tempfile::tempdir().unwrap());
+    let patient = Chain::from_provider(devnet.provider(), devnet.account(0));
+    let first = EpochId::new(0);
+    drop(on(patient.connect().await.unwrap(), &folder, contracts()).await);
+    let hasty = Chain::from_provider(devnet.provider(), devnet.account(0));
+    let hasty = hasty.poll_interval(Duration::from_millis(5)).timeout(Duration::from_millis(200));
+    let network = on(hasty.connect().await.unwrap(), &folder, contracts()).await;
+
+    devnet.set_automine(false);
+    let waits = network.close_epoch(first).await.unwrap_err();
+    assert_eq!(waits.kind(), ErrorKind::Unavailable, "{waits}");
+    assert!(network.epoch(first).await.unwrap().is_some(), "it is sealed, and on its way");
+    let error = network.withdraw_epoch(first).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    devnet.mine(1);
+    devnet.set_automine(true);
+    let error = network.withdraw_epoch(first).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    network.close_epoch(first).await.unwrap();
 }
 
 #[tokio::test]

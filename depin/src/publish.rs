@@ -1,0 +1,100 @@
+//! Publishing what is sealed, on top of nothing else than what this network sealed before.
+//!
+//! Roots are cumulative: over somebody else's, or over an own one that was withdrawn and that the ledger took after all,
+//! what that one promised would be paid out of what this network's devices earned. So the ledger's latest epoch, and
+//! the one that waits there, are held against the log before anything is sealed, and again before anything goes out.
+
+use depin_core::{EpochId, Error, ErrorKind, NetworkEvent, Result, reward::Commitment};
+
+use crate::{Epoch, Network, books::Books, history::lost};
+
+impl Network {
+    /// Publishes an epoch, and before it every sealed one whose publication was interrupted: a ledger
+    /// takes epochs in order, so one that is passed over could never be published or audited.
+    pub(crate) async fn publish_until(&self, books: &Books, epoch: &Epoch) -> Result<()> {
+        let ledgers = &self.0.ledgers;
+        let latest = ledgers.distributor.latest().await?;
+        if latest.is_some_and(|latest| epoch.id() <= latest) {
+            // Also when it is there already: the ledger objects if it has other content.
+            self.send(books, epoch).await?;
+            return ledgers.checkpoint().await;
+        }
+        // Whatever else the ledger takes from here on has the number of the first, which it then refuses.
+        if let Some(latest) = latest {
+            self.check_taken(books, latest).await?;
+        }
+        let first = latest.map_or(0, |latest| latest.value().saturating_add(1));
+        for id in (first..epoch.id().value()).map(EpochId::new) {
+            let waiting = self.closed(books, id).await?.ok_or_else(|| lost(id))?;
+            self.publish(books, &waiting).await?;
+        }
+        self.publish(books, epoch).await
+    }
+
+    async fn publish(&self, books: &Books, epoch: &Epoch) -> Result<()> {
+        self.send(books, epoch).await?;
+        self.0.ledgers.checkpoint().await?;
+        self.emit(NetworkEvent::EpochClosed {
+            epoch: epoch.id(),
+            root: epoch.root(),
+            emission: epoch.emission(),
+            payouts: epoch.payouts().len() as u64,
+        });
+        Ok(())
+    }
+
+    /// Gives an epoch to the ledger. What that has instead has a remedy.
+    async fn send(&self, books: &Books, epoch: &Epoch) -> Result<()> {
+        match self.0.ledgers.distributor.publish(epoch.commitment()).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                self.check_taken(books, epoch.id()).await?;
+                Err(error)
+            }
+            sent => sent,
+        }
+    }
+
+    /// That the ledger's latest epoch is this network's, and the one after it that waits there, if one does.
+    pub(crate) async fn check_ledger(&self, books: &Books) -> Result<()> {
+        let latest = self.0.ledgers.distributor.latest().await?;
+        if let Some(latest) = latest {
+            self.check_taken(books, latest).await?;
+        }
+        match latest.map_or(Some(EpochId::new(0)), EpochId::next) {
+            Some(waits) => self.check_taken(books, waits).await,
+            None => Ok(()),
+        }
+    }
+
+    /// That the ledger has an epoch as this network sealed it, if it has it.
+    async fn check_taken(&self, books: &Books, id: EpochId) -> Result<()> {
+        let Some(taken) = self.0.ledgers.distributor.published(id).await? else { return Ok(()) };
+        let own = match self.commitment(books, id).await? {
+            Some(own) => own == taken,
+            // Sealed meanwhile by another process with the same log, which what is sealed here then gives way to.
+            None => self.0.log.sealed(books.seals.place(id)).await?.is_some(),
+        };
+        if own {
+            return Ok(());
+        }
+        let message = match self.taken_after_all(&books.seals, id).await? {
+            Some(_) => {
+                "the distributor took an epoch that was withdrawn; withdraw what was closed for it, and close it \
+                 again: that restores it"
+            }
+            None => {
+                "the distributor has an epoch that this network did not close; give whatever else it pays a \
+                 distributor of its own, or use this network's log"
+            }
+        };
+        Err(Error::new(ErrorKind::Conflict, message).with("epoch", id))
+    }
+
+    /// What a closed epoch puts on chain.
+    async fn commitment(&self, books: &Books, id: EpochId) -> Result<Option<Commitment>> {
+        if let Some(known) = books.commitment(id) {
+            return Ok(Some(known));
+        }
+        Ok(self.closed(books, id).await?.map(|epoch| *epoch.commitment()))
+    }
+}
