@@ -46,6 +46,8 @@ const VALUES: usize = 3;
 const RARE: u64 = 20;
 /// Other runs of the same value, the longest, that may be the same fault.
 const FAULTS: usize = 3;
+/// Other runs of a value from which on they say by themselves what it is used to.
+const OFTEN: usize = 8;
 /// Runs as of other values by which those of one value are judged besides.
 const USUAL: u64 = 8;
 
@@ -72,19 +74,24 @@ impl Habits {
     }
 
     /// How surprising one of the runs is: each repetition counts as many bits as repetitions are rare in the rest
-    /// of the stream, or among the others of its value where that is less.
+    /// of the stream, or among the others of its value where that is less. Of a value that came often, its own runs alone
+    /// say how rare they are.
     pub(super) fn bits(&self, run: &Run) -> u64 {
         let own = run.readings.saturating_sub(1);
         // As if the rest had one repetition and one change more, so that nothing is impossible.
         let all = self.readings - own + 1;
-        let repeated = all - self.runs;
-        let (same, same_repeated) = self.others_of(run);
-        let (same, same_repeated) = (
-            same.saturating_mul(self.runs).saturating_add(USUAL.saturating_mul(all)),
-            same_repeated.saturating_mul(self.runs).saturating_add(USUAL.saturating_mul(repeated)),
-        );
-        let each = sixteenths(all, repeated).min(sixteenths(same, same_repeated));
-        each.saturating_mul(own) / 16
+        let usual = (all, all - self.runs);
+        let each = sixteenths(usual.0, usual.1).min(self.rarity(self.others_of(run), usual));
+        let known = self.known(run).map_or(0, |known| self.rarity(known, usual));
+        each.max(known).saturating_mul(own) / 16
+    }
+
+    /// How rare repetitions are where so many readings of a value have so many, besides some that are as usual.
+    fn rarity(&self, (readings, repeated): (u64, u64), usual: (u64, u64)) -> u64 {
+        let beside = |of: u64, usual: u64| {
+            of.saturating_mul(self.runs).saturating_add(USUAL.saturating_mul(usual))
+        };
+        sixteenths(beside(readings, usual.0), beside(repeated, usual.1))
     }
 
     /// Readings, and repetitions among them, of the other runs of its value but the longest.
@@ -100,6 +107,14 @@ impl Habits {
         let runs = count.saturating_sub(left_out.len()) as u64;
         let readings = same.readings.saturating_sub(left_out.into_iter().sum());
         (readings, readings.saturating_sub(runs))
+    }
+
+    /// Readings, and repetitions among them, of all other runs of its value, where these are many.
+    fn known(&self, run: &Run) -> Option<(u64, u64)> {
+        let same = self.of_value.get(&run.value)?;
+        let others = same.lengths.len().checked_sub(1).filter(|others| *others >= OFTEN)?;
+        let readings = same.readings.saturating_sub(run.readings);
+        Some((readings, readings.saturating_sub(others as u64)))
     }
 
     /// Whether one of the runs is nothing unusual beside the others.

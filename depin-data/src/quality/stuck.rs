@@ -79,9 +79,10 @@ impl Stuck {
 
     /// A run is stuck only when it is no chance, by at least so many bits: each repetition counts as many as
     /// repetitions are rare in the rest of the device's stream, excused values left out, or among other runs of
-    /// the same value where that is less. A thermometer that shows whole degrees repeats itself all day, one
-    /// that shows hundredths never does, and an overcast sky lasts whenever it comes. The three longest other runs of a
-    /// value are no habit, for a fault may come back.
+    /// the same value where that is less, but at least as many as among those where they are eight or more. A thermometer
+    /// that shows whole degrees repeats itself all day, one that shows hundredths never does, and an overcast sky lasts
+    /// whenever it comes, but one that is half covered does not. The three longest other runs of a value are no habit, for a
+    /// fault may come back.
     pub fn surprising(self, bits: u32) -> Self {
         Self { bits, ..self }
     }

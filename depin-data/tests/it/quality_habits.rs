@@ -136,3 +136,32 @@ fn a_replayed_day_does_not_cost_the_night_after_it_though_it_had_a_moment_of_lig
     assert!(replayed.clone().skip(1).all(|at| lost.contains(&at)), "{lost:?}");
     assert!(lost.iter().all(|at| (replayed.start - 1..=replayed.end + 1).contains(at)), "{lost:?}");
 }
+
+/// Tenths of a sky that is overcast for days and half covered for an hour or two, again and again.
+fn dull_sky(seed: u64, hours: usize) -> Vec<i64> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut sky = Vec::new();
+    while sky.len() < hours {
+        sky.extend(std::iter::repeat_n(100, rng.gen_range(20..40)));
+        for _ in 0..12 {
+            let tenths = 10 * rng.gen_range(4..=6);
+            sky.extend(std::iter::repeat_n(tenths, rng.gen_range(1..=2)));
+        }
+    }
+    sky.truncate(hours);
+    sky
+}
+
+#[test]
+fn a_value_that_comes_often_and_never_lasts_is_stuck_when_it_does_however_long_others_last() {
+    let check = Stuck::new("temperature", "Cel", 12, 360 * MINUTE).whole_run().surprising(32);
+    for seed in 0..20 {
+        let sky = dull_sky(seed, 960);
+        assert!(lost(&check, &half_hours(sky.clone())).is_empty(), "seed {seed}");
+        let mut stuck = sky;
+        stuck[299..361].fill(100);
+        stuck[300..360].fill(50);
+        let lost = lost(&check, &half_hours(stuck));
+        assert_eq!(lost, (301..360).collect::<Vec<_>>(), "seed {seed}");
+    }
+}
