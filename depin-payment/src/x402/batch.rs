@@ -169,8 +169,9 @@ impl Commitment {
 /// A charge that the server refused or did not answer is signed for, and every later voucher grants it too. So the
 /// tab uses it for its next request of the same price. Where the server says that it has served such a charge before,
 /// and only the answer was lost, the tab believes it, for nobody could prove either. So a server can keep what 256
-/// charges cost without serving anything, and not more: with as many that are open or were lost, the tab and its clones
-/// make no new ones.
+/// charges cost without an answer, and not more: with as many that wait for one, brought none or were lost, the tab and
+/// its clones make no new ones. Whatever the server says is served counts as an answer, even if nothing is in it: who
+/// pays has to look at what it got, and to stop.
 ///
 /// For [`Wallet::with_tab`](super::Wallet::with_tab).
 #[derive(Clone, Debug)]
@@ -185,6 +186,8 @@ pub struct Tab {
 /// Charges that brought no answer.
 #[derive(Debug, Default)]
 struct Charges {
+    /// How many requests wait for one.
+    asking: usize,
     /// Good for the next request of their price.
     open: Vec<Signed>,
     /// How many were served before, as the server says.
@@ -222,9 +225,9 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(signed) = self.signed.take() {
-            self.tab.charges().open.push(signed);
-        }
+        let mut charges = self.tab.charges();
+        charges.asking = charges.asking.saturating_sub(1);
+        charges.open.extend(self.signed.take());
     }
 }
 
@@ -279,16 +282,15 @@ impl Tab {
     fn open(&self, amount: Amount, fresh: &Fresh) -> Result<(Open, [u8; 16])> {
         let mut charges = self.charges();
         let found = charges.open.iter().position(|signed| signed.amount == amount);
-        let unanswered = charges.open.len().saturating_add(charges.lost);
+        let unanswered = charges.open.len() + charges.lost + charges.asking;
         let signed = match found {
             Some(place) => charges.open.swap_remove(place),
             None if unanswered >= MOST_UNANSWERED => {
-                let text = "the server answered too little of what it was given vouchers for; find out \
-                            why, then go on with a new tab";
-                return Err(Error::new(ErrorKind::Limit, text).with("charges", unanswered));
+                return Err(unserved(&charges));
             }
             None => Signed { identifier: fresh.identifier, amount },
         };
+        charges.asking += 1;
         let open = Open { tab: self.clone(), signed: Some(signed), again: found.is_some() };
         Ok((open, signed.identifier))
     }
@@ -303,7 +305,20 @@ impl Tab {
     }
 }
 
-/// Charges of a tab that brought no answer.
+/// Why a tab makes no new charge.
+fn unserved(charges: &Charges) -> Error {
+    let text = if charges.asking > 0 {
+        "as many requests wait for an answer as a tab allows, or brought none; wait for those, or \
+         find out why and go on with a new tab"
+    } else {
+        "the server answered too little of what it was given vouchers for; find out why, then go on \
+         with a new tab"
+    };
+    let error = Error::new(ErrorKind::Limit, text).with("asking", charges.asking);
+    error.with("unanswered", charges.open.len()).with("lost", charges.lost)
+}
+
+/// Charges of a tab that brought no answer yet.
 const MOST_UNANSWERED: usize = 256;
 
 /// Whether a client accepted this offer; addresses may be written in lower case.
@@ -368,5 +383,18 @@ mod tests {
             tab.open(1.into(), &fresh).unwrap().0.lose();
         }
         assert_eq!(tab.open(1.into(), &fresh).unwrap_err().kind(), ErrorKind::Limit);
+    }
+
+    #[test]
+    fn requests_that_wait_for_an_answer_are_among_those_that_brought_none() {
+        let (tab, fresh) = (tab(), Fresh::draw(&mut rand::thread_rng()));
+        let mut asking: Vec<_> = (0..256).map(|_| tab.open(1.into(), &fresh).unwrap().0).collect();
+        assert_eq!(tab.open(1.into(), &fresh).unwrap_err().kind(), ErrorKind::Limit);
+        asking.pop().unwrap().close();
+        asking.push(tab.open(1.into(), &fresh).unwrap().0);
+        drop(asking);
+        assert_eq!(tab.open(2.into(), &fresh).unwrap_err().kind(), ErrorKind::Limit);
+        tab.open(1.into(), &fresh).unwrap().0.close();
+        drop(tab.open(2.into(), &fresh).unwrap());
     }
 }

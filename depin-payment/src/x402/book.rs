@@ -160,13 +160,18 @@ impl Book {
         })
     }
 
-    /// Keeps the answer to a charge that another rail keeps; it may be forgotten at `forget` (seconds).
+    /// Keeps the answer to a charge that another rail keeps; it may be forgotten at `forget` (seconds), and not when
+    /// an earlier one to the same charge might have been.
     pub(super) fn keep_answer(&self, charge: B256, answer: &Answer, forget: u64) -> Result<()> {
         self.write(|write| {
             let mut answers = write.open_table(ANSWERS).map_err(broken)?;
             let head = encode(&answer.head)?;
             answers.insert(charge.0, (head.as_slice(), &*answer.body)).map_err(broken)?;
             let mut forgettable = write.open_table(FORGETTABLE).map_err(broken)?;
+            let mut kept = write.open_table(KEPT).map_err(broken)?;
+            if let Some(earlier) = kept.insert(charge.0, forget).map_err(broken)? {
+                forgettable.remove((earlier.value(), charge.0)).map_err(broken)?;
+            }
             forgettable.insert((forget, charge.0), ()).map(drop).map_err(broken)
         })
     }
@@ -235,8 +240,13 @@ impl Book {
             let mut entries = write.open_table(ENTRIES).map_err(broken)?;
             let mut answers = write.open_table(ANSWERS).map_err(broken)?;
             let mut names = write.open_table(NAMES).map_err(broken)?;
+            let mut kept = write.open_table(KEPT).map_err(broken)?;
             for key in old {
-                forgettable.remove(key).map_err(broken)?;
+                // It was kept again since this list was made.
+                if forgettable.remove(key).map_err(broken)?.is_none() {
+                    continue;
+                }
+                kept.remove(key.1).map_err(broken)?;
                 answers.remove(key.1).map_err(broken)?;
                 make_room(write, B256::new(key.1))?;
                 let entry = load(&entries, B256::new(key.1))?;
@@ -305,6 +315,7 @@ fn claim(write: &WriteTransaction, owner: &str) -> Result<()> {
     write.open_table(FORGETTABLE).map_err(broken)?;
     write.open_table(SUMS).map_err(broken)?;
     write.open_table(FREE).map_err(broken)?;
+    write.open_table(KEPT).map_err(broken)?;
     let mut id = write.open_table(ID).map_err(broken)?;
     if id.get(()).map_err(broken)?.is_none() {
         id.insert((), fresh_id()).map_err(broken)?;
@@ -433,6 +444,8 @@ const ANSWERS: TableDefinition<'_, [u8; 32], (&[u8], &[u8])> = TableDefinition::
 const DUE: TableDefinition<'_, ([u8; 20], [u8; 32]), UnitsByPermit2> = TableDefinition::new("due");
 /// Answers that cost nothing, to the bytes of their bodies.
 const FREE: TableDefinition<'_, [u8; 32], u64> = TableDefinition::new("free");
+/// Charges that another rail keeps, to when their answer may be forgotten.
+const KEPT: TableDefinition<'_, [u8; 32], u64> = TableDefinition::new("kept");
 const NAMES: TableDefinition<'_, [u8; 32], [u8; 32]> = TableDefinition::new("names");
 const FORGETTABLE: TableDefinition<'_, (u64, [u8; 32]), ()> = TableDefinition::new("forgettable");
 const SUMS: TableDefinition<'_, &str, [u8; 32]> = TableDefinition::new("sums");
@@ -474,6 +487,19 @@ mod tests {
             settled: Some(String::new()),
             until: Some(until),
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_kept_again_is_kept_for_the_later_time() {
+        let book = Book::open(None, "owner").unwrap();
+        let (head, _) = http::Response::new(()).into_parts();
+        let (charge, again) = (B256::with_last_byte(1), Answer::of(&head, Bytes::from("again")));
+        book.keep_answer(charge, &Answer::of(&head, Bytes::from("first")), 300).unwrap();
+        book.keep_answer(charge, &again, 590).unwrap();
+        book.forget(301).unwrap();
+        assert_eq!(book.answer(charge).unwrap(), Some(again));
+        book.forget(591).unwrap();
+        assert_eq!(book.answer(charge).unwrap(), None);
     }
 
     #[test]
