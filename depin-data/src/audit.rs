@@ -80,6 +80,11 @@ pub enum AuditError {
         /// The check.
         name: String,
     },
+    /// The notes of checks of the fleet could not be kept until they are compared.
+    #[error(
+        "the notes of the checks could not be kept in a file: {0}; give the folder of temporary files room, or name another one (TMPDIR)"
+    )]
+    Notes(#[source] std::io::Error),
     /// The bundle is damaged.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -105,6 +110,7 @@ impl From<AuditError> for Error {
             AuditError::Batch { .. } => ErrorKind::Corrupt,
             AuditError::Checks { .. } => ErrorKind::Config,
             AuditError::Check { .. } => ErrorKind::Rejected,
+            AuditError::Notes(_) => ErrorKind::Unavailable,
         };
         Self::new(kind, format!("{error}")).source(error)
     }

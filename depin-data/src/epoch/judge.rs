@@ -59,7 +59,7 @@ impl Round {
     }
 
     /// Whether its findings are known when a check takes notes for the last time.
-    fn is_noted_by(self, check: &dyn FleetCheck) -> bool {
+    pub(super) fn is_noted_by(self, check: &dyn FleetCheck) -> bool {
         match self {
             Self::First => true,
             Self::Fleet => check.of_what_is_left(),

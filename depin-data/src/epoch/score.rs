@@ -1,11 +1,13 @@
 //! From batches to contributions: the only place where they become [`Verified`].
 //!
 //! Devices are judged one after the other, a few at a time, on all cores, and only what came out is kept.
-//! So memory holds the record, one entry for each device, the notes of fleet checks, and the batches of
-//! [`WAVE`] bytes or of the largest device. It does not grow with readings.
+//! So memory holds the record, one entry for each device, the notes of the fleet check that compares, and the batches of
+//! [`WAVE`] bytes or of the largest device. The notes of the other checks wait in a file. None of this grows with readings,
+//! past what a note may have at most.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -19,6 +21,7 @@ use depin_core::{
 use super::{
     Checks, Correction, EpochRecord, Member, Past, Settled, Submission, chain,
     judge::{Look, Outcome, Round, Suspicions},
+    notes::Notes,
     tally,
 };
 use crate::{
@@ -122,6 +125,8 @@ pub(crate) struct Scorer<'a> {
     /// One for each member that sent something.
     outcomes: BTreeMap<usize, Outcome>,
     suspicions: BTreeMap<usize, Suspicions>,
+    /// One for each check of the fleet.
+    notes: Vec<Notes>,
     listed: usize,
     found: u64,
 }
@@ -134,7 +139,8 @@ impl<'a> Scorer<'a> {
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (outcomes, suspicions) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { record, checks, threads, outcomes, suspicions, listed: 0, found: 0 })
+        let notes = checks.of_fleet().iter().map(|_| Notes::default()).collect();
+        Ok(Self { record, checks, threads, outcomes, suspicions, notes, listed: 0, found: 0 })
     }
 
     /// Judges some devices.
@@ -145,7 +151,9 @@ impl<'a> Scorer<'a> {
         each: Each<'_>,
     ) -> Result<(), AuditError> {
         for outcome in self.judge(wave, round) {
-            self.keep(outcome?, round, each);
+            let mut outcome = outcome?;
+            self.keep_notes(&mut outcome, round).map_err(AuditError::Notes)?;
+            self.keep(outcome, round, each);
         }
         Ok(())
     }
@@ -157,10 +165,11 @@ impl<'a> Scorer<'a> {
             if Round::of(&**check) != round {
                 continue;
             }
-            let noted = self.outcomes.values_mut().filter_map(|outcome| {
-                let note = outcome.notes.get_mut(position).map(std::mem::take)?;
-                let member = self.record.roster().get(outcome.member)?;
-                Some((outcome.member, (member.device.clone(), note)))
+            let notes = self.notes.get_mut(position).map(std::mem::take).unwrap_or_default();
+            let noted = notes.read().map_err(AuditError::Notes)?.into_iter();
+            let noted = noted.filter_map(|(place, note)| {
+                let member = self.record.roster().get(place)?;
+                Some((place, (member.device.clone(), note)))
             });
             let (members, notes): (Vec<usize>, Vec<_>) = noted.unzip();
             let suspicions = check.compare(&notes);
@@ -218,6 +227,18 @@ impl<'a> Scorer<'a> {
             unverified,
             beyond,
         })
+    }
+
+    /// Puts the notes that were taken in this round where they take no memory.
+    fn keep_notes(&mut self, outcome: &mut Outcome, round: Round) -> io::Result<()> {
+        let notes = std::mem::take(&mut outcome.notes);
+        let checks = self.checks.of_fleet();
+        for ((kept, note), check) in self.notes.iter_mut().zip(notes).zip(checks) {
+            if round.is_noted_by(&**check) {
+                kept.keep(outcome.member, &note)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lists as many findings as fit and counts the others.

@@ -134,8 +134,6 @@ impl FleetCheck for Neighbours {
     }
 
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
-        let devices: Vec<Option<Slots>> =
-            notes.iter().map(|(_, note)| Slots::decode(note)).collect();
         let suspicion = |_, own: &Slots, around: &Around| {
             let disputes = self.disagreements(own, around);
             // The last slot that was compared, when there were more.
@@ -144,9 +142,9 @@ impl FleetCheck for Neighbours {
             bytes.extend(disputes.iter().flat_map(Dispute::encode));
             (last.is_some() || !disputes.is_empty()).then_some(bytes)
         };
-        let suspicions = Neighbourhood::new(&devices, self.rings).judge(suspicion).into_iter();
+        let suspicions = Neighbourhood::new(notes, self.rings, Slots::decode).judge(suspicion);
         let of = |(at, bytes): (usize, _)| Some((notes.get(at)?.0.clone(), bytes));
-        suspicions.filter_map(of).collect()
+        suspicions.into_iter().filter_map(of).collect()
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {

@@ -94,7 +94,8 @@ impl Skew {
     /// By how many slots the clocks of the devices that are asked for are wrong.
     fn shifts(
         &self,
-        devices: &[Option<Slots>],
+        notes: &[(Did, Vec<u8>)],
+        read: impl Fn(&[u8]) -> Option<Slots>,
         asked: impl Fn(usize) -> bool,
     ) -> BTreeMap<usize, i64> {
         let shift = |at: usize, own: &Slots, around: &Around| {
@@ -104,7 +105,7 @@ impl Skew {
             asked(at)
                 .then(|| self.shift(&own.medians.iter().copied().collect(), &medians.collect()))?
         };
-        Neighbourhood::new(devices, self.rings).judge(shift).into_iter().collect()
+        Neighbourhood::new(notes, self.rings, read).judge(shift).into_iter().collect()
     }
 
     /// The shift that explains most, in slots, when it explains enough.
@@ -200,15 +201,12 @@ impl FleetCheck for Skew {
     }
 
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
-        let devices: Vec<Option<Slots>> =
-            notes.iter().map(|(_, note)| Slots::decode(note)).collect();
-        let strides: Vec<u64> =
-            devices.iter().map(|it| it.as_ref().map_or(1, Slots::stride)).collect();
-        let mut shifts = self.shifts(&devices, |_| true);
+        let stride = |note: &[u8]| Slots::decode(note).map_or(1, |slots| slots.stride());
+        let strides: Vec<u64> = notes.iter().map(|(_, note)| stride(note)).collect();
+        let mut shifts = self.shifts(notes, Slots::decode, |_| true);
         for stride in strides.iter().copied().filter(|it| *it > 1).collect::<BTreeSet<_>>() {
-            let every = |it: &Option<Slots>| it.as_ref().map(|it| it.every(stride));
-            let devices: Vec<Option<Slots>> = devices.iter().map(every).collect();
-            let seldom = self.shifts(&devices, |at| strides.get(at) == Some(&stride));
+            let every = |note: &[u8]| Slots::decode(note).map(|slots| slots.every(stride));
+            let seldom = self.shifts(notes, every, |at| strides.get(at) == Some(&stride));
             let seldom =
                 seldom.into_iter().map(|(at, it)| (at, it.saturating_mul(stride.cast_signed())));
             shifts = seldom.chain(shifts).collect();

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use depin_core::{Batch, Verified, quality::Sent, reading::Quantity};
+use depin_core::{Batch, Did, Verified, quality::Sent, reading::Quantity};
 
 use super::{
     interval,
@@ -142,35 +142,41 @@ pub(super) fn median(mut values: Vec<i64>) -> Option<i64> {
     Some(*values.select_nth_unstable(middle).1)
 }
 
-/// A fleet by cell.
-pub(super) struct Neighbourhood<'a> {
-    devices: &'a [Option<Slots>],
+/// A fleet by cell. Notes are read where they are needed, so that no more than one neighbourhood's slots are in memory.
+pub(super) struct Neighbourhood<'a, R> {
+    notes: &'a [(Did, Vec<u8>)],
+    read: R,
     by_cell: BTreeMap<Cell, Vec<usize>>,
     rings: u32,
 }
 
-impl<'a> Neighbourhood<'a> {
-    pub(super) fn new(devices: &'a [Option<Slots>], rings: u32) -> Self {
+impl<'a, R: Fn(&[u8]) -> Option<Slots>> Neighbourhood<'a, R> {
+    /// Of devices whose notes are read by `read`.
+    pub(super) fn new(notes: &'a [(Did, Vec<u8>)], rings: u32, read: R) -> Self {
         let mut by_cell: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
-        for (position, slots) in devices.iter().enumerate() {
-            if let Some(slots) = slots {
+        for (position, (_, note)) in notes.iter().enumerate() {
+            if let Some(slots) = read(note) {
                 by_cell.entry(slots.cell).or_default().push(position);
             }
         }
-        Self { devices, by_cell, rings }
+        Self { notes, read, by_cell, rings }
+    }
+
+    fn slots(&self, position: usize) -> Option<Slots> {
+        (self.read)(&self.notes.get(position)?.1)
     }
 
     /// What `judge` says of each device, given all that was measured around it; by rising position.
     pub(super) fn judge<T>(
         &self,
-        judge: impl Fn(usize, &'a Slots, &Around) -> Option<T>,
+        judge: impl Fn(usize, &Slots, &Around) -> Option<T>,
     ) -> Vec<(usize, T)> {
         let mut verdicts = Vec::new();
         for (cell, here) in &self.by_cell {
             let around = self.around(*cell);
             let verdict = |at: &usize| {
-                let slots = self.devices.get(*at)?.as_ref()?;
-                Some((*at, judge(*at, slots, &around)?))
+                let slots = self.slots(*at)?;
+                Some((*at, judge(*at, &slots, &around)?))
             };
             verdicts.extend(here.iter().filter_map(verdict));
         }
@@ -181,9 +187,8 @@ impl<'a> Neighbourhood<'a> {
     fn around(&self, cell: Cell) -> Around {
         let near = cell.around(self.rings);
         let there = near.iter().filter_map(|cell| self.by_cell.get(cell)).flatten();
-        let slots = there.filter_map(|at| self.devices.get(*at)?.as_ref());
-        let mut values: Vec<(u64, i64)> =
-            slots.flat_map(|slots| slots.medians.iter().copied()).collect();
+        let slots = there.filter_map(|at| self.slots(*at));
+        let mut values: Vec<(u64, i64)> = slots.flat_map(|slots| slots.medians).collect();
         values.sort_unstable();
         Around(values)
     }

@@ -50,6 +50,8 @@ mod quality_crowds;
 #[cfg(feature = "geo")]
 mod quality_faults;
 mod quality_habits;
+#[cfg(feature = "geo")]
+mod quality_memory;
 mod quality_meters;
 mod quality_more;
 #[cfg(feature = "geo")]

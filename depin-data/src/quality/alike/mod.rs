@@ -120,31 +120,35 @@ impl FleetCheck for Alike {
 
     fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
         let count = self.quantities.len();
-        let devices: Vec<Option<Shapes>> =
-            notes.iter().map(|(_, note)| Shapes::decode(note, count)).collect();
-        let sketches = Sketches::of(&devices);
+        // Read when they are compared: the values of a whole fleet would be as much again as its notes.
+        let shapes = |at: usize| Shapes::decode(&notes.get(at)?.1, count);
+        let sketches = Sketches::of((0..notes.len()).map(shapes));
         let tolerances: Vec<u128> = self
             .tolerances
             .iter()
             .map(|tolerance| tolerance.abs_diff(Decimal::default()))
             .collect();
         let mut suspicions = Vec::new();
-        for (position, ((device, _), own)) in notes.iter().zip(&devices).enumerate() {
-            let Some(own) = own else { continue };
+        for (position, (device, _)) in notes.iter().enumerate() {
+            let candidates = sketches.most_alike(position, MOST_COMPARED);
+            let Some(own) = Some(position).filter(|_| !candidates.is_empty()).and_then(shapes)
+            else {
+                continue;
+            };
             // At which shift another device is most alike decides what was first: days resemble each other.
             let mut best: BTreeMap<usize, (u64, i64, Vec<Segment>)> = BTreeMap::new();
-            for (other, shift) in sketches.most_alike(position, &devices, MOST_COMPARED) {
-                let Some(shapes) = devices.get(other).and_then(Option::as_ref) else { continue };
-                let segments = segments(own, shapes, shift, &tolerances);
+            for (other, shift) in candidates {
+                let Some(theirs) = shapes(other) else { continue };
+                let segments = segments(&own, &theirs, shift, &tolerances);
                 let bits = segments.iter().map(|segment| segment.bits).sum();
                 if best.get(&other).is_none_or(|(most, ..)| *most < bits) {
                     best.insert(other, (bits, shift, segments));
                 }
             }
             let mut bytes = Vec::new();
-            for (other, (_, shift, segments)) in &best {
-                let Some(other) = devices.get(*other).and_then(Option::as_ref) else { continue };
-                let stretch = |segment| Stretch::of(own, segment, other, *shift);
+            for (other, (_, shift, segments)) in best.iter().filter(|(_, it)| !it.2.is_empty()) {
+                let Some(theirs) = shapes(*other) else { continue };
+                let stretch = |segment| Stretch::of(&own, segment, &theirs, *shift);
                 let stretches = segments.iter().filter_map(stretch);
                 bytes.extend(stretches.flat_map(|stretch| stretch.encode()));
             }

@@ -143,11 +143,6 @@ impl Shapes {
         self.series.first().map_or(0, |series| series.values.len())
     }
 
-    /// Whether intervals are as long as the other's.
-    pub(super) fn in_step(&self, other: &Self) -> bool {
-        self.every.abs_diff(other.every) <= self.every / 64
-    }
-
     /// Where the batch of an interval stands in the log.
     pub(super) fn logged(&self, slot: usize) -> Option<u64> {
         let after = self.logged.partition_point(|(first, _)| *first <= slot);

@@ -27,47 +27,47 @@ const LEAST: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Order {
     digest: u64,
-    device: usize,
-    slot: usize,
+    device: u32,
+    slot: u32,
 }
 
-/// The orders of a fleet, by digest and device.
+/// The orders of a fleet that several devices have; others say nothing.
 pub(super) struct Sketches {
+    /// By digest and device.
     orders: Vec<Order>,
-    /// Those of each device.
-    kept: Vec<Vec<Order>>,
+    /// Places among the orders, by device.
+    by_device: Vec<u32>,
+    /// How long the intervals of each device are; 0 of one without.
+    every: Vec<u64>,
 }
 
 impl Sketches {
-    pub(super) fn of(devices: &[Option<Shapes>]) -> Self {
-        let kept: Vec<Vec<Order>> = (0..)
-            .zip(devices)
-            .map(|(device, shapes)| shapes.as_ref().map(|it| kept(device, it)).unwrap_or_default())
-            .collect();
-        let mut orders = kept.concat();
+    /// Devices are taken one after the other, so that no more than one has to be in memory.
+    pub(super) fn of(devices: impl Iterator<Item = Option<Shapes>>) -> Self {
+        let (mut orders, mut every) = (Vec::new(), Vec::new());
+        for (device, shapes) in (0..).zip(devices) {
+            every.push(shapes.as_ref().map_or(0, Shapes::every));
+            orders.extend(shapes.iter().flat_map(|shapes| kept(device, shapes)));
+        }
         orders.sort_unstable();
-        Self { orders, kept }
+        let mut orders: Vec<Order> = shared(&orders).copied().collect();
+        orders.shrink_to_fit();
+        let device = |place: &u32| orders.get(*place as usize).map(|order| order.device);
+        let mut by_device: Vec<u32> = (0..).take(orders.len()).collect();
+        by_device.sort_by_key(device);
+        Self { orders, by_device, every }
     }
 
     /// The devices with which this one has most orders in common, and how many intervals later theirs are.
-    pub(super) fn most_alike(
-        &self,
-        device: usize,
-        devices: &[Option<Shapes>],
-        most: usize,
-    ) -> Vec<(usize, i64)> {
-        let Some(own) = devices.get(device).and_then(Option::as_ref) else { return Vec::new() };
+    pub(super) fn most_alike(&self, device: usize, most: usize) -> Vec<(usize, i64)> {
         let mut votes: BTreeMap<(usize, i64), u32> = BTreeMap::new();
-        for order in self.kept.get(device).into_iter().flatten() {
-            for other in self.holders(order.digest).filter(|other| other.device != device) {
-                let shift = other.slot as i64 - order.slot as i64;
-                *votes.entry((other.device, shift)).or_default() += 1;
+        for order in self.kept_by(device) {
+            for other in self.holders(order.digest).filter(|other| other.device != order.device) {
+                let shift = i64::from(other.slot) - i64::from(order.slot);
+                *votes.entry((other.device as usize, shift)).or_default() += 1;
             }
         }
-        let comparable = |(other, _): &(usize, i64)| {
-            let other = devices.get(*other).and_then(Option::as_ref);
-            other.is_some_and(|other| own.in_step(other))
-        };
+        let comparable = |(other, _): &(usize, i64)| self.in_step(device, *other);
         let mut alike: Vec<(u32, (usize, i64))> = votes
             .into_iter()
             .filter(|(pair, count)| *count >= LEAST && comparable(pair))
@@ -75,6 +75,21 @@ impl Sketches {
             .collect();
         alike.sort_unstable();
         alike.into_iter().take(most).map(|(_, pair)| pair).collect()
+    }
+
+    /// Whether the intervals of a device are as long as those of another.
+    fn in_step(&self, device: usize, other: usize) -> bool {
+        let pair = self.every.get(device).zip(self.every.get(other));
+        pair.is_some_and(|(own, other)| own.abs_diff(*other) <= own / 64)
+    }
+
+    /// Those of a device that others have, too.
+    fn kept_by(&self, device: usize) -> impl Iterator<Item = &Order> {
+        let order = |place: &u32| self.orders.get(*place as usize);
+        let before = |place: &u32| order(place).is_some_and(|it| (it.device as usize) < device);
+        let first = self.by_device.partition_point(before);
+        let rest = self.by_device.get(first..).unwrap_or_default().iter().filter_map(order);
+        rest.take_while(move |order| order.device as usize == device)
     }
 
     fn holders(&self, digest: u64) -> impl Iterator<Item = &Order> {
@@ -87,11 +102,16 @@ impl Sketches {
     }
 }
 
+/// Of sorted orders those that are not alone with their digest.
+fn shared(orders: &[Order]) -> impl Iterator<Item = &Order> {
+    orders.chunk_by(|a, b| a.digest == b.digest).filter(|same| same.len() > 1).flatten()
+}
+
 /// The orders of a device with the least digests, each where it comes first.
-fn kept(device: usize, shapes: &Shapes) -> Vec<Order> {
+fn kept(device: u32, shapes: &Shapes) -> Vec<Order> {
     let last = (shapes.slots() + 1).saturating_sub(MEANS * PART);
-    let order = |slot| Some(Order { digest: digest(shapes, slot)?, device, slot });
-    let mut orders: Vec<Order> = (0..last).filter_map(order).collect();
+    let order = |slot: u32| Some(Order { digest: digest(shapes, slot as usize)?, device, slot });
+    let mut orders: Vec<Order> = (0..).take(last).filter_map(order).collect();
     orders.sort_unstable();
     orders.dedup_by_key(|order| order.digest);
     orders.truncate(KEPT);

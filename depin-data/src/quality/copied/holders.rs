@@ -11,6 +11,9 @@ use super::{
 
 /// Devices that a window is looked for in: the first ones, or a fleet of copies takes quadratic time.
 const MOST_HOLDERS: usize = 64;
+/// About how many digests are looked at together, of more in several turns: of very many more in so many.
+const TOGETHER: usize = 1 << 18;
+const MOST_TURNS: usize = 16;
 
 /// What is held against each device: what others had first.
 pub(super) fn originals(notes: &[(Did, Vec<u8>)]) -> Vec<Vec<Original>> {
@@ -40,14 +43,21 @@ pub(super) fn originals(notes: &[(Did, Vec<u8>)]) -> Vec<Vec<Original>> {
 /// Digests that several devices have, in rising order: of an honest fleet next to none, and nothing else is held
 /// against anybody.
 fn shared(notes: &[(Did, Vec<u8>)]) -> Vec<u64> {
-    let most = notes.iter().map(|(_, note)| note.len() / DIGEST).sum();
-    let mut digests: Vec<u64> = Vec::with_capacity(most);
-    for (_, note) in notes {
-        digests.extend(read(note).iter().map(|window| window.digest));
+    let all: usize = notes.iter().map(|(_, note)| note.len() / DIGEST).sum();
+    let turns = (all / TOGETHER + 1).min(MOST_TURNS) as u64;
+    let (mut shared, mut digests) = (Vec::new(), Vec::with_capacity(all.min(TOGETHER)));
+    for turn in 0..turns {
+        digests.clear();
+        for (_, note) in notes {
+            let windows = read(note).into_iter().map(|window| window.digest);
+            digests.extend(windows.filter(|digest| digest % turns == turn));
+        }
+        digests.sort_unstable();
+        let runs = digests.chunk_by(|a, b| a == b).filter(|run| run.len() > 1);
+        shared.extend(runs.filter_map(|run| run.first().copied()));
     }
-    digests.sort_unstable();
-    let runs = digests.chunk_by(|a, b| a == b).filter(|run| run.len() > 1);
-    runs.filter_map(|run| run.first().copied()).collect()
+    shared.sort_unstable();
+    shared
 }
 
 /// All windows of a fleet: digest, where in the log it ends, and of which device.
