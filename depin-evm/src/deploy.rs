@@ -5,9 +5,10 @@
 
 mod emission;
 mod rules;
+mod source;
 
 use alloy::{
-    primitives::{Address, B256, U256, address},
+    primitives::{Address, B256, address},
     providers::Provider,
     rpc::types::TransactionRequest,
 };
@@ -24,6 +25,7 @@ use crate::{
 
 pub use emission::Emission;
 pub use rules::RootRules;
+pub use source::TokenSource;
 
 /// What a network's contracts are called, and by which rules they issue and pay.
 ///
@@ -54,9 +56,9 @@ pub struct DeployOptions {
     pub symbol: String,
     /// Largest supply of the reward token that can exist, in its smallest unit.
     pub cap: Amount,
-    /// How fast it may be issued. Unless said: up to the cap at any time, so that only the cap and the
-    /// [limit](RootRules::at_most) bound a publisher.
-    pub emission: Option<Emission>,
+    /// What issues it, and how fast. Unless said: an emission up to the cap at any time, so that only the cap and
+    /// the [limit](RootRules::at_most) bound a publisher.
+    pub source: Option<TokenSource>,
     /// When published epochs become valid, and how much they emit.
     pub rules: RootRules,
     /// Who decides disputes and rejects epochs that are not valid yet. A dispute window needs one that is not
@@ -75,7 +77,7 @@ impl DeployOptions {
             token_name,
             symbol: "DPN".into(),
             cap: Amount::tokens(1_000_000_000),
-            emission: None,
+            source: None,
             rules: RootRules::default(),
             arbiter: None,
             guardian: None,
@@ -99,8 +101,14 @@ impl DeployOptions {
 
     /// Issues the token along a curve.
     #[must_use]
-    pub fn emission(mut self, emission: Emission) -> Self {
-        self.emission = Some(emission);
+    pub fn emission(self, emission: Emission) -> Self {
+        self.source(TokenSource::Emission(emission))
+    }
+
+    /// Issues the token by other rules than a curve's: what was burned, for instance.
+    #[must_use]
+    pub fn source(mut self, source: TokenSource) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -138,9 +146,10 @@ pub struct Deployment {
     pub registry: Address,
     /// `NetworkToken`: what is earned.
     pub token: Address,
-    /// `EmissionController`: the only minter of the token.
-    pub controller: Address,
-    /// `RewardDistributor`: pays by proof; has the controller issue what it pays.
+    /// The only minter of the token: an `EmissionController`, or the `CreditMinter` of a network that burns and mints.
+    #[serde(alias = "controller")]
+    pub source: Address,
+    /// `RewardDistributor`: pays by proof; has the source issue what it pays.
     pub distributor: Address,
     /// The ERC-6551 registry that creates device accounts.
     pub account_registry: Address,
@@ -151,7 +160,7 @@ pub struct Deployment {
 }
 
 /// Deploys the contracts of a network and gives the roles: the chain handle's account becomes
-/// administrator, registrar and publisher, and arbiter and guardian unless others are named; the controller
+/// administrator, registrar and publisher, and arbiter and guardian unless others are named; the source
 /// becomes the token's only minter, and the distributor the only one it issues for.
 ///
 /// Takes the ERC-6551 registry that public chains share, where it exists. The same network again gives
@@ -179,8 +188,10 @@ pub struct Deployment {
 pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment> {
     // Before anything is paid for: a deployment that stopped halfway keeps the options it began with.
     check(options, chain.account())?;
-    let emission =
-        options.emission.clone().map_or_else(|| Emission::at_any_time(options.cap), Ok)?;
+    let source = match &options.source {
+        Some(source) => source.clone(),
+        None => TokenSource::Emission(Emission::at_any_time(options.cap)?),
+    };
     let rules = options.rules.encode()?;
     let steps = Steps { chain, network: &options.network };
     let (provider, admin) = (chain.provider(), chain.account());
@@ -193,11 +204,9 @@ pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment
         admin,
     );
     let (token, block) = steps.create("token", token.into_transaction_request()).await?;
-    let Emission { schedule, decay, rows, target } = emission;
-    let controller =
-        EmissionController::deploy_builder(provider, token, schedule, decay, rows, target, admin);
-    let (controller, _) = steps.create("controller", controller.into_transaction_request()).await?;
-    let distributor = RewardDistributor::deploy_builder(provider, token, controller, rules, admin);
+    let (name, creation) = source.creation(chain, token);
+    let (source, _) = steps.create(name, creation).await?;
+    let distributor = RewardDistributor::deploy_builder(provider, token, source, rules, admin);
     let (distributor, _) =
         steps.create("distributor", distributor.into_transaction_request()).await?;
     let account_registry = steps.account_registry().await?;
@@ -217,7 +226,7 @@ pub async fn deploy(chain: &Chain, options: &DeployOptions) -> Result<Deployment
         chain: chain.id(),
         registry,
         token,
-        controller,
+        source,
         distributor,
         account_registry,
         account_implementation,
@@ -259,18 +268,19 @@ impl Steps<'_> {
         let guardian = options.guardian.unwrap_or(admin);
         let registry = DeviceRegistry::new(to.registry, provider);
         let token = NetworkToken::new(to.token, provider);
-        let controller = EmissionController::new(to.controller, provider);
+        // Whatever it is: every source has this role.
+        let source = EmissionController::new(to.source, provider);
         let distributor = RewardDistributor::new(to.distributor, provider);
         let registrar: B256 = chain.read(&registry.REGISTRAR_ROLE()).await?;
         let minter: B256 = chain.read(&token.MINTER_ROLE()).await?;
-        let emitter: B256 = chain.read(&controller.EMITTER_ROLE()).await?;
+        let emitter: B256 = chain.read(&source.EMITTER_ROLE()).await?;
         let publisher: B256 = chain.read(&distributor.PUBLISHER_ROLE()).await?;
         let judge: B256 = chain.read(&distributor.ARBITER_ROLE()).await?;
         let stopper: B256 = chain.read(&distributor.GUARDIAN_ROLE()).await?;
         let grants = [
             ("registrar", registry.grantRole(registrar, admin).into_transaction_request()),
-            ("minter", token.grantRole(minter, to.controller).into_transaction_request()),
-            ("emitter", controller.grantRole(emitter, to.distributor).into_transaction_request()),
+            ("minter", token.grantRole(minter, to.source).into_transaction_request()),
+            ("emitter", source.grantRole(emitter, to.distributor).into_transaction_request()),
             ("publisher", distributor.grantRole(publisher, admin).into_transaction_request()),
             ("arbiter", distributor.grantRole(judge, arbiter).into_transaction_request()),
             ("guardian", distributor.grantRole(stopper, guardian).into_transaction_request()),
@@ -303,16 +313,7 @@ fn check(options: &DeployOptions, publisher: Address) -> Result<()> {
             "the token's cap is zero; nothing could be earned",
         ));
     }
-    let issued =
-        options.emission.as_ref().map(|emission| Amount::units(U256::from(emission.schedule.cap)));
-    if let Some(issued) = issued.filter(|issued| *issued > options.cap) {
-        let text =
-            "the emission's cap is above the token's; an epoch between them could never be paid";
-        return Err(Error::new(ErrorKind::Config, text)
-            .with("emission", issued)
-            .with("token", options.cap));
-    }
-    Ok(())
+    options.source.as_ref().map_or(Ok(()), |source| source.check(options.cap))
 }
 
 /// The ERC-6551 registry that has the same address on every public chain.

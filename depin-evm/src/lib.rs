@@ -17,7 +17,9 @@ pub use depin_core::{Error, ErrorKind, Result};
 
 pub use builder::ChainBuilder;
 pub use chain::Chain;
-pub use deploy::{DeployOptions, Deployment, Emission, RootRules, SHARED_ACCOUNT_REGISTRY, deploy};
+pub use deploy::{
+    DeployOptions, Deployment, Emission, RootRules, SHARED_ACCOUNT_REGISTRY, TokenSource, deploy,
+};
 pub use error::{contract_error, transport_error};
 pub use revert::Revert;
 pub use roles::{Role, Roles, hand_over};

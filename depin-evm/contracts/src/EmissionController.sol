@@ -7,8 +7,10 @@ import {NetworkToken} from "./NetworkToken.sol";
 import {TokenSource} from "./rewards/EpochRoots.sol";
 
 /// @title Issues a network's token along a curve
-/// @notice Holds the token's `MINTER_ROLE`, alone. Whoever has `EMITTER_ROLE`, usually the reward distributor, mints
-/// what the curve allows and nobody minted: that never exceeds the curve, nor the cap, whatever is burned meanwhile.
+/// @notice Give it the token's `MINTER_ROLE`, and nobody else: what others mint is beside the curve. Whoever has
+/// `EMITTER_ROLE`, usually the reward distributor, mints what the curve allows and was not minted through here: that
+/// never exceeds the curve, nor the cap, whatever is burned meanwhile. A network that burns and mints gives the role to a
+/// `CreditMinter` in its place.
 /// @dev Only whole periods that are over count. The curve is a decay or a table, fixed at deployment; with a target,
 /// each period counts once its input is reported, and periods that the reporter skipped count with the floor. The
 /// integers are in `emission/Curves.sol`: granted(n) = min(cap, sum of a(i) for i < n), where with a target

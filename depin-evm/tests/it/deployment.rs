@@ -34,11 +34,11 @@ async fn every_contract_answers_and_holds_its_roles() {
 
     let token = NetworkToken::new(at.token, provider);
     let minter = chain.read(&token.MINTER_ROLE()).await.unwrap();
-    assert!(chain.read(&token.hasRole(minter, at.controller)).await.unwrap());
+    assert!(chain.read(&token.hasRole(minter, at.source)).await.unwrap());
     for other in [at.distributor, chain.account()] {
         assert!(!chain.read(&token.hasRole(minter, other)).await.unwrap());
     }
-    let controller = EmissionController::new(at.controller, provider);
+    let controller = EmissionController::new(at.source, provider);
     let emitter = chain.read(&controller.EMITTER_ROLE()).await.unwrap();
     assert!(chain.read(&controller.hasRole(emitter, at.distributor)).await.unwrap());
     assert!(!chain.read(&controller.hasRole(emitter, chain.account())).await.unwrap());

@@ -20,7 +20,7 @@ async fn network(devnet: &Devnet) -> (Chain, [Address; 4]) {
     let admin = chain(devnet, 0).await;
     let options = DeployOptions::new(NetworkId::parse("climate").unwrap());
     let made = deploy(&admin, &options).await.unwrap();
-    (admin, [made.token, made.controller, made.distributor, made.registry])
+    (admin, [made.token, made.source, made.distributor, made.registry])
 }
 
 #[tokio::test]

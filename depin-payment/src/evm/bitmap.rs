@@ -59,7 +59,7 @@ impl EvmBitmap {
     }
 
     /// Deploys a distributor beside a network's contracts, once per `key`. The account of the chain handle, which has
-    /// to administer the network's emission controller, becomes administrator, publisher and guardian.
+    /// to administer the network's token source, becomes administrator, publisher and guardian.
     ///
     /// # Errors
     /// As [`Chain::send_once`]; [`ErrorKind::Config`] and [`ErrorKind::Limit`] for rules that the contract cannot hold,
@@ -71,18 +71,18 @@ impl EvmBitmap {
         rules: &RootRules,
         arbiter: Address,
     ) -> Result<Self> {
-        let (token, controller, admin) = (contracts.token, contracts.controller, chain.account());
+        let (token, source, admin) = (contracts.token, contracts.source, chain.account());
         if !rules.window.is_zero() && arbiter == admin {
             let text = "a dispute window needs an arbiter that is not the publisher, who would \
                         judge himself; name another account";
             return Err(Error::new(ErrorKind::Config, text).with("publisher", admin));
         }
         let rules = same(rules.encode()?);
-        let call = Contract::deploy_builder(chain.provider(), token, controller, rules, admin);
+        let call = Contract::deploy_builder(chain.provider(), token, source, rules, admin);
         let key = format!("bitmap/{token}/{key}");
         let address = create(chain, &key, call.into_transaction_request()).await?;
         let bitmap = Self::new(chain.clone(), address);
-        bitmap.give_roles(&key, controller, arbiter).await?;
+        bitmap.give_roles(&key, source, arbiter).await?;
         Ok(bitmap)
     }
 
@@ -156,18 +156,16 @@ impl EvmBitmap {
         self.roots.chain.read(&call.isClaimed(epoch.value(), U256::from(index))).await
     }
 
-    async fn give_roles(&self, key: &str, controller: Address, arbiter: Address) -> Result<()> {
+    async fn give_roles(&self, key: &str, source: Address, arbiter: Address) -> Result<()> {
         let (chain, own) = (&self.roots.chain, self.contract());
-        let controller = EmissionController::new(controller, chain.provider());
-        let emitter: B256 = chain.read(&controller.EMITTER_ROLE()).await?;
+        // Whatever it is: every source has this role.
+        let source = EmissionController::new(source, chain.provider());
+        let emitter: B256 = chain.read(&source.EMITTER_ROLE()).await?;
         let publisher: B256 = chain.read(&own.PUBLISHER_ROLE()).await?;
         let judge: B256 = chain.read(&own.ARBITER_ROLE()).await?;
         let guardian: B256 = chain.read(&own.GUARDIAN_ROLE()).await?;
         let grants: [(&str, TransactionRequest); 4] = [
-            (
-                "emitter",
-                controller.grantRole(emitter, self.roots.address()).into_transaction_request(),
-            ),
+            ("emitter", source.grantRole(emitter, self.roots.address()).into_transaction_request()),
             ("publisher", own.grantRole(publisher, chain.account()).into_transaction_request()),
             ("arbiter", own.grantRole(judge, arbiter).into_transaction_request()),
             ("guardian", own.grantRole(guardian, chain.account()).into_transaction_request()),

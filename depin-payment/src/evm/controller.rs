@@ -24,7 +24,7 @@ use super::calls::{event, narrow, refused};
 /// let devnet = Devnet::start();
 /// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
 /// let options = DeployOptions::new(NetworkId::parse("climate")?).emission(schedule.on_chain()?);
-/// let controller = EvmController::new(chain.clone(), deploy(&chain, &options).await?.controller);
+/// let controller = EvmController::new(chain.clone(), deploy(&chain, &options).await?.source);
 ///
 /// assert_eq!(controller.emission().await?, schedule.on_chain()?, "it issues along this schedule");
 /// let periods = controller.completed().await?;
@@ -110,6 +110,18 @@ impl EvmController {
         Ok(Amount::units(reported.granted))
     }
 
+    /// Takes the sum of the curve up to `period`, at most as many as are over. Anybody may, and it changes nothing else:
+    /// after a rest of so many halvings that minting would need more gas than a block has, some calls of this one, each a
+    /// part of the way, make it work again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when the sum is further already, or the period is not over;
+    /// [`ErrorKind::Rejected`] for a controller that grants by reports, otherwise as [`Chain::send`].
+    pub async fn advance(&self, period: u64) -> Result<()> {
+        let call = self.contract().advance(period).into_transaction_request();
+        self.chain.send(call).await.map(drop).map_err(explain)
+    }
+
     fn contract(&self) -> Contract::EmissionControllerInstance<&DynProvider> {
         Contract::new(self.address, self.chain.provider())
     }
@@ -120,10 +132,13 @@ fn explain(error: Error) -> Error {
     refused(error, |refusal: &Refusal| {
         Some(match refusal {
             Refusal::PeriodOutOfOrder(_) => {
-                (Conflict, "the period, or a later one, was reported already, or is not over yet")
+                (Conflict, "the period, or a later one, was taken already, or is not over yet")
             }
             Refusal::NotTargeted(_) => {
                 (Rejected, "the controller follows its curve without reports; none is needed")
+            }
+            Refusal::OnlyByReport(_) => {
+                (Rejected, "the controller grants by reports only; report the period")
             }
             Refusal::AccessControlUnauthorizedAccount(_) => {
                 (Rejected, "this account may not report; have the administrator grant the role")

@@ -24,7 +24,7 @@ impl Schedule {
     /// let devnet = Devnet::start();
     /// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
     /// let options = DeployOptions::new(NetworkId::parse("climate")?).emission(schedule.on_chain()?);
-    /// let controller = EmissionController::new(deploy(&chain, &options).await?.controller, chain.provider());
+    /// let controller = EmissionController::new(deploy(&chain, &options).await?.source, chain.provider());
     ///
     /// let periods = chain.read(&controller.completed()).await?;
     /// let granted = chain.read(&controller.granted()).await?;

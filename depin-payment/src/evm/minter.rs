@@ -109,7 +109,7 @@ impl EvmMinter {
         rules: &BandRules,
     ) -> Result<Self> {
         let (provider, admin) = (chain.provider(), chain.account());
-        let call = Contract::deploy_builder(provider, token, prices, rules.encode()?, admin);
+        let call = Contract::deploy_builder(provider, token, prices, rules.on_chain()?, admin);
         let key = format!("minter/{token}/{key}");
         let address = create(chain, &key, call.into_transaction_request()).await?;
         Ok(Self::new(chain.clone(), address))
@@ -189,6 +189,17 @@ impl EvmMinter {
         self.once("mint", intent, call.into_transaction_request()).await.map(drop)
     }
 
+    /// Brings the band forward by at most `periods`. Anybody may, and the band comes out the same in however many steps:
+    /// after a rest of so many periods that buying and minting would need more gas than a block has, some calls of this
+    /// one make them work again.
+    ///
+    /// # Errors
+    /// As [`Chain::send`].
+    pub async fn advance(&self, periods: u64) -> Result<()> {
+        let call = self.contract().advance(periods).into_transaction_request();
+        self.chain.send(call).await.map(drop).map_err(explain)
+    }
+
     /// Credits of `owner`.
     ///
     /// # Errors
@@ -248,7 +259,12 @@ impl PriceSource for EvmPrices {
 }
 
 impl BandRules {
-    fn encode(&self) -> Result<Contract::BandRules> {
+    /// As the contract takes them, for a [`TokenSource`](depin_evm::TokenSource) for instance.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the period, the smoothing or the credits are zero, [`ErrorKind::Limit`] for what the
+    /// contract cannot count.
+    pub fn on_chain(&self) -> Result<Contract::BandRules> {
         let period = self.period.as_secs();
         if period == 0 || self.smoothing == 0 || self.credits_per_fiat == 0 {
             let text =

@@ -73,6 +73,34 @@ async fn over(chain: &Chain, curve: Curve, cap: Amount, periods: u64) -> Schedul
     Schedule::new(Timestamp::from_secs(start), length, cap, curve).unwrap()
 }
 
+#[tokio::test]
+async fn anybody_takes_the_sum_of_a_curve_in_steps_and_changes_nothing_else() {
+    let devnet = Devnet::start();
+    let chain = chain(&devnet, 0).await;
+    let curve = Curve::halving(Amount::tokens(1_000), 3).unwrap();
+    let schedule = over(&chain, curve, Amount::tokens(500_000), 40).await;
+    let controller = deploy(&chain, schedule.on_chain().unwrap()).await.address();
+    let anybody = super::evm::chain(&devnet, 1).await;
+    let controller = EvmController::new(anybody.clone(), controller);
+    let (granted, over) =
+        (controller.granted().await.unwrap(), controller.completed().await.unwrap());
+    for period in [0, 7, 7, 30, over] {
+        controller.advance(period).await.unwrap();
+        assert_eq!(controller.granted().await.unwrap(), granted, "up to {period}");
+    }
+    for period in [over - 1, over + 2] {
+        let error = controller.advance(period).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{period}: {error}");
+    }
+    assert_eq!(controller.minted().await.unwrap(), Amount::ZERO);
+
+    let targeted =
+        Targeted::new(Amount::tokens(1), 0, Direction::Rising, Amount::tokens(500_000)).unwrap();
+    let reported = deploy(&chain, schedule.on_chain_targeted(&targeted).unwrap()).await.address();
+    let error = EvmController::new(anybody, reported).advance(1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+}
+
 async fn agrees(chain: &Chain, schedule: &Schedule) -> u64 {
     let (periods, granted) = ask(chain, schedule.on_chain().unwrap()).await;
     let expected = schedule.curve().span(0, periods).unwrap().min(schedule.cap());

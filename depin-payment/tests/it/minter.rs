@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use depin_core::{Address, Amount, ErrorKind, Timestamp, U256, reward::TokenLedger};
+use depin_core::{
+    Address, Amount, B256, EpochId, ErrorKind, NetworkId, Timestamp, U256,
+    reward::{Commitment, RewardDistributor, TokenLedger},
+};
 use depin_devnet::Devnet;
 use depin_evm::{
-    Chain, Role, Roles,
+    Chain, DeployOptions, Role, Roles, TokenSource,
     alloy::{primitives::Bytes, rpc::types::TransactionRequest},
+    bindings::CreditMinter::BandRules as ContractRules,
+    deploy,
 };
 use depin_payment::{
     credits::{Credits, Price, PriceSource},
-    evm::{BandRules, EvmMinter, EvmPrices, EvmToken},
+    evm::{BandRules, EvmDistributor, EvmMinter, EvmPrices, EvmToken},
+    tree::RewardTree,
 };
 
 use super::evm::{chain, fund};
@@ -115,6 +121,75 @@ async fn rewards_stay_within_the_band() {
 }
 
 #[tokio::test]
+async fn a_rest_of_many_periods_is_gone_through_in_steps() {
+    let devnet = Devnet::start();
+    let (minter, _, admin) = minter(&devnet, NOW).await;
+    minter.buy("credits", admin.account(), Amount::tokens(40), U256::ZERO).await.unwrap();
+    devnet.increase_time(rules().period.as_secs() * 3 + 60).unwrap();
+    devnet.mine(1);
+    // The allowance, and a quarter of what is left of the burn: what the periods before did not mint is lost.
+    let there = minter.mintable().await.unwrap();
+    assert_eq!(there, Amount::parse("15.625").unwrap());
+    for periods in [1, 0, 1, 7] {
+        minter.advance(periods).await.unwrap();
+        assert_eq!(minter.mintable().await.unwrap(), there, "in however many steps");
+    }
+}
+
+/// A network that burns and mints, from its deployment to a claim, where its account says nothing by hand.
+#[tokio::test]
+async fn a_network_that_burns_and_mints_pays_what_was_burned_and_no_more() {
+    let devnet = Devnet::start();
+    let admin = chain(&devnet, 0).await;
+    let prices = oracle(&admin, NOW).await;
+    let source = TokenSource::BurnAndMint { prices, rules: rules().on_chain().unwrap() };
+    let options = DeployOptions::new(NetworkId::parse("burning").unwrap()).source(source);
+    let contracts = deploy(&admin, &options).await.unwrap();
+    assert_eq!(deploy(&admin, &options).await.unwrap(), contracts, "the same again");
+    let (minter, token) = (
+        EvmMinter::new(admin.clone(), contracts.source),
+        EvmToken::new(admin.clone(), contracts.token),
+    );
+    assert!(minter.prices().await.unwrap().price().await.is_ok());
+    let roles = Roles::of(admin.clone(), contracts.token);
+    assert!(roles.has(Role::MINTER, contracts.source).await.unwrap());
+    for other in [admin.account(), contracts.distributor] {
+        assert!(!roles.has(Role::MINTER, other).await.unwrap(), "the source alone mints");
+    }
+
+    // The allowance of the first period is what there is to earn, and to burn.
+    let distributor = EvmDistributor::new(admin.clone(), contracts.distributor);
+    let owner = admin.account();
+    let publish = async |epoch: u64, earned: Amount| {
+        let tree = RewardTree::build(vec![(owner, earned)]).unwrap();
+        let commitment = Commitment {
+            epoch: EpochId::new(epoch),
+            root: tree.root(),
+            cumulative: earned,
+            manifest: B256::repeat_byte(1),
+        };
+        distributor.publish(&commitment).await?;
+        distributor.claim(owner, earned, &tree.proof(owner).unwrap()).await
+    };
+    let (allowance, one) = (Amount::tokens(10), Amount::from(1));
+    let error = publish(0, allowance.checked_add(one).unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    publish(0, allowance).await.unwrap();
+    assert_eq!(token.balance(owner).await.unwrap(), allowance);
+    minter.buy("credits", owner, Amount::tokens(8), U256::ZERO).await.unwrap();
+
+    // A quarter of the burn comes back in the next period, beside its allowance, and not one unit on top.
+    devnet.increase_time(rules().period.as_secs() + 60).unwrap();
+    devnet.mine(1);
+    let earned = Amount::tokens(22);
+    let error = publish(1, earned.checked_add(one).unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    publish(1, earned).await.unwrap();
+    assert_eq!(token.balance(owner).await.unwrap(), Amount::tokens(14));
+    assert_eq!(token.supply().await.unwrap(), Amount::tokens(14), "22 minted and 8 burned");
+}
+
+#[tokio::test]
 async fn a_stale_price_sells_nothing() {
     let devnet = Devnet::start();
     let (minter, _, admin) = minter(&devnet, LONG_AGO).await;
@@ -141,5 +216,13 @@ async fn bands_that_the_contract_would_refuse_are_refused_before() {
     ] {
         let error = EvmMinter::deploy(&chain, "bad", nobody, nobody, &rules).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{rules:?}");
+    }
+    // Nor does a whole network begin with what it could never issue by.
+    let good = rules().on_chain().unwrap();
+    let zero = TokenSource::BurnAndMint { prices: Address::ZERO, rules: good.clone() };
+    let rules = ContractRules { smoothing: 0, ..good };
+    for source in [zero, TokenSource::BurnAndMint { prices: nobody, rules }] {
+        let options = DeployOptions::new(NetworkId::parse("bad").unwrap()).source(source);
+        assert_eq!(deploy(&chain, &options).await.unwrap_err().kind(), ErrorKind::Config);
     }
 }

@@ -39,7 +39,7 @@ async fn an_epoch_offers_what_was_granted_and_audits_recompute_it() {
     let devnet = preset.embedded().unwrap().clone();
     let clock = Arc::new(ManualClock::at(NOW));
     let network = builder(preset).clock(clock).contracts(contracts).build().await.unwrap();
-    let (chain, controller) = (network.chain().unwrap(), network.deployment().unwrap().controller);
+    let (chain, controller) = (network.chain().unwrap(), network.deployment().unwrap().source);
     let roles = Roles::of(chain.clone(), controller);
     roles.grant(Role::REPORTER, chain.account()).await.unwrap();
     let controller = EvmController::new(chain.clone(), controller);

@@ -5,7 +5,7 @@ use depin_evm::{
     Revert,
     alloy::sol_types::SolInterface,
     bindings::{
-        BitmapDistributor::BitmapDistributorErrors as BitmapRefusal,
+        BitmapDistributor::BitmapDistributorErrors as BitmapRefusal, CreditMinter::MintAboveBand,
         EmissionController::EmissionAboveCurve, NetworkToken::ERC20ExceededCap,
         RewardDistributor::RewardDistributorErrors as Refusal,
     },
@@ -21,11 +21,16 @@ pub(in crate::evm) fn explain(error: Error) -> Error {
     Error::new(kind, text).with("reason", reason).source(error)
 }
 
-/// What the token and its controller refuse to issue.
+/// What the token and its source refuse to issue.
 fn of_issue(revert: &Revert) -> Option<Remedy> {
     if revert.decode::<ERC20ExceededCap>().is_some() {
         let text =
             "the emission passes the token's cap; nothing more can be published than it leaves";
+        return Some((ErrorKind::Limit, text));
+    }
+    if revert.decode::<MintAboveBand>().is_some() {
+        let text = "the emission passes what the band of this period leaves; publish less, or in \
+                    the next period";
         return Some((ErrorKind::Limit, text));
     }
     revert.decode::<EmissionAboveCurve>().map(|_| {
