@@ -1,9 +1,9 @@
 //! From batches to contributions: the only place where they become [`Verified`].
 //!
 //! Devices are judged one after the other, a few at a time, on all cores, and only what came out is kept.
-//! So memory holds the record, one entry for each device, the notes of the fleet check that compares, and the batches of
-//! [`WAVE`] bytes or of the largest device. The notes of the other checks wait in a file. None of this grows with readings,
-//! past what a note may have at most.
+//! So memory holds the record, which names every batch, one entry for each device, the notes of the fleet check that
+//! compares, and the batches of [`WAVE`] bytes or of the largest device. The notes of the other checks wait in a file. Of
+//! this the record grows with the batches, and notes grow with readings until they have what a note may have at most.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
