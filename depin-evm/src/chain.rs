@@ -20,7 +20,7 @@ use depin_core::{ChainId, Error, Result};
 use crate::{
     builder::ChainBuilder,
     error::{contract_error, transport_error},
-    sender::TxSender,
+    sender::{Intent, TxSender},
 };
 
 /// One account on one EVM chain.
@@ -107,7 +107,7 @@ impl Chain {
     /// [`send_once`](Self::send_once) can come back for it, so use that wherever a second transaction
     /// would do harm. One that was reported to have no effect is not offered again.
     pub async fn send(&self, tx: TransactionRequest) -> Result<TransactionReceipt> {
-        self.0.sender.send(None, tx).await
+        self.0.sender.send(Intent::Nameless, tx).await
     }
 
     /// Sends a transaction for an intent with a name of its own, once.
@@ -146,7 +146,39 @@ impl Chain {
     /// `blocks` to wait for, while the key is not free again, and with the `transaction` to look for when only another
     /// node can tell of it.
     pub async fn send_once(&self, key: &str, tx: TransactionRequest) -> Result<TransactionReceipt> {
-        self.0.sender.send(Some(key), tx).await
+        self.0.sender.send(Intent::Once(key), tx).await
+    }
+
+    /// Sends a transaction for an intent that its contract executes once, however many transactions bring it: by a
+    /// nonce of its own, by amounts that are cumulative, by a mark that it leaves.
+    ///
+    /// As [`send_once`](Self::send_once), but the key of a transaction that had no effect is free at once. When a
+    /// reorganisation has the first executed after all, the contract refuses the second: what came of the intent is
+    /// then to be read from the contract.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use depin_devnet::Devnet;
+    /// # use depin_evm::{Chain, alloy::{primitives::Address, rpc::types::TransactionRequest}};
+    /// # let devnet = Devnet::start();
+    /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    /// // A stand-in for a contract's `settle(nonce)`.
+    /// let settle = TransactionRequest::default().to(Address::repeat_byte(7)).input(vec![1].into());
+    /// let first = chain.send_deduplicated("settle/1", settle.clone()).await?;
+    /// let again = chain.send_deduplicated("settle/1", settle).await?;
+    /// assert_eq!(first.transaction_hash, again.transaction_hash);
+    /// # Ok::<(), depin_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send_once`](Self::send_once), but never for blocks to wait for.
+    pub async fn send_deduplicated(
+        &self,
+        key: &str,
+        tx: TransactionRequest,
+    ) -> Result<TransactionReceipt> {
+        self.0.sender.send(Intent::Deduplicated(key), tx).await
     }
 
     /// Whether [`send_once`](Self::send_once) has a transaction for this key, mined or not: what comes again with

@@ -65,6 +65,26 @@ impl Default for Patience {
     }
 }
 
+/// What a transaction is sent for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Intent<'a> {
+    /// Nothing that anybody comes back for.
+    Nameless,
+    /// Something with a name, which this sender has executed once.
+    Once(&'a str),
+    /// Something with a name, which its contract executes once.
+    Deduplicated(&'a str),
+}
+
+impl<'a> Intent<'a> {
+    const fn key(self) -> Option<&'a str> {
+        match self {
+            Self::Nameless => None,
+            Self::Once(key) | Self::Deduplicated(key) => Some(key),
+        }
+    }
+}
+
 /// The one allocator of an account's nonces.
 pub(crate) struct TxSender {
     provider: DynProvider,
@@ -117,21 +137,23 @@ impl TxSender {
         self.signer.address()
     }
 
-    /// See [`Chain::send`](crate::Chain::send) and [`Chain::send_once`](crate::Chain::send_once).
-    #[tracing::instrument(skip_all, fields(account = %self.account(), key))]
+    /// See [`Chain::send`](crate::Chain::send), [`Chain::send_once`](crate::Chain::send_once) and
+    /// [`Chain::send_deduplicated`](crate::Chain::send_deduplicated).
+    #[tracing::instrument(skip_all, fields(account = %self.account(), key = intent.key()))]
     pub(crate) async fn send(
         &self,
-        key: Option<&str>,
+        intent: Intent<'_>,
         tx: TransactionRequest,
     ) -> Result<TransactionReceipt> {
+        let key = intent.key();
         self.check(key, &tx)?;
         if let Some(key) = key
             && let Some(earlier) = self.store.by_key(key)?
         {
-            match self.standing(&earlier).await? {
-                Standing::Intent => return self.resume(&earlier, &tx).await,
-                Standing::Free => self.store.free(&earlier)?,
-                Standing::Held(blocks) => {
+            match (self.standing(&earlier).await?, intent) {
+                (Standing::Intent, _) => return self.resume(&earlier, &tx).await,
+                (Standing::Free, _) | (_, Intent::Deduplicated(_)) => self.store.free(&earlier)?,
+                (Standing::Held(blocks), _) => {
                     // What would revert has a better reason to be refused.
                     self.prepare(tx).await?;
                     return Err(self.held(&earlier, blocks));

@@ -59,6 +59,27 @@ async fn what_reverted_is_repeated_when_no_reorganisation_reaches_it_any_more() 
 }
 
 #[tokio::test]
+async fn what_a_contract_takes_once_is_repeated_at_once() {
+    let devnet = devnet();
+    let chain = eager(&devnet).connect().await.unwrap();
+    let settle = async || {
+        let chain = chain.clone();
+        let sent = tokio::spawn(async move { chain.send_deduplicated("settle", pay(0)).await });
+        until(async || (!devnet.waiting().is_empty()).then_some(())).await;
+        devnet.mine(1);
+        sent.await.unwrap()
+    };
+    mine_before(&devnet, 1);
+    assert_eq!(settle().await.unwrap_err().kind(), ErrorKind::Rejected);
+    let reverted = devnet.block_number();
+    let settled = settle().await.unwrap();
+    assert_eq!(settled.block_number, Some(reverted + 1), "nothing is waited for");
+    let again = chain.send_deduplicated("settle", pay(0)).await.unwrap();
+    assert_eq!(again.transaction_hash, settled.transaction_hash);
+    assert_eq!(count(&devnet, 0).await, 1);
+}
+
+#[tokio::test]
 async fn what_succeeds_after_a_reorganisation_is_not_repeated() {
     let devnet = devnet();
     let chain = eager(&devnet).connect().await.unwrap();

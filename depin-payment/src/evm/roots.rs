@@ -212,13 +212,13 @@ impl EvmRoots {
         }
     }
 
-    /// Sends what must not be sent twice: the same bytes again wait for the first.
+    /// Sends what the contract takes once: the same bytes again wait for the first.
     pub(super) async fn send_once(
         &self,
         what: &str,
         tx: TransactionRequest,
     ) -> Result<TransactionReceipt> {
-        self.chain.send_once(&self.key(what, &tx), tx).await.map_err(explain)
+        self.chain.send_deduplicated(&self.key(what, &tx), tx).await.map_err(explain)
     }
 
     fn key(&self, what: &str, tx: &TransactionRequest) -> String {

@@ -461,7 +461,7 @@ impl Price {
             }
             Outcome::Pending => {
                 said.error_reason = Some(SettleResponse::PENDING.to_owned());
-                Ok(tell(unmined(), &said))
+                Ok(tell(unsettled(), &said))
             }
             Outcome::Failed(refusal) => {
                 let code = self.code(refusal);
@@ -569,8 +569,8 @@ fn busy() -> Error {
     Error::new(ErrorKind::Conflict, text).retry_in(std::time::Duration::from_secs(1))
 }
 
-fn unmined() -> Response<Bytes> {
-    let text = "the payment is sent and not mined yet; repeat the request with the same payment";
+fn unsettled() -> Response<Bytes> {
+    let text = "the payment is not settled yet; repeat the request with the same payment";
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, text);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     response

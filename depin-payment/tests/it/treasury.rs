@@ -6,6 +6,7 @@ mod lagging;
 mod lost;
 mod overtaken;
 mod rebuilt;
+mod reverted;
 mod tokens;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

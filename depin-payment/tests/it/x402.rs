@@ -13,6 +13,7 @@ mod node;
 mod permit2;
 mod purse;
 mod rail;
+mod reverted;
 mod service;
 mod till;
 mod upto;

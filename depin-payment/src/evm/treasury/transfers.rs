@@ -128,7 +128,7 @@ impl Treasury {
         let call = self.call(batch.disperse, batch.key, payments);
         let content = keccak256(call.calldata());
         let key = format!("treasury/{}/{}/{content}", batch.list.id(), batch.index);
-        self.chain.send_once(&key, call.into_transaction_request()).await
+        self.chain.send_deduplicated(&key, call.into_transaction_request()).await
     }
 
     /// Waits until the chain has a batch of which a node said that it is mined. Not for long: the node may have lost it

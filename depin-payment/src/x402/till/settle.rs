@@ -40,7 +40,7 @@ impl Till {
             return Ok(Outcome::Pending);
         }
         let transfer = self.transfer(&pledge, entry.amount())?;
-        let sent = self.0.chain.send_once(&format!("x402/{id}"), transfer).await;
+        let sent = self.0.chain.send_deduplicated(&format!("x402/{id}"), transfer).await;
         let fate = match sent {
             Ok(receipt) => Fate::Moved(receipt.transaction_hash),
             Err(error) => self.judge(id, &pledge, &entry, error).await,
