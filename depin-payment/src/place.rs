@@ -42,7 +42,7 @@ pub(crate) fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
 }
 
 /// Makes a new name in a folder last. Windows cannot open folders, and keeps renames without.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     match cfg!(unix) {
         true => File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all(),

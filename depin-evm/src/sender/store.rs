@@ -204,7 +204,19 @@ fn create(path: &Path) -> Result<Database, DatabaseError> {
         };
         placed.map_err(StorageError::Io)?;
     }
-    Database::create(path)
+    let database = Database::create(path)?;
+    // Nothing is sent before the name is safe, also when whoever put the file in place has died.
+    sync_folder(path).map_err(StorageError::Io)?;
+    Ok(database)
+}
+
+/// Makes a new name in a folder last. Windows cannot open folders, and keeps names without.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match cfg!(unix) {
+        true => fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all(),
+        false => Ok(()),
+    }
 }
 
 fn opening(error: DatabaseError) -> Error {

@@ -32,7 +32,8 @@ impl Cumulative {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when the disk does not take it; what was there before is there still.
+    /// [`ErrorKind::Unavailable`] when the disk does not take it; what was there before is there still,
+    /// or the new file is, where only its name could not be made to last.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let broken = |error| unwritten(path, error);

@@ -20,7 +20,10 @@ pub(crate) fn create(path: &Path) -> Result<Database, DatabaseError> {
         };
         placed.map_err(StorageError::Io)?;
     }
-    Database::create(path)
+    let database = Database::create(path)?;
+    // Nothing is promised before the name is safe, also when whoever put the file in place has died.
+    place::sync_folder(path).map_err(StorageError::Io)?;
+    Ok(database)
 }
 
 /// Opens a file of one end of a rail, and says who else may have it open.
