@@ -41,6 +41,7 @@ pub struct Allocation {
 /// 4. Payouts MUST be ordered by DID and MUST NOT be zero.
 /// 5. A reserve MUST be part of the name, and so MUST what it was [granted](RewardPolicy::granted): `named` of that name
 ///    MUST give the same policy again.
+/// 6. What it allocates to an epoch MUST NOT be more than its `pool`, where it tells one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a reward policy",
     note = "implement `depin_core::reward::RewardPolicy`"
@@ -70,6 +71,16 @@ pub trait RewardPolicy: Send + Sync + fmt::Debug {
     /// The policy of this name, where it is this one with some grant.
     fn named(&self, _name: &str) -> Option<Arc<dyn RewardPolicy>> {
         None
+    }
+
+    /// The most that an epoch gets of it, whatever work there is or comes late. `None` where nobody knows before the
+    /// work is there, as when every reading is paid alike.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when it takes grants and this epoch's is not known,
+    /// [`ErrorKind::Overflow`](crate::ErrorKind::Overflow) when amounts do not fit.
+    fn pool(&self, _epoch: EpochId) -> Result<Option<Amount>> {
+        Ok(None)
     }
 }
 

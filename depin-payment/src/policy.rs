@@ -113,7 +113,8 @@ impl ProRata {
     }
 
     /// Offers in every epoch what that is granted when it closes, for emission that follows a measure
-    /// ([`Targeted`](crate::emission::Targeted)). The grant is part of the name, and so of the epoch's record.
+    /// ([`Targeted`](crate::emission::Targeted)). The grant is part of the name, and so of the epoch's record. What a
+    /// reserve, or work that comes late, leaves of it is still the epoch's until that settles.
     ///
     /// ```
     /// use depin_core::{Amount, reward::RewardPolicy};
@@ -178,6 +179,10 @@ impl RewardPolicy for ProRata {
 
     fn named(&self, name: &str) -> Option<Arc<dyn RewardPolicy>> {
         self.granted(grant_in(name)?).filter(|policy| policy.name() == name)
+    }
+
+    fn pool(&self, epoch: EpochId) -> Result<Option<Amount>> {
+        self.pool.of(epoch).map(Some)
     }
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {
@@ -275,6 +280,10 @@ impl RewardPolicy for Banded {
 
     fn named(&self, name: &str) -> Option<Arc<dyn RewardPolicy>> {
         self.granted(grant_in(name)?).filter(|policy| policy.name() == name)
+    }
+
+    fn pool(&self, epoch: EpochId) -> Result<Option<Amount>> {
+        self.pool.of(epoch).map(Some)
     }
 
     fn allocate(&self, work: &Verified<Contributions>) -> Result<Allocation> {

@@ -27,6 +27,9 @@ fn one_epoch(policy: &dyn RewardPolicy, epoch: EpochId, scores: &[u64]) {
     let work = work(epoch, scores);
     let allocation = policy.allocate(&work).expect("clause 3: ordinary work fits");
     adds_up(&allocation, &work);
+    let pool = policy.pool(epoch).expect("clause 6: the pool of an epoch is known");
+    let within = pool.is_none_or(|pool| allocation.emission <= pool);
+    assert!(within, "clause 6: no more is emitted than the pool");
     let again = policy.allocate(&work).expect("clause 2: the same work is decided again");
     assert_eq!(allocation, again, "clause 2: the same work gives the same payouts");
 }
@@ -82,6 +85,7 @@ mod tests {
     #[derive(Debug)]
     struct PerPoint {
         dust: u64,
+        pool: Option<Amount>,
     }
 
     impl RewardPolicy for PerPoint {
@@ -104,16 +108,26 @@ mod tests {
                 payouts,
             })
         }
+
+        fn pool(&self, _: EpochId) -> Result<Option<Amount>, Error> {
+            Ok(self.pool)
+        }
     }
 
     #[test]
     fn a_policy_that_adds_up_conforms() {
-        conforms(&PerPoint { dust: 0 });
+        conforms(&PerPoint { dust: 0, pool: None });
     }
 
     #[test]
     #[should_panic(expected = "clause 1")]
     fn a_policy_that_loses_dust_does_not() {
-        conforms(&PerPoint { dust: 1 });
+        conforms(&PerPoint { dust: 1, pool: None });
+    }
+
+    #[test]
+    #[should_panic(expected = "clause 6")]
+    fn a_policy_that_gives_more_than_its_pool_does_not() {
+        conforms(&PerPoint { dust: 0, pool: Some(Amount::ZERO) });
     }
 }

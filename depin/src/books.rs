@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use depin_core::{
-    B256, EpochId, Error, ErrorKind, NetworkId, Result, Timestamp,
+    Amount, B256, EpochId, Error, ErrorKind, NetworkId, Result, Timestamp,
     log::BatchLog,
     reward::{Allocation, Commitment},
 };
@@ -106,6 +106,11 @@ impl Books {
     /// Where in the log it will be sealed.
     pub(crate) fn place(&self) -> EpochId {
         self.seals.place(self.next())
+    }
+
+    /// What closed epochs emit, published or not.
+    pub(crate) fn emitted(&self) -> Amount {
+        self.latest.as_ref().map_or(Amount::ZERO, |latest| latest.commitment().cumulative)
     }
 
     /// What one of the last two closed epochs put on chain, as far as it is known without reading the log again.

@@ -322,7 +322,7 @@ impl Builder {
     #[cfg(feature = "evm")]
     async fn ledgers(&mut self) -> Result<Ledgers> {
         use depin_identity::registry::evm::EvmRegistry;
-        use depin_payment::evm::{EvmDistributor, EvmRoots, EvmToken};
+        use depin_payment::evm::{EvmController, EvmDistributor, EvmRoots, EvmToken};
 
         let given = (self.registry.take(), self.distributor.take(), self.token.take());
         if let (Some(registry), Some(distributor), Some(token)) = given {
@@ -335,6 +335,8 @@ impl Builder {
         let registry = registry.unwrap_or_else(|| {
             Arc::new(EvmRegistry::new(chain.clone(), deployment.registry).with_accounts())
         });
+        let source = EvmController::new(chain.clone(), deployment.source);
+        let source = distributor.is_none().then_some(source);
         let distributor = distributor.unwrap_or_else(|| {
             let roots = EvmRoots::new(chain.clone(), deployment.distributor);
             Arc::new(EvmDistributor::from(roots.since(deployment.block)))
@@ -344,6 +346,7 @@ impl Builder {
         let mut ledgers = Ledgers::new(registry, distributor, token);
         ledgers.chain = Some(chain);
         ledgers.deployment = Some(deployment);
+        ledgers.source = source;
         #[cfg(feature = "devnet")]
         {
             ledgers.devnet = self.preset.devnet.clone().zip(self.preset.folder.clone());

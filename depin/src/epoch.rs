@@ -144,11 +144,14 @@ impl Network {
     /// measure, and whose policy takes grants, such as
     /// [`ProRata::as_granted`](depin_payment::ProRata::as_granted).
     ///
-    /// Grant what the emission controller has granted so far, less what the network has emitted so far; it mints no
-    /// more. The record names the grant, so an audit recomputes from it; an epoch that is closed keeps its own.
+    /// Grant at most what is [`grantable`](Self::grantable) of all that the emission controller has granted so far; it
+    /// mints no more, and what earlier epochs owe until they settle is not the next one's. The record names the grant,
+    /// so an audit recomputes from it; an epoch that is closed keeps its own.
     ///
     /// # Errors
-    /// As [`close_epoch`](Self::close_epoch), and [`ErrorKind::Config`] when the policy takes no grants.
+    /// As [`close_epoch`](Self::close_epoch); [`ErrorKind::Config`] when the policy takes no grants; and where the
+    /// network publishes to the distributor of its own deployment, [`ErrorKind::Limit`], before anything is sealed, for a
+    /// grant of more than is grantable, or when what is due for an epoch that settles is more than was granted.
     pub async fn close_granted_epoch(&self, id: EpochId, grant: Amount) -> Result<Epoch> {
         self.close(id, Some(grant)).await
     }
@@ -263,6 +266,9 @@ impl Network {
     async fn seal_next(&self, books: &mut Books, grant: Option<Amount>) -> Result<Epoch> {
         let (rules, log) = (&self.0.rules, &*self.0.log);
         let policy = rules.policy_granted(grant)?.name();
+        if let Some(grant) = grant {
+            self.check_grant(books, grant).await?;
+        }
         let id = books.next();
         self.check_windows(books, id).await?;
         let deadline = rules.windows.and_then(|windows| windows.deadline(id));
@@ -284,6 +290,9 @@ impl Network {
         let record = draft.close(roster, rules.checks.names(), policy)?;
         let mut scored = score(log, &record, &rules.checks).await?;
         let allocation = rules.allocate(&record, &mut scored)?;
+        if grant.is_some() {
+            self.check_due(books, allocation.emission).await?;
+        }
         let sealed = Sealed { record, statement: Statement::new(scored, allocation) };
         let bytes = sealed.to_bytes()?;
         let (epoch, balances) = books.prepare(sealed)?;

@@ -11,6 +11,7 @@ mod device;
 mod enroll;
 mod epoch;
 mod events;
+mod grant;
 mod hardware;
 mod history;
 pub mod manual;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use depin_core::{
-    Clock, Did, Error, ErrorKind, NetworkEvent, NetworkId, PublicKey, Result,
+    Amount, Clock, Did, Error, ErrorKind, NetworkEvent, NetworkId, PublicKey, Result,
     evidence::EvidenceVerifier,
     log::BatchLog,
     registry::{DeviceRecord, DeviceRegistry, DeviceStatus},
@@ -48,6 +48,9 @@ pub(crate) struct Ledgers {
     pub(crate) deployment: Option<depin_evm::Deployment>,
     #[cfg(feature = "evm")]
     pub(crate) chain: Option<depin_evm::Chain>,
+    /// The contract that issues what is emitted, where the distributor is that of the deployment.
+    #[cfg(feature = "evm")]
+    pub(crate) source: Option<depin_payment::evm::EvmController>,
     /// The embedded chain and the folder it is kept in.
     #[cfg(feature = "devnet")]
     pub(crate) devnet: Option<(depin_devnet::Devnet, std::path::PathBuf)>,
@@ -70,6 +73,8 @@ impl Ledgers {
             deployment: None,
             #[cfg(feature = "evm")]
             chain: None,
+            #[cfg(feature = "evm")]
+            source: None,
             #[cfg(feature = "devnet")]
             devnet: None,
             #[cfg(feature = "devnet")]
@@ -84,6 +89,19 @@ impl Ledgers {
             return chain.settle().await;
         }
         Ok(())
+    }
+
+    /// All that may have been emitted until now, where an emission controller of ours says so.
+    pub(crate) async fn granted(&self) -> Result<Option<Amount>> {
+        #[cfg(feature = "evm")]
+        if let Some(source) = &self.source {
+            return match source.granted().await {
+                // No emission controller, and so without a sum: what it issues is decided when it does.
+                Err(error) if error.kind() == ErrorKind::Rejected => Ok(None),
+                granted => granted.map(Some),
+            };
+        }
+        Ok(None)
     }
 
     /// Writes the embedded chain to its folder, if it has one: a chain elsewhere keeps itself.

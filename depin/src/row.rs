@@ -219,7 +219,7 @@ impl<'a> RowAudit<'a> {
         let remedy = "give it to the audit";
         let mut scored = bundle.audit(&checks_of(self.checks, record, remedy)?)?;
         self.check_unverified(bundle, record, &scored)?;
-        let policy = |name| policy_of(self.policies.iter().copied(), record, name, remedy);
+        let policy = |name| policy_of(self.policies.iter().copied(), record.epoch(), name, remedy);
         let of_settled = policy(record.settled_policy().unwrap_or_else(|| record.policy()))?;
         let paid = pay(policy(record.policy())?.get(), of_settled.get(), record, &mut scored)?;
         let recomputed = commit(balances, record, &paid.payouts)?;

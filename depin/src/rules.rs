@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use depin_core::{
-    Address, Amount, Error, ErrorKind, Result,
+    Address, Amount, EpochId, Error, ErrorKind, Result,
     registry::DeviceRecord,
     reward::{Allocation, RewardPolicy},
 };
@@ -57,9 +57,9 @@ impl Rules {
 
     /// Shares out a scored epoch by the policy that its record was sealed with.
     pub(crate) fn allocate(&self, record: &EpochRecord, scored: &mut Scored) -> Result<Allocation> {
-        let policy = self.policy_of(record, record.policy())?;
+        let policy = self.policy_of(record.epoch(), record.policy())?;
         let settled = record.settled_policy().unwrap_or_else(|| record.policy());
-        pay(policy.get(), self.policy_of(record, settled)?.get(), record, scored)
+        pay(policy.get(), self.policy_of(record.epoch(), settled)?.get(), record, scored)
     }
 
     /// The policy that an epoch is sealed with, which may be granted something.
@@ -72,9 +72,10 @@ impl Rules {
         })
     }
 
-    fn policy_of(&self, record: &EpochRecord, name: &str) -> Result<Named<'_>> {
+    /// The policy that an epoch was sealed with.
+    pub(crate) fn policy_of(&self, epoch: EpochId, name: &str) -> Result<Named<'_>> {
         let all = std::iter::once(&self.policy).chain(&self.former_policies);
-        policy_of(all.map(|policy| &**policy), record, name, "add it with .former_rewards(…)")
+        policy_of(all.map(|policy| &**policy), epoch, name, "add it with .former_rewards(…)")
     }
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn checks_of(all: &Checks, record: &EpochRecord, remedy: &str) -> Res
         }
         match all.of_fleet().iter().find(|check| check.name() == *name) {
             Some(check) => fleet.push(Arc::clone(check)),
-            None => return Err(unknown(record, "check", name, remedy)),
+            None => return Err(unknown(record.epoch(), "check", name, remedy)),
         }
     }
     Ok(Checks::of(each, fleet))
@@ -112,7 +113,7 @@ impl Named<'_> {
 /// The policy of this name, from all that are at hand.
 pub(crate) fn policy_of<'a>(
     mut all: impl Iterator<Item = &'a dyn RewardPolicy>,
-    record: &EpochRecord,
+    epoch: EpochId,
     name: &str,
     remedy: &str,
 ) -> Result<Named<'a>> {
@@ -120,7 +121,7 @@ pub(crate) fn policy_of<'a>(
         let at_hand = (policy.name() == name).then_some(Named::AtHand(policy));
         at_hand.or_else(|| policy.named(name).map(Named::Granted))
     });
-    found.ok_or_else(|| unknown(record, "policy", name, remedy))
+    found.ok_or_else(|| unknown(epoch, "policy", name, remedy))
 }
 
 /// What is paid when an epoch closes: its own work, and the rest for the epoch that settles with it. Notes in
@@ -146,7 +147,7 @@ pub(crate) fn pay(
     }
 }
 
-fn unknown(record: &EpochRecord, what: &str, name: impl fmt::Display, remedy: &str) -> Error {
+fn unknown(epoch: EpochId, what: &str, name: impl fmt::Display, remedy: &str) -> Error {
     let message = format!("the epoch was sealed with a {what} that is not at hand; {remedy}");
-    Error::new(ErrorKind::Config, message).with("epoch", record.epoch()).with("name", name)
+    Error::new(ErrorKind::Config, message).with("epoch", epoch).with("name", name)
 }

@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use depin::{
     Amount, Builder, EpochId, ErrorKind, ManualClock, Network, NetworkId, Quantity, Reading,
     Timestamp, audit_row,
+    core::reward::Commitment,
     data::epoch::{Checks, Windows},
     dec,
-    evm::{DeployOptions, Role, Roles},
+    evm::{DeployOptions, Role, Roles, TokenSource, bindings::CreditMinter::BandRules},
     hw::SimulatedPebble,
     payment::{
         ProRata,
@@ -65,13 +66,18 @@ async fn an_epoch_offers_what_was_granted_and_audits_recompute_it() {
     let more = controller.report(last + 1, tokens(9_999)).await.unwrap();
     let grant = more.checked_sub(granted).unwrap();
     assert_eq!(grant, tokens(100), "all of the curve");
-    // An operator that grants more than was reported gets nothing issued.
+    // An operator that grants more than was reported is refused before anything is sealed, and gets nothing issued.
     let greedy = grant.checked_add(1.into()).unwrap();
     let error = network.close_granted_epoch(SECOND, greedy).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
-    network.withdraw_epoch(SECOND).await.unwrap();
+    assert!(network.epoch(SECOND).await.unwrap().is_none(), "nothing is sealed");
+    let cumulative = more.checked_add(1.into()).unwrap();
+    let forced = Commitment { epoch: SECOND, cumulative, ..*first.commitment() };
+    let error = network.distributor().publish(&forced).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
     let second = network.close_granted_epoch(SECOND, grant).await.unwrap();
-    assert!(second.record().replaces().is_some());
+    assert_eq!(second.record().replaces(), None);
+    assert!(network.grantable(more).await.unwrap().is_zero());
     assert_eq!(network.claim(device.did()).await.unwrap(), grant);
 
     let folder = tempfile::tempdir().unwrap();
@@ -127,4 +133,108 @@ async fn late_work_is_paid_out_of_the_grant_of_its_own_epoch() {
     let second = network.close_granted_epoch(SECOND, tokens(7)).await.unwrap();
     assert_eq!((second.payout(b.did()), second.emission()), (tokens(20), tokens(20)));
     assert!(network.audit(SECOND).await.unwrap().is_complete());
+}
+
+/// A fifth of every payout waits for two epochs. Handed out again meanwhile, it would be missing when it is due, and no
+/// epoch could be published any more.
+#[tokio::test]
+async fn a_reserve_is_not_granted_again_before_it_is_paid() {
+    let (start, cap) = (Timestamp::from_secs(1_700_000_000), tokens(500_000));
+    let schedule = Schedule::new(start, DAY, cap, Curve::flat(tokens(100)).unwrap()).unwrap();
+    let targeted = Targeted::new(tokens(1_000), 2_000, Direction::Rising, cap).unwrap();
+    let contracts = DeployOptions::new(NetworkId::parse("story").unwrap())
+        .emission(schedule.on_chain_targeted(&targeted).unwrap());
+    let (clock, hour) = (Arc::new(ManualClock::at(NOW)), Duration::from_secs(3_600));
+    let network = builder(presets::devnet().await.unwrap())
+        .contracts(contracts)
+        .clock(clock.clone())
+        .windows(Windows::new(NOW, hour, hour / 6).unwrap().settling(2))
+        .rewards(ProRata::as_granted().reserve(2_000))
+        .build()
+        .await
+        .unwrap();
+    let (chain, controller) = (network.chain().unwrap(), network.deployment().unwrap().source);
+    Roles::of(chain.clone(), controller).grant(Role::REPORTER, chain.account()).await.unwrap();
+    let controller = EvmController::new(chain.clone(), controller);
+    let last = controller.completed().await.unwrap() - 1;
+    let granted = controller.report(last, tokens(500)).await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+
+    let minute = |minute: u64| NOW.plus(Duration::from_secs(60 * minute));
+    let (mut emitted, mut grants) = (Vec::new(), Vec::new());
+    for number in 0..5_u64 {
+        let at = minute(60 * number + 10);
+        clock.set(at);
+        let reading = Reading::new(Quantity::new("temperature", "Cel"), dec(20), at);
+        device.send(&[reading]).await.unwrap();
+        clock.set(minute(60 * number + 71));
+        let (id, grant) = (EpochId::new(number), network.grantable(granted).await.unwrap());
+        let greedy = grant.checked_add(1.into()).unwrap();
+        let error = network.close_granted_epoch(id, greedy).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        let closed = network.close_granted_epoch(id, grant).await.unwrap();
+        assert!(network.audit(id).await.unwrap().is_complete());
+        emitted.push(closed.emission());
+        grants.push(grant);
+    }
+    // All goes to the first epoch; four fifths of it at once, and the rest when it settles.
+    let [most, rest] =
+        [8_u64, 2].map(|tenths| granted.mul_div_rem(tenths.into(), 10.into()).unwrap().0);
+    assert_eq!(grants, [granted, Amount::ZERO, Amount::ZERO, Amount::ZERO, Amount::ZERO]);
+    assert_eq!(emitted, [most, Amount::ZERO, rest, Amount::ZERO, Amount::ZERO]);
+    assert_eq!(network.claim(device.did()).await.unwrap(), granted);
+}
+
+/// An epoch of a pool that nobody compares with what the controller has owes more, when it settles, than there is.
+#[tokio::test]
+async fn what_is_due_and_was_never_granted_is_told_before_anything_is_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, hour) = (Arc::new(ManualClock::at(NOW)), Duration::from_secs(3_600));
+    let fixed = ProRata::per_epoch(tokens(150)).reserve(5_000);
+    let open = async |rules: &dyn Fn(Builder) -> Builder| {
+        let contracts = DeployOptions::new(NetworkId::parse("story").unwrap()).cap(tokens(100));
+        let builder = builder(presets::devnet_at(&folder).await.unwrap()).contracts(contracts);
+        let windows = Windows::new(NOW, hour, hour / 6).unwrap().settling(1);
+        rules(builder.clock(clock.clone()).windows(windows)).build().await.unwrap()
+    };
+    let at = |minutes: u64| NOW.plus(Duration::from_secs(60 * minutes));
+    {
+        let network = open(&|it| it.rewards(fixed.clone())).await;
+        let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+        clock.set(at(10));
+        let reading = Reading::new(Quantity::new("temperature", "Cel"), dec(20), at(10));
+        device.send(&[reading]).await.unwrap();
+        clock.set(at(71));
+        assert_eq!(network.close_epoch(FIRST).await.unwrap().emission(), tokens(75));
+    }
+    let network = open(&|it| it.former_rewards(fixed.clone())).await;
+    clock.set(at(131));
+    assert!(network.grantable(tokens(100)).await.unwrap().is_zero());
+    assert_eq!(network.grantable(tokens(151)).await.unwrap(), tokens(1));
+    let error = network.close_granted_epoch(SECOND, Amount::ZERO).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    assert!(error.to_string().contains("due"), "{error}");
+    assert!(network.epoch(SECOND).await.unwrap().is_none(), "nothing is sealed");
+}
+
+/// What burns and mints has granted no sum: it decides when it issues.
+#[tokio::test]
+async fn a_grant_out_of_what_was_burned_is_compared_with_nothing_before() {
+    let rules = BandRules {
+        creditsPerFiat: 100_000,
+        maxAge: 3_600,
+        period: DAY,
+        smoothing: 7,
+        allowance: 10_u128.pow(21),
+    };
+    let prices = depin::Address::repeat_byte(5);
+    let contracts = DeployOptions::new(NetworkId::parse("story").unwrap())
+        .source(TokenSource::BurnAndMint { prices, rules });
+    let clock = Arc::new(ManualClock::at(NOW));
+    let network = builder(presets::devnet().await.unwrap()).clock(clock).contracts(contracts);
+    let network = network.build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+    network.close_granted_epoch(FIRST, tokens(1_000)).await.unwrap();
+    assert_eq!(network.claim(device.did()).await.unwrap(), tokens(1_000));
 }

@@ -161,6 +161,11 @@ impl Standings {
         self.policies.get(&epoch).map(String::as_str)
     }
 
+    /// What epochs that are not settled were sealed with, by rising epoch.
+    pub fn policies(&self) -> impl ExactSizeIterator<Item = (EpochId, &str)> {
+        self.policies.iter().map(|(epoch, policy)| (*epoch, policy.as_str()))
+    }
+
     /// Where a device stands.
     pub fn past(&self, device: &Did) -> Option<&Past> {
         self.devices.get(device)
