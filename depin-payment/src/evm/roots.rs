@@ -142,6 +142,15 @@ impl EvmRoots {
         self.chain.read(&contract.latestEpoch()).await.map(|epoch| Some(EpochId::new(epoch)))
     }
 
+    /// The last epoch that was published and not rejected, whether its rewards can be claimed or not.
+    pub(super) async fn last(&self) -> Result<Option<EpochId>> {
+        let pending = self.chain.read(&self.contract().pendingEpoch()).await.map_err(explain)?;
+        if pending.activatesAt.is_zero() {
+            return self.latest().await;
+        }
+        Ok(Some(EpochId::new(pending.epoch)))
+    }
+
     /// Asks what a call would answer; activates the epoch that is due and asks again where it would revert.
     pub(super) async fn ask<P: Provider, C: SolCall>(
         &self,
@@ -232,7 +241,8 @@ impl EvmRoots {
 }
 
 pub(super) fn published_otherwise(epoch: EpochId) -> Error {
-    let text = "the epoch was published with other content";
+    let text = "the epoch was published with other content, which stays unless the arbiter rejects it while it waits; \
+                publish what is missing as a later one";
     Error::new(ErrorKind::Conflict, text).with("epoch", epoch)
 }
 

@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use depin_core::{EpochId, ErrorKind};
+use depin_core::{B256, EpochId, ErrorKind, reward::RewardDistributor as _};
 use depin_payment::{
     Cumulative,
     evm::{PayList, Treasury, Way},
@@ -69,4 +69,22 @@ async fn lists_that_are_not_the_epochs_are_refused() {
     refused(&bank, &[october.clone(), list("november", 11)], 1).await;
     refused(&bank, &[october.clone(), list("nov", 12)], 1).await;
     refused(&bank, &[october, november, list("december", 1)], 2).await;
+}
+
+/// Whoever publishes beside the treasury may leave out numbers: what follows is no less there.
+#[tokio::test]
+async fn an_epoch_that_left_out_a_number_is_missed_among_the_lists() {
+    let bank = Bank::open().await;
+    let october = list("october", 10);
+    let treasury = bank.both(&bank.chain, Cumulative::default());
+    let plan = treasury.plan(&october).await.unwrap().by(Way::Claims);
+    let report = treasury.run(&plan, bank.journal("october")).await.unwrap();
+    let balances = report.balances.unwrap();
+    let distributor = bank.distributor(&bank.chain);
+    assert_eq!(Treasury::rebuild(&distributor, slice::from_ref(&october)).await.unwrap(), balances);
+
+    let later = Cumulative::from_rows(EpochId::new(7), balances.iter()).unwrap();
+    let commitment = later.commitment(&later.tree().unwrap(), B256::repeat_byte(7)).unwrap();
+    distributor.publish(&commitment).await.unwrap();
+    refused(&bank, &[october], 1).await;
 }
