@@ -178,8 +178,12 @@ impl Treasury {
     /// the books after that. Where it exists already, the way that it names is gone on with, even when the
     /// plan chose another. Where it does not, the chain is asked first: a run that paid anything, by the shared
     /// `Disperse`, that of this treasury or its distributor, is gone on with as it was begun. So a lost journal
-    /// pays nobody twice, as long as the name of the run and the list are the same. While a transaction of the
-    /// account waits in the pool that this chain handle does not know of, no journal is made.
+    /// pays nobody twice, as long as the name of the run and the list are the same; another list under a name that was
+    /// run is refused, by `Disperse` for the account and by the distributor for all that publish there. While a
+    /// transaction of the account waits in the pool that this chain handle does not know of, no journal is made.
+    ///
+    /// What is compared is what the chain has when a journal is made. So do not begin one run twice at the same time,
+    /// with a journal for either: where one goes by transfers and the other by claims, both pay.
     ///
     /// A run by claims that stopped before its publication, and whose epoch another list took meanwhile, becomes the
     /// next epoch: run it with the same journal and the balances that the other list left.

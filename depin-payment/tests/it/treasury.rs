@@ -317,6 +317,30 @@ async fn a_name_pays_one_list_with_or_without_its_journal() {
     assert_eq!(bank.held(someone(5)).await, Amount::ZERO);
 }
 
+/// Also when the first list was an epoch, which no key of a batch tells; and whichever way the other one would go.
+#[tokio::test]
+async fn a_name_that_was_published_pays_no_other_list() {
+    let bank = Bank::open().await;
+    let (paid, other) = (list("november", 5), list("november", 6));
+    bank.funded(Amount::from(1_000)).await;
+    let treasury = bank.both(&bank.chain, Cumulative::default());
+    let plan = treasury.plan(&paid).await.unwrap().by(Way::Claims);
+    let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
+    let treasury = bank.both(&bank.chain, report.balances.unwrap());
+    for way in [Way::Claims, Way::Transfers] {
+        let plan = treasury.plan(&other).await.unwrap().by(way);
+        for journal in ["november", "lost"] {
+            let error = treasury.run(&plan, bank.journal(journal)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{way} {journal}: {error}");
+        }
+        assert!(!bank.journal("lost").exists(), "{way}");
+    }
+    assert_eq!(bank.held(someone(4)).await, Amount::from(5));
+    // It is about the name: another one is another run.
+    let plan = treasury.plan(&list("december", 6)).await.unwrap().by(Way::Claims);
+    assert_eq!(treasury.run(&plan, bank.journal("december")).await.unwrap().paid, 6);
+}
+
 #[tokio::test]
 async fn a_journal_keeps_its_batches_and_is_open_once_and_tells_damage() {
     let bank = Bank::open().await;

@@ -46,8 +46,11 @@ impl EvmRoots {
         Err(Error::unavailable(text).with("epoch", epoch))
     }
 
-    /// The epoch that was published with this manifest and not rejected, if there is one.
-    pub(in crate::evm) async fn with_manifest(&self, manifest: B256) -> Result<Option<EpochId>> {
+    /// The last epoch that was published with such a manifest and not rejected, and its manifest.
+    pub(in crate::evm) async fn with_manifest(
+        &self,
+        wanted: impl Fn(&B256) -> bool,
+    ) -> Result<Option<(EpochId, B256)>> {
         let contract = self.contract();
         let (count, waits) = (contract.epochCount(), contract.pendingEpoch());
         let active = patiently(|| self.chain.read(&count)).await.map_err(explain)?;
@@ -67,8 +70,8 @@ impl EvmRoots {
                 {
                     continue;
                 }
-                if event.logRoot == manifest {
-                    return Ok(Some(EpochId::new(event.epoch)));
+                if wanted(&event.logRoot) {
+                    return Ok(Some((EpochId::new(event.epoch), event.logRoot)));
                 }
                 standing.insert(event.epoch, event);
             }

@@ -4,11 +4,14 @@
 //! record: `Disperse` the keys of batches, and the distributor the digest of the list as manifest of the
 //! epoch. So before a journal is made the chain is asked, and a run that it knows goes on the way it began.
 
-use depin_core::{Address, B256, Error, ErrorKind, Result, keccak256};
+use depin_core::{Address, B256, EpochId, Error, ErrorKind, Result, keccak256};
 use depin_evm::{alloy::providers::Provider, bindings::Disperse};
 
 use super::{PayList, Treasury, disperse, journal::Terms};
-use crate::evm::calls::{patiently, read_all};
+use crate::evm::{
+    EvmRoots,
+    calls::{patiently, read_all},
+};
 
 impl Treasury {
     /// Refuses to begin while transactions of the account wait to be mined that the store of the chain handle does not
@@ -34,10 +37,7 @@ impl Treasury {
     pub(super) async fn begun(&self, list: &PayList) -> Result<Option<Terms>> {
         let transfers = self.transferred(list).await?;
         let published = match &self.claims {
-            Some((distributor, _)) => {
-                let epoch = distributor.roots().with_manifest(list.digest()).await?;
-                epoch.map(|epoch| (distributor.roots().address(), epoch))
-            }
+            Some((distributor, _)) => published(distributor.roots(), list).await?,
             None => None,
         };
         if let (Some((contract, _)), Some((_, epoch))) = (transfers, published) {
@@ -115,5 +115,19 @@ impl Treasury {
             // batch by batch tells.
             _ => Ok(()),
         }
+    }
+}
+
+/// The distributor's epoch that the run is. Its manifest tells the name too, which pays one list.
+async fn published(roots: &EvmRoots, list: &PayList) -> Result<Option<(Address, EpochId)>> {
+    match roots.with_manifest(|manifest| list.shares_name(manifest)).await? {
+        Some((epoch, manifest)) if manifest == list.digest() => Ok(Some((roots.address(), epoch))),
+        Some((epoch, _)) => {
+            let text = "the name of the run was published with another list; run that one, or take another name for \
+                        this one";
+            let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
+            Err(error.with("epoch", epoch))
+        }
+        None => Ok(None),
     }
 }

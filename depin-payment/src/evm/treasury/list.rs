@@ -71,9 +71,15 @@ impl PayList {
         self.total
     }
 
-    /// Hash of the name and all payments; the same for any order in which they were given.
+    /// Hash of the name and all payments; the same for any order in which they were given. It begins with eight bytes of
+    /// the hash of the name alone: as the manifest of an epoch it tells anybody who knows the name that it was used.
     pub const fn digest(&self) -> B256 {
         self.digest
+    }
+
+    /// Whether this is the digest of a list under the same name.
+    pub(super) fn shares_name(&self, digest: &B256) -> bool {
+        digest[..NAME] == self.digest[..NAME]
     }
 }
 
@@ -113,8 +119,14 @@ fn digest(id: &str, payments: &[(Address, Amount)]) -> B256 {
         bytes.extend_from_slice(account.as_slice());
         bytes.extend_from_slice(&amount.to_units().to_be_bytes::<32>());
     }
-    keccak256(&bytes)
+    let mut digest = keccak256(&bytes);
+    digest[..NAME].copy_from_slice(&keccak256([NAME_DOMAIN, id.as_bytes()].concat())[..NAME]);
+    digest
 }
 
-const DOMAIN: &[u8] = b"depin treasury list 1:";
+const DOMAIN: &[u8] = b"depin treasury list 2:";
+const NAME_DOMAIN: &[u8] = b"depin treasury name 2:";
+/// How much of a digest is the name's. Two names of one distributor do not meet in that by chance, and the rest still
+/// takes 2^96 attempts to find two lists with one digest.
+const NAME: usize = 8;
 const MAX_BITS: usize = 192;
