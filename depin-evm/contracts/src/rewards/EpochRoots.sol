@@ -66,8 +66,8 @@ abstract contract EpochRoots is AccessControl {
 
     /// @notice Windows in which the arbiter decides a dispute before it lapses.
     uint40 public constant DECISION_WINDOWS = 4;
-    /// @notice How far beyond the latest epoch the next one may be: room for Unix times as numbers, and too little to
-    /// use the numbers up, after which nothing could be published any more.
+    /// @notice How far beyond the latest epoch the next one may be: room for Unix times in seconds as numbers, not in
+    /// milliseconds, and too little to use the numbers up, after which nothing could be published any more.
     uint64 public constant MOST_SKIPPED = 2 ** 40;
 
     /// @dev Of doublings of the bond: beyond them no bond exists anyway.
