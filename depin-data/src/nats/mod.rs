@@ -16,6 +16,7 @@
 //! | a flood of messages as large as the server lets through | each is cut to what a request may have (65 KiB) before it waits; 64 whole ones may lie between, so at most 64 times the server's `max_payload` (64 MiB, unless it says otherwise) |
 //! | many servers | they share the work in a queue [group](NatsServing::group); those of one device may then come to different servers |
 //! | somebody publishes as another device | the signature of the batch decides, nothing else |
+//! | somebody on the way names servers of his own | they are never dialled: only those of [`NatsOptions`] are, and after a `tls://` URL none of them in the clear |
 //! | somebody answers in place of ingest | it does not verify and is ignored; the device goes on waiting |
 //! | a message that is no request | refused as malformed and kept with its bytes, as from anywhere |
 //!

@@ -9,8 +9,10 @@ use crate::tls::{self, Certificates};
 
 /// How to reach a NATS server, or several of a cluster.
 ///
-/// A URL is `nats://host:port`, or `tls://host:port` to insist on TLS. Connections come back by
-/// themselves after a loss.
+/// A URL is `nats://host:port`, or `tls://host:port` to insist on TLS: then with each server that is named here,
+/// whatever its URL says. Connections come back by themselves after a loss, and to these servers only: what a server
+/// tells of others comes in the clear, before TLS, and whoever speaks there would be given our login. So name them
+/// all, with [`or`](Self::or).
 ///
 /// ```
 /// use depin_data::nats::NatsOptions;
@@ -48,7 +50,7 @@ impl NatsOptions {
         }
     }
 
-    /// Another server of the same cluster.
+    /// Another server of the same cluster. None is found that is not named.
     #[must_use]
     pub fn or(mut self, url: impl Into<String>) -> Self {
         self.servers.push(url.into());
@@ -109,7 +111,18 @@ impl NatsOptions {
         self
     }
 
-    fn dial(&self) -> Result<ConnectOptions> {
+    fn addresses(&self) -> Result<Vec<ServerAddr>> {
+        let parse = |url: &String| {
+            url.parse().map_err(|error| {
+                let why = "nats needs a url such as nats://host:port";
+                Error::new(ErrorKind::Config, why).source(error)
+            })
+        };
+        self.servers.iter().map(parse).collect()
+    }
+
+    /// What holds of each connection; with TLS on all of them, or only where a server asks for it.
+    fn dial(&self, secure: bool) -> Result<ConnectOptions> {
         let options = match self.login.clone() {
             Login::Nobody => ConnectOptions::new(),
             Login::Password(user, password) => {
@@ -127,7 +140,7 @@ impl NatsOptions {
         let options = options.ping_interval(PING).name(self.name.as_deref().unwrap_or("depin"));
         // Said also where we do not ask for TLS: the server may.
         let options = options.tls_client_config(self.certificates.client()?);
-        Ok(options.require_tls(!self.certificates.is_default()))
+        Ok(options.require_tls(secure).ignore_discovered_servers())
     }
 }
 
@@ -153,14 +166,9 @@ pub(crate) async fn connect_as(
     options: &NatsOptions,
     tune: impl FnOnce(ConnectOptions) -> ConnectOptions,
 ) -> Result<Client> {
-    let servers = options.servers.iter().map(|url| {
-        url.parse::<ServerAddr>().map_err(|error| {
-            let why = "nats needs a url such as nats://host:port";
-            Error::new(ErrorKind::Config, why).source(error)
-        })
-    });
-    let servers = servers.collect::<Result<Vec<_>>>()?;
-    let dial = tune(options.dial()?);
+    let servers = options.addresses()?;
+    let secure = !options.certificates.is_default() || servers.iter().any(ServerAddr::tls_required);
+    let dial = tune(options.dial(secure)?);
     dial.connect(servers).await.map_err(|error| {
         let (kind, why) = tls::explain(&error).unwrap_or_else(|| match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {

@@ -8,6 +8,7 @@ use std::{
 
 mod mqtt;
 mod nats;
+mod redirected;
 
 /// A certificate authority and what it vouches for, in a folder.
 struct Authority {
