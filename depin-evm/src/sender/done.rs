@@ -6,7 +6,10 @@
 //! that the receipt may be pruned is taken for nobody else's either.
 
 use alloy::{
-    eips::BlockNumberOrTag, primitives::B256, providers::Provider, rpc::types::TransactionReceipt,
+    eips::BlockNumberOrTag,
+    primitives::B256,
+    providers::Provider,
+    rpc::types::{Header, TransactionReceipt},
 };
 use depin_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -46,8 +49,8 @@ impl TxSender {
     /// Whether a record succeeded in a block that the node does not show to be replaced.
     pub(super) async fn stands(&self, record: &Record) -> Result<bool> {
         let Some(done) = record.done else { return Ok(false) };
-        let there = self.hash_at(done.block).await?;
-        Ok(there.is_none_or(|hash| hash == done.hash))
+        let there = self.header(done.block).await?;
+        Ok(there.is_none_or(|header| header.hash == done.hash))
     }
 
     /// Why no variant of a record is found though its nonce is used.
@@ -60,9 +63,10 @@ impl TxSender {
         self.taken_by_another(record, height)
     }
 
-    pub(super) async fn hash_at(&self, number: u64) -> Result<Option<B256>> {
+    /// The head of the block that the node has at a height.
+    pub(super) async fn header(&self, number: u64) -> Result<Option<Header>> {
         let block = self.provider.get_block_by_number(BlockNumberOrTag::Number(number));
-        Ok(ask(block).await?.map(|block| block.header.hash))
+        Ok(ask(block).await?.map(|block| block.header))
     }
 }
 

@@ -5,7 +5,7 @@
 //! meanwhile, would then be executed beside the first. So a key whose nonce was used without the effect waits until no
 //! reorganisation reaches the block. Meanwhile, and ever after, nothing but fillers is offered for that nonce.
 
-use alloy::providers::Provider;
+use alloy::{providers::Provider, rpc::types::TransactionReceipt};
 use depin_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -53,26 +53,48 @@ impl TxSender {
         if self.stands(record).await? {
             return Ok(Standing::Intent);
         }
-        let block = match (self.find(record).await?, void) {
+        let (block, receipt) = match (self.find(record).await?, void) {
             (Found::Final(mined, _), _) if mined.filler && record.unsent => {
                 return Ok(Standing::Free);
             }
             (Found::Final(mined, receipt), _) if mined.filler || !receipt.status() => {
-                receipt.block_number
+                (receipt.block_number, Some(receipt))
             }
             (Found::Nothing, Void::Theirs { height }) if self.is_used(record.nonce).await? => {
-                Some(height)
+                (Some(height), None)
             }
-            _ => None,
+            _ => (None, None),
         };
         // Else a reorganisation gave it another chance.
         let Some(block) = block else { return Ok(Standing::Intent) };
         let height = ask(self.provider.get_block_number()).await?;
         let follow = height.saturating_sub(block);
-        Ok(match self.patience.reorg_depth.saturating_sub(follow) {
-            0 => Standing::Free,
-            left => Standing::Held(left),
-        })
+        let depth = self.patience.reorg_depth;
+        match (depth.saturating_sub(follow), receipt) {
+            (0, Some(receipt)) if !self.is_buried(&receipt).await? => {
+                Ok(Standing::Held(depth.max(1)))
+            }
+            (0, _) => Ok(Standing::Free),
+            (left, _) => Ok(Standing::Held(left)),
+        }
+    }
+
+    /// Whether the block of a receipt is in the chain, below as many others as a reorganisation may replace. Each of
+    /// them has to name the one before it, since nodes behind one URL may be on two forks, and then one of them tells of
+    /// the receipt and another one of the height.
+    async fn is_buried(&self, receipt: &TransactionReceipt) -> Result<bool> {
+        let (Some(first), Some(mut hash)) = (receipt.block_number, receipt.block_hash) else {
+            return Ok(false);
+        };
+        for number in first..=first.saturating_add(self.patience.reorg_depth) {
+            let Some(header) = self.header(number).await? else { return Ok(false) };
+            let named = if number == first { header.hash } else { header.parent_hash };
+            if named != hash {
+                return Ok(false);
+            }
+            hash = header.hash;
+        }
+        Ok(true)
     }
 
     /// Why a key that is held back cannot be used yet.

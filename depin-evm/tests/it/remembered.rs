@@ -1,32 +1,15 @@
 //! What succeeded is not sent again, whatever a node forgets.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
-use depin_devnet::{Devnet, DevnetTransport};
+use depin_devnet::Devnet;
 use depin_evm::{
     Chain, Error, ErrorKind,
-    alloy::{
-        primitives::U256,
-        providers::{Provider, ProviderBuilder},
-        rpc::{
-            client::RpcClient,
-            json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload},
-        },
-        transports::{TransportError, TransportFut},
-    },
+    alloy::{primitives::U256, providers::Provider},
 };
-use serde_json::value::RawValue;
-use tower::Service;
 
 use crate::{
+    node::Node,
     sending::{gift, recipient},
     waiting::until,
 };
@@ -39,7 +22,7 @@ async fn what_succeeded_is_not_paid_again_where_its_receipt_was_pruned() {
     drop(chain);
     let chain = world.connect().await;
     world.devnet.mine(100);
-    world.forgets(true);
+    world.node.forget(true);
     for _ in 0..2 {
         assert!(chain.knows("rent").await.unwrap());
         let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
@@ -49,7 +32,7 @@ async fn what_succeeded_is_not_paid_again_where_its_receipt_was_pruned() {
     }
     assert_eq!(world.held().await, U256::from(1));
 
-    world.forgets(false);
+    world.node.forget(false);
     let again = chain.send_once("rent", gift(recipient(1))).await.unwrap();
     assert_eq!(again.transaction_hash, paid.transaction_hash);
 }
@@ -68,7 +51,7 @@ async fn what_was_mined_long_ago_unseen_is_taken_for_nobody_elses() {
     let _ = sending.await;
     drop(chain);
     world.devnet.mine(PRUNED);
-    world.forgets(true);
+    world.node.forget(true);
 
     let chain = world.connect().await;
     for _ in 0..2 {
@@ -118,26 +101,20 @@ fn assert_untold(error: &Error) {
 /// A chain whose node can forget all transactions, and the folder of who pays through it.
 struct World {
     devnet: Devnet,
-    forgets: Arc<AtomicBool>,
+    node: Node,
     folder: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { devnet: Devnet::start(), forgets: Arc::default(), folder }
-    }
-
-    fn forgets(&self, forgets: bool) {
-        self.forgets.store(forgets, SeqCst);
+        let devnet = Devnet::start();
+        Self { node: Node::of(&devnet), devnet, folder }
     }
 
     async fn connect(&self) -> Chain {
-        let node = Node { inner: self.devnet.transport(), forgets: Arc::clone(&self.forgets) };
-        let client = RpcClient::new(node, true);
-        let provider = ProviderBuilder::default().connect_client(client).erased();
         let store: &Path = self.folder.path();
-        Chain::from_provider(provider, self.devnet.account(0))
+        Chain::from_provider(self.node.provider(), self.devnet.account(0))
             .poll_interval(Duration::from_millis(1))
             .timeout(Duration::from_millis(400))
             .store(store.join("transactions.redb"))
@@ -148,33 +125,6 @@ impl World {
 
     async fn held(&self) -> U256 {
         self.devnet.provider().get_balance(recipient(1)).await.unwrap()
-    }
-}
-
-#[derive(Clone)]
-struct Node {
-    inner: DevnetTransport,
-    forgets: Arc<AtomicBool>,
-}
-
-impl Service<RequestPacket> for Node {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let single = packet.as_single().unwrap();
-        let asks = ["eth_getTransactionReceipt", "eth_getTransactionByHash"];
-        if !self.forgets.load(SeqCst) || !asks.contains(&single.method()) {
-            return self.inner.call(packet);
-        }
-        let id = single.id().clone();
-        let payload = ResponsePayload::Success(RawValue::from_string("null".to_owned()).unwrap());
-        Box::pin(async move { Ok(ResponsePacket::Single(Response { id, payload })) })
     }
 }
 

@@ -244,7 +244,7 @@ async fn drive(devnet: Devnet, seed: u64, stormy: bool, over: Arc<AtomicBool>) -
 }
 
 /// Sends the rent so that it reverts; answers its hash and bytes.
-async fn revert(devnet: &Devnet, chain: &Chain) -> (B256, Vec<u8>) {
+pub(crate) async fn revert(devnet: &Devnet, chain: &Chain) -> (B256, Vec<u8>) {
     mine_before(devnet, 1);
     let sent = send(devnet, chain).await;
     let [bytes] = waiting(devnet).await.try_into().unwrap();
@@ -269,30 +269,30 @@ async fn waiting(devnet: &Devnet) -> Vec<(B256, Vec<u8>)> {
 }
 
 /// Mines until the next block's number is even (0) or odd (1).
-fn mine_before(devnet: &Devnet, parity: u64) {
+pub(crate) fn mine_before(devnet: &Devnet, parity: u64) {
     if (devnet.block_number() + 1) % 2 != parity {
         devnet.mine(1);
     }
 }
 
-async fn count(devnet: &Devnet, intent: u64) -> u64 {
+pub(crate) async fn count(devnet: &Devnet, intent: u64) -> u64 {
     let stored = devnet.provider().get_storage_at(COUNTER, U256::from(intent)).await;
     stored.unwrap().to()
 }
 
-fn pay(intent: u64) -> TransactionRequest {
+pub(crate) fn pay(intent: u64) -> TransactionRequest {
     let input = Bytes::from(U256::from(intent).to_be_bytes_vec());
     // Nothing is simulated when the gas is given.
     TransactionRequest::default().to(COUNTER).input(input.into()).gas_limit(100_000)
 }
 
-fn devnet() -> Devnet {
+pub(crate) fn devnet() -> Devnet {
     let devnet = Devnet::builder().automine(false).build();
     devnet.set_code(COUNTER, Bytes::from_static(CODE));
     devnet
 }
 
-fn eager(devnet: &Devnet) -> ChainBuilder {
+pub(crate) fn eager(devnet: &Devnet) -> ChainBuilder {
     Chain::from_provider(devnet.provider(), devnet.account(0))
         .poll_interval(Duration::from_millis(1))
         .timeout(Duration::from_secs(60))
@@ -302,7 +302,7 @@ fn eager(devnet: &Devnet) -> ChainBuilder {
 const COUNTER: Address = Address::repeat_byte(0xc0);
 /// Reverts where the block's number is odd, otherwise adds one to the slot that the input names.
 const CODE: &[u8] = b"\x43\x60\x01\x16\x60\x12\x57\x60\x00\x35\x80\x54\x60\x01\x01\x90\x55\x00\x5b\x60\x00\x60\x00\xfd";
-const DEPTH: u64 = 3;
+pub(crate) const DEPTH: u64 = 3;
 const ACCOUNTS: u16 = 3;
 const INTENTS: u64 = 8;
 /// Intents of an account that wait at a time.
