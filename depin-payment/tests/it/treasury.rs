@@ -367,10 +367,18 @@ async fn a_journal_keeps_its_batches_and_is_open_once_and_tells_damage() {
         let report = treasury.run(&plan, &path).await.unwrap();
         assert_eq!((report.paid, report.gas), (6, 0), "notes that are lost pay nobody");
     }
-    std::fs::write(&path, format!("{text}skip 0x12")).unwrap();
-    let report = treasury.run(&plan, &path).await.unwrap();
-    assert_eq!(report.paid, 6, "a torn note is as if it were not written");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    let torn_letter = format!("skip {} r\u{e9}serv\u{e9}", someone(1)).into_bytes();
+    let torn_letter = &torn_letter[..torn_letter.len() - 1];
+    for torn in [&b"skip 0x12"[..], torn_letter] {
+        std::fs::write(&path, [text.as_bytes(), torn].concat()).unwrap();
+        let report = treasury.run(&plan, &path).await.unwrap();
+        assert_eq!(report.paid, 6, "a torn note is as if it were not written");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    std::fs::write(&path, [text.as_bytes(), torn_letter, b"\n"].concat()).unwrap();
+    let error = treasury.run(&plan, &path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "no note is written like that: {error}");
+    std::fs::write(&path, &text).unwrap();
     // Two that begin together meet at the lock before either of them makes a journal.
     for name in ["november", "december"] {
         let beside = std::fs::File::create(bank.journal(&format!("{name}.lock"))).unwrap();

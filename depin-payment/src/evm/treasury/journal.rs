@@ -6,7 +6,7 @@
 //! works with a journal, or makes one, holds a lock on a file beside it, which is there before the journal is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt::Write as _,
     fs::{File, OpenOptions, TryLockError},
@@ -74,7 +74,17 @@ impl Place {
 #[derive(Debug, Default)]
 struct Notes {
     skipped: BTreeMap<Address, String>,
+    /// Those skipped, first to last.
+    order: Vec<Address>,
     sent: Vec<B256>,
+}
+
+impl Notes {
+    fn skip(&mut self, account: Address, reason: String) {
+        if self.skipped.insert(account, reason).is_none() {
+            self.order.push(account);
+        }
+    }
 }
 
 /// A journal that this process has open and nobody else.
@@ -94,14 +104,18 @@ impl Journal {
             write(path, &head(&terms, list))?;
         }
         let mut file = append_to(path)?;
-        let mut text = String::new();
-        let limited = Read::by_ref(&mut file).take(MAX_BYTES).read_to_string(&mut text);
+        let mut bytes = Vec::new();
+        let limited = Read::by_ref(&mut file).take(MAX_BYTES).read_to_end(&mut bytes);
         limited.map_err(|error| broken(path, error))?;
-        let whole = text.rfind('\n').map_or(0, |at| at.saturating_add(1));
-        if whole < text.len() {
+        // Before it is text: the crash may have torn a letter too.
+        let whole =
+            bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
+        if whole < bytes.len() {
             file.set_len(whole as u64).map_err(|error| broken(path, error))?;
-            text.truncate(whole);
+            bytes.truncate(whole);
         }
+        let text = String::from_utf8(bytes)
+            .map_err(|error| damaged().with("path", path.display()).source(error))?;
         let (terms, notes) =
             resume(&text, &terms, list).map_err(|error| error.with("path", path.display()))?;
         Ok(Self { place, file, terms, notes })
@@ -133,8 +147,26 @@ impl Journal {
         let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
         let reason: String = plain.take(MAX_REASON).collect();
         self.note(&format!("skip {account} {reason}\n"))?;
-        self.notes.skipped.insert(account, reason);
+        self.notes.skip(account, reason);
         Ok(())
+    }
+
+    /// Those of the payments whose accounts are left out, in the order in which that was written down.
+    pub(super) fn left_out(&self, payments: &[(Address, Amount)]) -> Vec<Address> {
+        if self.notes.order.is_empty() {
+            return Vec::new();
+        }
+        let named: BTreeSet<_> = payments.iter().map(|(account, _)| account).collect();
+        self.notes.order.iter().filter(|account| named.contains(account)).copied().collect()
+    }
+
+    /// Takes accounts for paid that are left out by what is written. That stays: it is for the chain to show again
+    /// when the journal is opened the next time.
+    pub(super) fn paid_after_all(&mut self, accounts: &[Address]) {
+        for account in accounts {
+            self.notes.skipped.remove(account);
+        }
+        self.notes.order.retain(|account| !accounts.contains(account));
     }
 
     /// Writes down a transaction that was mined; answers whether that was news.
@@ -157,7 +189,8 @@ impl Journal {
     /// Fixes other terms, for a run of which nothing was paid.
     pub(super) fn renew(&mut self, terms: Terms, list: &PayList) -> Result<()> {
         let mut text = head(&terms, list);
-        for (account, reason) in &self.notes.skipped {
+        for account in &self.notes.order {
+            let reason = self.skipped(account).unwrap_or_default();
             let _ = writeln!(text, "skip {account} {reason}");
         }
         write(&self.place.path, &text)?;
@@ -236,7 +269,7 @@ fn resume(text: &str, terms: &Terms, list: &PayList) -> Result<(Terms, Notes)> {
             ("skip", note) => {
                 let (account, reason) = note.split_once(' ').ok_or_else(damaged)?;
                 let account = account.parse().map_err(|_| damaged())?;
-                notes.skipped.insert(account, reason.to_owned());
+                notes.skip(account, reason.to_owned());
             }
             ("sent", transaction) => notes.sent.push(transaction.parse().map_err(|_| damaged())?),
             _ => return Err(damaged()),
@@ -257,9 +290,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 fn broken(path: &Path, error: io::Error) -> Error {
-    if error.kind() == io::ErrorKind::InvalidData {
-        return damaged().with("path", path.display()).source(error);
-    }
     let text = "the journal of the run cannot be written or read";
     Error::new(ErrorKind::Unavailable, text).with("path", path.display()).source(error)
 }

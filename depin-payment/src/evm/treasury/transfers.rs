@@ -82,19 +82,22 @@ impl Treasury {
     async fn pay(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<u64> {
         let mut tries: u32 = 0;
         loop {
+            if self.is_paid(batch, journal).await? {
+                return Ok(0);
+            }
             let payments = journal.payable(batch.payments);
-            if payments.is_empty() || self.is_paid(batch, &payments).await? {
+            if payments.is_empty() {
                 return Ok(0);
             }
             let error = match self.send(batch, &payments).await {
                 Ok(receipt) => {
                     let new = journal.send(receipt.transaction_hash)?;
                     self.check_received(batch.disperse, &receipt, batch.list)?;
-                    self.see_paid(batch, &payments).await?;
+                    self.see_paid(batch, journal).await?;
                     return Ok(if new { receipt.gas_used } else { 0 });
                 }
                 Err(error) if already_paid(&error) => {
-                    self.see_paid(batch, &payments).await?;
+                    self.see_paid(batch, journal).await?;
                     return Ok(0);
                 }
                 Err(error) if error.kind() == ErrorKind::Rejected => error,
@@ -133,24 +136,27 @@ impl Treasury {
 
     /// Waits until the chain has a batch of which a node said that it is mined. Not for long: the node may have lost it
     /// again, and then it is for another run to send it.
-    async fn see_paid(&self, batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Result<()> {
-        patiently(|| async {
-            if self.look_paid(batch, payments).await? {
-                return Ok(());
+    async fn see_paid(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<()> {
+        let known: &Journal = journal;
+        let after_all = patiently(|| async {
+            if let Some(after_all) = self.look_paid(batch, known).await? {
+                return Ok(after_all);
             }
             let text = "the batch was mined, and the node does not have it yet or lost it again; run it again with \
                         the same journal";
             Err(Error::unavailable(text).with("run", batch.list.id()).with("batch", batch.index))
         })
-        .await
+        .await?;
+        journal.paid_after_all(&after_all);
+        Ok(())
     }
 
     /// What the batches that are not paid need.
-    async fn unpaid(&self, batches: &[Batch<'_>], journal: &Journal) -> Result<Amount> {
+    async fn unpaid(&self, batches: &[Batch<'_>], journal: &mut Journal) -> Result<Amount> {
         let mut sum = Amount::ZERO;
         for batch in batches {
-            let payments = journal.payable(batch.payments);
-            if !payments.is_empty() && !self.is_paid(batch, &payments).await? {
+            if !self.is_paid(batch, journal).await? {
+                let payments = journal.payable(batch.payments);
                 let amounts = payments.iter().map(|(_, amount)| *amount);
                 sum = sum.checked_add(Amount::sum(amounts)?)?;
             }
@@ -159,18 +165,36 @@ impl Treasury {
     }
 
     /// Whether the chain has the batch; asked more than once where the node is silent.
-    async fn is_paid(&self, batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Result<bool> {
-        patiently(|| self.look_paid(batch, payments)).await
+    async fn is_paid(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<bool> {
+        let known: &Journal = journal;
+        let looked = patiently(|| self.look_paid(batch, known)).await?;
+        journal.paid_after_all(looked.as_deref().unwrap_or_default());
+        Ok(looked.is_some())
     }
 
-    async fn look_paid(&self, batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Result<bool> {
+    /// Who of those left out was paid after all, if the chain has the batch. One that reverted because of them may be
+    /// executed when its block is replaced, and then it is the batch as it was before some of them were left out.
+    async fn look_paid(
+        &self,
+        batch: &Batch<'_>,
+        journal: &Journal,
+    ) -> Result<Option<Vec<Address>>> {
         let contract = Disperse::new(batch.disperse, self.chain.provider());
         let account = self.chain.account();
         let paid = contract.paidBatch(account, batch.key);
         let paid = self.chain.read(&paid).await?;
-        let call = self.call(batch.disperse, batch.key, payments);
-        if paid.is_zero() || paid == keccak256(call.calldata()) {
-            return Ok(!paid.is_zero());
+        if paid.is_zero() {
+            return Ok(None);
+        }
+        let left_out = journal.left_out(batch.payments);
+        for count in (0..=left_out.len()).rev() {
+            let (out, after_all) = left_out.split_at(count);
+            let mut payments = batch.payments.to_vec();
+            payments.retain(|(account, _)| !out.contains(account));
+            let call = self.call(batch.disperse, batch.key, &payments);
+            if paid == keccak256(call.calldata()) {
+                return Ok(Some(after_all.to_vec()));
+            }
         }
         let text = "the run's name was used for other payments: a run with somebody left out goes on only \
                     with its journal, and another list needs another name";
