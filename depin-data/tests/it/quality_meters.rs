@@ -82,6 +82,33 @@ fn roofs_under_one_sky_copy_nothing() {
     }
 }
 
+/// Modules that their roofs warm by up to 40 K, measured in steps of half a kelvin, and nothing else.
+fn modules(sky: Sky, count: u64) -> Vec<Vec<Reading>> {
+    let light = sky.light();
+    let module = |module: u64| {
+        let mut rng = StdRng::seed_from_u64(2_000 * sky.seed + module);
+        let (gain, offset) = (rng.gen_range(0.97..1.03), rng.gen_range(-0.5..0.5));
+        let mut read = |(minute, light): (u32, &f64)| {
+            let degrees = 12.0 + offset + 0.4 * light * gain + rng.gen_range(-0.1..0.1);
+            let value = Decimal::new(5 * (2.0 * degrees).round() as i64, -1).unwrap();
+            Reading::new(
+                Quantity::new("module_temperature", "Cel"),
+                value,
+                NOW.plus(minute * Duration::from_secs(60)),
+            )
+        };
+        (0..).zip(&light).map(&mut read).collect()
+    };
+    (0..count).map(module).collect()
+}
+
+#[test]
+fn modules_under_one_sky_copy_nothing() {
+    for sky in skies() {
+        assert_eq!(lost(&modules(sky, 12)), [0; 12], "{sky:?}");
+    }
+}
+
 #[test]
 fn a_copied_meter_is_found_on_any_bright_day() {
     for sky in skies().filter(|sky| sky.bright >= 60.0) {

@@ -77,6 +77,8 @@ impl Evidence {
     pub(super) fn of(quantities: &[Quantity], rows: &[Row<'_>], differ: Differ) -> Self {
         let mut says = vec![0u64; rows.len()];
         for quantity in quantities {
+            // Degrees count from where somebody put the zero: a share of them says nothing.
+            let differ = if quantity.unit() == "Cel" { Differ::Change } else { differ };
             for (row, bits) in differ.says(&changes(quantity, rows)) {
                 if let Some(says) = says.get_mut(row) {
                     *says += bits;

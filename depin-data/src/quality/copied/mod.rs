@@ -103,7 +103,8 @@ impl Copied {
     ///
     /// So roofs under one sky, or loads that are switched together, agree for long while they show a few steps only, and
     /// differ soon where they show many. Two meters of one load are one too many: of them one earns. Values count from
-    /// zero, so [`Bounds`](super::Bounds) have to forbid what an offset would make of a night.
+    /// zero, so [`Bounds`](super::Bounds) have to forbid what an offset would make of a night. Temperatures in `Cel` do not
+    /// count from zero, and are judged by their changes all the same.
     ///
     /// ```
     /// use depin_core::quality::FleetCheck;
