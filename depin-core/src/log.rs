@@ -122,7 +122,8 @@ pub struct RefusedBatch {
 ///     are never given again, and `refusal_range` says which are kept. To read what is forgotten is
 ///     [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
 /// 16. `latest_tip` knows everything for which `append` had returned [`Append::Stored`] in any process before it was
-///     called: a device signs on from there.
+///     called. It comes behind every append to this very log whose future was polled before, also one that was dropped
+///     then: that is stored and counted, or never stored. For a device signs on from there.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a batch log",
@@ -185,8 +186,9 @@ pub trait BatchLog: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when stored data is damaged.
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>>;
 
-    /// As [`tip`](Self::tip), with everything that any process was told to be stored by now. A log that one process
-    /// writes has nothing to add.
+    /// As [`tip`](Self::tip), with everything that any process was told to be stored by now, and behind all that waits
+    /// here to be stored. A log that stores before an append first waits, and that one process writes, has nothing
+    /// to add.
     ///
     /// # Errors
     /// As [`tip`](Self::tip), and [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when others cannot be

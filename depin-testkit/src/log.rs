@@ -27,6 +27,7 @@ pub async fn conforms<L: BatchLog + 'static>(open: impl AsyncFn() -> L) {
     indices_are_dense_under_concurrent_appends(Arc::new(open().await)).await;
     one_of_two_rivals_wins(Arc::new(open().await)).await;
     links_under_way_are_judged_in_their_order(&open().await).await;
+    the_latest_tip_comes_behind_appends_that_nobody_waits_for(&open().await).await;
     every_past_size_has_its_root_and_paths(&open().await).await;
     growth_wakes_who_waits(Arc::new(open().await)).await;
     refusals_keep_their_order(&open().await).await;
@@ -279,6 +280,19 @@ async fn links_under_way_are_judged_in_their_order(log: &dyn BatchLog) {
     let answers = under_way(log, backward.into_iter().rev().collect()).await;
     let gap = Append::Gap(Sequence::new(0));
     assert_eq!(answers, [gap, gap, Append::Stored(LINKS)], "clause 14: as they were polled");
+}
+
+async fn the_latest_tip_comes_behind_appends_that_nobody_waits_for(log: &dyn BatchLog) {
+    for number in 0..40 {
+        let device = did(&format!("gone-{number}"));
+        let mut append = log.append(batch(&device, 0, B256::ZERO));
+        drop(poll_fn(|context| Poll::Ready(append.as_mut().poll(context))).await);
+        drop(append);
+        let told = log.latest_tip(&device).await.expect("tip");
+        // By the time that this is stored, so is whatever was handed over before.
+        stored(log, batch(&did(&format!("next-{number}")), 0, B256::ZERO)).await;
+        assert_eq!(log.tip(&device).await.expect("tip"), told, "clause 16: it grew afterwards");
+    }
 }
 
 /// The first links of a chain.

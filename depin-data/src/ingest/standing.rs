@@ -18,9 +18,16 @@ impl Ingest {
     /// Answers a device's signed [question](crate::wire::question): where its chain stands, or why it is not told.
     ///
     /// Only what is durable counts, whichever process wrote it. While a batch of the device is on its way into the
-    /// log there is no answer: a device that signed on from the place before would fork its chain. The same holds
-    /// for what is still on its way here, of which nobody knows; so a device asks over the way by which it sends,
-    /// where a question comes behind the batches.
+    /// log there is no answer: a device that signed on from the place before would fork its chain. The log answers
+    /// [behind](depin_core::log::BatchLog::latest_tip) all that it was handed here, whether the sender still waits or
+    /// not.
+    ///
+    /// It does not know of a batch that has not come that far: one that is held back on its way here, that this
+    /// process looks up or verifies while the question overtakes it, or that another process tries again because its
+    /// registry or log fails. Such a batch is stored after the answer, and what the device signs on the strength of
+    /// that is a fork. Over a broker with one process of ingest a question comes behind the batches of its topic;
+    /// over HTTP and with several processes nothing orders them, so a device that has lost its memory lets the time
+    /// pass that a request may take before it asks.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) while batches of the device are under way, log

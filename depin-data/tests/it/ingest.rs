@@ -2,6 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
@@ -264,10 +265,8 @@ async fn an_event_is_told_once_also_when_the_answer_was_lost() {
         {
             // Handed to the log, and nobody waits for what it says.
             let mut sending = std::pin::pin!(net.ingest.accept(batch.as_bytes()));
-            std::future::poll_fn(|context| {
-                std::task::Poll::Ready(sending.as_mut().poll(context).is_ready())
-            })
-            .await;
+            std::future::poll_fn(|context| Poll::Ready(sending.as_mut().poll(context).is_ready()))
+                .await;
         }
         log.grown(index).await.unwrap();
         net.taken(&batch).await;
@@ -385,7 +384,7 @@ async fn nobody_is_told_where_his_chain_stands_while_a_batch_of_it_is_under_way(
     let mut sending = std::pin::pin!(net.ingest.accept(batch.as_bytes()));
     std::future::poll_fn(|context| {
         assert!(sending.as_mut().poll(context).is_pending(), "it waits for the log");
-        std::task::Poll::Ready(())
+        Poll::Ready(())
     })
     .await;
     let error = transport.standing(&busy.did, &*busy.key).await.unwrap_err();
@@ -396,6 +395,25 @@ async fn nobody_is_told_where_his_chain_stands_while_a_batch_of_it_is_under_way(
     log.1.add_permits(1);
     sending.await.unwrap_err();
     assert_eq!(transport.standing(&busy.did, &*busy.key).await.unwrap(), Standing::Tip(None));
+}
+
+/// A device posts a batch, loses power and its store, and the server drops the request; the log stores it all the same.
+#[tokio::test]
+async fn a_batch_whose_sender_has_gone_counts_in_what_the_device_is_told() {
+    let net = Net::over(Arc::new(RedbLog::open_in_memory().unwrap()));
+    let transport = InProcess::new(net.ingest.clone());
+    for number in 0..100 {
+        let mut device = net.enrol(&format!("d{number}"));
+        let batch = device.measure();
+        let mut sending = Box::pin(net.ingest.accept(batch.as_bytes()));
+        let begun =
+            std::future::poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
+        drop((begun, sending));
+        let end = ChainTip { sequence: Sequence::new(0), hash: batch.hash() };
+        let told = transport.standing(&device.did, &*device.key).await.unwrap();
+        assert_eq!(told, Standing::Tip(Some(end)));
+        net.taken(&device.measure()).await;
+    }
 }
 
 #[tokio::test]

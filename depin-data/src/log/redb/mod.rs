@@ -229,7 +229,7 @@ impl BatchLog for RedbLog {
     async fn append(&self, batch: NewBatch) -> Result<Append> {
         let new = Box::new(batch);
         let (reply, answer) = self.crowd.ask();
-        submit(self.writer.as_ref(), writer::Job { new, reply })?;
+        submit(self.writer.as_ref(), writer::Job::Append(new, reply))?;
         answer.await
     }
 
@@ -304,6 +304,15 @@ impl BatchLog for RedbLog {
 
     async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
         self.store.with(|files| files.tip(device))
+    }
+
+    /// Comes behind what waits for the disk: whoever sent that may have given up waiting, and the writer stores it all
+    /// the same.
+    async fn latest_tip(&self, device: &Did) -> Result<Option<ChainTip>> {
+        let (reply, level) = oneshot::channel();
+        submit(self.writer.as_ref(), writer::Job::Level(reply))?;
+        level.await.map_err(|_| stopped())?;
+        self.tip(device).await
     }
 
     async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {

@@ -15,6 +15,7 @@ use depin_core::{
     Error, ErrorKind, Result,
     log::{Append, NewBatch},
 };
+use tokio::sync::oneshot;
 
 use super::{
     answer::{Crowd, Reply},
@@ -29,9 +30,11 @@ use crate::{log::growth::Growth, observe};
 const GROUP: usize = 1024;
 /// Bytes after which a commit takes no more batches.
 const GROUP_BYTES: usize = 8 << 20;
-pub(super) struct Job {
-    pub(super) new: Box<NewBatch>,
-    pub(super) reply: Reply,
+
+pub(super) enum Job {
+    Append(Box<NewBatch>, Reply),
+    /// Answered when nothing before it in the queue is undecided any more.
+    Level(oneshot::Sender<()>),
 }
 
 pub(super) fn run(
@@ -42,11 +45,19 @@ pub(super) fn run(
     indexer: &SyncSender<indexer::Job>,
 ) {
     let mut pace = Pace::default();
-    while let Ok(first) = jobs.recv() {
-        let mut answers = Vec::with_capacity(pace.last);
+    while let Ok(job) = jobs.recv() {
+        let (new, reply) = match job {
+            Job::Append(new, reply) => (new, reply),
+            Job::Level(asked) => {
+                is_level(asked);
+                continue;
+            }
+        };
+        let (mut answers, mut levels) = (Vec::with_capacity(pace.last), Vec::new());
         let committed = store.with(|files| {
-            let mut group = Group { jobs, pace: &mut pace, answers: &mut answers };
-            group.commit(files, first)
+            let (answers, levels) = (&mut answers, &mut levels);
+            let mut group = Group { jobs, pace: &mut pace, answers, levels };
+            group.commit(files, *new, reply)
         });
         match committed {
             Ok(Committed { size, is_ripe, batches, took }) => {
@@ -65,6 +76,7 @@ pub(super) fn run(
                 crowd.tell(answers.into_iter().map(failed));
             }
         }
+        levels.into_iter().for_each(is_level);
     }
 }
 
@@ -83,11 +95,12 @@ struct Group<'a> {
     pace: &'a mut Pace,
     /// What everybody who is in the group is told when it is durable.
     answers: &'a mut Vec<(Reply, Result<Append>)>,
+    /// Who is told that the group has come to its end, whichever.
+    levels: &'a mut Vec<oneshot::Sender<()>>,
 }
 
 impl Group<'_> {
-    fn commit(&mut self, files: &Files, first: Job) -> Result<Committed> {
-        let Job { new, reply } = first;
+    fn commit(&mut self, files: &Files, first: NewBatch, reply: Reply) -> Result<Committed> {
         self.answers.push((reply, Err(unanswered())));
         if files.overlay().is_full() {
             files.flush()?;
@@ -99,7 +112,7 @@ impl Group<'_> {
         }
         let mut draft = Draft::new(files, segments.next());
         let mut frame = segments.frame();
-        self.judge(*new, &mut draft, &mut frame)?;
+        self.judge(first, &mut draft, &mut frame)?;
         self.gather(&mut draft, &mut frame)?;
         let (mut batches, mut took) = (Vec::new(), Duration::ZERO);
         if draft.len() > 0 {
@@ -115,9 +128,10 @@ impl Group<'_> {
     /// Takes the batches that wait, and those that follow closely.
     fn gather(&mut self, draft: &mut Draft<'_>, frame: &mut Frame) -> Result<()> {
         let mut latest = Instant::now();
-        while self.answers.len() < GROUP && frame.len() < GROUP_BYTES {
+        while self.answers.len() + self.levels.len() < GROUP && frame.len() < GROUP_BYTES {
             match self.jobs.try_recv() {
-                Ok(Job { new, reply }) => {
+                Ok(Job::Level(asked)) => self.levels.push(asked),
+                Ok(Job::Append(new, reply)) => {
                     self.answers.push((reply, Err(unanswered())));
                     self.judge(*new, draft, frame)?;
                     latest = Instant::now();
@@ -167,6 +181,11 @@ impl Pace {
     fn expects(&self, group: usize, latest: Instant) -> bool {
         group < self.last && latest.elapsed() < self.patience
     }
+}
+
+fn is_level(asked: oneshot::Sender<()>) {
+    // Whoever asked may have left.
+    let _ = asked.send(());
 }
 
 fn unanswered() -> Error {
