@@ -188,8 +188,8 @@ pub(crate) fn behind(messages: u64) {
     }
 }
 
-/// A request was not taken because too many wait.
-#[cfg(feature = "nats")]
+/// A request was not taken because too many wait, of its topic or of all.
+#[cfg(any(feature = "mqtt", feature = "nats"))]
 pub(crate) fn dropped(by: &'static str) {
     counted!("depin_transport_dropped_total", 1, "by" => by);
     tracing::debug!(by, "too many requests wait; one was dropped");

@@ -2,6 +2,7 @@
 
 mod answer;
 mod lanes;
+mod shares;
 mod waiting;
 
 pub(crate) use answer::answer;

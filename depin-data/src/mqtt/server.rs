@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     MqttOptions,
     client::State,
-    link::{self, Dialogue, Event, Link, Message, Sender, Session},
+    link::{self, Ack, Dialogue, Event, Link, Message, Sender, Session},
     topics,
 };
 use crate::{
@@ -50,7 +50,8 @@ pub struct MqttServing {
     pub group: Option<String>,
     /// Batches judged at a time. Those of one device are judged one after another.
     pub concurrency: u16,
-    /// Messages that the broker may have under way to us: those that are not acknowledged yet.
+    /// Messages that the broker may have under way to us: those that are not acknowledged yet. One topic may have a
+    /// 16th of them wait; more is acknowledged without an answer, and its device sends it again.
     pub inflight: u16,
     /// How long to ask ingest again while it cannot answer. After that a message is acknowledged without
     /// an answer, so that it is not in the way of others for ever: its device sends it again.
@@ -162,7 +163,12 @@ async fn work(
         let correlation = correlation.filter(|data| data.len() <= MAX_CORRELATION);
         sender.publish(&down, bytes, Dialogue { response_topic: None, correlation }).await;
     }
-    if connection.load(Ordering::Acquire) == job.connection {
+    acknowledge(&sender, &connection, job.connection, ack).await;
+}
+
+/// Says that a message is dealt with, while there still is the connection that it came over.
+async fn acknowledge(sender: &Sender, connection: &AtomicU64, over: u64, ack: Ack) {
+    if connection.load(Ordering::Acquire) == over {
         sender.ack(ack).await;
     }
 }
@@ -190,9 +196,12 @@ impl Server {
                 Ok(Event::Message(message)) => {
                     let connection = self.connection.load(Ordering::Acquire);
                     let topic = message.topic.clone();
-                    tokio::select! {
-                        () = lanes.push(&topic, Job { message, connection }) => {}
+                    let pushed = tokio::select! {
+                        pushed = lanes.push(&topic, Job { message, connection }) => pushed,
                         _ = stopped.wait_for(|stop| *stop) => break,
+                    };
+                    if let Err(job) = pushed {
+                        self.pass_over(job);
                     }
                 }
                 Ok(event) => {
@@ -227,6 +236,17 @@ impl Server {
             }
             _ => false,
         }
+    }
+
+    /// Leaves a message without an answer, so that it is in nobody's way.
+    fn pass_over(&self, job: Job) {
+        observe::dropped("mqtt");
+        let (sender, connection) = (self.sender.clone(), Arc::clone(&self.connection));
+        // Not here, where packets are read off to be written: it would wait for itself. What the broker has under way
+        // bounds these, and they end with the link.
+        tokio::spawn(async move {
+            acknowledge(&sender, &connection, job.connection, job.message.ack).await;
+        });
     }
 
     fn lose(&mut self, loss: link::Loss) {

@@ -13,6 +13,7 @@
 //! | ingest cannot answer (its log is full, its registry does not answer) | the server tries again for [a while](NatsServing::patience), then the device does |
 //! | a device sends more than its share | no answer; the device sends again, each time later |
 //! | more than [`waiting`](NatsServing::waiting) messages | the rest is dropped and [counted](crate::observe), and the devices send it again |
+//! | one sender makes his own work slow (names that nobody registered, say) | his subject has a 16th of the places; more from it is dropped and counted. Give each sender the right to his own subject only: who may publish on all has all places |
 //! | a flood of messages as large as the server lets through | each is cut to what a request may have (65 KiB) before it waits; 64 whole ones may lie between, so at most 64 times the server's `max_payload` (64 MiB, unless it says otherwise) |
 //! | many servers | they share the work in a queue [group](NatsServing::group); those of one device may then come to different servers |
 //! | somebody publishes as another device | the signature of the batch decides, nothing else |

@@ -34,7 +34,7 @@ pub struct NatsServing {
     pub group: String,
     /// Batches judged at a time. Those of one device are judged one after another.
     pub concurrency: u16,
-    /// Messages that may wait; more are dropped, and devices send them again.
+    /// Messages that may wait, a 16th of them for one subject; more are dropped, and devices send them again.
     pub waiting: usize,
     /// How long to ask ingest again while it cannot answer.
     pub patience: Duration,

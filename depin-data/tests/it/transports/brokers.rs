@@ -56,6 +56,7 @@ over_every_broker! {
     while_ingest_cannot_answer_the_batch_waits
     a_large_batch_is_told_so
     a_device_that_sends_too_much_is_in_nobodys_way
+    who_names_devices_that_nobody_registered_is_in_nobodys_way
 }
 
 /// Counts what an ingest takes.
@@ -432,4 +433,36 @@ async fn a_device_that_sends_too_much_is_in_nobodys_way(wire: Wire) {
     assert!(!sending.is_finished());
     net.clock.advance(Duration::from_secs(5));
     assert!(matches!(sending.await.unwrap(), Ok(Answer::Receipt(_))));
+}
+
+async fn who_names_devices_that_nobody_registered_is_in_nobodys_way(wire: Wire) {
+    let net = net();
+    let _server = wire.serve(&net.ingest, None).await;
+    let mut honest = JoinSet::new();
+    let mut devices: Vec<_> = (0..8).map(|n| net.enrol(&format!("honest-{n}"))).collect();
+    for device in &mut devices {
+        net.taken(&device.measure()).await;
+    }
+    // From now on only those who are known by now can be served. More come from one topic than there are places.
+    *net.registry.down.lock().unwrap() = true;
+    let invented = Device::new("invented", Algorithm::EdDsa).measure();
+    let framed = wire::encode_request(&Nonce::from_bytes([1; 16]), &invented).unwrap();
+    let (mut stranger, own) = (wire.stranger().await, Device::new("stranger", Algorithm::EdDsa));
+    for _ in 0..400 {
+        stranger.publish(&own.did, &framed).await;
+    }
+    for mut device in devices {
+        // Sooner than ingest gives up what waits for the registry.
+        let transport = wire.hasty(&net, &device.did, Duration::from_secs(20)).await;
+        honest.spawn(async move { transport.send(&device.measure()).await });
+    }
+    // Not all: one or another may by chance stand in line behind the stranger.
+    for _ in 0..4 {
+        loop {
+            match honest.join_next().await.expect("half of them are served").unwrap() {
+                Ok(answer) => break assert!(matches!(answer, Answer::Receipt(_)), "{answer:?}"),
+                Err(error) => assert!(error.is_retryable(), "{error:?}"),
+            }
+        }
+    }
 }
