@@ -11,7 +11,8 @@ use std::{
 };
 
 use depin_core::{
-    Algorithm, B256, Bytes, Did, Error, Result, Sequence, SignedBatch, Timestamp,
+    Algorithm, B256, Bytes, Did, Error, PublicKey, Result, Sequence, SignedBatch, Timestamp,
+    Unverified,
     log::{Append, NewBatch},
     registry::DeviceStatus,
     transport::Receipt,
@@ -22,11 +23,13 @@ use super::{
     due::Note,
     lock,
     objection::{self, Objection, Stop},
+    quota::Worth,
     records::Known,
     turn::Turn,
 };
 use crate::{
     batch::{self, BatchError, Link, Parsed},
+    evidence::{Fork, ForkVerifier},
     observe,
 };
 
@@ -118,6 +121,10 @@ impl Ingest {
                 attempt.over();
                 let places = [Some(tip), Some(sequence), before(sequence)];
                 let against = self.contradicted(&did, places, there).await?;
+                let against = against.map(|held| {
+                    let worth = self.worth(batch, &held, &known.key);
+                    (held, worth)
+                });
                 return Err(Objection::fork(&did, sequence, there, against).into());
             }
             Append::Superseded(tip) => {
@@ -216,6 +223,16 @@ impl Ingest {
         let Some(place) = batch::place(batch.as_bytes(), &self.network) else { return Ok(None) };
         let found = self.log.find(&place.device, place.sequence).await?;
         Ok(found.filter(|(_, hash)| *hash == batch.hash()).map(|(index, _)| index))
+    }
+
+    /// Not all that the log refuses as a fork convicts: content signed twice does not, nor what two keys signed.
+    fn worth(&self, batch: &SignedBatch, held: &Bytes, key: &PublicKey) -> Worth {
+        let fork = Fork::new(batch.clone(), SignedBatch::new(held.clone()));
+        let verifier = ForkVerifier::new(&self.network, std::slice::from_ref(key));
+        match Unverified::new(fork).verify(&verifier) {
+            Ok(_) => Worth::Fork,
+            Err(_) => Worth::Signed,
+        }
     }
 
     /// What the log holds that a fork contradicts: of these places of the chain the one whose hash the log named,

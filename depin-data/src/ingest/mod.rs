@@ -59,7 +59,7 @@ use self::{
     group::Groups,
     lookups::Lookups,
     objection::Objection,
-    quota::Quota,
+    quota::{Quota, Worth},
     records::Records,
     turn::{Place, Turn},
 };
@@ -83,7 +83,9 @@ const TOGETHER: usize = 64;
 /// and 1 MiB are kept of what nobody vouches for (unknown, not active, or a signature that does not hold), and
 /// 8 MiB of what devices have signed. No sender uses up the room of others: a name that is only claimed may have a
 /// quarter of what the others have left, as may everything that names nobody; a device that signed may have a 32nd
-/// of what the others have left, and 20 letters of a code. Further ones are answered and announced as events all
+/// of what the others have left, and 20 letters of a code. Beside that there are 8 MiB for the first fork of each device
+/// in the minute, with both batches, which are room for 64 devices at least: whatever else a device sends, what convicts
+/// it is kept. Further ones are answered and announced as events all
 /// the same, and [counted](Self::unkept). Invented names cost nothing, so dozens of them fill the room of what
 /// nobody vouches for, until the minute ends.
 /// What is kept stays until somebody [forgets](BatchLog::forget_refusals) it.
@@ -348,16 +350,17 @@ impl Ingest {
     ) -> Result<Refusal> {
         let bytes = batch.as_bytes();
         let cut = Bytes::copy_from_slice(bytes.get(..batch::MAX_BYTES).unwrap_or(bytes));
-        let Objection { code, detail, device, proven, against } = objection;
+        let Objection { code, detail, device, worth, against } = objection;
         let batch = batch.hash();
         let refusal = Refusal { code, detail, batch, device };
         let sender = refusal.device.as_ref();
-        if lock(&self.quota).admits(sender, proven, code, cut.len(), received) {
+        let kept = cut.len().saturating_add(against.as_ref().map_or(0, |held| held.len()));
+        if lock(&self.quota).admits(sender, worth, code, kept, received) {
             let refused = RefusedBatch { refusal: refusal.clone(), received, bytes: cut, against };
             self.log.refuse(refused).await?;
         } else {
             self.unkept.fetch_add(1, Ordering::Relaxed);
-            observe::unkept(proven);
+            observe::unkept(worth != Worth::Claim);
         }
         let did = refusal.device.clone();
         self.announce(|| NetworkEvent::BatchRefused { did, batch, code });

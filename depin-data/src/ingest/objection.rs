@@ -8,6 +8,8 @@ use depin_core::{
     transport::RefusalCode,
 };
 
+use super::quota::Worth;
+
 /// The end of the way for a batch.
 pub(super) enum Stop {
     /// The batch is at fault.
@@ -52,19 +54,19 @@ pub(super) struct Objection {
     pub(super) code: RefusalCode,
     pub(super) detail: String,
     pub(super) device: Option<Did>,
-    /// Whether the device has certainly signed the batch.
-    pub(super) proven: bool,
+    pub(super) worth: Worth,
     /// What the log holds instead, for a fork.
     pub(super) against: Option<Bytes>,
 }
 
 impl Objection {
     pub(super) fn unproven(code: RefusalCode, why: impl fmt::Display, did: Option<&Did>) -> Self {
-        Self { code, detail: why.to_string(), device: did.cloned(), proven: false, against: None }
+        let (detail, device) = (why.to_string(), did.cloned());
+        Self { code, detail, device, worth: Worth::Claim, against: None }
     }
 
     pub(super) fn proven(code: RefusalCode, detail: String, did: &Did) -> Self {
-        Self { code, detail, device: Some(did.clone()), proven: true, against: None }
+        Self { code, detail, device: Some(did.clone()), worth: Worth::Signed, against: None }
     }
 
     pub(super) fn not_active(did: &Did, status: DeviceStatus) -> Self {
@@ -76,9 +78,17 @@ impl Objection {
         Self::unproven(RefusalCode::NotActive, why, Some(did))
     }
 
-    pub(super) fn fork(did: &Did, sequence: Sequence, there: B256, against: Option<Bytes>) -> Self {
+    /// `against` is what the log holds, if it is there still, and what both together are worth.
+    pub(super) fn fork(
+        did: &Did,
+        sequence: Sequence,
+        there: B256,
+        against: Option<(Bytes, Worth)>,
+    ) -> Self {
         let detail = format!("batch {sequence} does not continue the chain, which holds {there}");
-        Self { against, ..Self::proven(RefusalCode::Fork, detail, did) }
+        let (against, worth) = against.unzip();
+        let signed = Self::proven(RefusalCode::Fork, detail, did);
+        Self { against, worth: worth.unwrap_or(signed.worth), ..signed }
     }
 
     pub(super) fn superseded(did: &Did, sequence: Sequence, tip: Sequence) -> Self {

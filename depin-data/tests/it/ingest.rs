@@ -181,6 +181,44 @@ async fn unknown_senders_cannot_fill_the_disk() {
     assert_eq!(net.ingest.unkept(), 446, "none is lost without being counted");
 }
 
+/// It fills its room with what it signed, then forks; another fork before, which convicts nobody, changes nothing.
+#[tokio::test]
+async fn a_device_does_not_push_out_what_convicts_it() {
+    let net = net();
+    let mut device = net.enrol("forker");
+    let large = |first: u64, at| -> Vec<_> {
+        let value = |n: u64| ((first + n) * 1_000_000_000_000).to_string();
+        (0..1000).map(|n| reading(&value(n), at)).collect()
+    };
+    net.taken(&device.seal(&large(0, NOW))).await;
+    device.key = Device::new("next-key", Algorithm::EdDsa).key;
+    net.registry.add(&device);
+    net.ingest.forget(&device.did);
+    let of_two_keys = device.seal_at(0, B256::ZERO, &large(1, NOW));
+    assert_eq!(net.refused(of_two_keys.as_bytes()).await.code, RefusalCode::Fork);
+    let (place, previous) = (device.next, device.previous);
+    net.taken(&device.seal(&large(0, NOW))).await;
+    let ahead = NOW.plus(Duration::from_secs(1 << 30));
+    for sequence in 10..30 {
+        for at in [NOW, ahead] {
+            let readings = large(0, at);
+            net.refused(device.seal_at(sequence, B256::ZERO, &readings).as_bytes()).await;
+        }
+    }
+    assert!(net.ingest.unkept() > 0, "its room is full");
+    let fork = device.seal_at(place, previous, &large(1, NOW));
+    net.refused(fork.as_bytes()).await;
+    let kept = net.ingest.log().refusals(0, 1000).await.unwrap();
+    let last = kept.last().unwrap();
+    assert_eq!(
+        (&last.bytes, last.against.is_some()),
+        (&Bytes::from(fork.as_bytes().to_vec()), true)
+    );
+    let unkept = net.ingest.unkept();
+    net.refused(device.seal_at(place, previous, &large(2, NOW)).as_bytes()).await;
+    assert_eq!(net.ingest.unkept(), unkept + 1, "one convicts; the disk is bounded");
+}
+
 #[tokio::test]
 async fn a_flood_of_letters_leaves_room_for_those_of_others() {
     let net = net();
