@@ -205,8 +205,9 @@ const STRAGGLERS: u64 = 4096;
 
 /// The end of an epoch's range that begins at `first`: the end of the log, at most [`MAX_BATCHES`] on. With a
 /// deadline, after the last batch that ingest received before then, so that an epoch that is closed long after
-/// its time has about the range that it would have had, and no clock that was ahead for a moment, or on one of
-/// several machines, cuts off what others received in time.
+/// its time has about the range that it would have had, and a clock that was ahead for a moment, or on one of
+/// several machines, cuts off nothing that others received in time: as long as not 4,096 batches in a row were dated
+/// after the deadline. After so many none is looked for, and what comes later belongs to the next epoch.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] when the log has forgotten batches after `first`, [`ErrorKind::Corrupt`] when it is

@@ -1,4 +1,4 @@
-//! How many connections each address holds, so that no one takes all places.
+//! How many connections each address holds, served or waiting, so that no one takes all that there are.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

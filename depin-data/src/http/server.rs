@@ -68,7 +68,9 @@ pub struct Limits {
     /// and no buffer.
     pub waiting: usize,
     /// Connections of one address, served or waiting (of IPv6, of one /64): more are closed unheard. Where a proxy or
-    /// the gateway of a fleet stands in front, all come from few addresses; then this is to be larger.
+    /// the gateway of a fleet stands in front, all come from few addresses; then this is to be larger. Less than
+    /// `connections`, it keeps one address from being all that is served for as long as its requests may take; as it
+    /// is, it keeps the queue open, and a fleet behind one address comes through.
     pub per_address: usize,
     /// How long one may wait before it is told 503.
     pub turn: Duration,

@@ -88,7 +88,10 @@ const TOGETHER: usize = 64;
 /// it is kept. Further ones are answered and announced as events all
 /// the same, and [counted](Self::unkept). Invented names cost nothing, so dozens of them fill the room of what
 /// nobody vouches for, until the minute ends.
-/// What is kept stays until somebody [forgets](BatchLog::forget_refusals) it.
+/// What is kept stays until somebody [forgets](BatchLog::forget_refusals) it. These are bounds for a minute and for a
+/// process: strangers who never tire write 1.4 GiB a day to the disk of each. In a log that several processes share it
+/// all goes into the stream, which keeps what a process forgets in its own view: there the disk of the server is to
+/// be watched, and networks in which strangers reach ingest are better off with a log in a folder.
 ///
 /// # How fresh standing is
 ///

@@ -5,6 +5,9 @@
 //! other things before. Within a room, each sender may have a fixed part of what the others have left, so that nobody
 //! fills it alone and many together fill it slowly. Names that nobody vouches for cost nothing: dozens of
 //! invented ones do fill their room, and nothing else.
+//!
+//! These are bounds for a minute, not for the disk: each process of ingest counts for itself, and what is kept stays
+//! until it is forgotten.
 
 use std::collections::{BTreeMap, HashMap};
 

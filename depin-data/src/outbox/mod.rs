@@ -234,7 +234,9 @@ impl Outbox {
         self.settled(end.ok_or_else(not_pending)?)
     }
 
-    /// Gives up a batch that ingest refuses for good and returns its readings, which the chain loses. A gap
+    /// Gives up a batch that ingest refuses for good and returns its readings, which the chain loses. Those that were
+    /// sealed for a consumer are not among them and are lost with it: only he could open them. Who wants to keep the
+    /// bytes for him takes the batch from [`pending`](Self::pending) before. A gap
     /// marker takes its place; those after it stay as they are. Where writing this down would cost another
     /// batch, it is kept in mind only: after power loss the batch waits again, to be refused again.
     ///
