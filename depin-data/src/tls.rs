@@ -175,9 +175,14 @@ mod rustls {
             UnsupportedCertificate,
         };
         match alert {
-            CertificateRequired | HandshakeFailure => (
+            CertificateRequired => (
                 ErrorKind::Rejected,
                 "the broker asks for a certificate of ours; name one with client_certificate",
+            ),
+            // What is said in TLS 1.2 of a certificate that is missing, and of anything else.
+            HandshakeFailure => (
+                ErrorKind::Rejected,
+                "the broker breaks off the handshake; name a client_certificate if it wants one, or let it speak tls 1.3, or 1.2 with ecdhe ciphers",
             ),
             AccessDenied
             | BadCertificate

@@ -26,7 +26,7 @@
 //! # TLS
 //!
 //! `mqtts://` URLs, and options that [name certificates](MqttOptions::root_certificates), are for brokers over TLS 1.2 or
-//! 1.3 (feature `tls`). The broker's certificate has to be for the host that is named, valid now, and from an authority
+//! 1.3 (feature `tls`), at port 8883 unless another is said. The broker's certificate has to be for the host that is named, valid now, and from an authority
 //! of the system or, where authorities are named, one of these; otherwise nothing is sent, and
 //! [`ErrorKind::Config`](depin_core::ErrorKind::Config) says which of these it is. Files are read once, when connecting:
 //! connect again after they are renewed.

@@ -33,7 +33,8 @@ pub enum MqttVersion {
 #[derive(Clone)]
 pub struct MqttOptions {
     pub(super) host: String,
-    pub(super) port: u16,
+    /// The one that is said, if any is.
+    port: Option<u16>,
     pub(super) version: MqttVersion,
     pub(super) login: Option<(String, String)>,
     pub(super) keep_alive: Duration,
@@ -47,7 +48,7 @@ impl MqttOptions {
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             host: host.into(),
-            port,
+            port: Some(port),
             version: MqttVersion::V5,
             login: None,
             keep_alive: Duration::from_secs(30),
@@ -56,9 +57,9 @@ impl MqttOptions {
         }
     }
 
-    /// The broker at a URL, in MQTT 5: `mqtt://host` in the clear, at port 1883 unless it says another, or
-    /// `mqtts://host` over TLS, at 8883. It may hold a login, `mqtts://user:password@host:port`, with `%3A` for
-    /// a colon and so on.
+    /// The broker at a URL, in MQTT 5: `mqtts://host` over TLS, or `mqtt://host` in the clear unless certificates are
+    /// named; at port 8883 over TLS, at 1883 in the clear, unless it says another. It may hold a login,
+    /// `mqtts://user:password@host:port`, with `%3A` for a colon and so on.
     ///
     /// ```
     /// use depin_data::mqtt::MqttOptions;
@@ -80,9 +81,9 @@ impl MqttOptions {
 
     fn parsed(url: &str) -> Option<Self> {
         let url: Uri = url.parse().ok()?;
-        let (secure, port) = match url.scheme_str()? {
-            "mqtt" => (false, 1883),
-            "mqtts" => (true, 8883),
+        let secure = match url.scheme_str()? {
+            "mqtt" => false,
+            "mqtts" => true,
             _ => return None,
         };
         let place = url.authority()?;
@@ -95,10 +96,10 @@ impl MqttOptions {
         };
         // A port that is no port would otherwise be none.
         let says_port = !address.ends_with(']') && address.contains(':');
-        let port = if says_port { place.port_u16()? } else { port };
+        let port = if says_port { Some(place.port_u16()?) } else { None };
         // Neither sockets nor certificates know the brackets of IPv6.
         let host = place.host().trim_start_matches('[').trim_end_matches(']');
-        let options = Self { secure, login, ..Self::new(host, port) };
+        let options = Self { port, secure, login, ..Self::new(host, PLAIN) };
         (!host.is_empty()).then_some(options)
     }
 
@@ -143,11 +144,19 @@ impl MqttOptions {
         self
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.port.unwrap_or_else(|| if self.is_secure() { SECURE } else { PLAIN })
+    }
+
     /// Whether nothing goes in the clear.
     pub(super) fn is_secure(&self) -> bool {
         self.secure || !self.certificates.is_default()
     }
 }
+
+/// Where brokers listen unless told otherwise, in the clear and over TLS.
+const PLAIN: u16 = 1883;
+const SECURE: u16 = 8883;
 
 /// User and password, the latter empty if there is none.
 fn credentials(login: &str) -> Option<(String, String)> {
@@ -161,7 +170,7 @@ impl fmt::Debug for MqttOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MqttOptions")
             .field("host", &self.host)
-            .field("port", &self.port)
+            .field("port", &self.port())
             .field("version", &self.version)
             .field("tls", &self.is_secure())
             .finish_non_exhaustive()

@@ -12,7 +12,7 @@ pub(super) fn open(
     transport: Transport,
     session: Session,
 ) -> (Sender, Link) {
-    let mut wanted = MqttOptions::new(session.client_id, options.host.clone(), options.port);
+    let mut wanted = MqttOptions::new(session.client_id, options.host.clone(), options.port());
     let most = MAX_PACKET as usize;
     wanted
         .set_transport(transport)

@@ -21,7 +21,7 @@ pub(super) fn open(
     transport: Transport,
     session: Session,
 ) -> (Sender, Link) {
-    let mut wanted = MqttOptions::new(session.client_id, options.host.clone(), options.port);
+    let mut wanted = MqttOptions::new(session.client_id, options.host.clone(), options.port());
     let mut properties = ConnectProperties::new();
     properties.max_packet_size = Some(MAX_PACKET);
     properties.receive_maximum = Some(session.inflight.max(1));

@@ -61,6 +61,15 @@ fn urls_of_brokers_say_where_and_nothing_else() {
         }
         assert!(!shown.contains("station") && !shown.contains("secret"), "{shown}");
     }
+    // Certificates ask for TLS, which is spoken at a port of its own.
+    let secure = |url| MqttOptions::parse(url).unwrap().root_certificates("authority.pem");
+    for (url, port) in [("mqtt://broker.example", 8883), ("mqtt://broker.example:1883", 1883)] {
+        let shown = format!("{:?}", secure(url));
+        assert!(
+            shown.contains(&format!("port: {port}, ")) && shown.contains("tls: true"),
+            "{shown}"
+        );
+    }
     for url in [
         "",
         "broker.example",

@@ -177,6 +177,29 @@ async fn mqtt_brokers_take_devices_by_their_certificates() {
     }
 }
 
+#[tokio::test]
+async fn a_handshake_that_is_broken_off_is_not_blamed_on_certificates_alone() {
+    let Some(authority) = AUTHORITY.as_ref() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let broker = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        // A fatal alert: handshake_failure, as of a broker that finds no cipher that both know.
+        let alert = [21, 3, 3, 0, 2, 2, 40];
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &alert).await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let (net, did) = (net(), "did:example:station".parse().unwrap());
+    let options = at(port).root_certificates(authority.certificate());
+    let error = connect(&options, &did, &net.receipts).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
+    for remedy in ["client_certificate", "ciphers"] {
+        assert!(error.message().contains(remedy), "{error:?}");
+    }
+    broker.await.unwrap();
+}
+
 /// Where the broker is that the process below looks for.
 const URL: &str = "DEPIN_TEST_MQTTS_URL";
 
