@@ -39,11 +39,10 @@ pub struct ChainBuilder {
 }
 
 impl ChainBuilder {
-    /// IoTeX makes a block every 2.5 seconds, final when two thirds of its delegates have endorsed it. One block more is
-    /// for nodes behind the endpoint that lag.
+    /// IoTeX makes a block every 2.5 seconds.
     pub(crate) fn iotex(url: &'static str, id: ChainId) -> Self {
         let url = Url::parse(url).expect("invariant: the presets are URLs");
-        Self::default().at(url).expect_id(id).poll_interval(Duration::from_secs(1)).reorg_depth(1)
+        Self::default().at(url).expect_id(id).poll_interval(Duration::from_secs(1))
     }
 
     /// The JSON-RPC endpoint of a node. `https://` needs the feature `tls`.
@@ -98,7 +97,7 @@ impl ChainBuilder {
 
     /// How many of the newest blocks a reorganisation may replace; 64 unless told, two epochs of Ethereum. The key of a
     /// transaction that had no effect is free again when so many blocks follow it; see
-    /// [`send_once`](Chain::send_once). Zero is for chains whose blocks are final at once; the presets of IoTeX say one.
+    /// [`send_once`](Chain::send_once). Zero is for chains whose blocks are final at once.
     pub const fn reorg_depth(mut self, blocks: u64) -> Self {
         self.patience.reorg_depth = blocks;
         self

@@ -123,8 +123,10 @@ impl Chain {
     /// what it repeats holds as long as no reorganisation is deeper than that depth, and for the same key: do not repeat
     /// a payment under another key sooner.
     ///
-    /// A success is remembered, and stands while the node shows no other block in its place: a node that has pruned the
-    /// receipt, or never had it, does not free the key. Without the receipt there is no answer either.
+    /// A receipt that the node does not have proves nothing. A success is remembered, and stands while the node shows no
+    /// other block in its place; another program used the nonce when the node shows that program's transaction in its
+    /// block. Else there is no answer until a node has one: nodes that keep no old states show blocks of the last
+    /// minutes only.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

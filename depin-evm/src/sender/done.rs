@@ -1,9 +1,8 @@
 //! Transactions that succeeded, and what a node that does not tell of them proves.
 //!
 //! Nodes forget: they prune old receipts, index them late, or answer behind one URL with others that never had them. So
-//! a receipt that is missing is no sign that another program used the nonce. A success is written down with its block
-//! before anybody hears of it, and stands until the node shows another block in that place. What was signed so long ago
-//! that the receipt may be pruned is taken for nobody else's either.
+//! a receipt that is missing is no sign that nothing happened. A success is written down with its block before anybody
+//! hears of it, and stands until the node shows another block in that place.
 
 use alloy::{
     eips::BlockNumberOrTag,
@@ -14,7 +13,7 @@ use alloy::{
 use depin_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{TxSender, record::Record};
+use super::{TxSender, record::Record, void::Void};
 use crate::chain::ask;
 
 /// Where a transaction succeeded.
@@ -55,12 +54,12 @@ impl TxSender {
 
     /// Why no variant of a record is found though its nonce is used.
     pub(super) async fn lost(&self, record: &Record) -> Result<Error> {
-        let height = ask(self.provider.get_block_number()).await?;
-        let fresh = record.signed.is_some_and(|signed| height.saturating_sub(signed) < REMEMBERED);
-        if !fresh || self.stands(record).await? {
+        if self.stands(record).await? {
             return Ok(untold(record));
         }
-        self.taken_by_another(record, height)
+        let Some(taken) = self.taken(record).await? else { return Ok(untold(record)) };
+        self.void(record, Void::Theirs { taken: Some(taken) })?;
+        Ok(taken.to_error(record.nonce))
     }
 
     /// The head of the block that the node has at a height.
@@ -73,14 +72,11 @@ impl TxSender {
 /// That the node is the wrong one to ask.
 pub(super) fn untold(record: &Record) -> Error {
     let Some(done) = record.done else {
-        let text = "the transaction's nonce is used, and the node may have forgotten by what; use a node that keeps \
-                    all receipts";
+        let text = "the transaction's nonce is used, and the node does not show by what; use a node that keeps all \
+                    receipts, or all states when another program may have used it";
         let error = Error::unavailable(text).with("transaction", record.newest().hash);
         return error.with("nonce", record.nonce);
     };
     let text = "the transaction succeeded earlier, and the node does not tell of it; use a node that has its receipt";
     Error::unavailable(text).with("transaction", done.transaction).with("block", done.block)
 }
-
-/// So many of the newest blocks have their receipts on every node; those that prune most keep some ten thousand.
-const REMEMBERED: u64 = 8_192;

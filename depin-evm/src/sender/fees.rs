@@ -22,8 +22,6 @@ pub(crate) struct Quote {
     pub(crate) fees: Fees,
     /// Gas a block can hold.
     pub(crate) block_gas: u64,
-    /// The number of the block that it is about.
-    pub(crate) height: u64,
 }
 
 impl Quote {
@@ -39,7 +37,7 @@ impl Quote {
             }
             None => Fees { max: ask(provider.get_gas_price()).await?, tip: None },
         };
-        Ok(Self { fees, block_gas: header.gas_limit, height: header.number })
+        Ok(Self { fees, block_gas: header.gas_limit })
     }
 }
 

@@ -10,6 +10,7 @@ mod done;
 mod fees;
 mod record;
 mod store;
+mod taken;
 mod tend;
 mod void;
 
@@ -160,10 +161,10 @@ impl TxSender {
                 }
             }
         }
-        let (ready, height) = self.prepare(tx.clone()).await?;
+        let ready = self.prepare(tx.clone()).await?;
         let sign = |nonce| {
             let variant = Variant::sign(&self.signer, ready, nonce, false)?;
-            Ok(Record::new(nonce, key.map(str::to_owned), variant, height))
+            Ok(Record::new(nonce, key.map(str::to_owned), variant))
         };
         let floor = self.floor.max(self.used.load(Ordering::Acquire));
         match self.store.allocate(key, floor, sign)? {
@@ -237,9 +238,8 @@ impl TxSender {
         Ok(())
     }
 
-    /// Adds chain, fees and gas; answers with how high the chain is. Estimating the gas runs the transaction, so what
-    /// would revert ends here.
-    async fn prepare(&self, mut tx: TransactionRequest) -> Result<(TransactionRequest, u64)> {
+    /// Adds chain, fees and gas. Estimating the gas runs the transaction, so what would revert ends here.
+    async fn prepare(&self, mut tx: TransactionRequest) -> Result<TransactionRequest> {
         tx.from = Some(self.account());
         tx.chain_id = Some(self.chain.value());
         let quote = Quote::ask(&self.provider).await?;
@@ -254,7 +254,7 @@ impl TxSender {
             let roomy = needed.saturating_add(needed / 5);
             tx.gas = Some(roomy.min(quote.block_gas.max(needed)));
         }
-        Ok((tx, quote.height))
+        Ok(tx)
     }
 
     /// Waits until a variant of a record is mined, and says how it went.
@@ -347,13 +347,6 @@ impl TxSender {
             }
         }
         None
-    }
-
-    fn taken_by_another(&self, record: &Record, height: u64) -> Result<Error> {
-        self.void(record, Void::Theirs { height })?;
-        let text = "another program sent a transaction of this account with the same nonce; \
-                    use one sender per account, then send again";
-        Ok(Error::new(ErrorKind::Conflict, text).with("nonce", record.nonce))
     }
 
     fn late(&self, record: &Record, used: bool, cause: Option<Error>) -> Error {

@@ -38,9 +38,6 @@ pub(crate) struct Record {
     /// Set when it was reported to have succeeded.
     #[serde(default)]
     pub(crate) done: Option<Done>,
-    /// How high the chain was when it was signed first.
-    #[serde(default)]
-    pub(crate) signed: Option<u64>,
 }
 
 /// One signed transaction.
@@ -53,18 +50,9 @@ pub(crate) struct Variant {
 }
 
 impl Record {
-    pub(crate) const fn new(nonce: u64, key: Option<String>, first: Variant, height: u64) -> Self {
-        Self {
-            nonce,
-            key,
-            first,
-            later: Vec::new(),
-            refused: None,
-            unsent: false,
-            void: None,
-            done: None,
-            signed: Some(height),
-        }
+    pub(crate) const fn new(nonce: u64, key: Option<String>, first: Variant) -> Self {
+        let later = Vec::new();
+        Self { nonce, key, first, later, refused: None, unsent: false, void: None, done: None }
     }
 
     pub(crate) fn add(&mut self, variant: Variant) {
@@ -147,11 +135,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_from_before_successes_were_kept_is_read_as_one_of_unknown_age() {
+    fn a_record_from_before_proofs_were_kept_has_none() {
         let old = r#"{"nonce":7,"key":"rent","first":{"hash":"0x0101010101010101010101010101010101010101010101010101010101010101",
             "raw":"0x02","filler":false},"later":[],"refused":null,"unsent":false,"void":{"Theirs":{"height":9}}}"#;
         let record: Record = serde_json::from_str(old).unwrap();
-        assert_eq!((record.done, record.signed), (None, None));
-        assert_eq!(record.void, Some(Void::Theirs { height: 9 }));
+        assert_eq!((record.done, record.void), (None, Some(Void::Theirs { taken: None })));
     }
 }

@@ -5,11 +5,11 @@
 //! meanwhile, would then be executed beside the first. So a key whose nonce was used without the effect waits until no
 //! reorganisation reaches the block. Meanwhile, and ever after, nothing but fillers is offered for that nonce.
 
-use alloy::{providers::Provider, rpc::types::TransactionReceipt};
+use alloy::{primitives::B256, providers::Provider};
 use depin_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Found, TxSender, record::Record};
+use super::{Found, TxSender, record::Record, taken::Taken};
 use crate::chain::ask;
 
 /// How a nonce was used without the effect.
@@ -17,8 +17,11 @@ use crate::chain::ask;
 pub(crate) enum Void {
     /// By a variant that reverted, or by one that only fills it. The chain tells in which block.
     Ours,
-    /// By another program, noticed when the chain was so high.
-    Theirs { height: u64 },
+    /// By another program. Where is not known of what was written down before that was looked for.
+    Theirs {
+        #[serde(default)]
+        taken: Option<Taken>,
+    },
 }
 
 /// What a key stands for.
@@ -35,14 +38,9 @@ impl TxSender {
     /// Writes down that a transaction had no effect, before anybody hears of it.
     pub(super) fn void(&self, record: &Record, void: Void) -> Result<()> {
         self.store.update(record.nonce, |record| {
-            // It counts from when another program's transaction was noticed first.
-            let same =
-                matches!((record.void, void), (Some(Void::Theirs { .. }), Void::Theirs { .. }));
-            if same || record.void == Some(void) {
-                return Ok(false);
-            }
+            let is_news = record.void != Some(void);
             record.void = Some(void);
-            Ok(true)
+            Ok(is_news)
         })?;
         Ok(())
     }
@@ -53,39 +51,42 @@ impl TxSender {
         if self.stands(record).await? {
             return Ok(Standing::Intent);
         }
-        let (block, receipt) = match (self.find(record).await?, void) {
+        let place = match (self.find(record).await?, void) {
             (Found::Final(mined, _), _) if mined.filler && record.unsent => {
                 return Ok(Standing::Free);
             }
             (Found::Final(mined, receipt), _) if mined.filler || !receipt.status() => {
-                (receipt.block_number, Some(receipt))
+                receipt.block_number.zip(receipt.block_hash)
             }
-            (Found::Nothing, Void::Theirs { height }) if self.is_used(record.nonce).await? => {
-                (Some(height), None)
-            }
-            _ => (None, None),
+            (Found::Nothing, Void::Theirs { taken }) => self.taken_in(record, taken).await?,
+            _ => None,
         };
         // Else a reorganisation gave it another chance.
-        let Some(block) = block else { return Ok(Standing::Intent) };
+        let Some((block, hash)) = place else { return Ok(Standing::Intent) };
         let height = ask(self.provider.get_block_number()).await?;
-        let follow = height.saturating_sub(block);
         let depth = self.patience.reorg_depth;
-        match (depth.saturating_sub(follow), receipt) {
-            (0, Some(receipt)) if !self.is_buried(&receipt).await? => {
-                Ok(Standing::Held(depth.max(1)))
-            }
-            (0, _) => Ok(Standing::Free),
-            (left, _) => Ok(Standing::Held(left)),
+        match depth.saturating_sub(height.saturating_sub(block)) {
+            0 if self.is_buried(block, hash).await? => Ok(Standing::Free),
+            left => Ok(Standing::Held(left.max(1))),
         }
     }
 
-    /// Whether the block of a receipt is in the chain, below as many others as a reorganisation may replace. Each of
-    /// them has to name the one before it, since nodes behind one URL may be on two forks, and then one of them tells of
-    /// the receipt and another one of the height.
-    async fn is_buried(&self, receipt: &TransactionReceipt) -> Result<bool> {
-        let (Some(first), Some(mut hash)) = (receipt.block_number, receipt.block_hash) else {
-            return Ok(false);
+    /// The block in which another program used a record's nonce, unless it was replaced or is not shown.
+    async fn taken_in(&self, record: &Record, known: Option<Taken>) -> Result<Option<(u64, B256)>> {
+        let taken = match known {
+            Some(taken) => Some(taken),
+            None => self.taken(record).await?,
         };
+        let Some(taken) = taken else { return Ok(None) };
+        let there = self.header(taken.block).await?;
+        let stands = there.is_none_or(|header| header.hash == taken.hash);
+        Ok(stands.then_some((taken.block, taken.hash)))
+    }
+
+    /// Whether a block is in the chain, below as many others as a reorganisation may replace. Each of them has to name the
+    /// one before it, since nodes behind one URL may be on two forks, and then one of them tells of the block and another
+    /// one of the height.
+    async fn is_buried(&self, first: u64, mut hash: B256) -> Result<bool> {
         for number in first..=first.saturating_add(self.patience.reorg_depth) {
             let Some(header) = self.header(number).await? else { return Ok(false) };
             let named = if number == first { header.hash } else { header.parent_hash };
@@ -103,9 +104,5 @@ impl TxSender {
                     executed beside another; send it again when more blocks follow";
         let error = Error::unavailable(text).with("nonce", record.nonce).with("blocks", blocks);
         error.retry_in(self.poll.saturating_mul(u32::try_from(blocks).unwrap_or(u32::MAX)))
-    }
-
-    async fn is_used(&self, nonce: u64) -> Result<bool> {
-        ask(self.provider.get_transaction_count(self.account())).await.map(|used| used > nonce)
     }
 }

@@ -38,7 +38,7 @@ async fn what_succeeded_is_not_paid_again_where_its_receipt_was_pruned() {
 }
 
 #[tokio::test]
-async fn what_was_mined_long_ago_unseen_is_taken_for_nobody_elses() {
+async fn what_was_mined_unseen_is_taken_for_nobody_elses_however_little_a_node_tells() {
     let world = World::new();
     world.devnet.set_automine(false);
     let chain = world.connect().await;
@@ -50,16 +50,38 @@ async fn what_was_mined_long_ago_unseen_is_taken_for_nobody_elses() {
     sending.abort();
     let _ = sending.await;
     drop(chain);
-    world.devnet.mine(PRUNED);
+    world.devnet.mine(1);
     world.node.forget(true);
 
     let chain = world.connect().await;
-    for _ in 0..2 {
+    for _ in 0..3 {
         let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
         assert_untold(&error);
         world.devnet.mine(100);
     }
     assert_eq!(world.held().await, U256::from(1));
+    world.node.forget(false);
+    chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    assert_eq!(world.held().await, U256::from(1));
+}
+
+#[tokio::test]
+async fn another_program_is_found_in_the_block_however_deep_it_lies() {
+    let world = World::new();
+    let chain = world.connect().await;
+    for (blocks, used) in [(1_u64, "a"), (7, "b"), (500, "c")] {
+        let stranger = world.devnet.provider();
+        let theirs = stranger.send_transaction(gift(recipient(2)).from(chain.account()));
+        let theirs = theirs.await.unwrap().get_receipt().await.unwrap();
+        world.devnet.mine(blocks);
+        let error = chain.send_once(used, gift(recipient(1))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        let block = theirs.block_number.unwrap().to_string();
+        assert!(error.context().any(|pair| pair == ("block", &block)), "{error}");
+        world.devnet.mine(100);
+        chain.send_once(used, gift(recipient(1))).await.unwrap();
+    }
+    assert_eq!(world.held().await, U256::from(3));
 }
 
 #[tokio::test]
@@ -127,6 +149,3 @@ impl World {
         self.devnet.provider().get_balance(recipient(1)).await.unwrap()
     }
 }
-
-/// More blocks than every node keeps the receipts of.
-const PRUNED: u64 = 8_300;
