@@ -121,7 +121,7 @@ impl Network {
     }
 
     /// The books as they were when a closed epoch began, from what the log keeps.
-    async fn books_before(&self, seals: &Seals, id: EpochId) -> Result<Books> {
+    pub(crate) async fn books_before(&self, seals: &Seals, id: EpochId) -> Result<Books> {
         let mut earlier = Books::over(self.0.id.clone(), seals.clone());
         for before in (0..id.value()).map(EpochId::new) {
             let sealed = self.0.log.sealed(seals.place(before)).await?;

@@ -67,7 +67,7 @@ impl Network {
     }
 
     /// That the ledger has an epoch as this network sealed it, if it has it.
-    async fn check_taken(&self, books: &Books, id: EpochId) -> Result<()> {
+    pub(crate) async fn check_taken(&self, books: &Books, id: EpochId) -> Result<()> {
         let Some(taken) = self.0.ledgers.distributor.published(id).await? else { return Ok(()) };
         let own = match self.commitment(books, id).await? {
             Some(own) => own == taken,

@@ -1,6 +1,8 @@
 //! Withdrawing epochs that the ledger does not have, and holding withdrawals against it.
 
-use depin_core::{B256, Bytes, EpochId, Error, ErrorKind, NetworkEvent, Result};
+use depin_core::{
+    B256, Bytes, EpochId, Error, ErrorKind, NetworkEvent, Result, reward::Commitment,
+};
 use depin_data::epoch::{EpochRecord, Sealed, Withdrawal};
 
 use crate::{Epoch, Network, audit::broken, books::Books, history::lost, seals::Seals};
@@ -65,9 +67,12 @@ impl Network {
             let message = "the epoch is not closed, so there is nothing to withdraw";
             return Err(Error::new(ErrorKind::NotFound, message).with("epoch", id));
         };
-        for each in (id.value()..books.next().value()).map(EpochId::new) {
-            let record = self.sealed_record(&books.seals, each).await?.ok_or_else(|| lost(each))?;
-            self.check_untaken(&record).await?;
+        let mut ahead = self.books_before(&books.seals, id).await?;
+        while ahead.next() < books.next() {
+            let each = ahead.next();
+            let sealed = self.0.log.sealed(books.seals.place(each)).await?;
+            let each = self.enter_sealed(&mut ahead, &sealed.ok_or_else(|| lost(each))?)?;
+            self.check_untaken(each.commitment()).await?;
         }
         self.check_kept(epoch.record()).await?;
         let (network, root) = (self.0.id.clone(), epoch.root());
@@ -79,11 +84,11 @@ impl Network {
         Ok(())
     }
 
-    /// That the distributor does not have an epoch as it was sealed.
-    async fn check_untaken(&self, record: &EpochRecord) -> Result<()> {
-        let (distributor, epoch) = (&self.0.ledgers.distributor, record.epoch());
-        let published = distributor.published(epoch).await?;
-        if published.is_none_or(|it| it.manifest != record.manifest()) {
+    /// That the distributor does not have an epoch as it was sealed. One that it has on top of others, with other sums,
+    /// is not the one that is withdrawn.
+    async fn check_untaken(&self, own: &Commitment) -> Result<()> {
+        let (distributor, epoch) = (&self.0.ledgers.distributor, own.epoch);
+        if distributor.published(epoch).await?.as_ref() != Some(own) {
             return Ok(());
         }
         let pays = distributor.latest().await?.is_some_and(|latest| latest >= epoch);
@@ -106,15 +111,26 @@ impl Network {
         Err(Error::new(ErrorKind::NotFound, message).with("first", first).with("oldest", oldest))
     }
 
-    /// Seals the next epoch as it was before it was withdrawn, if the distributor has it so after all.
+    /// Seals the next epoch as it was before it was withdrawn, if the distributor has it so after all. Its record says
+    /// nothing of what was earned before, so the epoch before is held against the ledger, and the sums are.
     pub(crate) async fn restore(&self, books: &mut Books) -> Result<Option<Epoch>> {
         let id = books.next();
-        let Some(sealed) = self.taken_after_all(&books.seals, id).await? else { return Ok(None) };
-        let record = Sealed::record(&sealed)?;
-        books.standings().check(&record).map_err(|found| broken(&record, found))?;
-        self.0.log.seal(books.place(), sealed.clone()).await?;
-        let epoch = self.enter_sealed(books, &sealed)?;
-        books.keep(&sealed);
+        let Some(bytes) = self.taken_after_all(&books.seals, id).await? else { return Ok(None) };
+        if let Some(before) = &books.latest {
+            self.check_taken(books, before.id()).await?;
+        }
+        let sealed = Sealed::parse(&bytes)?;
+        books.standings().check(&sealed.record).map_err(|found| broken(&sealed.record, found))?;
+        let (epoch, balances) = books.prepare(sealed)?;
+        let published = self.0.ledgers.distributor.published(id).await?;
+        if published.as_ref() != Some(epoch.commitment()) {
+            let message = "the distributor pays the withdrawn epoch otherwise than the log has it; use this network's \
+                           log";
+            return Err(Error::new(ErrorKind::Corrupt, message).with("epoch", id));
+        }
+        self.0.log.seal(books.place(), bytes.clone()).await?;
+        books.enter(epoch.clone(), balances);
+        books.keep(&bytes);
         Ok(Some(epoch))
     }
 

@@ -30,6 +30,8 @@ use tempfile::TempDir;
 
 use crate::support::{Asked, NOW, Watched, owner};
 
+mod beside;
+
 const FIRST: EpochId = EpochId::new(0);
 const SECOND: EpochId = EpochId::new(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -400,41 +402,6 @@ async fn nothing_is_built_beside_what_the_ledger_took_after_all() {
     world.ledger.uphold().await;
     network.audit(SECOND).await.unwrap();
     assert_eq!(network.claim(device.did()).await.unwrap(), tokens(200));
-}
-
-/// What another process published late pays a cheat; had the network gone on with its own list, an honest device would
-/// be owed what is not there.
-#[tokio::test]
-async fn what_was_sealed_beside_the_ledger_is_never_published_on_top_of_it() {
-    let world = World::new();
-    let careless = world.process("a", |it| it).await;
-    let [honest, cheat] = [enroll(&careless, 1).await, enroll(&careless, 2).await];
-    world.measures(&honest, 20).await;
-    world.measures(&cheat, 900).await;
-    let stale = *careless.close_epoch(FIRST).await.unwrap().commitment();
-    world.ledger.reject();
-    let network = world.process("b", |it| it.check(bounds())).await;
-    network.withdraw_epoch(FIRST).await.unwrap();
-    network.close_epoch(FIRST).await.unwrap();
-    world.measures(&honest, 21).await;
-    network.close_epoch(SECOND).await.unwrap_err();
-    // Neither of the two that are sealed got there, and then the old one did.
-    world.ledger.reject();
-    world.ledger.publish(&stale).await.unwrap();
-    world.ledger.uphold().await;
-    for id in [SECOND, FIRST, EpochId::new(2)] {
-        let error = network.close_epoch(id).await.unwrap_err();
-        assert!(error.to_string().contains("restores it"), "{id}: {error}");
-    }
-    assert_eq!(network.distributor().published(SECOND).await.unwrap(), None);
-
-    network.withdraw_epoch(FIRST).await.unwrap();
-    assert_eq!(network.close_epoch(FIRST).await.unwrap().commitment(), &stale);
-    network.close_epoch(SECOND).await.unwrap();
-    world.ledger.uphold().await;
-    assert_eq!(network.claim(honest.did()).await.unwrap(), tokens(150));
-    assert_eq!(network.claim(cheat.did()).await.unwrap(), tokens(50), "the ledger decides");
-    assert!(network.audit(SECOND).await.unwrap().is_complete());
 }
 
 /// Processes end right after a withdrawal; their kept books go beyond the epoch that was withdrawn.
