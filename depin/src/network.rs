@@ -94,10 +94,19 @@ impl Ledgers {
     /// All that may have been emitted until now, where an emission controller of ours says so.
     pub(crate) async fn granted(&self) -> Result<Option<Amount>> {
         #[cfg(feature = "evm")]
-        if let Some(source) = &self.source {
+        if let (Some(source), Some(chain)) = (&self.source, &self.chain) {
+            use depin_payment::evm::EvmMinter;
+
             return match source.granted().await {
-                // No emission controller, and so without a sum: what it issues is decided when it does.
-                Err(error) if error.kind() == ErrorKind::Rejected => Ok(None),
+                // A node may refuse for reasons of its own. What a minter issues is decided when it does: it has no sum.
+                Err(refused) if refused.kind() == ErrorKind::Rejected => {
+                    let minter = EvmMinter::new(chain.clone(), source.address());
+                    match minter.prices().await {
+                        Ok(_) => Ok(None),
+                        Err(error) if error.is_retryable() => Err(error),
+                        Err(_) => Err(refused),
+                    }
+                }
                 granted => granted.map(Some),
             };
         }

@@ -238,3 +238,28 @@ async fn a_grant_out_of_what_was_burned_is_compared_with_nothing_before() {
     network.close_granted_epoch(FIRST, tokens(1_000)).await.unwrap();
     assert_eq!(network.claim(device.did()).await.unwrap(), tokens(1_000));
 }
+
+/// A refusal says nothing of what was granted: only what answers as a minter has no sum.
+#[tokio::test]
+async fn a_grant_that_nobody_vouches_for_is_not_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(NOW));
+    let open = async || {
+        let builder = builder(presets::devnet_at(&folder).await.unwrap());
+        builder.clock(clock.clone()).build().await.unwrap()
+    };
+    let file = folder.path().join("deployment.json");
+    let [source, token] = {
+        let network = open().await;
+        let deployment = network.deployment().unwrap();
+        [deployment.source, deployment.token].map(|it| it.to_string().to_lowercase())
+    };
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains(&source), "{written}");
+    // A token reverts whatever else it is asked.
+    std::fs::write(&file, written.replace(&source, &token)).unwrap();
+    let network = open().await;
+    let error = network.close_granted_epoch(FIRST, tokens(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+    assert!(network.epoch(FIRST).await.unwrap().is_none(), "nothing is sealed");
+}
