@@ -14,6 +14,9 @@ impl Network {
     /// What the next epoch may be granted, of all that the emission controller has granted so far: less what epochs that
     /// are closed emit, published or not, and less what those that are not settled may still emit when they do.
     ///
+    /// The books know of this network's epochs alone. Let its distributor be the only account that the controller mints
+    /// for: what another one issues is granted here once more, and missing when it is published.
+    ///
     /// ```
     /// # #[cfg(feature = "devnet")]
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -44,7 +44,8 @@ pub enum TokenSource {
     BurnAndMint {
         /// The contract that says what a token costs; see [`PriceSource`](crate::bindings::PriceSource).
         prices: Address,
-        /// The price of credits and the band. Made from `depin_payment::evm::BandRules`.
+        /// The price of credits and the band, whose allowance is not zero: of a new token nothing is there to be burned.
+        /// Made from `depin_payment::evm::BandRules`.
         rules: BandRules,
     },
 }
@@ -95,6 +96,9 @@ impl TokenSource {
                     "credits need a price, and the band a period and a smoothing that are not zero",
                 )
             }
+            Self::BurnAndMint { rules, .. } if rules.allowance == 0 => config(
+                "a new token has nothing to burn, so that without an allowance none is ever issued; allow some",
+            ),
             Self::BurnAndMint { .. } => Ok(()),
         }
     }

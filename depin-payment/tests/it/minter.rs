@@ -220,8 +220,11 @@ async fn bands_that_the_contract_would_refuse_are_refused_before() {
     // Nor does a whole network begin with what it could never issue by.
     let good = rules().on_chain().unwrap();
     let zero = TokenSource::BurnAndMint { prices: Address::ZERO, rules: good.clone() };
-    let rules = ContractRules { smoothing: 0, ..good };
-    for source in [zero, TokenSource::BurnAndMint { prices: nobody, rules }] {
+    let smoothless = ContractRules { smoothing: 0, ..good.clone() };
+    let without = ContractRules { allowance: 0, ..good };
+    let bad = [smoothless, without];
+    let bad = bad.map(|rules| TokenSource::BurnAndMint { prices: nobody, rules });
+    for source in bad.into_iter().chain([zero]) {
         let options = DeployOptions::new(NetworkId::parse("bad").unwrap()).source(source);
         assert_eq!(deploy(&chain, &options).await.unwrap_err().kind(), ErrorKind::Config);
     }
