@@ -179,7 +179,8 @@ impl Treasury {
     /// plan chose another. Where it does not, the chain is asked first: a run that paid anything, by the shared
     /// `Disperse`, that of this treasury or its distributor, is gone on with as it was begun. So a lost journal
     /// pays nobody twice, as long as the name of the run and the list are the same; another list under a name that was
-    /// run is refused, by `Disperse` for the account and by the distributor for all that publish there. While a
+    /// run is refused: by `Disperse` among the account's runs, and by this treasury among all that were published to the
+    /// distributor, whose events tell it. While a
     /// transaction of the account waits in the pool that this chain handle does not know of, no journal is made.
     ///
     /// What is compared is what the chain has when a journal is made. So do not begin one run twice at the same time,
@@ -197,8 +198,8 @@ impl Treasury {
     /// transfers; [`ErrorKind::Conflict`] when the journal belongs to another list, account or chain,
     /// is in use by another process, when the run's name was used for another list, or when the balances are
     /// not those that the distributor has;
-    /// [`ErrorKind::Corrupt`] when the journal is damaged; [`ErrorKind::Unavailable`] when the chain or the
-    /// disk does not answer now, lags behind what was mined, or has transactions that wait: run it again with the same
+    /// [`ErrorKind::Corrupt`] when the journal is damaged, [`ErrorKind::Unsupported`] when it is of another version;
+    /// [`ErrorKind::Unavailable`] when the chain or the disk does not answer now, lags behind what was mined, or has transactions that wait: run it again with the same
     /// journal.
     pub async fn run(&self, plan: &Plan, journal: impl AsRef<Path>) -> Result<RunReport> {
         let list = plan.list();

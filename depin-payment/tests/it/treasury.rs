@@ -378,6 +378,9 @@ async fn a_journal_keeps_its_batches_and_is_open_once_and_tells_damage() {
     std::fs::write(&path, [text.as_bytes(), torn_letter, b"\n"].concat()).unwrap();
     let error = treasury.run(&plan, &path).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "no note is written like that: {error}");
+    std::fs::write(&path, text.replacen("run 2", "run 1", 1)).unwrap();
+    let error = treasury.run(&plan, &path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "lists were digested otherwise: {error}");
     std::fs::write(&path, &text).unwrap();
     // Two that begin together meet at the lock before either of them makes a journal.
     for name in ["november", "december"] {

@@ -242,7 +242,7 @@ fn payments(list: &PayList) -> String {
 /// The terms and notes of an existing journal, if it is of this list, account and chain.
 fn resume(text: &str, terms: &Terms, list: &PayList) -> Result<(Terms, Notes)> {
     if !text.starts_with(MAGIC) {
-        return Err(damaged());
+        return Err(if text.starts_with(FORMER) { outdated() } else { damaged() });
     }
     let other = || {
         let text = "the journal is of another list, account or chain; take the one of this run";
@@ -283,6 +283,11 @@ fn damaged() -> Error {
     Error::new(ErrorKind::Corrupt, text)
 }
 
+fn outdated() -> Error {
+    let text = "the journal is of another version; finish the run with the version that began it";
+    Error::new(ErrorKind::Unsupported, text)
+}
+
 /// Puts a text in place of what is there.
 fn write(path: &Path, text: &str) -> Result<()> {
     let broken = |error| broken(path, error);
@@ -294,7 +299,9 @@ fn broken(path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, text).with("path", path.display()).source(error)
 }
 
-const MAGIC: &str = "depin treasury run 1";
+/// Digested lists otherwise.
+const FORMER: &str = "depin treasury run 1\n";
+const MAGIC: &str = "depin treasury run 2";
 /// A million payments and as many notes need less.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
 const MAX_REASON: usize = 200;
