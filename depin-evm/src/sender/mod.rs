@@ -166,7 +166,9 @@ impl TxSender {
             let variant = Variant::sign(&self.signer, ready, nonce, false)?;
             Ok(Record::new(nonce, key.map(str::to_owned), variant))
         };
-        let floor = self.floor.max(self.used.load(Ordering::Acquire));
+        // Another program may have sent something since anybody looked.
+        let used = ask(self.provider.get_transaction_count(self.account())).await?;
+        let floor = self.floor.max(used);
         match self.store.allocate(key, floor, sign)? {
             Allocation::Earlier(record) => self.resume(&record, &tx).await,
             Allocation::New(record) => {

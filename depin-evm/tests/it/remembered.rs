@@ -70,6 +70,8 @@ async fn another_program_is_found_in_the_block_however_deep_it_lies() {
     let world = World::new();
     let chain = world.connect().await;
     for (blocks, used) in [(1_u64, "a"), (7, "b"), (500, "c")] {
+        chain.send_once(used, gift(recipient(1))).await.unwrap();
+        world.devnet.reorg(1).unwrap();
         let stranger = world.devnet.provider();
         let theirs = stranger.send_transaction(gift(recipient(2)).from(chain.account()));
         let theirs = theirs.await.unwrap().get_receipt().await.unwrap();
@@ -80,6 +82,7 @@ async fn another_program_is_found_in_the_block_however_deep_it_lies() {
         assert!(error.context().any(|pair| pair == ("block", &block)), "{error}");
         world.devnet.mine(100);
         chain.send_once(used, gift(recipient(1))).await.unwrap();
+        world.devnet.mine(2);
     }
     assert_eq!(world.held().await, U256::from(3));
 }
