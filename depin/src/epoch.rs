@@ -133,7 +133,8 @@ impl Network {
     /// # Errors
     /// [`ErrorKind::Conflict`] when an earlier epoch is still open, or when the ledger has an epoch that this network
     /// did not close, or withdrew, until it is [restored](Self::withdraw_epoch): nothing is sealed or published on top
-    /// of what the log does not have. [`ErrorKind::Unavailable`] while its window has not passed, with the time until
+    /// of what the log does not have. Also when another process withdraws the epoch meanwhile, after which the call is
+    /// made again. [`ErrorKind::Unavailable`] while its window has not passed, with the time until
     /// it has, [`ErrorKind::Rejected`] for an epoch that the arbiter rejected
     /// and that was not [withdrawn](Self::withdraw_epoch), or whatever log and chain object to.
     pub async fn close_epoch(&self, id: EpochId) -> Result<Epoch> {

@@ -50,9 +50,10 @@ impl Network {
 
     /// Refuses a grant of what is not there, or is owed to earlier epochs. Nothing is always granted.
     pub(crate) async fn check_grant(&self, books: &Books, grant: Amount) -> Result<()> {
-        let Some(granted) = self.0.ledgers.granted().await?.filter(|_| !grant.is_zero()) else {
+        if grant.is_zero() {
             return Ok(());
-        };
+        }
+        let Some(granted) = self.0.ledgers.granted().await? else { return Ok(()) };
         let grantable = self.left_of(books, granted)?;
         if grant <= grantable {
             return Ok(());
@@ -65,6 +66,9 @@ impl Network {
 
     /// Refuses to seal what could not be published: earlier epochs were granted more than there is.
     pub(crate) async fn check_due(&self, books: &Books, emission: Amount) -> Result<()> {
+        if emission.is_zero() {
+            return Ok(());
+        }
         let Some(granted) = self.0.ledgers.granted().await? else { return Ok(()) };
         let due = books.emitted().checked_add(emission)?;
         if due <= granted {

@@ -184,7 +184,7 @@ impl Network {
 }
 
 /// The place after this one.
-fn after(place: EpochId) -> Result<EpochId> {
+pub(crate) fn after(place: EpochId) -> Result<EpochId> {
     place.next().ok_or_else(|| Error::new(ErrorKind::Overflow, "the log has no more places"))
 }
 

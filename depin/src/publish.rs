@@ -3,10 +3,20 @@
 //! Roots are cumulative: over somebody else's, or over an own one that was withdrawn and that the ledger took after all,
 //! what that one promised would be paid out of what this network's devices earned. So the ledger's latest epoch, and
 //! the one that waits there, are held against the log before anything is sealed, and again before anything goes out.
+//!
+//! The contract binds an epoch to no other: it takes numbers that rise, and sums that do not fall. So right before an
+//! epoch goes out the log is asked whether it still stands. Whoever withdraws one between that question and the block
+//! finds the ledger with what was withdrawn, and [restores](Network::withdraw_epoch) it.
 
 use depin_core::{EpochId, Error, ErrorKind, NetworkEvent, Result, reward::Commitment};
 
-use crate::{Epoch, Network, books::Books, history::lost};
+use depin_data::epoch::Withdrawal;
+
+use crate::{
+    Epoch, Network,
+    books::Books,
+    history::{after, lost},
+};
 
 impl Network {
     /// Publishes an epoch, and before it every sealed one whose publication was interrupted: a ledger
@@ -32,6 +42,7 @@ impl Network {
     }
 
     async fn publish(&self, books: &Books, epoch: &Epoch) -> Result<()> {
+        self.check_stands(books, epoch.id()).await?;
         self.send(books, epoch).await?;
         self.0.ledgers.checkpoint().await?;
         self.emit(NetworkEvent::EpochClosed {
@@ -48,22 +59,42 @@ impl Network {
         match self.0.ledgers.distributor.publish(epoch.commitment()).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 self.check_taken(books, epoch.id()).await?;
+                // What it waits for may be nothing to wait for.
+                self.check_ledger(books).await?;
                 Err(error)
             }
             sent => sent,
         }
     }
 
-    /// That the ledger's latest epoch is this network's, and the one after it that waits there, if one does.
+    /// That the ledger's latest epoch is this network's, and the one that waits there, if one does: the next, or what was
+    /// published without those before it, as the ledger lets numbers be skipped.
     pub(crate) async fn check_ledger(&self, books: &Books) -> Result<()> {
         let latest = self.0.ledgers.distributor.latest().await?;
         if let Some(latest) = latest {
             self.check_taken(books, latest).await?;
         }
-        match latest.map_or(Some(EpochId::new(0)), EpochId::next) {
-            Some(waits) => self.check_taken(books, waits).await,
-            None => Ok(()),
+        let Some(next) = latest.map_or(Some(EpochId::new(0)), EpochId::next) else { return Ok(()) };
+        self.check_taken(books, next).await?;
+        // No other of this network's numbers was ever given out.
+        let end = books.seals.end(books.next()).value();
+        for id in (next.value()..end).skip(1).map(EpochId::new) {
+            self.check_taken(books, id).await?;
         }
+        Ok(())
+    }
+
+    /// That an epoch was not withdrawn by another process since the books were read.
+    async fn check_stands(&self, books: &Books, id: EpochId) -> Result<()> {
+        let mut place = books.place();
+        while let Some(sealed) = self.0.log.sealed(place).await? {
+            if Withdrawal::parse(&sealed)?.is_some_and(|withdrawal| withdrawal.epoch <= id) {
+                let message = "another process withdrew the epoch meanwhile; close it again";
+                return Err(Error::new(ErrorKind::Conflict, message).with("epoch", id));
+            }
+            place = after(place)?;
+        }
+        Ok(())
     }
 
     /// That the ledger has an epoch as this network sealed it, if it has it.
@@ -78,6 +109,7 @@ impl Network {
             return Ok(());
         }
         let message = match self.taken_after_all(&books.seals, id).await? {
+            Some(_) if self.skips(id).await? => return Err(skipping(id)),
             Some(_) => {
                 "the distributor took an epoch that was withdrawn; withdraw what was closed for it, and close it \
                  again: that restores it"
@@ -90,6 +122,12 @@ impl Network {
         Err(Error::new(ErrorKind::Conflict, message).with("epoch", id))
     }
 
+    /// Whether the ledger has nothing right before an epoch that it has.
+    pub(crate) async fn skips(&self, id: EpochId) -> Result<bool> {
+        let Some(before) = id.value().checked_sub(1).map(EpochId::new) else { return Ok(false) };
+        Ok(self.0.ledgers.distributor.published(before).await?.is_none())
+    }
+
     /// What a closed epoch puts on chain.
     async fn commitment(&self, books: &Books, id: EpochId) -> Result<Option<Commitment>> {
         if let Some(known) = books.commitment(id) {
@@ -97,4 +135,10 @@ impl Network {
         }
         Ok(self.closed(books, id).await?.map(|epoch| *epoch.commitment()))
     }
+}
+
+pub(crate) fn skipping(id: EpochId) -> Error {
+    let message = "the distributor took a withdrawn epoch and not the one before it; have the arbiter reject it while it \
+                   waits: once it pays, the network needs another distributor";
+    Error::new(ErrorKind::Conflict, message).with("epoch", id)
 }

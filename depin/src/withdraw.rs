@@ -5,7 +5,9 @@ use depin_core::{
 };
 use depin_data::epoch::{EpochRecord, Sealed, Withdrawal};
 
-use crate::{Epoch, Network, audit::broken, books::Books, history::lost, seals::Seals};
+use crate::{
+    Epoch, Network, audit::broken, books::Books, history::lost, publish::skipping, seals::Seals,
+};
 
 impl Network {
     /// Withdraws a closed epoch that the distributor does not have, and all that were sealed after it: the arbiter
@@ -119,11 +121,17 @@ impl Network {
         if let Some(before) = &books.latest {
             self.check_taken(books, before.id()).await?;
         }
+        if self.skips(id).await? {
+            return Err(skipping(id));
+        }
         let sealed = Sealed::parse(&bytes)?;
         books.standings().check(&sealed.record).map_err(|found| broken(&sealed.record, found))?;
         let (epoch, balances) = books.prepare(sealed)?;
-        let published = self.0.ledgers.distributor.published(id).await?;
-        if published.as_ref() != Some(epoch.commitment()) {
+        let Some(published) = self.0.ledgers.distributor.published(id).await? else {
+            let message = "the distributor had the withdrawn epoch and has it no more; call again";
+            return Err(Error::unavailable(message).with("epoch", id));
+        };
+        if published != *epoch.commitment() {
             let message = "the distributor pays the withdrawn epoch otherwise than the log has it; use this network's \
                            log";
             return Err(Error::new(ErrorKind::Corrupt, message).with("epoch", id));

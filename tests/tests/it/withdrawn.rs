@@ -31,6 +31,7 @@ use tempfile::TempDir;
 use crate::support::{Asked, NOW, Watched, owner};
 
 mod beside;
+mod meanwhile;
 
 const FIRST: EpochId = EpochId::new(0);
 const SECOND: EpochId = EpochId::new(1);
