@@ -123,9 +123,10 @@ impl Chain {
     /// what it repeats holds as long as no reorganisation is deeper than that depth, and for the same key: do not repeat
     /// a payment under another key sooner.
     ///
-    /// A receipt that the node does not have proves nothing. A success is remembered, and stands while the node shows no
-    /// other block in its place; another program used the nonce when the node shows that program's transaction in its
-    /// block. Else there is no answer until a node has one: nodes that keep no old states show blocks of the last
+    /// A receipt that the node does not have proves nothing. A success or a revert is remembered, and stands while the
+    /// node shows no other block in its place; another program used the nonce when the node shows that program's
+    /// transaction in its block, which does something else: the same is taken for one of ours that a restored store
+    /// forgot. Else there is no answer until a node has one: nodes that keep no old states show blocks of the last
     /// minutes only.
     ///
     /// ```

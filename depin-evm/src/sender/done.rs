@@ -4,37 +4,15 @@
 //! a receipt that is missing is no sign that nothing happened. A success is written down with its block before anybody
 //! hears of it, and stands until the node shows another block in that place.
 
-use alloy::{
-    eips::BlockNumberOrTag,
-    primitives::B256,
-    providers::Provider,
-    rpc::types::{Header, TransactionReceipt},
-};
-use depin_core::{Error, Result};
-use serde::{Deserialize, Serialize};
+use alloy::rpc::types::TransactionReceipt;
+use depin_core::{Error, ErrorKind, Result};
 
-use super::{TxSender, record::Record, void::Void};
-use crate::chain::ask;
-
-/// Where a transaction succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Done {
-    pub(crate) transaction: B256,
-    pub(crate) block: u64,
-    hash: B256,
-}
-
-impl Done {
-    fn of(receipt: &TransactionReceipt) -> Option<Self> {
-        let (block, hash) = (receipt.block_number?, receipt.block_hash?);
-        Some(Self { transaction: receipt.transaction_hash, block, hash })
-    }
-}
+use super::{TxSender, mined::Mined, record::Record, taken::Taker};
 
 impl TxSender {
     /// Writes down that the transaction of a key succeeded.
     pub(super) fn done(&self, record: &Record, receipt: &TransactionReceipt) -> Result<()> {
-        let done = Done::of(receipt);
+        let done = Mined::of(receipt);
         if record.key.is_none() || done.is_none() || record.done == done {
             return Ok(());
         }
@@ -48,24 +26,20 @@ impl TxSender {
     /// Whether a record succeeded in a block that the node does not show to be replaced.
     pub(super) async fn stands(&self, record: &Record) -> Result<bool> {
         let Some(done) = record.done else { return Ok(false) };
-        let there = self.header(done.block).await?;
-        Ok(there.is_none_or(|header| header.hash == done.hash))
+        self.remains(done).await
     }
 
-    /// Why no variant of a record is found though its nonce is used.
-    pub(super) async fn lost(&self, record: &Record) -> Result<Error> {
+    /// Why no variant of a record is found though its nonce is used. Nothing when it was one that only now is known to
+    /// be of the record: then it is to be looked for.
+    pub(super) async fn lost(&self, record: &Record) -> Result<Option<Error>> {
         if self.stands(record).await? {
-            return Ok(untold(record));
+            return Ok(Some(untold(record)));
         }
-        let Some(taken) = self.taken(record).await? else { return Ok(untold(record)) };
-        self.void(record, Void::Theirs { taken: Some(taken) })?;
-        Ok(taken.to_error(record.nonce))
-    }
-
-    /// The head of the block that the node has at a height.
-    pub(super) async fn header(&self, number: u64) -> Result<Option<Header>> {
-        let block = self.provider.get_block_by_number(BlockNumberOrTag::Number(number));
-        Ok(ask(block).await?.map(|block| block.header))
+        Ok(match self.taker(record).await? {
+            Taker::Ours => None,
+            Taker::Theirs(taken) => Some(anothers(taken, record.nonce)),
+            Taker::Unknown => Some(untold(record)),
+        })
     }
 }
 
@@ -79,4 +53,11 @@ pub(super) fn untold(record: &Record) -> Error {
     };
     let text = "the transaction succeeded earlier, and the node does not tell of it; use a node that has its receipt";
     Error::unavailable(text).with("transaction", done.transaction).with("block", done.block)
+}
+
+fn anothers(taken: Mined, nonce: u64) -> Error {
+    let text = "another program sent a transaction of this account with the same nonce; \
+                use one sender per account, then send again";
+    let error = Error::new(ErrorKind::Conflict, text).with("nonce", nonce);
+    error.with("transaction", taken.transaction).with("block", taken.block)
 }

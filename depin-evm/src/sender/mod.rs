@@ -5,9 +5,11 @@
 //! nonce is never given to two intents. Nothing runs in the background: whoever waits for a transaction
 //! also tends those before it, sending them again and raising fees that are too low.
 
+mod body;
 mod broadcast;
 mod done;
 mod fees;
+mod mined;
 mod record;
 mod store;
 mod taken;
@@ -36,6 +38,7 @@ use tokio::{
 use crate::{Revert, chain::ask};
 use done::untold;
 use fees::{Fees, Quote};
+use mined::Mined;
 use record::{Record, Variant};
 use store::Allocation;
 pub(crate) use store::Store;
@@ -279,7 +282,10 @@ impl TxSender {
                 Err(error) => return Err(error),
             };
             if absent.is_certain(self.patience.timeout / 4) && !self.is_known(&record).await? {
-                return Err(self.lost(&record).await?);
+                if let Some(error) = self.lost(&record).await? {
+                    return Err(error);
+                }
+                absent = Absence::default();
             }
             if Instant::now() >= deadline {
                 return Err(self.late(&record, used, cause));
@@ -321,7 +327,7 @@ impl TxSender {
             self.done(record, &receipt)?;
             return Ok(receipt);
         }
-        self.void(record, Void::Ours)?;
+        self.void(record, Mined::of(&receipt).map_or(Void::Ours, Void::OursIn))?;
         if mined.filler {
             return Err(refusal(record));
         }

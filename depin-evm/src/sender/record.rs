@@ -9,14 +9,14 @@ use alloy::{
     eips::eip2718::{Decodable2718, Encodable2718},
     network::NetworkTransactionBuilder,
     network::TxSignerSync,
-    primitives::{B256, Bytes, TxKind, U256},
+    primitives::{B256, Bytes, TxKind, U256, keccak256},
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
 };
 use depin_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{done::Done, void::Void};
+use super::{mined::Mined, void::Void};
 
 /// Everything ever signed for one nonce.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub(crate) struct Record {
     pub(crate) void: Option<Void>,
     /// Set when it was reported to have succeeded.
     #[serde(default)]
-    pub(crate) done: Option<Done>,
+    pub(crate) done: Option<Mined>,
 }
 
 /// One signed transaction.
@@ -57,6 +57,17 @@ impl Record {
 
     pub(crate) fn add(&mut self, variant: Variant) {
         self.later.push(variant);
+    }
+
+    /// Takes back a variant that was signed for it and forgotten. Fillers stay the newest.
+    pub(crate) fn recall(&mut self, variant: Variant) {
+        let fillers = self.later.iter().rev().take_while(|later| later.filler).count();
+        self.later.insert(self.later.len().saturating_sub(fillers), variant);
+    }
+
+    /// Takes down that it had no effect; whether that is news.
+    pub(crate) fn spend(&mut self, void: Void) -> bool {
+        self.void.replace(void) != Some(void)
     }
 
     pub(crate) fn newest(&self) -> &Variant {
@@ -89,10 +100,18 @@ impl Record {
 
     /// Whether the first attempt does what `tx` asks for.
     pub(crate) fn does(&self, tx: &TransactionRequest) -> Result<bool> {
-        let envelope = self.first.envelope()?;
-        Ok(envelope.kind() == tx.to.unwrap_or(TxKind::Create)
-            && envelope.value() == tx.value.unwrap_or(U256::ZERO)
-            && envelope.input() == tx.input.input().unwrap_or_default())
+        let input = tx.input.input().map(AsRef::as_ref).unwrap_or_default();
+        self.calls(tx.to.unwrap_or(TxKind::Create), tx.value.unwrap_or(U256::ZERO), input)
+    }
+
+    /// Whether the first attempt brings a recipient this value and input.
+    pub(crate) fn calls(&self, to: TxKind, value: U256, input: &[u8]) -> Result<bool> {
+        let first = self.first.envelope()?;
+        Ok(first.kind() == to && first.value() == value && first.input().as_ref() == input)
+    }
+
+    pub(crate) fn has(&self, transaction: B256) -> bool {
+        self.variants().any(|variant| variant.hash == transaction)
     }
 }
 
@@ -113,7 +132,13 @@ impl Variant {
             Error::new(ErrorKind::Unavailable, "the key did not sign").source(error)
         })?;
         let envelope = TxEnvelope::from(unsigned.into_envelope(signature));
-        Ok(Self { hash: *envelope.tx_hash(), raw: envelope.encoded_2718().into(), filler })
+        Ok(Self::of(&envelope, filler))
+    }
+
+    /// Hashes the bytes: a node may tell of another hash.
+    pub(crate) fn of(envelope: &TxEnvelope, filler: bool) -> Self {
+        let raw = Bytes::from(envelope.encoded_2718());
+        Self { hash: keccak256(&raw), raw, filler }
     }
 
     /// The request that signs to this variant, nonce included.
@@ -140,5 +165,8 @@ mod tests {
             "raw":"0x02","filler":false},"later":[],"refused":null,"unsent":false,"void":{"Theirs":{"height":9}}}"#;
         let record: Record = serde_json::from_str(old).unwrap();
         assert_eq!((record.done, record.void), (None, Some(Void::Theirs { taken: None })));
+        let reverted = old.replace(r#"{"Theirs":{"height":9}}"#, r#""Ours""#);
+        let record: Record = serde_json::from_str(&reverted).unwrap();
+        assert_eq!(record.void, Some(Void::Ours));
     }
 }

@@ -6,50 +6,70 @@
 //! cannot show it, and then nothing is concluded.
 
 use alloy::{
-    consensus::Transaction as _,
     eips::{BlockId, BlockNumberOrTag},
-    network::TransactionResponse,
-    primitives::B256,
     providers::Provider,
-    rpc::types::Transaction,
 };
-use depin_core::{Error, ErrorKind, Result};
-use serde::{Deserialize, Serialize};
+use depin_core::Result;
+use serde_json::value::RawValue;
 
-use super::{TxSender, record::Record};
+use super::{
+    TxSender,
+    body::{Body, Used},
+    mined::Mined,
+    record::Record,
+    void::Void,
+};
 use crate::chain::ask;
 
-/// Where another program used a nonce.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Taken {
-    transaction: B256,
-    pub(super) block: u64,
-    pub(super) hash: B256,
-}
-
-impl Taken {
-    pub(super) fn to_error(self, nonce: u64) -> Error {
-        let text = "another program sent a transaction of this account with the same nonce; \
-                    use one sender per account, then send again";
-        let error = Error::new(ErrorKind::Conflict, text).with("nonce", nonce);
-        error.with("transaction", self.transaction).with("block", self.block)
-    }
+/// Who used a nonce that no variant of its record is found for.
+pub(super) enum Taker {
+    /// This sender, by a variant that the record has now.
+    Ours,
+    /// Another program, and that is written down.
+    Theirs(Mined),
+    /// The node cannot show it.
+    Unknown,
 }
 
 impl TxSender {
-    /// The transaction that used a record's nonce, if the node can show that it is none of ours.
-    pub(super) async fn taken(&self, record: &Record) -> Result<Option<Taken>> {
-        let Some(number) = self.used_in(record.nonce).await? else { return Ok(None) };
-        let block = self.provider.get_block_by_number(BlockNumberOrTag::Number(number)).full();
-        let Some(block) = shown(ask(block).await)?.flatten() else { return Ok(None) };
-        let ours =
-            |tx: &Transaction| tx.inner.signer() == self.account() && tx.nonce() == record.nonce;
-        let found = block.transactions.as_transactions().unwrap_or_default();
-        let found = found.iter().find(|tx| ours(tx));
-        let transaction = found.map(TransactionResponse::tx_hash);
-        let theirs = transaction.filter(|hash| record.variants().all(|ours| ours.hash != *hash));
-        let hash = block.header.hash;
-        Ok(theirs.map(|transaction| Taken { transaction, block: number, hash }))
+    /// Who used a record's nonce, as far as the node shows it.
+    ///
+    /// A store that was restored from an older copy lacks variants that were signed since. So what does the same as the
+    /// record is never taken for another program's: it is one of those, or else nothing is concluded.
+    pub(super) async fn taker(&self, record: &Record) -> Result<Taker> {
+        let Some(block) = self.used_in(record.nonce).await? else { return Ok(Taker::Unknown) };
+        let params = (BlockNumberOrTag::Number(block), true);
+        let asked = self.provider.raw_request("eth_getBlockByNumber".into(), params);
+        let told: Option<Box<RawValue>> = shown(ask(asked).await)?;
+        let Some(body) = told.as_deref().and_then(Body::parse) else { return Ok(Taker::Unknown) };
+        let used = body.used_by(self.account(), record.nonce);
+        used.map_or(Ok(Taker::Unknown), |used| {
+            let taken = Mined { transaction: used.hash, block, hash: body.hash };
+            self.attribute(record, &used, taken)
+        })
+    }
+
+    /// Writes down whose a transaction is, by the record as it is now: variants may have been added since it was read.
+    fn attribute(&self, record: &Record, used: &Used<'_>, taken: Mined) -> Result<Taker> {
+        let Some(act) = used.act() else { return Ok(Taker::Unknown) };
+        let mut taker = Taker::Unknown;
+        self.store.update(record.nonce, |now| {
+            if now.has(taken.transaction) {
+                // Without a receipt a variant that was known before tells nothing.
+                taker = if record.has(taken.transaction) { Taker::Unknown } else { Taker::Ours };
+                return Ok(false);
+            }
+            if !now.calls(act.to(), act.value, &act.input)? {
+                taker = Taker::Theirs(taken);
+                return Ok(now.spend(Void::Theirs { taken: Some(taken) }));
+            }
+            let Some(variant) = used.signed() else { return Ok(false) };
+            tracing::info!(transaction = %variant.hash, "a forgotten variant is recalled");
+            now.recall(variant);
+            taker = Taker::Ours;
+            Ok(true)
+        })?;
+        Ok(taker)
     }
 
     /// The block in which a nonce was used, as far back as the node has the account's counts.
@@ -91,5 +111,42 @@ fn shown<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Err(error) if !error.is_retryable() => Ok(None),
         answer => answer.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::rpc::types::TransactionRequest;
+    use depin_core::ChainId;
+    use depin_devnet::Devnet;
+
+    use super::{
+        super::{Patience, Store, record::Variant, tend::Sending},
+        *,
+    };
+
+    /// Between the look at a record and the look at the chain another caller may have the nonce filled.
+    #[tokio::test]
+    async fn what_was_signed_since_a_record_was_read_is_nobody_elses() {
+        let devnet = Devnet::builder().automine(false).build();
+        let signer = devnet.account(0);
+        let store = Store::open(None, "test").unwrap();
+        let chain = ChainId::new(devnet.chain_id());
+        let started = TxSender::start(devnet.provider(), signer, chain, store, Patience::default());
+        let sender = started.await.unwrap();
+        let tx = TransactionRequest::default().to(sender.account()).input(vec![1].into());
+        let ready = sender.prepare(tx).await.unwrap();
+        let first = Variant::sign(&sender.signer, ready, 0, false).unwrap();
+        let sign = |nonce| Ok(Record::new(nonce, Some("rent".into()), first));
+        drop(sender.store.allocate(Some("rent"), 0, sign).unwrap());
+
+        let old = sender.store.record(0).unwrap();
+        let filled = sender.fill(0, "test", Sending::First).await.unwrap();
+        sender.broadcast(filled, Sending::First).await.unwrap();
+        devnet.mine(1);
+        assert!(matches!(sender.taker(&old).await.unwrap(), Taker::Ours));
+        let now = sender.store.record(0).unwrap();
+        assert_eq!(now.void, None);
+        assert!(matches!(sender.taker(&now).await.unwrap(), Taker::Unknown), "without its receipt");
     }
 }

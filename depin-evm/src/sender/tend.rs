@@ -158,7 +158,7 @@ impl TxSender {
     }
 
     /// Stores an empty transaction in place of one that the node refuses for good, or that is void.
-    async fn fill(&self, nonce: u64, reason: &str, sending: Sending) -> Result<Record> {
+    pub(super) async fn fill(&self, nonce: u64, reason: &str, sending: Sending) -> Result<Record> {
         let now = Quote::ask(&self.provider).await?.fees;
         let mut tx = self.filler().await;
         self.store.update(nonce, |record| {

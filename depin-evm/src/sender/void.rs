@@ -5,22 +5,25 @@
 //! meanwhile, would then be executed beside the first. So a key whose nonce was used without the effect waits until no
 //! reorganisation reaches the block. Meanwhile, and ever after, nothing but fillers is offered for that nonce.
 
-use alloy::{primitives::B256, providers::Provider};
+use alloy::providers::Provider;
 use depin_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Found, TxSender, record::Record, taken::Taken};
+use super::{Found, TxSender, mined::Mined, record::Record, taken::Taker};
 use crate::chain::ask;
 
 /// How a nonce was used without the effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Void {
-    /// By a variant that reverted, or by one that only fills it. The chain tells in which block.
+    /// By a variant that reverted, or by one that only fills it. Where is not known of what was written down before that
+    /// was kept.
     Ours,
+    /// The same, in this block.
+    OursIn(Mined),
     /// By another program. Where is not known of what was written down before that was looked for.
     Theirs {
         #[serde(default)]
-        taken: Option<Taken>,
+        taken: Option<Mined>,
     },
 }
 
@@ -37,11 +40,7 @@ pub(super) enum Standing {
 impl TxSender {
     /// Writes down that a transaction had no effect, before anybody hears of it.
     pub(super) fn void(&self, record: &Record, void: Void) -> Result<()> {
-        self.store.update(record.nonce, |record| {
-            let is_news = record.void != Some(void);
-            record.void = Some(void);
-            Ok(is_news)
-        })?;
+        self.store.update(record.nonce, |record| Ok(record.spend(void)))?;
         Ok(())
     }
 
@@ -51,51 +50,38 @@ impl TxSender {
         if self.stands(record).await? {
             return Ok(Standing::Intent);
         }
-        let place = match (self.find(record).await?, void) {
+        let mined = match (self.find(record).await?, void) {
             (Found::Final(mined, _), _) if mined.filler && record.unsent => {
                 return Ok(Standing::Free);
             }
             (Found::Final(mined, receipt), _) if mined.filler || !receipt.status() => {
-                receipt.block_number.zip(receipt.block_hash)
+                Mined::of(&receipt)
             }
-            (Found::Nothing, Void::Theirs { taken }) => self.taken_in(record, taken).await?,
+            (Found::Nothing, void) => self.spent_in(record, void).await?,
             _ => None,
         };
         // Else a reorganisation gave it another chance.
-        let Some((block, hash)) = place else { return Ok(Standing::Intent) };
+        let Some(mined) = mined else { return Ok(Standing::Intent) };
         let height = ask(self.provider.get_block_number()).await?;
         let depth = self.patience.reorg_depth;
-        match depth.saturating_sub(height.saturating_sub(block)) {
-            0 if self.is_buried(block, hash).await? => Ok(Standing::Free),
+        match depth.saturating_sub(height.saturating_sub(mined.block)) {
+            0 if self.is_buried(mined).await? => Ok(Standing::Free),
             left => Ok(Standing::Held(left.max(1))),
         }
     }
 
-    /// The block in which another program used a record's nonce, unless it was replaced or is not shown.
-    async fn taken_in(&self, record: &Record, known: Option<Taken>) -> Result<Option<(u64, B256)>> {
-        let taken = match known {
-            Some(taken) => Some(taken),
-            None => self.taken(record).await?,
+    /// The block in which a record's nonce was used, unless it was replaced or is not shown.
+    async fn spent_in(&self, record: &Record, void: Void) -> Result<Option<Mined>> {
+        let mined = match void {
+            Void::Ours => None,
+            Void::OursIn(mined) | Void::Theirs { taken: Some(mined) } => Some(mined),
+            Void::Theirs { taken: None } => match self.taker(record).await? {
+                Taker::Theirs(taken) => Some(taken),
+                Taker::Ours | Taker::Unknown => None,
+            },
         };
-        let Some(taken) = taken else { return Ok(None) };
-        let there = self.header(taken.block).await?;
-        let stands = there.is_none_or(|header| header.hash == taken.hash);
-        Ok(stands.then_some((taken.block, taken.hash)))
-    }
-
-    /// Whether a block is in the chain, below as many others as a reorganisation may replace. Each of them has to name the
-    /// one before it, since nodes behind one URL may be on two forks, and then one of them tells of the block and another
-    /// one of the height.
-    async fn is_buried(&self, first: u64, mut hash: B256) -> Result<bool> {
-        for number in first..=first.saturating_add(self.patience.reorg_depth) {
-            let Some(header) = self.header(number).await? else { return Ok(false) };
-            let named = if number == first { header.hash } else { header.parent_hash };
-            if named != hash {
-                return Ok(false);
-            }
-            hash = header.hash;
-        }
-        Ok(true)
+        let Some(mined) = mined else { return Ok(None) };
+        Ok(self.remains(mined).await?.then_some(mined))
     }
 
     /// Why a key that is held back cannot be used yet.

@@ -17,6 +17,7 @@ use depin_evm::{
     bindings::DeviceRegistry,
     deploy,
 };
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::sending::{gift, recipient};
@@ -113,4 +114,58 @@ async fn anvil_refuses_and_replaces_as_expected() {
     assert_eq!(chain.provider().get_transaction_count(chain.account()).await.unwrap(), 2);
     assert_eq!(chain.provider().get_balance(recipient(1)).await.unwrap(), U256::from(1));
     assert_eq!(chain.provider().get_balance(recipient(2)).await.unwrap(), U256::ZERO);
+}
+
+#[tokio::test]
+async fn anvil_shows_the_deposit_that_used_a_nonce() {
+    let Some(anvil) = Anvil::start(&["--network", "optimism", "--no-mining"]) else { return };
+    let chain = Chain::builder().url(&anvil.url).unwrap().signer(Devnet::start().account(0));
+    let chain = chain.poll_interval(Duration::from_millis(5)).timeout(Duration::from_millis(400));
+    let chain = chain.connect().await.unwrap();
+    let late = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert!(late.is_retryable(), "{late}");
+    let ask = async |method: &'static str, params: Value| -> Value {
+        chain.provider().raw_request(method.into(), params).await.unwrap()
+    };
+    ask("anvil_dropAllTransactions", json!([])).await;
+    let deposit = json!([{
+        "type": "0x7e", "from": chain.account(), "to": recipient(2), "value": "0x1", "gas": "0x30000",
+        "sourceHash": recipient(3).into_word(), "mint": "0x0", "isSystemTx": false,
+    }]);
+    let deposit = ask("eth_sendTransaction", deposit).await;
+    ask("evm_mine", json!([])).await;
+
+    let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    let used = ("transaction", deposit.as_str().unwrap());
+    assert!(error.context().any(|pair| pair == used), "{error}");
+}
+
+#[tokio::test]
+async fn anvil_shows_the_fee_that_an_older_copy_of_the_store_forgot() {
+    let Some(anvil) = Anvil::start(&["--no-mining"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("transactions.redb");
+    let open = async |patience| {
+        let chain = Chain::builder().url(&anvil.url).unwrap().signer(Devnet::start().account(0));
+        let chain = chain.poll_interval(Duration::from_millis(5)).replace_after(patience);
+        let chain = chain.timeout(Duration::from_millis(400)).store(&path).connect();
+        chain.await.unwrap()
+    };
+    let chain = open(Duration::MAX).await;
+    let late = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert!(late.is_retryable(), "{late}");
+    drop(chain);
+    let copy = std::fs::read(&path).unwrap();
+    let chain = open(Duration::ZERO).await;
+    let late = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert!(late.is_retryable(), "{late}");
+    let _: Value = chain.provider().raw_request("evm_mine".into(), ()).await.unwrap();
+    drop(chain);
+
+    std::fs::write(&path, copy).unwrap();
+    let chain = open(Duration::MAX).await;
+    chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    assert_eq!(chain.provider().get_balance(recipient(1)).await.unwrap(), U256::from(1));
+    assert_eq!(chain.provider().get_transaction_count(chain.account()).await.unwrap(), 1);
 }

@@ -65,6 +65,16 @@ pub(crate) struct Said {
     answer: Box<RawValue>,
 }
 
+impl Said {
+    /// The same with the answer changed.
+    pub(crate) fn but(mut self, change: impl FnOnce(&mut serde_json::Value)) -> Self {
+        let mut answer = serde_json::from_str(self.answer.get()).unwrap();
+        change(&mut answer);
+        self.answer = to_raw_value(&answer).unwrap();
+        self
+    }
+}
+
 impl Service<RequestPacket> for Node {
     type Response = ResponsePacket;
     type Error = TransportError;

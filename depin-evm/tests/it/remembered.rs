@@ -1,12 +1,13 @@
 //! What succeeded is not sent again, whatever a node forgets.
 
-use std::{path::Path, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use depin_devnet::Devnet;
 use depin_evm::{
-    Chain, Error, ErrorKind,
+    Chain, ChainBuilder, Error, ErrorKind,
     alloy::{primitives::U256, providers::Provider},
 };
+use serde_json::json;
 
 use crate::{
     node::Node,
@@ -118,6 +119,65 @@ async fn what_a_reorganisation_took_back_is_executed_again() {
     assert_eq!(world.held().await, U256::from(1));
 }
 
+#[tokio::test]
+async fn another_program_is_found_among_transactions_of_unknown_kinds() {
+    let world = World::new();
+    let chain = world.connect().await;
+    let arbitrums = json!({
+        "type": "0x6a", "hash": recipient(7).into_word(), "from": recipient(8), "nonce": "0x0", "chainId": "0xa4b1",
+    });
+    let optimisms =
+        json!({ "type": "0x7e", "sourceHash": "0x", "from": recipient(9), "mint": null });
+    for (used, kind) in [("a", None), ("b", Some("0x7e")), ("c", Some("0x68"))] {
+        chain.send_once(used, gift(recipient(1))).await.unwrap();
+        world.devnet.reorg(1).unwrap();
+        let stranger = world.devnet.provider();
+        let theirs = stranger.send_transaction(gift(recipient(2)).from(chain.account()));
+        let theirs = theirs.await.unwrap().get_receipt().await.unwrap();
+        let block = theirs.block_number.unwrap();
+        let body = format!("[\"{block:#x}\",true]");
+        let body = world.node.asked("eth_getBlockByNumber", &body).await.but(|body| {
+            let transactions = body["transactions"].as_array_mut().unwrap();
+            if let Some(kind) = kind {
+                transactions[0]["type"] = kind.into();
+            }
+            transactions.splice(0..0, [arbitrums.clone(), optimisms.clone(), json!("odd")]);
+        });
+        world.node.repeat(&body);
+        let error = chain.send_once(used, gift(recipient(1))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        let theirs = theirs.transaction_hash.to_string();
+        assert!(error.context().any(|pair| pair == ("transaction", &theirs)), "{error}");
+        world.devnet.mine(1);
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_copy_of_the_store_forgot_is_not_paid_again() {
+    let world = World::new();
+    world.devnet.set_automine(false);
+    let chain = world.connect().await;
+    let late = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert!(late.is_retryable(), "{late}");
+    let first = world.devnet.waiting();
+    drop(chain);
+    let copy = std::fs::read(world.store()).unwrap();
+    let eager = world.builder().replace_after(Duration::ZERO).connect().await.unwrap();
+    let sending = tokio::spawn(async move { eager.send_once("rent", gift(recipient(1))).await });
+    until(async || (world.devnet.waiting() != first).then_some(())).await;
+    sending.abort();
+    let _ = sending.await;
+    world.devnet.mine(1);
+
+    std::fs::write(world.store(), copy).unwrap();
+    let chain = world.connect().await;
+    let paid = chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    assert_ne!(Some(&paid.transaction_hash), first.first());
+    assert_eq!(world.held().await, U256::from(1));
+    let again = chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    assert_eq!(again.transaction_hash, paid.transaction_hash);
+}
+
 fn assert_untold(error: &Error) {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("use a node"), "{error}");
@@ -137,15 +197,19 @@ impl World {
         Self { node: Node::of(&devnet), devnet, folder }
     }
 
-    async fn connect(&self) -> Chain {
-        let store: &Path = self.folder.path();
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("transactions.redb")
+    }
+
+    fn builder(&self) -> ChainBuilder {
         Chain::from_provider(self.node.provider(), self.devnet.account(0))
             .poll_interval(Duration::from_millis(1))
             .timeout(Duration::from_millis(400))
-            .store(store.join("transactions.redb"))
-            .connect()
-            .await
-            .unwrap()
+            .store(self.store())
+    }
+
+    async fn connect(&self) -> Chain {
+        self.builder().connect().await.unwrap()
     }
 
     async fn held(&self) -> U256 {

@@ -27,6 +27,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
     faults::{self, Faults},
+    node::Node,
     sending::{gift, recipient},
     waiting::until,
 };
@@ -53,6 +54,24 @@ async fn what_reverted_is_repeated_when_no_reorganisation_reaches_it_any_more() 
     let chain = eager(&devnet).store(&path).connect().await.unwrap();
     mine_before(&devnet, 0);
     let again = send(&devnet, &chain).await;
+    devnet.mine(1);
+    assert!(again.await.unwrap().unwrap().status());
+    assert_eq!(count(&devnet, 0).await, 1);
+}
+
+#[tokio::test]
+async fn what_reverted_is_repeated_though_its_receipt_was_pruned() {
+    let devnet = devnet();
+    let node = Node::of(&devnet);
+    let chain = eager(&devnet).provider(node.provider()).connect().await.unwrap();
+    revert(&devnet, &chain).await;
+    node.forget(true);
+    let early = chain.send_once("rent", pay(0)).await.unwrap_err();
+    assert!(early.context().any(|pair| pair == ("blocks", &DEPTH.to_string())), "{early}");
+    devnet.mine(DEPTH);
+    mine_before(&devnet, 0);
+    let again = send(&devnet, &chain).await;
+    node.forget(false);
     devnet.mine(1);
     assert!(again.await.unwrap().unwrap().status());
     assert_eq!(count(&devnet, 0).await, 1);

@@ -1,0 +1,88 @@
+//! Who used a nonce, by the body of the block in which it was used.
+//!
+//! Chains put transactions of kinds of their own into blocks (deposits of OP stacks, retries of Arbitrum), and alloy's
+//! types refuse a whole body for one of them, though it is another account's, or the very one that is looked for. So
+//! only what says whose a transaction is and what it does is read, and of no other account.
+
+use alloy::{
+    consensus::TxEnvelope,
+    primitives::{Address, B256, Bytes, TxKind, U64, U256},
+    rpc::types::Transaction,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::record::Variant;
+
+/// A block as a node tells of it with all its transactions.
+#[derive(Deserialize)]
+pub(super) struct Body<'a> {
+    pub(super) hash: B256,
+    #[serde(borrow)]
+    transactions: Vec<&'a RawValue>,
+}
+
+impl<'a> Body<'a> {
+    /// Nothing for what is no block, or larger than one.
+    pub(super) fn parse(told: &'a RawValue) -> Option<Self> {
+        let told = Some(told.get()).filter(|told| told.len() <= MAX_BODY)?;
+        serde_json::from_str(told).ok()
+    }
+
+    /// The transaction by which an account used a nonce.
+    pub(super) fn used_by(&self, account: Address, nonce: u64) -> Option<Used<'a>> {
+        self.transactions.iter().find_map(|told| {
+            let origin: Origin = serde_json::from_str(told.get()).ok()?;
+            let is_it = origin.from == account && origin.nonce.to::<u64>() == nonce;
+            is_it.then_some(Used { hash: origin.hash, account, told: told.get() })
+        })
+    }
+}
+
+/// The transaction that used a nonce.
+pub(super) struct Used<'a> {
+    pub(super) hash: B256,
+    account: Address,
+    told: &'a str,
+}
+
+impl Used<'_> {
+    /// What it does, if the node tells.
+    pub(super) fn act(&self) -> Option<Act> {
+        serde_json::from_str(self.told).ok()
+    }
+
+    /// Its signed bytes, if they are of a kind that is known here and the account's key signed them.
+    pub(super) fn signed(&self) -> Option<Variant> {
+        let told: Transaction = serde_json::from_str(self.told).ok()?;
+        let envelope: TxEnvelope = told.inner.into_inner();
+        let signed = Variant::of(&envelope, false);
+        let signature = envelope.signature();
+        let signer = signature.recover_address_from_prehash(&envelope.signature_hash()).ok()?;
+        (signer == self.account && signed.hash == self.hash).then_some(signed)
+    }
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    hash: B256,
+    from: Address,
+    nonce: U64,
+}
+
+/// What a transaction does.
+#[derive(Deserialize)]
+pub(super) struct Act {
+    to: Option<Address>,
+    pub(super) value: U256,
+    pub(super) input: Bytes,
+}
+
+impl Act {
+    pub(super) fn to(&self) -> TxKind {
+        self.to.map_or(TxKind::Create, TxKind::Call)
+    }
+}
+
+/// More than any chain's block as JSON, in bytes.
+const MAX_BODY: usize = 1 << 28;
