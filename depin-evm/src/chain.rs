@@ -155,8 +155,9 @@ impl Chain {
     /// Sends a transaction for an intent that its contract executes once, however many transactions bring it: by a
     /// nonce of its own, by amounts that are cumulative, by a mark that it leaves.
     ///
-    /// As [`send_once`](Self::send_once), but the key of a transaction that had no effect is free at once. When a
-    /// reorganisation has the first executed after all, the contract refuses the second: what came of the intent is
+    /// As [`send_once`](Self::send_once), but the key of a transaction that had no effect is free at once, and so is that
+    /// of one of which no node tells what became of it. When it is executed after all, or was, the contract refuses the
+    /// second: what came of the intent is
     /// then to be read from the contract.
     ///
     /// ```
@@ -175,7 +176,8 @@ impl Chain {
     /// ```
     ///
     /// # Errors
-    /// As [`send_once`](Self::send_once), but never for blocks to wait for.
+    /// As [`send_once`](Self::send_once), but never for blocks to wait for, nor more than once for a transaction that only
+    /// another node can tell of, unless it succeeded.
     pub async fn send_deduplicated(
         &self,
         key: &str,

@@ -9,6 +9,28 @@ use depin_core::{Error, ErrorKind, Result};
 
 use super::{TxSender, mined::Mined, record::Record, taken::Taker};
 
+/// Why there is no receipt.
+pub(super) enum Failure {
+    /// Nobody shows what used the nonce.
+    Untold(Error),
+    /// Anything else.
+    Told(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Untold(error) | Failure::Told(error) => error,
+        }
+    }
+}
+
 impl TxSender {
     /// Writes down that the transaction of a key succeeded.
     pub(super) fn done(&self, record: &Record, receipt: &TransactionReceipt) -> Result<()> {
@@ -31,28 +53,29 @@ impl TxSender {
 
     /// Why no variant of a record is found though its nonce is used. Nothing when it was one that only now is known to
     /// be of the record: then it is to be looked for.
-    pub(super) async fn lost(&self, record: &Record) -> Result<Option<Error>> {
+    pub(super) async fn lost(&self, record: &Record) -> Result<Option<Failure>> {
         if self.stands(record).await? {
             return Ok(Some(untold(record)));
         }
         Ok(match self.taker(record).await? {
             Taker::Ours => None,
-            Taker::Theirs(taken) => Some(anothers(taken, record.nonce)),
+            Taker::Theirs(taken) => Some(anothers(taken, record.nonce).into()),
             Taker::Unknown => Some(untold(record)),
         })
     }
 }
 
 /// That the node is the wrong one to ask.
-pub(super) fn untold(record: &Record) -> Error {
+pub(super) fn untold(record: &Record) -> Failure {
     let Some(done) = record.done else {
         let text = "the transaction's nonce is used, and the node does not show by what; use a node that keeps all \
                     receipts, or all states when another program may have used it";
         let error = Error::unavailable(text).with("transaction", record.newest().hash);
-        return error.with("nonce", record.nonce);
+        return Failure::Untold(error.with("nonce", record.nonce));
     };
     let text = "the transaction succeeded earlier, and the node does not tell of it; use a node that has its receipt";
-    Error::unavailable(text).with("transaction", done.transaction).with("block", done.block)
+    let error = Error::unavailable(text).with("transaction", done.transaction);
+    error.with("block", done.block).into()
 }
 
 fn anothers(taken: Mined, nonce: u64) -> Error {

@@ -36,7 +36,7 @@ use tokio::{
 };
 
 use crate::{Revert, chain::ask};
-use done::untold;
+use done::{Failure, untold};
 use fees::{Fees, Quote};
 use mined::Mined;
 use record::{Record, Variant};
@@ -153,16 +153,9 @@ impl TxSender {
         self.check(key, &tx)?;
         if let Some(key) = key
             && let Some(earlier) = self.store.by_key(key)?
+            && let Some(receipt) = self.come_back(&earlier, intent, &tx).await?
         {
-            match (self.standing(&earlier).await?, intent) {
-                (Standing::Intent, _) => return self.resume(&earlier, &tx).await,
-                (Standing::Free, _) | (_, Intent::Deduplicated(_)) => self.store.free(&earlier)?,
-                (Standing::Held(blocks), _) => {
-                    // What would revert has a better reason to be refused.
-                    self.prepare(tx).await?;
-                    return Err(self.held(&earlier, blocks));
-                }
-            }
+            return Ok(receipt);
         }
         let ready = self.prepare(tx.clone()).await?;
         let sign = |nonce| {
@@ -173,13 +166,40 @@ impl TxSender {
         let used = ask(self.provider.get_transaction_count(self.account())).await?;
         let floor = self.floor.max(used);
         match self.store.allocate(key, floor, sign)? {
-            Allocation::Earlier(record) => self.resume(&record, &tx).await,
+            Allocation::Earlier(record) => Ok(self.resume(&record, &tx).await?),
             Allocation::New(record) => {
                 let nonce = record.nonce;
                 self.broadcast(record, Sending::First).await?;
-                self.settle(nonce).await
+                Ok(self.settle(nonce).await?)
             }
         }
+    }
+
+    /// Waits for the transaction that a key stands for. Frees the key when it stands for nothing any more: then another
+    /// one is to be sent.
+    async fn come_back(
+        &self,
+        earlier: &Record,
+        intent: Intent<'_>,
+        tx: &TransactionRequest,
+    ) -> Result<Option<TransactionReceipt>> {
+        let by_contract = matches!(intent, Intent::Deduplicated(_));
+        match self.standing(earlier).await? {
+            Standing::Intent if by_contract && self.is_given_up(earlier).await? => {}
+            Standing::Intent => match self.resume(earlier, tx).await {
+                // Whether it was executed is for the contract to say.
+                Err(Failure::Untold(error)) if by_contract => tracing::info!(%error, "sent again"),
+                ended => return Ok(Some(ended?)),
+            },
+            Standing::Held(blocks) if !by_contract => {
+                // What would revert has a better reason to be refused.
+                self.prepare(tx.clone()).await?;
+                return Err(self.held(earlier, blocks));
+            }
+            Standing::Held(_) | Standing::Free => {}
+        }
+        self.store.free(earlier)?;
+        Ok(None)
     }
 
     /// See [`Chain::knows`](crate::Chain::knows).
@@ -192,7 +212,7 @@ impl TxSender {
     pub(crate) async fn settle_all(&self) -> Result<()> {
         let used = ask(self.provider.get_transaction_count(self.account())).await?;
         for record in self.store.since(used)? {
-            match self.settle(record.nonce).await {
+            match self.settle(record.nonce).await.map_err(Error::from) {
                 // Reverts, refusals and lost nonces are final; whoever sent it hears of them.
                 Err(error)
                     if !matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Conflict) =>
@@ -209,11 +229,11 @@ impl TxSender {
         &self,
         earlier: &Record,
         tx: &TransactionRequest,
-    ) -> Result<TransactionReceipt> {
+    ) -> Result<TransactionReceipt, Failure> {
         if !earlier.does(tx)? {
             let text = "the key was used for another transaction; choose a new one";
             let key = earlier.key.clone().unwrap_or_default();
-            return Err(Error::new(ErrorKind::Conflict, text).with("key", key));
+            return Err(Error::new(ErrorKind::Conflict, text).with("key", key).into());
         }
         self.settle(earlier.nonce).await
     }
@@ -263,7 +283,7 @@ impl TxSender {
     }
 
     /// Waits until a variant of a record is mined, and says how it went.
-    async fn settle(&self, nonce: u64) -> Result<TransactionReceipt> {
+    async fn settle(&self, nonce: u64) -> Result<TransactionReceipt, Failure> {
         let deadline = Instant::now() + self.patience.timeout;
         let mut absent = Absence::default();
         loop {
@@ -271,7 +291,7 @@ impl TxSender {
             let record = self.store.record(nonce)?;
             let cause = match self.find(&record).await {
                 Ok(Found::Final(variant, receipt)) => {
-                    return self.conclude(&record, &variant, *receipt).await;
+                    return Ok(self.conclude(&record, &variant, *receipt).await?);
                 }
                 Ok(Found::Young) => None,
                 Ok(Found::Nothing) => {
@@ -279,16 +299,16 @@ impl TxSender {
                     None
                 }
                 Err(error) if error.is_retryable() => Some(error),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             if absent.is_certain(self.patience.timeout / 4) && !self.is_known(&record).await? {
-                if let Some(error) = self.lost(&record).await? {
-                    return Err(error);
+                if let Some(failure) = self.lost(&record).await? {
+                    return Err(failure);
                 }
                 absent = Absence::default();
             }
             if Instant::now() >= deadline {
-                return Err(self.late(&record, used, cause));
+                return Err(self.late(&record, used, cause).into());
             }
             self.tend().await;
             sleep(self.poll).await;
@@ -359,7 +379,7 @@ impl TxSender {
 
     fn late(&self, record: &Record, used: bool, cause: Option<Error>) -> Error {
         if used && record.done.is_some() {
-            return untold(record);
+            return untold(record).into();
         }
         if record.refused.is_some() {
             return refusal(record);

@@ -81,8 +81,13 @@ impl Record {
 
     /// The variants worth sending, newest first: only fillers once the transaction was refused or void.
     pub(crate) fn offered(&self) -> impl Iterator<Item = &Variant> {
-        let fill = self.refused.is_some() || self.void.is_some();
+        let fill = self.is_given_up();
         self.variants().filter(move |variant| variant.filler || !fill)
+    }
+
+    /// Whether nothing but fillers is offered.
+    pub(crate) const fn is_given_up(&self) -> bool {
+        self.refused.is_some() || self.void.is_some()
     }
 
     /// Whether its nonce is to be filled and nothing is signed for that yet.

@@ -70,6 +70,14 @@ impl TxSender {
         }
     }
 
+    /// Whether nothing is done for a record any more than to fill its nonce, which nothing is seen to have used yet.
+    pub(super) async fn is_given_up(&self, record: &Record) -> Result<bool> {
+        if !record.is_given_up() || self.stands(record).await? {
+            return Ok(false);
+        }
+        Ok(matches!(self.find(record).await?, Found::Nothing))
+    }
+
     /// The block in which a record's nonce was used, unless it was replaced or is not shown.
     async fn spent_in(&self, record: &Record, void: Void) -> Result<Option<Mined>> {
         let mined = match void {

@@ -5,6 +5,7 @@
 mod anvil;
 mod connecting;
 mod crashes;
+mod deduplicated;
 mod deployment;
 mod faults;
 mod forks;
