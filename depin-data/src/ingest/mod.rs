@@ -112,8 +112,8 @@ const TOGETHER: usize = 64;
 /// A name must be looked up before anything about a batch can be known. At most a quarter of the
 /// [concurrency](IngestBuilder::concurrency) waits for the registry over names that were never stored or
 /// registered lately, half of it over devices that were; so a flood delays devices that are new, and no others.
-/// Over MQTT and NATS such a name also takes one of the places for messages that wait, of which a topic has a 16th; it
-/// delays those whose topics are by chance worked off in line with its own, by at most as many questions to the registry.
+/// Over MQTT and NATS such a name also takes one of the places for messages that wait, of which a topic has a 16th, and
+/// nobody waits in line behind it: a line is what one device sends over one topic.
 pub struct Ingest {
     network: NetworkId,
     log: Arc<dyn BatchLog>,

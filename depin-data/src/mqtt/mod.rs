@@ -13,6 +13,7 @@
 //! |---|---|
 //! | the answer is lost, or the broker restarts without its memory | the device sends again; the log knows the batch and gives its receipt again |
 //! | ingest cannot answer (its log is full, its registry does not answer) | the message is not acknowledged for [five minutes](MqttServing::patience); the server tries again, and the broker holds back what is more than may be under way |
+//! | registry or log give no answer at all for a device | an [attempt](MqttServing::attempt) ends after ten seconds and is made again later, in turn with those of others; only what the same device sends on the same topic waits behind it |
 //! | a device sends more than its share | no answer; the device sends again, each time later |
 //! | one sender makes his own work slow (names that nobody registered, say) | his topic has a 16th of the places; more from it is acknowledged without an answer and [counted](crate::observe). Give each sender the right to his own topic only: who may publish on all has all places |
 //! | the server dies | the broker gives what was not acknowledged to others of the group, or to the same [name](MqttServing::name) when it is back |

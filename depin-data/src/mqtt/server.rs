@@ -12,7 +12,7 @@ use depin_core::{Error, Result};
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
     topics,
 };
 use crate::{
-    broker::{Lanes, answer},
+    broker::{Desk, Hours, Lanes, Origin},
     ingest::Ingest,
     observe,
 };
@@ -51,15 +51,19 @@ pub struct MqttServing {
     /// Batches judged at a time. Those of one device are judged one after another.
     pub concurrency: u16,
     /// Messages that the broker may have under way to us: those that are not acknowledged yet. One topic may have a
-    /// 16th of them wait; more is acknowledged without an answer, and its device sends it again.
+    /// 16th of them wait; more is acknowledged without an answer, and its device sends it again. So is a request that
+    /// comes again while it waits.
     pub inflight: u16,
+    /// How long one batch may take to be judged, before others have their turn: a registry that does not answer for
+    /// one device keeps no other waiting. What came too late counts, once, when the batch is judged again.
+    pub attempt: Duration,
     /// How long to ask ingest again while it cannot answer. After that a message is acknowledged without
     /// an answer, so that it is not in the way of others for ever: its device sends it again.
     pub patience: Duration,
 }
 
 impl Default for MqttServing {
-    /// No name, group `ingest`, 64 batches at a time of 256 under way, sessions of one hour,
+    /// No name, group `ingest`, 64 batches at a time of 256 under way, sessions of one hour, 10 s for an attempt,
     /// patience of five minutes.
     fn default() -> Self {
         Self {
@@ -68,6 +72,7 @@ impl Default for MqttServing {
             group: Some("ingest".into()),
             concurrency: 64,
             inflight: 256,
+            attempt: Duration::from_secs(10),
             patience: Duration::from_secs(300),
         }
     }
@@ -103,19 +108,17 @@ pub async fn serve(
     };
     let kept = session.kept.is_some();
     let (sender, link) = link::open(options, session)?;
-    let patience = serving.patience;
+    let MqttServing { concurrency, inflight, attempt, patience, .. } = serving;
+    let desk = Desk::new(ingest, "mqtt", concurrency, Hours { attempt, patience });
     let connection = Arc::new(AtomicU64::new(0));
     let work = {
-        let (sender, connection) = (sender.clone(), Arc::clone(&connection));
-        move |job| {
-            let (ingest, connection) = (Arc::clone(&ingest), Arc::clone(&connection));
-            work(ingest, patience, sender.clone(), connection, job)
-        }
+        let (desk, sender, connection) = (desk.clone(), sender.clone(), Arc::clone(&connection));
+        move |job| work(desk.clone(), sender.clone(), Arc::clone(&connection), job)
     };
-    let lanes = Lanes::new(serving.concurrency.into(), serving.inflight.into(), work);
+    let lanes = Lanes::new(inflight.into(), work);
     let (told, mut state) = watch::channel(State::Connecting);
     let (stop, stopped) = watch::channel(false);
-    let server = Server { link, sender, filter, kept, connection, told };
+    let server = Server { link, sender, desk, filter, kept, connection, told };
     let task = tokio::spawn(server.run(lanes, stopped));
     let server = MqttServer { stop, task: Some(task) };
     State::settled(&mut state).await?;
@@ -148,18 +151,9 @@ struct Job {
 
 /// Answers one message, and acknowledges it only then. While ingest cannot answer it stays
 /// unacknowledged, so that the broker holds back more, and gives it to us again should we die.
-async fn work(
-    ingest: Arc<Ingest>,
-    patience: Duration,
-    sender: Sender,
-    connection: Arc<AtomicU64>,
-    job: Job,
-) {
-    let until = Instant::now() + patience;
+async fn work(desk: Desk, sender: Sender, connection: Arc<AtomicU64>, job: Job) {
     let Message { topic, payload, correlation, ack } = job.message;
-    if let (Some(bytes), Some(down)) =
-        (answer(&ingest, "mqtt", &payload, until).await, topics::answers(&topic))
-    {
+    if let (Some(bytes), Some(down)) = (desk.answer(&payload).await, topics::answers(&topic)) {
         let correlation = correlation.filter(|data| data.len() <= MAX_CORRELATION);
         sender.publish(&down, bytes, Dialogue { response_topic: None, correlation }).await;
     }
@@ -176,6 +170,7 @@ async fn acknowledge(sender: &Sender, connection: &AtomicU64, over: u64, ack: Ac
 struct Server {
     link: Link,
     sender: Sender,
+    desk: Desk,
     filter: String,
     /// Whether the broker keeps our session.
     kept: bool,
@@ -195,9 +190,9 @@ impl Server {
             match event {
                 Ok(Event::Message(message)) => {
                     let connection = self.connection.load(Ordering::Acquire);
-                    let topic = message.topic.clone();
+                    let job = Job { message, connection };
                     let pushed = tokio::select! {
-                        pushed = lanes.push(&topic, Job { message, connection }) => pushed,
+                        pushed = lanes.push(self.origin(&lanes, &job), job) => pushed,
                         _ = stopped.wait_for(|stop| *stop) => break,
                     };
                     if let Err(job) = pushed {
@@ -217,6 +212,12 @@ impl Server {
             }
         }
         self.leave(lanes).await;
+    }
+
+    /// What comes again over another connection is no repetition: only there it can be acknowledged.
+    fn origin(&self, lanes: &Lanes<Job>, Job { message, connection }: &Job) -> Origin {
+        let Message { topic, payload, correlation, .. } = message;
+        lanes.origin(topic, self.desk.sender(payload).as_ref(), (connection, payload, correlation))
     }
 
     /// Whether all is well.

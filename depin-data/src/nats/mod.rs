@@ -11,6 +11,7 @@
 //! |---|---|
 //! | request or answer is lost, the server or ingest restarts | the device sends again; the log knows the batch and gives its receipt again |
 //! | ingest cannot answer (its log is full, its registry does not answer) | the server tries again for [a while](NatsServing::patience), then the device does |
+//! | registry or log give no answer at all for a device | an [attempt](NatsServing::attempt) ends after ten seconds and is made again later, in turn with those of others; only what the same device sends on the same subject waits behind it |
 //! | a device sends more than its share | no answer; the device sends again, each time later |
 //! | more than [`waiting`](NatsServing::waiting) messages | the rest is dropped and [counted](crate::observe), and the devices send it again |
 //! | one sender makes his own work slow (names that nobody registered, say) | his subject has a 16th of the places; more from it is dropped and counted. Give each sender the right to his own subject only: who may publish on all has all places |

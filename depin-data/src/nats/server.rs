@@ -5,15 +5,11 @@ use std::{sync::Arc, time::Duration};
 use async_nats::{Client, Event, Message, Subject, Subscriber};
 use depin_core::{Error, Result};
 use futures_util::StreamExt;
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{NatsOptions, options};
 use crate::{
-    broker::{Lanes, answer},
+    broker::{Desk, Hours, Lanes},
     ingest::Ingest,
     observe, wire,
 };
@@ -34,17 +30,26 @@ pub struct NatsServing {
     pub group: String,
     /// Batches judged at a time. Those of one device are judged one after another.
     pub concurrency: u16,
-    /// Messages that may wait, a 16th of them for one subject; more are dropped, and devices send them again.
+    /// Messages that may wait, a 16th of them for one subject; more are dropped, and devices send them again. So is a
+    /// request that comes again while it waits.
     pub waiting: usize,
+    /// How long one batch may take to be judged, before others have their turn: a registry that does not answer for
+    /// one device keeps no other waiting. What came too late counts, once, when the batch is judged again.
+    pub attempt: Duration,
     /// How long to ask ingest again while it cannot answer.
     pub patience: Duration,
 }
 
 impl Default for NatsServing {
-    /// Group `ingest`, 64 batches at a time, 256 waiting, 30 s.
+    /// Group `ingest`, 64 batches at a time, 256 waiting, 10 s for an attempt, patience of 30 s.
     fn default() -> Self {
-        let patience = Duration::from_secs(30);
-        Self { group: "ingest".into(), concurrency: 64, waiting: 256, patience }
+        Self {
+            group: "ingest".into(),
+            concurrency: 64,
+            waiting: 256,
+            attempt: Duration::from_secs(10),
+            patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -68,7 +73,7 @@ pub async fn serve(
     options: &NatsOptions,
     serving: NatsServing,
 ) -> Result<NatsServer> {
-    let NatsServing { group, concurrency, waiting, patience } = serving;
+    let NatsServing { group, concurrency, waiting, attempt, patience } = serving;
     let client = options::connect_as(options, |dial| {
         dial.subscription_capacity(UNREAD).event_callback(|event| async move {
             // A burst that came faster than it was read; the connection tells each message that it dropped.
@@ -84,13 +89,14 @@ pub async fn serve(
     let subject = format!("depin.v1.{}.*.up", ingest.network());
     let requests = client.queue_subscribe(subject, group).await.map_err(|e| ended(e.into()))?;
     client.flush().await.map_err(|error| ended(error.into()))?;
+    let desk = Desk::new(ingest, "nats", concurrency, Hours { attempt, patience });
     let work = {
-        let client = client.clone();
-        move |job| work(Arc::clone(&ingest), client.clone(), patience, job)
+        let (desk, client) = (desk.clone(), client.clone());
+        move |job| work(desk.clone(), client.clone(), job)
     };
-    let lanes = Lanes::new(concurrency.into(), waiting, work);
+    let lanes = Lanes::new(waiting, work);
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(run(client, requests, lanes, stopped));
+    let task = tokio::spawn(run(client, requests, desk, lanes, stopped));
     Ok(NatsServer { stop, task: Some(task) })
 }
 
@@ -121,9 +127,8 @@ struct Job {
     reply: Option<Subject>,
 }
 
-async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, job: Job) {
-    let until = Instant::now() + patience;
-    let bytes = answer(&ingest, "nats", &job.payload, until).await;
+async fn work(desk: Desk, client: Client, job: Job) {
+    let bytes = desk.answer(&job.payload).await;
     // Nobody makes ingest publish with its rights where the sender has none.
     let reply = job.reply.filter(|reply| reply.starts_with(INBOX));
     if let (Some(bytes), Some(reply)) = (bytes, reply) {
@@ -135,6 +140,7 @@ async fn work(ingest: Arc<Ingest>, client: Client, patience: Duration, job: Job)
 async fn run(
     client: Client,
     mut requests: Subscriber,
+    desk: Desk,
     lanes: Lanes<Job>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -142,7 +148,9 @@ async fn run(
         while let Some(message) = requests.next().await {
             let Message { subject, reply, payload, .. } = message;
             let payload = payload.get(..MAX_PAYLOAD).unwrap_or(&payload).to_vec();
-            if !lanes.try_push(&subject, Job { payload, reply }) {
+            let sender = desk.sender(&payload);
+            let origin = lanes.origin(&subject, sender.as_ref(), (&payload, reply.as_deref()));
+            if !lanes.try_push(origin, Job { payload, reply }) {
                 observe::dropped("nats");
             }
         }

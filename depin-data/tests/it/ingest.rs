@@ -6,11 +6,9 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use depin_core::{
-    Algorithm, B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkEvent, NetworkId, Result,
-    Sequence, SignedBatch, Timestamp,
-    log::{Append, BatchLog, ChainTip, LogEntry, NewBatch, RefusedBatch, TreeHead},
+    Algorithm, B256, Bytes, ErrorKind, NetworkEvent, NetworkId, Sequence, SignedBatch, Timestamp,
+    log::{BatchLog, ChainTip},
     registry::{DeviceRegistry, DeviceStatus},
     transport::{Answer, RefusalCode, Standing, Transport},
 };
@@ -22,7 +20,10 @@ use depin_data::{
     wire::{self, Nonce},
 };
 
-use crate::support::{Device, NOW, Net, reading};
+use crate::{
+    stuck::Stuck,
+    support::{Device, NOW, Net, reading},
+};
 
 fn net() -> Net {
     Net::over(Arc::new(MemoryLog::new()))
@@ -327,72 +328,9 @@ async fn an_event_is_told_once_also_when_the_answer_was_lost() {
     assert_eq!(heard.lock().unwrap().len(), 0);
 }
 
-/// A log whose appends wait for a permit, and then fail.
-#[derive(Debug)]
-struct Stuck(MemoryLog, tokio::sync::Semaphore);
-
-#[async_trait]
-impl BatchLog for Stuck {
-    async fn append(&self, _: NewBatch) -> Result<Append> {
-        let _permit = self.1.acquire().await;
-        Err(Error::unavailable("the disk is full"))
-    }
-    async fn head(&self) -> Result<TreeHead> {
-        self.0.head().await
-    }
-    async fn grown(&self, size: u64) -> Result<u64> {
-        self.0.grown(size).await
-    }
-    async fn root(&self, size: u64) -> Result<B256> {
-        self.0.root(size).await
-    }
-    async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<B256>> {
-        self.0.inclusion(index, size).await
-    }
-    async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
-        self.0.read(from, limit).await
-    }
-    async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
-        self.0.consistency(old, size).await
-    }
-    async fn chain(&self, device: &Did, from: Sequence, limit: usize) -> Result<Vec<LogEntry>> {
-        self.0.chain(device, from, limit).await
-    }
-    async fn forget(&self, before: u64) -> Result<()> {
-        self.0.forget(before).await
-    }
-    async fn oldest(&self) -> Result<u64> {
-        self.0.oldest().await
-    }
-    async fn tip(&self, device: &Did) -> Result<Option<ChainTip>> {
-        self.0.tip(device).await
-    }
-    async fn find(&self, device: &Did, sequence: Sequence) -> Result<Option<(u64, B256)>> {
-        self.0.find(device, sequence).await
-    }
-    async fn refuse(&self, refused: RefusedBatch) -> Result<()> {
-        self.0.refuse(refused).await
-    }
-    async fn refusals(&self, from: u64, limit: usize) -> Result<Vec<RefusedBatch>> {
-        self.0.refusals(from, limit).await
-    }
-    async fn refusal_range(&self) -> Result<std::ops::Range<u64>> {
-        self.0.refusal_range().await
-    }
-    async fn forget_refusals(&self, before: u64) -> Result<()> {
-        self.0.forget_refusals(before).await
-    }
-    async fn seal(&self, epoch: EpochId, record: Bytes) -> Result<()> {
-        self.0.seal(epoch, record).await
-    }
-    async fn sealed(&self, epoch: EpochId) -> Result<Option<Bytes>> {
-        self.0.sealed(epoch).await
-    }
-}
-
 #[tokio::test]
 async fn a_saturated_ingest_says_come_again_and_recovers() {
-    let log = Arc::new(Stuck(MemoryLog::new(), tokio::sync::Semaphore::new(0)));
+    let log = Arc::new(Stuck::failing());
     let net = Net::with(log.clone(), |builder| builder.concurrency(2));
     let batches = ["a", "b"].map(|name| net.enrol(name).measure());
     let waiting = batches.map(|batch| {
@@ -405,7 +343,7 @@ async fn a_saturated_ingest_says_come_again_and_recovers() {
     }
     let error = net.ingest.accept(b"noise").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    log.1.add_permits(2);
+    log.gate.add_permits(2);
     for waiting in waiting {
         let error = waiting.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "nothing is acknowledged");
@@ -415,7 +353,7 @@ async fn a_saturated_ingest_says_come_again_and_recovers() {
 
 #[tokio::test]
 async fn nobody_is_told_where_his_chain_stands_while_a_batch_of_it_is_under_way() {
-    let log = Arc::new(Stuck(MemoryLog::new(), tokio::sync::Semaphore::new(0)));
+    let log = Arc::new(Stuck::failing());
     let net = Net::over(log.clone());
     let (mut busy, idle) = (net.enrol("a"), net.enrol("b"));
     let (transport, batch) = (InProcess::new(net.ingest.clone()), busy.measure());
@@ -430,7 +368,7 @@ async fn nobody_is_told_where_his_chain_stands_while_a_batch_of_it_is_under_way(
     assert!(error.retry_after().is_some(), "{error:?}");
     let of_another = transport.standing(&idle.did, &*idle.key).await.unwrap();
     assert_eq!(of_another, Standing::Tip(None));
-    log.1.add_permits(1);
+    log.gate.add_permits(1);
     sending.await.unwrap_err();
     assert_eq!(transport.standing(&busy.did, &*busy.key).await.unwrap(), Standing::Tip(None));
 }

@@ -64,6 +64,7 @@ mod standings;
 mod storm;
 #[cfg(feature = "http")]
 mod stream;
+mod stuck;
 mod subscribe;
 mod support;
 #[cfg(all(feature = "mqtt", feature = "nats"))]

@@ -1,7 +1,7 @@
 //! A network of one process: devices, a registry in memory, a clock that is set.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -83,6 +83,8 @@ pub(crate) struct Registry {
     devices: Mutex<HashMap<Did, DeviceRecord>>,
     pub(crate) asked: Mutex<u32>,
     pub(crate) down: Mutex<bool>,
+    /// For these it never answers.
+    pub(crate) hangs: Mutex<HashSet<Did>>,
 }
 
 impl Registry {
@@ -120,6 +122,10 @@ impl DeviceRegistry for Registry {
         *self.asked.lock().unwrap() += 1;
         if *self.down.lock().unwrap() {
             return Err(Error::unavailable("the registry is down"));
+        }
+        let hangs = self.hangs.lock().unwrap().contains(did);
+        if hangs {
+            return std::future::pending().await;
         }
         Ok(self.devices.lock().unwrap().get(did).cloned())
     }

@@ -8,8 +8,24 @@ use depin_data::log::MemoryLog;
 
 use crate::support::Net;
 
+/// Each test over each broker and protocol.
+macro_rules! over_every_broker {
+    ($($test:ident)*) => { over_every_broker!(@ v3 V3 $($test)*); over_every_broker!(@ v5 V5 $($test)*); over_every_broker!(@ core_nats Nats $($test)*); };
+    (@ $module:ident $kind:ident $($test:ident)*) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                if let Some(wire) = super::Wire::start(crate::transports::wire::Kind::$kind) {
+                    super::$test(wire).await;
+                }
+            })*
+        }
+    };
+}
+
 mod brokers;
 mod flood;
+mod hanging;
 mod logins;
 #[cfg(feature = "tls")]
 mod tls;

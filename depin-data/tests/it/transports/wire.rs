@@ -91,14 +91,26 @@ impl Wire {
         ingest: &Arc<Ingest>,
         name: Option<&str>,
     ) -> Server {
+        self.serve_within(Duration::from_secs(10), concurrency, ingest, name).await
+    }
+
+    /// One attempt may take so long.
+    pub(super) async fn serve_within(
+        &self,
+        attempt: Duration,
+        concurrency: u16,
+        ingest: &Arc<Ingest>,
+        name: Option<&str>,
+    ) -> Server {
         let ingest = Arc::clone(ingest);
         if self.kind == Kind::Nats {
             let mut serving = NatsServing::default();
-            serving.concurrency = concurrency;
+            (serving.concurrency, serving.attempt) = (concurrency, attempt);
             return Server::Nats(nats::serve(ingest, &self.nats(), serving).await.unwrap());
         }
         let mut serving = MqttServing::default();
         (serving.name, serving.concurrency) = (name.map(Into::into), concurrency);
+        serving.attempt = attempt;
         Server::Mqtt(mqtt::serve(ingest, &self.mqtt(), serving).await.unwrap())
     }
 
