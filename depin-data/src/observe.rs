@@ -25,7 +25,7 @@
 //! | `depin_ingest_verify_seconds` | histogram | | to the verdict on a signature, with the wait for others |
 //! | `depin_ingest_stored_total` | counter | `kind`: `batches`, `readings` | what is new in the log |
 //! | `depin_ingest_repeated_total` | counter | | receipts for batches that were stored before |
-//! | `depin_ingest_throttled_total` | counter | `by`: `device`, `ingest`, `registry` | told to come again |
+//! | `depin_ingest_throttled_total` | counter | `by`: `device`, `ingest`, `registry`, `witnesses` | told to come again |
 //! | `depin_ingest_unkept_total` | counter | `of`: `device`, `unknown` | refusals that were not kept, to save the disk |
 //! | `depin_ingest_replays_total` | counter | `answer`, as above | dead letters judged again |
 //! | `depin_ingest_in_flight` | gauge | | batches under way when the last came in |

@@ -276,7 +276,7 @@ pub(super) fn enter<'a>(
     let slot = Slot(taken);
     if taken.fetch_add(1, Ordering::AcqRel) >= most.max(1) {
         observe::throttled(what);
-        let why = "ingest is saturated; send the batch again later";
+        let why = "ingest is saturated; send this again later";
         return Err(Error::unavailable(why).retry_in(TURN));
     }
     Ok(slot)

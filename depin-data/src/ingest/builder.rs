@@ -97,7 +97,8 @@ impl IngestBuilder {
         self
     }
 
-    /// Handles at most this many batches at a time (1,024 unless said); more are told to come again.
+    /// Handles at most this many batches at a time (1,024 unless said), and a quarter as many questions for
+    /// [witnesses](Ingest::witness) beside them; more are told to come again.
     pub const fn concurrency(mut self, batches: usize) -> Self {
         self.concurrency = batches;
         self
@@ -126,6 +127,7 @@ impl IngestBuilder {
             quota: Mutex::new(Quota::default()),
             unkept: 0.into(),
             in_flight: AtomicUsize::new(0),
+            witnessing: AtomicUsize::new(0),
             concurrency: self.concurrency,
             head: Mutex::new(None),
             listeners: RwLock::new(self.listeners),

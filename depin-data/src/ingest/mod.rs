@@ -128,6 +128,8 @@ pub struct Ingest {
     quota: Mutex<Quota>,
     unkept: AtomicU64,
     in_flight: AtomicUsize,
+    /// Commitments that are looked up.
+    witnessing: AtomicUsize,
     lookups: Lookups,
     concurrency: usize,
     head: Mutex<Option<Head>>,
@@ -259,13 +261,16 @@ impl Ingest {
     }
 
     /// Says, signed, that a commitment is of a batch in the log: for whoever is shown a part of the batch and
-    /// cannot check its receipt. [`witnessed`](crate::privacy::witnessed) verifies it.
+    /// cannot check its receipt. [`witnessed`](crate::privacy::witnessed) verifies it. Anybody may ask, so a quarter of
+    /// the [concurrency](IngestBuilder::concurrency), beside that of batches, is for all who do.
     ///
     /// # Errors
+    /// [`ErrorKind::Unavailable`] while too many ask: ask again, after the time that the error names.
     /// [`ErrorKind::NotFound`] when the chain does not reach there or its bytes are forgotten,
     /// [`ErrorKind::Rejected`] when the commitment is not of the batch there, [`ErrorKind::Malformed`] when it is
     /// none, or as the log's reads.
     pub async fn witness(&self, commitment: &Commitment) -> Result<Vec<u8>> {
+        let _slot = admit::enter(&self.witnessing, self.concurrency / 4, "witnesses")?;
         let (device, sequence) = commitment.place(&self.network)?;
         let Receipt { index, .. } = self.receipt_of(&device, sequence).await?;
         let entry = self.log.read(index, 1).await?.into_iter().next();
