@@ -6,31 +6,44 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::queue::Queue;
+
 /// Connections by address; those of IPv6 count together by /64, which is what one customer has at least.
 #[derive(Debug)]
 pub(super) struct Addresses {
     most: usize,
-    held: Mutex<HashMap<IpAddr, usize>>,
+    served: usize,
+    held: Mutex<HashMap<IpAddr, Held>>,
+}
+
+/// What one address holds, as long as it holds anything.
+#[derive(Debug)]
+struct Held {
+    count: usize,
+    share: Arc<Queue>,
 }
 
 impl Addresses {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: most.max(1), held: Mutex::default() })
+    /// For at most so many connections of an address, of which so many are served at a time.
+    pub(super) fn new(most: usize, served: usize) -> Arc<Self> {
+        Arc::new(Self { most: most.max(1), served, held: Mutex::default() })
     }
 
     /// A visitor from this address, unless it has sent enough.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Visitor> {
         let origin = origin(address);
-        let mut held = self.held();
-        let count = held.entry(origin).or_default();
-        if *count >= self.most {
+        let mut all = self.held();
+        let anew = || Held { count: 0, share: Arc::new(Queue::new(self.served)) };
+        let held = all.entry(origin).or_insert_with(anew);
+        if held.count >= self.most {
             return None;
         }
-        *count = count.saturating_add(1);
-        Some(Visitor { addresses: Arc::clone(self), origin })
+        held.count = held.count.saturating_add(1);
+        let share = Arc::clone(&held.share);
+        Some(Visitor { addresses: Arc::clone(self), origin, share })
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<IpAddr, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -40,14 +53,22 @@ impl Addresses {
 pub(super) struct Visitor {
     addresses: Arc<Addresses>,
     origin: IpAddr,
+    share: Arc<Queue>,
+}
+
+impl Visitor {
+    /// For the places that its address may have.
+    pub(super) fn share(&self) -> &Queue {
+        &self.share
+    }
 }
 
 impl Drop for Visitor {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = self.addresses.held().entry(self.origin) {
-            match count.get().checked_sub(1) {
-                None | Some(0) => _ = count.remove(),
-                Some(rest) => *count.get_mut() = rest,
+        if let Entry::Occupied(mut held) = self.addresses.held().entry(self.origin) {
+            match held.get().count.checked_sub(1) {
+                None | Some(0) => _ = held.remove(),
+                Some(rest) => held.get_mut().count = rest,
             }
         }
     }
@@ -70,7 +91,7 @@ mod tests {
 
     #[test]
     fn each_origin_has_its_own_count_and_leaves_nothing_behind() {
-        let addresses = Addresses::new(2);
+        let addresses = Addresses::new(2, 1);
         let enter = |address: &str| addresses.enter(address.parse().unwrap());
         let held = [enter("192.0.2.1"), enter("::ffff:192.0.2.1"), enter("192.0.2.2")];
         assert!(held.iter().all(Option::is_some));
@@ -80,6 +101,13 @@ mod tests {
         assert!(enter("2001:db8:1:2:3::").is_none(), "a customer has 2^64 of them");
         let other = enter("2001:db8:1:3::1");
         assert!(other.is_some());
+        let [one, same, another] = &held;
+        let share =
+            |visitor: &Option<Visitor>| visitor.as_ref().unwrap().share().try_enter().is_some();
+        let served = one.as_ref().unwrap().share().try_enter();
+        assert!(served.is_some() && !share(same) && share(another), "one has its share");
+        drop(served);
+        assert!(share(same));
         drop((held, customer, other));
         assert!(addresses.held().is_empty());
     }

@@ -14,7 +14,8 @@
 //!
 //! Who sends too much is told 429 (one device) or 503 (all together) with `Retry-After`; [`HttpTransport`] makes
 //! that an error with [`retry_after`](depin_core::Error::retry_after). Bodies come as they are: any content
-//! encoding but `identity` is 415, so nothing unpacks to more than was sent. [`Limits`] bound connections, in all and of one address.
+//! encoding but `identity` is 415, so nothing unpacks to more than was sent. [`Limits`] bound connections, in all and
+//! of one address, which is served in a quarter of the places unless a proxy stands in front ([`Limits::shares`]).
 //!
 //! # Bundles
 //!
@@ -60,6 +61,7 @@ mod connect;
 mod operator;
 mod problem;
 mod query;
+mod queue;
 mod routes;
 mod server;
 mod stream;

@@ -1,14 +1,11 @@
 //! Connections: few enough, short enough, and closed in order.
 
 use std::{
-    future::{Ready, poll_fn, ready},
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,11 +13,14 @@ use axum::{
     Router,
     extract::Request,
     http::{HeaderValue, header},
-    middleware::{Next, from_fn, map_response},
+    middleware::{Next, from_fn},
     response::Response,
 };
 use depin_core::{Error, ErrorKind, Result};
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -34,7 +34,11 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::{addresses::Addresses, routes};
+use super::{
+    addresses::{Addresses, Visitor},
+    queue::{self, Queue},
+    routes,
+};
 use crate::{
     ingest::Ingest,
     observe::{self, Held, Timer},
@@ -44,8 +48,6 @@ use crate::{
 const HEAD_BYTES: usize = 16 * 1024;
 /// Connections that the system may keep until they are taken.
 const BACKLOG: u32 = 4096;
-/// Most connections that can be counted.
-const MOST_PLACES: usize = 1 << 24;
 /// How long to wait when the system has no file handles left.
 const BREATHER: Duration = Duration::from_millis(50);
 
@@ -68,10 +70,12 @@ pub struct Limits {
     /// and no buffer.
     pub waiting: usize,
     /// Connections of one address, served or waiting (of IPv6, of one /64): more are closed unheard. Where a proxy or
-    /// the gateway of a fleet stands in front, all come from few addresses; then this is to be larger. Less than
-    /// `connections`, it keeps one address from being all that is served for as long as its requests may take; as it
-    /// is, it keeps the queue open, and a fleet behind one address comes through.
+    /// the gateway of a fleet stands in front, all come from few addresses; then this is to be larger.
     pub per_address: usize,
+    /// Equal parts of `connections`, of which one address is served in one at a time; the rest of what it sends waits
+    /// for its own. 1 lifts this bound: behind a proxy, which then has to bound what one of its clients takes, all
+    /// come from one address.
+    pub shares: usize,
     /// How long one may wait before it is told 503.
     pub turn: Duration,
     /// Time for the head of a request, also of the next one on the same connection.
@@ -84,12 +88,13 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 512 connections of at most 10 minutes, 16,384 more that wait up to 10 s; of all these at most a quarter, 4,224,
-    /// from one address; 10 s for a head, 30 s for a request.
+    /// from one address, 128 of them served; 10 s for a head, 30 s for a request.
     fn default() -> Self {
         Self {
             connections: 512,
             waiting: 16_384,
             per_address: 4224,
+            shares: 4,
             turn: Duration::from_secs(10),
             head: Duration::from_secs(10),
             request: Duration::from_secs(30),
@@ -172,11 +177,17 @@ impl Drop for HttpServer {
     }
 }
 
-/// Places for connections, and how many wait for one.
+/// Places for connections.
 struct Places {
     limits: Limits,
-    slots: Semaphore,
-    waiting: AtomicUsize,
+    queue: Queue,
+}
+
+/// A place, of all and of those that its address may have.
+struct Seat<'a> {
+    places: &'a Places,
+    visitor: &'a Visitor,
+    _held: [SemaphorePermit<'a>; 2],
 }
 
 async fn listen(
@@ -185,14 +196,11 @@ async fn listen(
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let served = limits.connections.clamp(1, MOST_PLACES);
-    let all = served.saturating_add(limits.waiting).min(MOST_PLACES);
+    let served = limits.connections.clamp(1, queue::MOST);
+    let all = served.saturating_add(limits.waiting).min(queue::MOST);
     let rooms = Arc::new(Semaphore::new(all));
-    let slots = Semaphore::new(served);
-    let addresses = Addresses::new(limits.per_address);
-    let places = Arc::new(Places { limits, slots, waiting: AtomicUsize::new(0) });
-    let theirs = Arc::clone(&places);
-    let router = router.layer(map_response(move |response| theirs.hurry(response)));
+    let addresses = Addresses::new(limits.per_address, served.div_ceil(limits.shares.max(1)));
+    let places = Arc::new(Places { limits, queue: Queue::new(served) });
     let router = router.layer(from_fn(observed));
     loop {
         let next = async {
@@ -216,11 +224,11 @@ async fn listen(
             next = next => next,
             _ = stopped.wait_for(|stop| *stop) => break,
         };
-        if let Some((stream, room)) = next {
+        if let Some((stream, (visitor, room))) = next {
             let (places, router, stopped) = (Arc::clone(&places), router.clone(), stopped.clone());
             tokio::spawn(async move {
-                converse(stream, router, &places, stopped).await;
-                drop(room);
+                converse(stream, &visitor, router, &places, stopped).await;
+                drop((visitor, room));
             });
         }
     }
@@ -232,56 +240,73 @@ async fn listen(
 /// One connection, from its turn until it ends, is too old, others wait, or the server stops.
 async fn converse(
     stream: TcpStream,
+    visitor: &Visitor,
     router: Router,
     places: &Places,
     mut stopped: watch::Receiver<bool>,
 ) {
     let limits = places.limits;
-    let Some(_slot) = places.turn(&mut stopped).await else { return turn_away(stream).await };
+    let Some(seat) = places.turn(visitor, &mut stopped).await else {
+        return turn_away(stream).await;
+    };
     let _held = Held::new("depin_http_connections");
     let _ = stream.set_nodelay(true);
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        let answer = router.call(request);
+        async { answer.await.map(|response| seat.hurry(response)) }
+    });
     let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = stopped.wait_for(|stop| *stop) => {}
         () = sleep(limits.age) => {}
-        () = places.wanted() => {}
+        () = seat.wanted() => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(limits.request.saturating_mul(2), connection).await;
 }
 
 impl Places {
-    /// A place to be served in, if one becomes free in time.
-    async fn turn(&self, stopped: &mut watch::Receiver<bool>) -> Option<SemaphorePermit<'_>> {
-        if let Ok(slot) = self.slots.try_acquire() {
-            return Some(slot);
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let slot = tokio::select! {
-            slot = timeout(self.limits.turn, self.slots.acquire()) => slot.ok().and_then(|slot| slot.ok()),
-            _ = stopped.wait_for(|stop| *stop) => None,
+    /// A place to be served in, if one becomes free in time. Who waits for one of its address's waits for no other, so
+    /// that one address is not all who wait.
+    async fn turn<'a>(
+        &'a self,
+        visitor: &'a Visitor,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> Option<Seat<'a>> {
+        let seat = async {
+            let held = [visitor.share().enter().await?, self.queue.enter().await?];
+            Some(Seat { places: self, visitor, _held: held })
         };
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        slot
+        tokio::select! {
+            seat = timeout(self.limits.turn, seat) => seat.ok().flatten(),
+            _ = stopped.wait_for(|stop| *stop) => None,
+        }
+    }
+}
+
+impl Seat<'_> {
+    /// Whether somebody waits for whom this place would do.
+    fn is_wanted(&self) -> bool {
+        self.places.queue.is_wanted() || self.visitor.share().is_wanted()
     }
 
     /// Closes the connection after this answer when somebody else wants the place.
-    fn hurry(&self, mut response: Response) -> Ready<Response> {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+    fn hurry(&self, mut response: Response) -> Response {
+        if self.is_wanted() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        ready(response)
+        response
     }
 
     /// Returns when somebody else wants the place.
     async fn wanted(&self) {
         loop {
             sleep(GLANCE).await;
-            if self.waiting.load(Ordering::Relaxed) > 0 {
+            if self.is_wanted() {
                 return;
             }
         }

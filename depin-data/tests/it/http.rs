@@ -31,6 +31,8 @@ use crate::{
 
 mod impostors;
 mod operators;
+#[cfg(target_os = "linux")]
+mod places;
 
 const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -355,36 +357,4 @@ async fn whoever_waits_too_long_for_a_place_is_told_so() {
     assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
     serde_json::from_str::<serde_json::Value>(body).unwrap();
     drop(holder);
-}
-
-/// Asks from an address of this machine; nothing when the server closes unheard.
-async fn asked_from(server: &HttpServer, from: [u8; 4]) -> Option<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let to = server.url().trim_start_matches("http://").parse().unwrap();
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind((from, 0).into()).unwrap();
-    let mut stream = socket.connect(to).await.ok()?;
-    let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    stream.write_all(request).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    Some(answer).filter(|answer| !answer.is_empty())
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn no_address_takes_the_places_of_others() {
-    let net = Net::over(Arc::new(MemoryLog::new()));
-    let mut limits = Limits::default();
-    (limits.connections, limits.per_address) = (4, 3);
-    let server = serve_with(net.ingest.clone(), ANY.into(), limits).await.unwrap();
-    let holders: Vec<_> = (0..3).map(|_| connect(&server.url())).collect();
-    for _ in 0..10 {
-        assert_eq!(asked_from(&server, [127, 0, 0, 1]).await, None, "it has all it may have");
-        let other = asked_from(&server, [127, 0, 0, 2]).await.unwrap();
-        assert_eq!(status(&other), "200");
-    }
-    drop(holders);
-    // As soon as the server has seen that they are gone.
-    while asked_from(&server, [127, 0, 0, 1]).await.is_none() {}
 }

@@ -15,19 +15,38 @@ use tokio::sync::Semaphore;
 pub(crate) struct Stuck {
     log: MemoryLog,
     pub(crate) gate: Semaphore,
+    /// For its readers.
+    pub(crate) reads: Semaphore,
     /// How many appends came.
     pub(crate) begun: AtomicU32,
+    /// How many reads.
+    pub(crate) read: AtomicU32,
     stores: bool,
 }
 
 impl Stuck {
     pub(crate) fn failing() -> Self {
         let (log, gate) = (MemoryLog::new(), Semaphore::new(0));
-        Self { log, gate, begun: AtomicU32::new(0), stores: false }
+        let reads = Semaphore::new(Semaphore::MAX_PERMITS);
+        Self {
+            log,
+            gate,
+            reads,
+            begun: AtomicU32::default(),
+            read: AtomicU32::default(),
+            stores: false,
+        }
     }
 
     pub(crate) fn storing() -> Self {
         Self { stores: true, ..Self::failing() }
+    }
+
+    /// Takes what comes, and lets nobody read.
+    #[cfg(feature = "http")]
+    pub(crate) fn unread() -> Self {
+        let gate = Semaphore::new(Semaphore::MAX_PERMITS);
+        Self { gate, reads: Semaphore::new(0), ..Self::storing() }
     }
 }
 
@@ -52,6 +71,8 @@ impl BatchLog for Stuck {
         self.log.inclusion(index, size).await
     }
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>> {
+        self.read.fetch_add(1, Ordering::SeqCst);
+        let _permit = self.reads.acquire().await;
         self.log.read(from, limit).await
     }
     async fn consistency(&self, old: u64, size: u64) -> Result<Vec<B256>> {
