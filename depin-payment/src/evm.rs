@@ -34,4 +34,4 @@ pub use roots::{EvmRoots, PendingEpoch, Verdict};
 pub use stake::{EvmStake, Slash, Stake, StakeRules};
 pub use stream::{EvmStream, Purse, StreamRail};
 pub use token::EvmToken;
-pub use treasury::{Estimate, PayList, Plan, RunReport, Treasury, Unpaid, Way};
+pub use treasury::{Estimate, PayList, Plan, Refusal, RunReport, Treasury, Unpaid, Way};

@@ -13,11 +13,13 @@ mod disperse;
 mod guard;
 mod journal;
 mod list;
+mod notes;
 mod plan;
 mod publish;
 mod rebuild;
 mod received;
 mod transfers;
+mod unpaid;
 
 use std::path::Path;
 
@@ -30,6 +32,7 @@ use decimals::Decimals;
 use journal::{Journal, Place, Terms};
 pub use list::PayList;
 pub use plan::{Estimate, Plan, Way};
+pub use unpaid::{Refusal, Unpaid};
 
 /// Pays lists of accounts from the account of a chain handle.
 ///
@@ -94,18 +97,6 @@ pub struct RunReport {
     /// [Save](Cumulative::save) it beside the journal; with a dispute window, keep the file of the run before until the
     /// epoch is active: an epoch that is rejected is made again from that.
     pub balances: Option<Cumulative>,
-}
-
-/// A recipient whom the token does not let receive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Unpaid {
-    /// Who.
-    pub account: Address,
-    /// What they should have got.
-    pub amount: Amount,
-    /// What the token said.
-    pub reason: String,
 }
 
 impl Treasury {
@@ -198,7 +189,8 @@ impl Treasury {
     /// transfers; [`ErrorKind::Conflict`] when the journal belongs to another list, account or chain,
     /// is in use by another process, when the run's name was used for another list, or when the balances are
     /// not those that the distributor has;
-    /// [`ErrorKind::Corrupt`] when the journal is damaged, [`ErrorKind::Unsupported`] when it is of another version;
+    /// [`ErrorKind::Corrupt`] when the journal is damaged, [`ErrorKind::Unsupported`] when it is of another version,
+    /// [`ErrorKind::Limit`] when the file is larger than any journal;
     /// [`ErrorKind::Unavailable`] when the chain or the disk does not answer now, lags behind what was mined, or has transactions that wait: run it again with the same
     /// journal.
     pub async fn run(&self, plan: &Plan, journal: impl AsRef<Path>) -> Result<RunReport> {

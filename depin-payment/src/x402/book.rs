@@ -160,8 +160,8 @@ impl Book {
         })
     }
 
-    /// Keeps the answer to a charge that another rail keeps; it may be forgotten at `forget` (seconds), and not when
-    /// an earlier one to the same charge might have been.
+    /// Keeps the answer to a charge that another rail keeps; it may be forgotten at `forget` (seconds), or when an
+    /// earlier one to the same charge might have been, whichever is later.
     pub(super) fn keep_answer(&self, charge: B256, answer: &Answer, forget: u64) -> Result<()> {
         self.write(|write| {
             let mut answers = write.open_table(ANSWERS).map_err(broken)?;
@@ -169,9 +169,12 @@ impl Book {
             answers.insert(charge.0, (head.as_slice(), &*answer.body)).map_err(broken)?;
             let mut forgettable = write.open_table(FORGETTABLE).map_err(broken)?;
             let mut kept = write.open_table(KEPT).map_err(broken)?;
-            if let Some(earlier) = kept.insert(charge.0, forget).map_err(broken)? {
-                forgettable.remove((earlier.value(), charge.0)).map_err(broken)?;
+            let earlier = kept.get(charge.0).map_err(broken)?.map(|earlier| earlier.value());
+            if let Some(earlier) = earlier {
+                forgettable.remove((earlier, charge.0)).map_err(broken)?;
             }
+            let forget = forget.max(earlier.unwrap_or_default());
+            kept.insert(charge.0, forget).map_err(broken)?;
             forgettable.insert((forget, charge.0), ()).map(drop).map_err(broken)
         })
     }
@@ -496,6 +499,8 @@ mod tests {
         let (charge, again) = (B256::with_last_byte(1), Answer::of(&head, Bytes::from("again")));
         book.keep_answer(charge, &Answer::of(&head, Bytes::from("first")), 300).unwrap();
         book.keep_answer(charge, &again, 590).unwrap();
+        // Also where the clock went back in between.
+        book.keep_answer(charge, &again, 290).unwrap();
         book.forget(301).unwrap();
         assert_eq!(book.answer(charge).unwrap(), Some(again));
         book.forget(591).unwrap();

@@ -355,7 +355,7 @@ async fn a_journal_keeps_its_batches_and_is_open_once_and_tells_damage() {
     assert_eq!(bank.devnet.block_number(), blocks);
 
     let text = std::fs::read_to_string(&path).unwrap();
-    let notes = text.find("\nsent ").unwrap();
+    let notes = text.find("\nbegin ").unwrap();
     for cut in 0..=notes {
         std::fs::write(&path, &text[..cut]).unwrap();
         let error = treasury.run(&plan, &path).await.unwrap_err();

@@ -24,13 +24,13 @@ pub(in crate::evm) fn explain(error: Error) -> Error {
 /// What the token and its source refuse to issue.
 fn of_issue(revert: &Revert) -> Option<Remedy> {
     if revert.decode::<ERC20ExceededCap>().is_some() {
-        let text =
-            "the emission passes the token's cap; nothing more can be published than it leaves";
+        let text = "the emission passes the token's cap; have the arbiter reject the epoch if it waits, and publish \
+                    no more than the cap leaves";
         return Some((ErrorKind::Limit, text));
     }
     if revert.decode::<MintAboveBand>().is_some() {
-        let text = "the emission passes what the band of this period leaves; publish less, or in \
-                    the next period";
+        let text = "the emission passes what the band of this period leaves; wait for the next period, or have the \
+                    arbiter reject the epoch and publish less";
         return Some((ErrorKind::Limit, text));
     }
     revert.decode::<EmissionAboveCurve>().map(|_| {

@@ -2,11 +2,12 @@
 //! transactions the others were paid.
 //!
 //! Lines of text. Everything up to `end` is written to another file first and appears whole or not at all;
-//! what follows is appended line by line, and a line that a crash tore is as if it were not written. Whoever
+//! what follows, the [notes](super::notes), is appended line by line, and a line that a crash tore is as if it were not
+//! written. Whoever
 //! works with a journal, or makes one, holds a lock on a file beside it, which is there before the journal is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     ffi::OsString,
     fmt::Write as _,
     fs::{File, OpenOptions, TryLockError},
@@ -16,7 +17,10 @@ use std::{
 
 use depin_core::{Address, Amount, B256, ChainId, EpochId, Error, ErrorKind, Result};
 
-use super::PayList;
+use super::{
+    PayList, Refusal, Unpaid,
+    notes::{self, Notes},
+};
 use crate::place::replace;
 
 /// What is fixed with the list.
@@ -70,23 +74,6 @@ impl Place {
     }
 }
 
-/// What became of a run so far.
-#[derive(Debug, Default)]
-struct Notes {
-    skipped: BTreeMap<Address, String>,
-    /// Those skipped, first to last.
-    order: Vec<Address>,
-    sent: Vec<B256>,
-}
-
-impl Notes {
-    fn skip(&mut self, account: Address, reason: String) {
-        if self.skipped.insert(account, reason).is_none() {
-            self.order.push(account);
-        }
-    }
-}
-
 /// A journal that this process has open and nobody else.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -104,9 +91,13 @@ impl Journal {
             write(path, &head(&terms, list))?;
         }
         let mut file = append_to(path)?;
+        let length = file.metadata().map_err(|error| broken(path, error))?.len();
+        // What is not read would be cut off below, as if a crash had torn it.
+        if length > MAX_BYTES {
+            return Err(too_large(path));
+        }
         let mut bytes = Vec::new();
-        let limited = Read::by_ref(&mut file).take(MAX_BYTES).read_to_end(&mut bytes);
-        limited.map_err(|error| broken(path, error))?;
+        file.read_to_end(&mut bytes).map_err(|error| broken(path, error))?;
         // Before it is text: the crash may have torn a letter too.
         let whole =
             bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
@@ -125,9 +116,14 @@ impl Journal {
         &self.terms
     }
 
-    /// Why an account cannot receive, if it cannot.
-    pub(super) fn skipped(&self, account: &Address) -> Option<&str> {
-        self.notes.skipped.get(account).map(String::as_str)
+    /// Somebody of the list who gets nothing, if they do not.
+    pub(super) fn unpaid(&self, account: Address, amount: Amount) -> Option<Unpaid> {
+        self.notes.unpaid(account, amount)
+    }
+
+    /// The transaction in which a batch of these payments reverted, if any did.
+    pub(super) fn reverted(&self, payments: &[(Address, Amount)]) -> Option<B256> {
+        self.notes.reverted(payments)
     }
 
     /// The transactions of the run, by this process and earlier ones.
@@ -138,35 +134,51 @@ impl Journal {
     /// Those of the payments that can be made.
     pub(super) fn payable(&self, payments: &[(Address, Amount)]) -> Vec<(Address, Amount)> {
         let mut payments = payments.to_vec();
-        payments.retain(|(account, _)| !self.notes.skipped.contains_key(account));
+        payments.retain(|(account, _)| !self.notes.is_out(account));
         payments
     }
 
-    /// Writes down, before anything else happens, that an account is left out for good.
-    pub(super) fn skip(&mut self, account: Address, reason: &str) -> Result<()> {
-        let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
-        let reason: String = plain.take(MAX_REASON).collect();
-        self.note(&format!("skip {account} {reason}\n"))?;
-        self.notes.skip(account, reason);
+    /// Writes down, before anything else happens, that an account is left out.
+    pub(super) fn skip(&mut self, account: Address, reason: &str, refusal: Refusal) -> Result<()> {
+        let reason = notes::plain(reason);
+        self.note(&notes::line(&account, &reason, refusal))?;
+        self.notes.leave_out(account, reason, refusal);
         Ok(())
     }
 
-    /// Those of the payments whose accounts are left out, in the order in which that was written down.
-    pub(super) fn left_out(&self, payments: &[(Address, Amount)]) -> Vec<Address> {
-        if self.notes.order.is_empty() {
-            return Vec::new();
-        }
-        let named: BTreeSet<_> = payments.iter().map(|(account, _)| account).collect();
-        self.notes.order.iter().filter(|account| named.contains(account)).copied().collect()
+    /// Who of the payments was left out at any time, the latest first. Ends with nobody.
+    pub(super) fn ever_out(&self, payments: &[(Address, Amount)]) -> Vec<BTreeSet<Address>> {
+        self.notes.ever_out(payments)
     }
 
-    /// Takes accounts for paid that are left out by what is written. That stays: it is for the chain to show again
-    /// when the journal is opened the next time.
-    pub(super) fn paid_after_all(&mut self, accounts: &[Address]) {
-        for account in accounts {
-            self.notes.skipped.remove(account);
+    /// Writes down whom the batch of these payments that the chain has leaves out, where it is another one than was sent
+    /// last: others are paid after all, or are not.
+    pub(super) fn agree(
+        &mut self,
+        payments: &[(Address, Amount)],
+        out: &BTreeSet<Address>,
+    ) -> Result<()> {
+        for (account, _) in payments {
+            match (self.notes.is_out(account), out.contains(account)) {
+                (true, false) => {
+                    self.note(&format!("back {account}\n"))?;
+                    self.notes.take_back(*account);
+                }
+                (false, true) => self.leave_out_again(*account)?,
+                _ => {}
+            }
         }
-        self.notes.order.retain(|account| !accounts.contains(account));
+        Ok(())
+    }
+
+    /// Writes down that a batch is about to be sent; answers whether that was written down before.
+    pub(super) fn begin(&mut self, batch: u64) -> Result<bool> {
+        let news = !self.notes.begun.contains(&batch);
+        if news {
+            self.note(&format!("begin {batch}\n"))?;
+            self.notes.begun.insert(batch);
+        }
+        Ok(!news)
     }
 
     /// Writes down a transaction that was mined; answers whether that was news.
@@ -183,21 +195,27 @@ impl Journal {
     pub(super) fn resize(&mut self, recipients: usize, list: &PayList) -> Result<()> {
         let Some((disperse, _)) = self.terms.disperse else { return Ok(()) };
         let terms = Terms { disperse: Some((disperse, recipients)), ..self.terms.clone() };
+        if !self.notes.begun.is_empty() {
+            // Whom those had is in some batch of the others.
+            let batches = list.payments().len().div_ceil(recipients.max(1));
+            self.notes.begun = (0..batches as u64).collect();
+        }
         self.renew(terms, list)
     }
 
     /// Fixes other terms, for a run of which nothing was paid.
     pub(super) fn renew(&mut self, terms: Terms, list: &PayList) -> Result<()> {
-        let mut text = head(&terms, list);
-        for account in &self.notes.order {
-            let reason = self.skipped(account).unwrap_or_default();
-            let _ = writeln!(text, "skip {account} {reason}");
-        }
+        let text = head(&terms, list) + &self.notes.lines();
         write(&self.place.path, &text)?;
         self.terms = terms;
         self.file = append_to(&self.place.path)?;
         self.notes.sent.clear();
         Ok(())
+    }
+
+    fn leave_out_again(&mut self, account: Address) -> Result<()> {
+        let Some((reason, refusal)) = self.notes.said(&account) else { return Ok(()) };
+        self.skip(account, &reason, refusal)
     }
 
     fn note(&mut self, line: &str) -> Result<()> {
@@ -265,15 +283,7 @@ fn resume(text: &str, terms: &Terms, list: &PayList) -> Result<(Terms, Notes)> {
     let rest = rest.strip_prefix(&payments(list)).ok_or_else(other)?;
     let mut notes = Notes::default();
     for line in rest.lines() {
-        match line.split_once(' ').ok_or_else(damaged)? {
-            ("skip", note) => {
-                let (account, reason) = note.split_once(' ').ok_or_else(damaged)?;
-                let account = account.parse().map_err(|_| damaged())?;
-                notes.skip(account, reason.to_owned());
-            }
-            ("sent", transaction) => notes.sent.push(transaction.parse().map_err(|_| damaged())?),
-            _ => return Err(damaged()),
-        }
+        notes.read(line).ok_or_else(damaged)?;
     }
     Ok((found, notes))
 }
@@ -281,6 +291,13 @@ fn resume(text: &str, terms: &Terms, list: &PayList) -> Result<(Terms, Notes)> {
 fn damaged() -> Error {
     let text = "the file is no journal of a treasury run, or it is damaged; restore it from a copy";
     Error::new(ErrorKind::Corrupt, text)
+}
+
+fn too_large(path: &Path) -> Error {
+    let text = "the file is larger than the journal of any run, and was left as it is; give the path of the run's \
+                journal, or restore it from a copy";
+    let error = Error::new(ErrorKind::Limit, text).with("path", path.display());
+    error.with("most bytes", MAX_BYTES)
 }
 
 fn outdated() -> Error {
@@ -304,4 +321,3 @@ const FORMER: &str = "depin treasury run 1\n";
 const MAGIC: &str = "depin treasury run 2";
 /// A million payments and as many notes need less.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
-const MAX_REASON: usize = 200;

@@ -16,7 +16,7 @@ use depin_evm::{
     bindings::Disperse,
 };
 
-use super::{PayList, RunReport, Treasury, Unpaid, Way, journal::Journal};
+use super::{PayList, Refusal, RunReport, Treasury, Way, journal::Journal};
 use crate::evm::calls::patiently;
 
 pub(super) type Call<'a> = SolCallBuilder<&'a DynProvider, Disperse::disperseCall>;
@@ -60,11 +60,9 @@ impl Treasury {
             gas = gas.saturating_add(self.pay(batch, journal).await?);
         }
         let payments = list.payments().iter();
-        let paid = payments.filter(|(account, _)| journal.skipped(account).is_none());
-        let unpaid = list.payments().iter().filter_map(|(account, amount)| {
-            let reason = journal.skipped(account)?.to_owned();
-            Some(Unpaid { account: *account, amount: *amount, reason })
-        });
+        let unpaid =
+            payments.clone().filter_map(|(account, amount)| journal.unpaid(*account, *amount));
+        let paid = payments.filter(|(account, amount)| journal.unpaid(*account, *amount).is_none());
         Ok(RunReport {
             way: Way::Transfers,
             paid: paid.clone().count(),
@@ -81,6 +79,10 @@ impl Treasury {
     /// as a try.
     async fn pay(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<u64> {
         let mut tries: u32 = 0;
+        // Whatever was mined once had all of those in it that are left out from then on.
+        let mut reverted = journal.reverted(batch.payments);
+        // Whether no earlier call can have sent the batch and ended before it heard of it.
+        let mut heard = None;
         loop {
             if self.is_paid(batch, journal).await? {
                 return Ok(0);
@@ -89,6 +91,10 @@ impl Treasury {
             if payments.is_empty() {
                 return Ok(0);
             }
+            let heard = match heard {
+                Some(heard) => heard,
+                None => *heard.insert(!journal.begin(batch.index)?),
+            };
             let error = match self.send(batch, &payments).await {
                 Ok(receipt) => {
                     let new = journal.send(receipt.transaction_hash)?;
@@ -103,6 +109,7 @@ impl Treasury {
                 Err(error) if error.kind() == ErrorKind::Rejected => error,
                 Err(error) => return Err(error),
             };
+            reverted = reverted.or_else(|| reverted_in(&error));
             let sum = Amount::sum(payments.iter().map(|(_, amount)| *amount))?;
             self.check_funds(batch.disperse, sum).await?;
             let refused = self.refused(batch, &payments).await?;
@@ -117,8 +124,13 @@ impl Treasury {
             }
             // Somebody else may have spent meanwhile what these should have got.
             self.check_funds(batch.disperse, sum).await?;
+            let refusal = match reverted {
+                Some(transaction) => Refusal::Reverted { transaction },
+                None if heard => Refusal::Simulated,
+                None => Refusal::Unheard,
+            };
             for (account, reason) in refused {
-                journal.skip(account, &reason)?;
+                journal.skip(account, &reason, refusal)?;
             }
         }
     }
@@ -138,17 +150,16 @@ impl Treasury {
     /// again, and then it is for another run to send it.
     async fn see_paid(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<()> {
         let known: &Journal = journal;
-        let after_all = patiently(|| async {
-            if let Some(after_all) = self.look_paid(batch, known).await? {
-                return Ok(after_all);
+        let out = patiently(|| async {
+            if let Some(out) = self.look_paid(batch, known).await? {
+                return Ok(out);
             }
             let text = "the batch was mined, and the node does not have it yet or lost it again; run it again with \
                         the same journal";
             Err(Error::unavailable(text).with("run", batch.list.id()).with("batch", batch.index))
         })
         .await?;
-        journal.paid_after_all(&after_all);
-        Ok(())
+        journal.agree(batch.payments, &out)
     }
 
     /// What the batches that are not paid need.
@@ -168,17 +179,19 @@ impl Treasury {
     async fn is_paid(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<bool> {
         let known: &Journal = journal;
         let looked = patiently(|| self.look_paid(batch, known)).await?;
-        journal.paid_after_all(looked.as_deref().unwrap_or_default());
+        if let Some(out) = &looked {
+            journal.agree(batch.payments, out)?;
+        }
         Ok(looked.is_some())
     }
 
-    /// Who of those left out was paid after all, if the chain has the batch. One that reverted because of them may be
-    /// executed when its block is replaced, and then it is the batch as it was before some of them were left out.
+    /// Whom the batch leaves out that the chain has, if it has one. One that reverted because of them may be executed
+    /// when its block is replaced, and then it is the batch as it was before some of them were left out.
     async fn look_paid(
         &self,
         batch: &Batch<'_>,
         journal: &Journal,
-    ) -> Result<Option<Vec<Address>>> {
+    ) -> Result<Option<BTreeSet<Address>>> {
         let contract = Disperse::new(batch.disperse, self.chain.provider());
         let account = self.chain.account();
         let paid = contract.paidBatch(account, batch.key);
@@ -186,14 +199,12 @@ impl Treasury {
         if paid.is_zero() {
             return Ok(None);
         }
-        let left_out = journal.left_out(batch.payments);
-        for count in (0..=left_out.len()).rev() {
-            let (out, after_all) = left_out.split_at(count);
+        for out in journal.ever_out(batch.payments) {
             let mut payments = batch.payments.to_vec();
             payments.retain(|(account, _)| !out.contains(account));
             let call = self.call(batch.disperse, batch.key, &payments);
             if paid == keccak256(call.calldata()) {
-                return Ok(Some(after_all.to_vec()));
+                return Ok(Some(out));
             }
         }
         let text = "the run's name was used for other payments: a run with somebody left out goes on only \
@@ -278,6 +289,11 @@ fn unsendable(batch: &Batch<'_>, recipients: usize) -> Error {
                 choose smaller batches, as long as nothing of the run is paid";
     let error = Error::new(ErrorKind::Rejected, text).with("run", batch.list.id());
     error.with("batch", batch.index).with("recipients", recipients)
+}
+
+/// The transaction of a refusal that was mined; none for what was never sent.
+fn reverted_in(error: &Error) -> Option<B256> {
+    error.context().find(|(key, _)| *key == "transaction")?.1.parse().ok()
 }
 
 fn already_paid(error: &Error) -> bool {
