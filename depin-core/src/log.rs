@@ -59,7 +59,8 @@ pub struct LogEntry {
     pub batch: SignedBatch,
 }
 
-/// Size and RFC 9162 root of the log. Leaves are the signed bytes of the batches.
+/// Size and RFC 9162 root of the log. Its entries are the hashes of batches, so a leaf is
+/// `SHA-256(0x00 || SHA-256(batch))`: whoever knows a batch by its hash can verify where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeHead {
     /// Number of batches.
@@ -99,7 +100,8 @@ pub struct RefusedBatch {
 ///    [`forget`](Self::forget).
 /// 3. The checks of a device's chain and the append are one step, also under concurrent calls.
 /// 4. The same bytes appended again yield [`Append::Duplicate`] with the first index, and nothing new.
-/// 5. `inclusion(index, size)` and `root(size)` follow RFC 9162 for every size up to the head.
+/// 5. `inclusion(index, size)` and `root(size)` follow RFC 9162 over the hashes of batches, for every size up to
+///    the head.
 /// 6. A refusal is durable when `refuse` returns; refusals are read in the order they were written.
 /// 7. `seal` stores a record once: the same bytes again are fine, other bytes are
 ///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict). Its number is a place in the row of records: that of the

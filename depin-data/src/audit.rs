@@ -18,7 +18,7 @@ use crate::{
     batch::{BatchError, claimed_signer},
     bundle::BundleError,
     epoch::{Checks, Each, EpochRecord, Round, Scored, Scorer, Submission, WAVE, difference},
-    merkle::leaf_hash,
+    merkle::batch_leaf,
 };
 
 /// Batches read from a log at once.
@@ -238,7 +238,7 @@ pub(crate) fn recorded(
     batch: &SignedBatch,
 ) -> Result<usize, AuditError> {
     let wrong = |fault| AuditError::Batch { index, batch: Some(batch.hash()), fault };
-    if record.leaf(index) != Some(leaf_hash(batch.as_bytes())) {
+    if record.leaf(index) != Some(batch_leaf(batch)) {
         return Err(wrong(difference(record, batch)));
     }
     let device = claimed_signer(batch.as_bytes(), record.network());

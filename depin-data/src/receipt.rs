@@ -125,7 +125,7 @@ impl HeadSigner {
 ///
 /// // A log of one batch: its leaf is the root.
 /// let batch = SignedBatch::new(b"signed bytes".as_slice());
-/// let tree = TreeHead { size: 1, root: merkle::leaf_hash(batch.as_bytes()) };
+/// let tree = TreeHead { size: 1, root: merkle::batch_leaf(&batch) };
 /// let head = HeadSigner::new(&network, key, "did:example:log".parse()?).sign(&tree, Timestamp::EPOCH)?;
 /// let receipt = Receipt { batch: batch.hash(), index: 0, tree_size: 1, root: tree.root, path: vec![], head: head.into() };
 /// assert_eq!(verifier.verify(&receipt, &batch)?.tree, tree);
@@ -247,7 +247,7 @@ impl ReceiptVerifier {
         if (head.tree.size, head.tree.root) != (receipt.tree_size, receipt.root) {
             return Err(ReceiptError::Contradiction("the signed tree head"));
         }
-        let leaf = merkle::leaf_hash(batch.as_bytes());
+        let leaf = merkle::batch_leaf(batch);
         let Receipt { index, tree_size, path, root, .. } = receipt;
         merkle::verify_inclusion(&leaf, *index, *tree_size, path, root)?;
         Ok(head)

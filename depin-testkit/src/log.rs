@@ -244,7 +244,7 @@ async fn indices_are_dense_under_concurrent_appends(log: Arc<dyn BatchLog>) {
     assert!(entries.iter().zip(0..).all(|(entry, index)| entry.index == index), "clause 2: dense");
     let some = log.read(7, 3).await.expect("read");
     assert_eq!(some, entries[7..10], "reading from the middle");
-    let leaves: Vec<_> = entries.iter().map(|entry| entry.batch.as_bytes()).collect();
+    let leaves: Vec<_> = entries.iter().map(|entry| entry.batch.hash()).collect();
     assert_eq!(
         log.head().await.expect("head").root,
         root(&leaves),
@@ -327,10 +327,9 @@ async fn every_past_size_has_its_root_and_paths(log: &dyn BatchLog) {
     for sequence in 0..SIZE {
         let new = batch(&device, sequence, previous);
         previous = new.batch.hash();
-        leaves.push(new.batch.as_bytes().to_vec());
+        leaves.push(previous);
         stored(log, new).await;
     }
-    let leaves: Vec<_> = leaves.iter().map(Vec::as_slice).collect();
     for size in 0..=SIZE {
         let some = &leaves[..size as usize];
         assert_eq!(log.root(size).await.expect("root"), root(some), "clause 5: root of {size}");
@@ -458,7 +457,7 @@ async fn forgotten_bytes_leave_every_proof(log: &dyn BatchLog) {
         batches.push(batch(&device, sequence, previous));
         stored(log, batches[sequence as usize].clone()).await;
     }
-    let leaves: Vec<_> = batches.iter().map(|new| new.batch.as_bytes()).collect();
+    let leaves: Vec<_> = batches.iter().map(|new| new.batch.hash()).collect();
     let kind = |result: Result<Vec<LogEntry>>| result.map_err(|error| error.kind());
     let gone = Err(ErrorKind::NotFound);
     assert_eq!(log.oldest().await.expect("oldest"), 0, "clause 11: all is kept at first");
@@ -543,7 +542,7 @@ fn refused(n: u8) -> RefusedBatch {
 }
 
 /// MTH of RFC 9162 section 2.1.1, as defined.
-fn root(leaves: &[&[u8]]) -> B256 {
+fn root(leaves: &[B256]) -> B256 {
     let digest = match leaves {
         [] => Sha256::digest([]),
         [leaf] => Sha256::new_with_prefix([0]).chain_update(leaf).finalize(),
@@ -559,7 +558,7 @@ fn root(leaves: &[&[u8]]) -> B256 {
 }
 
 /// PATH of RFC 9162 section 2.1.3.1, as defined.
-fn inclusion(index: usize, leaves: &[&[u8]]) -> Vec<B256> {
+fn inclusion(index: usize, leaves: &[B256]) -> Vec<B256> {
     if leaves.len() <= 1 {
         return Vec::new();
     }
@@ -574,7 +573,7 @@ fn inclusion(index: usize, leaves: &[&[u8]]) -> Vec<B256> {
 }
 
 /// SUBPROOF of RFC 9162 section 2.1.4.1, as defined.
-fn consistency(old: usize, leaves: &[&[u8]], known: bool) -> Vec<B256> {
+fn consistency(old: usize, leaves: &[B256], known: bool) -> Vec<B256> {
     if old == leaves.len() {
         return if known { Vec::new() } else { vec![root(leaves)] };
     }

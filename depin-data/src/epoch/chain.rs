@@ -10,7 +10,7 @@ use super::{EpochRecord, MAX_BYTES_OF_DEVICE, MAX_READINGS_OF_DEVICE, Member, Pa
 use crate::{
     audit::{AuditError, Fault},
     batch::{self, BatchError, Claim, Link, Parsed, tip_after},
-    merkle::leaf_hash,
+    merkle::batch_leaf,
 };
 
 /// No reading has fewer bytes.
@@ -84,7 +84,7 @@ impl Submission {
             return Ok(());
         }
         let wrong = |fault| AuditError::Batch { index, batch: Some(batch.hash()), fault };
-        if record.leaf(index) != Some(leaf_hash(batch.as_bytes())) {
+        if record.leaf(index) != Some(batch_leaf(&batch)) {
             return Err(wrong(difference(record, &batch)));
         }
         let claim = batch::claim(batch.as_bytes(), record.network());
@@ -234,7 +234,7 @@ impl Follow<'_> {
         by_first: bool,
     ) -> Result<Option<Link>, Fault> {
         let (bytes, network) = (batch.as_bytes(), self.record.network());
-        if self.record.leaf(index) != Some(leaf_hash(bytes)) {
+        if self.record.leaf(index) != Some(batch_leaf(batch)) {
             return Err(difference(self.record, batch));
         }
         let (link, sequence, reached) = if self.find_key(batch, by_first) {

@@ -10,7 +10,7 @@ use super::{EpochError, EpochRecord, MAX_BATCHES, MAX_BYTES, Member, Standings, 
 use crate::{
     audit::PAGE,
     batch::claimed_signer,
-    merkle::{Accumulator, leaf_hash},
+    merkle::{Accumulator, batch_leaf},
     observe,
 };
 
@@ -91,7 +91,7 @@ impl EpochDraft {
                 return Err(damaged(index));
             }
             for entry in entries.iter().take(limit) {
-                let leaf = leaf_hash(entry.batch.as_bytes());
+                let leaf = batch_leaf(&entry.batch);
                 tree.push(leaf);
                 leaves.push(leaf);
                 devices.insert(claimed_signer(entry.batch.as_bytes(), network)?);

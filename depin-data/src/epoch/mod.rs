@@ -18,7 +18,8 @@
 //!   3: uint                   first, the index of the first batch in the log
 //!   4: bstr                   roots of the complete subtrees of the log's first `first` batches, largest
 //!                             first, 32 bytes for each set bit of `first`
-//!   5: bstr                   RFC 9162 leaf hashes of the epoch's batches, 32 bytes each, at most 2^22;
+//!   5: bstr                   RFC 9162 leaves of the epoch's batches in the log, `SHA-256(0x00 ||
+//!                             SHA-256(batch))`, 32 bytes each, at most 2^22;
 //!                             so the epoch ends before index `first` + their number
 //!   6: bstr .size 32          RFC 9162 root of the log at the end of the epoch
 //!   7: [* [did tstr, [*8 [alg int, key bstr]], beneficiary bstr .size 20, past]]
@@ -306,7 +307,7 @@ impl EpochRecord {
         self.accumulator().root()
     }
 
-    /// RFC 9162 leaf hashes of its batches, in order.
+    /// The [leaves](crate::merkle::batch_leaf) of its batches in the log, in order.
     pub fn leaves(&self) -> &[B256] {
         &self.leaves
     }
@@ -316,7 +317,7 @@ impl EpochRecord {
         &self.roster
     }
 
-    /// The leaf hash of the batch at this index of the log.
+    /// The leaf of the batch at this index of the log.
     pub(crate) fn leaf(&self, index: u64) -> Option<B256> {
         let place = index.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
         self.leaves.get(place?).copied()

@@ -16,7 +16,7 @@ use super::{
     Stored, chain_hole, forgotten, growth::Growth, judge, past_the_end, past_the_refusals,
     refusals_forgotten, sealed_otherwise,
 };
-use crate::merkle::{Tree, leaf_hash};
+use crate::merkle::{Tree, batch_leaf};
 
 /// A [`BatchLog`] in memory. Nothing survives the process, so clause 1 of the contract holds only while
 /// it runs.
@@ -112,7 +112,7 @@ fn position(from: u64) -> usize {
 #[async_trait]
 impl BatchLog for MemoryLog {
     async fn append(&self, new: NewBatch) -> Result<Append> {
-        let (hash, leaf) = (new.batch.hash(), leaf_hash(new.batch.as_bytes()));
+        let (hash, leaf) = (new.batch.hash(), batch_leaf(&new.batch));
         let mut locked = self.state();
         let state = &mut *locked;
         let index = state.tree.size();

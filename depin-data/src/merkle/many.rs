@@ -91,65 +91,6 @@ impl Leaves {
     }
 }
 
-/// Hashes of long leaves, as [`leaf_hash`] makes them.
-#[cfg(feature = "redb")]
-pub(crate) fn leaf_hashes(data: &[&[u8]]) -> Vec<B256> {
-    let mut hashes = Vec::with_capacity(data.len());
-    for some in data.chunks(LANES) {
-        let blocks = some.iter().map(|data| blocks_of(data));
-        let (least, most) = (blocks.clone().min().unwrap_or(0), blocks.max().unwrap_or(0));
-        // Lanes that have ended idle until the longest has.
-        if lanes::pays(some.len()) && most <= 2 * least {
-            hashes.extend(side_by_side(some, most).iter().take(some.len()));
-        } else {
-            hashes.extend(some.iter().map(|data| leaf_hash(data)));
-        }
-    }
-    hashes
-}
-
-/// Blocks of a leaf with its prefix, end mark and length.
-#[cfg(feature = "redb")]
-const fn blocks_of(data: &[u8]) -> usize {
-    (1 + data.len() + BLOCK - SHORT).div_ceil(BLOCK)
-}
-
-#[cfg(feature = "redb")]
-fn side_by_side(leaves: &[&[u8]], blocks: usize) -> [B256; LANES] {
-    let (mut lanes, mut hashes) = (Lanes::new(), [B256::ZERO; LANES]);
-    for place in 0..blocks {
-        let mut next = [[0; BLOCK]; LANES];
-        next.iter_mut().zip(leaves).for_each(|(block, data)| fill(block, data, place));
-        lanes.update(&next);
-        let ends = |data: &&[u8]| blocks_of(data) == place + 1;
-        if leaves.iter().any(ends) {
-            let ended = hashes.iter_mut().zip(lanes.hashes()).zip(leaves);
-            ended.filter(|(_, data)| ends(data)).for_each(|((to, hash), _)| *to = hash);
-        }
-    }
-    hashes
-}
-
-/// The block of a leaf at `place`, which is all zeros past its end.
-#[cfg(feature = "redb")]
-fn fill(block: &mut Block, data: &[u8], place: usize) {
-    // The first byte of the message is the leaf's prefix, a zero.
-    let (skip, from) = if place == 0 { (1, 0) } else { (0, place * BLOCK - 1) };
-    let rest = data.get(from..).unwrap_or_default();
-    let length = rest.len().min(BLOCK - skip);
-    if let Some((to, from)) = block.get_mut(skip..skip + length).zip(rest.get(..length)) {
-        to.copy_from_slice(from);
-    }
-    if let Some(mark) = (1 + data.len()).checked_sub(place * BLOCK) {
-        block.get_mut(mark).into_iter().for_each(|byte| *byte = 0x80);
-    }
-    if blocks_of(data) == place + 1
-        && let Some(end) = block.last_chunk_mut()
-    {
-        *end = (8 * (1 + data.len() as u64)).to_be_bytes();
-    }
-}
-
 /// Root over leaf hashes; that of no leaves is `SHA-256("")`.
 ///
 /// It holds all leaves in memory, unlike an [`Accumulator`](super::Accumulator), and is faster.
@@ -213,19 +154,6 @@ mod tests {
 
     fn leaves(count: u64) -> Vec<B256> {
         (0..count).map(|i| leaf_hash(&i.to_be_bytes())).collect()
-    }
-
-    #[cfg(feature = "redb")]
-    #[test]
-    fn long_leaves_side_by_side_are_leaves_one_by_one() {
-        let data: Vec<u8> = (0..400).map(|i| (i * 7) as u8).collect();
-        for start in 0..300 {
-            let leaves: Vec<_> = (0..LANES).map(|i| &data[i..start + 5 * i]).collect();
-            let blocks = leaves.iter().map(|leaf| blocks_of(leaf)).max().unwrap();
-            let expected: Vec<_> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
-            assert_eq!(side_by_side(&leaves, blocks)[..], expected);
-            assert_eq!(leaf_hashes(&leaves), expected);
-        }
     }
 
     #[test]

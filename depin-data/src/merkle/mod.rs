@@ -7,7 +7,7 @@
 
 use alloc::format;
 
-use depin_core::{B256, Error, ErrorKind};
+use depin_core::{B256, Error, ErrorKind, SignedBatch};
 use sha2::{Digest, Sha256};
 
 mod accumulator;
@@ -17,8 +17,6 @@ pub(crate) mod path;
 mod tree;
 
 pub use accumulator::Accumulator;
-#[cfg(feature = "redb")]
-pub(crate) use many::leaf_hashes;
 pub use many::{Leaves, root};
 pub use path::{verify_consistency, verify_inclusion};
 pub use tree::Tree;
@@ -50,6 +48,19 @@ impl From<MerkleError> for Error {
 /// Hash of a leaf: `SHA-256(0x00 || data)`.
 pub fn leaf_hash(data: &[u8]) -> B256 {
     B256::new(Sha256::new_with_prefix([0]).chain_update(data).finalize().into())
+}
+
+/// Leaf of a batch in the tree of a [log](depin_core::log): [`leaf_hash`] of the batch's hash.
+///
+/// ```
+/// use depin_core::SignedBatch;
+/// use depin_data::merkle::{batch_leaf, leaf_hash};
+///
+/// let batch = SignedBatch::new(b"signed bytes".as_slice());
+/// assert_eq!(batch_leaf(&batch), leaf_hash(batch.hash().as_slice()));
+/// ```
+pub fn batch_leaf(batch: &SignedBatch) -> B256 {
+    leaf_hash(batch.hash().as_slice())
 }
 
 /// Hash of an inner node: `SHA-256(0x01 || left || right)`.

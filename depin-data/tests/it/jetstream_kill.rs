@@ -214,7 +214,7 @@ async fn kill_and_check(mut server: Broker, kills: usize, hit_server: impl Fn(us
     let head = log.level().await.unwrap();
     assert!(heads.iter().all(|other| *other == head), "{heads:?} {head:?}");
     let entries = log.read(0, usize::MAX).await.unwrap();
-    let leaves = entries.iter().map(|entry| merkle::leaf_hash(entry.batch.as_bytes()));
+    let leaves = entries.iter().map(|entry| merkle::batch_leaf(&entry.batch));
     assert_eq!(merkle::root(leaves), head.root);
     let hashes: Vec<_> = entries.iter().map(|entry| entry.batch.hash()).collect();
     assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), hashes.len(), "a batch is there twice");

@@ -126,7 +126,7 @@ pub(crate) async fn nothing_is_lost(
 ) -> Vec<SignedBatch> {
     let (head, entries) = (log.head().await.unwrap(), log.read(0, usize::MAX).await.unwrap());
     assert_eq!(head.size, entries.len() as u64);
-    let leaves = entries.iter().map(|entry| merkle::leaf_hash(entry.batch.as_bytes()));
+    let leaves = entries.iter().map(|entry| merkle::batch_leaf(&entry.batch));
     assert_eq!(merkle::root(leaves), head.root);
     let hashes: Vec<_> = entries.iter().map(|entry| entry.batch.hash()).collect();
     assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), hashes.len(), "a batch is there twice");
@@ -135,7 +135,7 @@ pub(crate) async fn nothing_is_lost(
         assert_eq!(found, Some(hash), "an acknowledged batch is lost");
         if prove {
             let path = log.inclusion(*index, head.size).await.unwrap();
-            let leaf = merkle::leaf_hash(entries[*index as usize].batch.as_bytes());
+            let leaf = merkle::batch_leaf(&entries[*index as usize].batch);
             merkle::verify_inclusion(&leaf, *index, head.size, &path, &head.root).unwrap();
         }
     }

@@ -4,17 +4,15 @@
 //! disk spends on taking them. So whole blocks of a large frame go to the disk straight from the buffer that they were
 //! encoded in, where the file system lets them; the blocks at both ends, which other frames share, and all
 //! that cannot go that way, go through the page cache as ever. Either way nothing is durable before the
-//! flush. A [thread](Crew) of its own waits for the disk, so that the writer can work meanwhile.
+//! flush.
 
 use std::{
     fs::{File, OpenOptions},
     io,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, SyncSender},
-    thread,
 };
 
-use super::{frame::Frame, medium};
+use super::medium;
 
 /// What addresses, offsets and lengths are multiples of on the way past the page cache.
 pub(super) const BLOCK: usize = 4096;
@@ -45,11 +43,6 @@ impl Output {
         Self { path, file, direct: Direct::Untried, length }
     }
 
-    /// Whether the disk works so long on this that something else can be done meanwhile.
-    pub(super) const fn takes_long(bytes: &[u8]) -> bool {
-        bytes.len() > SMALL
-    }
-
     pub(super) const fn length(&self) -> u64 {
         self.length
     }
@@ -57,7 +50,7 @@ impl Output {
     /// Writes at `at`, durably.
     pub(super) fn put(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let end = at.saturating_add(bytes.len() as u64);
-        if Self::takes_long(bytes) {
+        if bytes.len() > SMALL {
             self.write_large(at, bytes)?;
         } else {
             medium::write(&self.file, &self.path, at, bytes)?;
@@ -119,55 +112,6 @@ fn open_direct(path: &Path) -> io::Result<File> {
 fn open_direct(_: &Path) -> io::Result<File> {
     let _ = OpenOptions::new();
     Err(io::ErrorKind::Unsupported.into())
-}
-
-/// A frame, sealed, and where it goes.
-pub(super) struct Load {
-    pub(super) output: Output,
-    pub(super) frame: Frame,
-    pub(super) at: u64,
-}
-
-impl Load {
-    pub(super) fn put(&mut self) -> io::Result<()> {
-        self.output.put(self.at, self.frame.bytes())
-    }
-}
-
-/// A thread that waits for the disk; it ends with this value.
-pub(super) struct Crew {
-    loads: SyncSender<Load>,
-    done: Receiver<(Load, io::Result<()>)>,
-}
-
-impl Crew {
-    pub(super) fn start() -> io::Result<Self> {
-        let (loads, queue) = mpsc::sync_channel::<Load>(1);
-        let (finished, done) = mpsc::sync_channel(1);
-        let work = move || {
-            for mut load in queue {
-                let result = load.put();
-                if finished.send((load, result)).is_err() {
-                    return;
-                }
-            }
-        };
-        thread::Builder::new().name("depin-disk".into()).spawn(work)?;
-        Ok(Self { loads, done })
-    }
-
-    /// Puts the load while the caller does something else. It is lost only if the thread has died.
-    pub(super) fn put<T>(
-        &self,
-        load: Load,
-        meanwhile: impl FnOnce() -> T,
-    ) -> io::Result<(Load, io::Result<T>)> {
-        let died = || io::Error::other("the thread that waits for the disk has died");
-        self.loads.send(load).map_err(|_| died())?;
-        let value = meanwhile();
-        let (load, result) = self.done.recv().map_err(|_| died())?;
-        Ok((load, result.map(|()| value)))
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::{
     overlay::{Fresh, Row},
     store::Files,
 };
-use crate::merkle::{Accumulator, leaf_hashes};
+use crate::merkle::{Accumulator, Leaves};
 
 /// Most devices whose tip is remembered.
 const TIPS: usize = 64 << 10;
@@ -89,17 +89,19 @@ impl<'a> Draft<'a> {
         link.map(|fresh| fresh.link).ok_or_else(|| chain_hole(sequence))
     }
 
-    /// Grows the tree by these batches; nobody sees it yet.
-    pub(super) fn grow(&self) -> Grown {
-        let leaves: Vec<_> = self.batches.iter().map(|new| new.batch.as_bytes()).collect();
+    /// The tree with these batches.
+    fn grow(&self) -> Grown {
+        let mut leaves = Leaves::new();
+        self.fresh.iter().for_each(|fresh| leaves.push(fresh.link.hash.as_slice()));
         let mut edge = self.files.overlay().edge().clone();
-        let nodes = edge.extend(leaf_hashes(&leaves));
+        let nodes = edge.extend(leaves.finish());
         (edge, nodes)
     }
 
     /// Shows the batches to readers: they are durable up to `tail`. They are given back to be dropped when
     /// nobody waits.
-    pub(super) fn publish(mut self, grown: Grown, tail: Tail) -> Vec<NewBatch> {
+    pub(super) fn publish(mut self, tail: Tail) -> Vec<NewBatch> {
+        let grown = self.grow();
         let (fresh, batches) = (mem::take(&mut self.fresh), mem::take(&mut self.batches));
         self.files.overlay_mut().grow(fresh, grown, tail);
         batches

@@ -23,7 +23,7 @@ use super::{
 use crate::merkle::{Accumulator, path};
 
 const FORMAT_KEY: &str = "depin-log-format";
-pub(super) const FORMAT: u64 = 5;
+pub(super) const FORMAT: u64 = 6;
 /// Keys of the halves of the secret that marks frames.
 const SECRET_KEYS: [&str; 2] = ["frame-key-0", "frame-key-1"];
 const INDEX: &str = "index.redb";

@@ -26,7 +26,7 @@ use depin_core::{Error, ErrorKind, Result, SignedBatch, log::NewBatch};
 use tracing::warn;
 
 use super::{
-    disk::{Crew, Load, Output},
+    disk::Output,
     frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, Span, Tail},
     medium,
 };
@@ -112,7 +112,6 @@ pub(super) struct Segments {
     bytes: Bytes,
     key: Key,
     output: Option<Output>,
-    crew: Option<Crew>,
     end: Tail,
     /// Index of the next batch.
     next: u64,
@@ -125,8 +124,8 @@ pub(super) struct Segments {
 impl Segments {
     /// Those of an index that knows `next` batches up to `end`.
     pub(super) fn new(bytes: Bytes, key: Key, next: u64, end: Tail) -> Self {
-        let (output, crew, torn, buffer) = (None, None, false, Vec::new());
-        Self { bytes, key, output, crew, end, next, torn, buffer }
+        let (output, torn, buffer) = (None, false, Vec::new());
+        Self { bytes, key, output, end, next, torn, buffer }
     }
 
     pub(super) const fn end(&self) -> Tail {
@@ -148,76 +147,51 @@ impl Segments {
         Frame::new(std::mem::take(&mut self.buffer), self.key, self.next, self.end)
     }
 
-    /// Makes a frame of so many batches durable, and does `meanwhile` while the disk works when that takes
-    /// long. When the disk fails, the files are as if it had not been tried.
-    pub(super) fn append<T>(
-        &mut self,
-        mut frame: Frame,
-        batches: u64,
-        meanwhile: impl FnOnce() -> T,
-    ) -> Result<T> {
+    /// Makes a frame of so many batches durable. When the disk fails, the files are as if it had not been tried.
+    pub(super) fn append(&mut self, mut frame: Frame, batches: u64) -> Result<()> {
         let end = frame.end();
         frame.seal(self.key)?;
-        let (frame, value) = self.put(frame, meanwhile)?;
+        self.put(&frame)?;
         (self.end, self.next) = (end, self.next.saturating_add(batches));
         let mut buffer = frame.into_buffer();
         buffer.clear();
         buffer.shrink_to(BUFFER);
         self.buffer = buffer;
-        Ok(value)
+        Ok(())
     }
 
-    fn put<T>(&mut self, frame: Frame, meanwhile: impl FnOnce() -> T) -> Result<(Frame, T)> {
+    fn put(&mut self, frame: &Frame) -> Result<()> {
         if let Bytes::Memory(files) = &self.bytes {
             let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
             files.entry(self.end.segment).or_default().extend(frame.bytes());
-            drop(files);
-            return Ok((frame, meanwhile()));
+            return Ok(());
         }
-        let load = Load { output: self.output().map_err(disk)?, frame, at: self.end.offset };
-        let (Load { mut output, frame, .. }, written) =
-            self.deliver(load, meanwhile).map_err(disk)?;
+        let end = self.end.offset;
+        let output = self.output().map_err(disk)?;
+        let written = output.put(end, frame.bytes());
         if written.is_err() {
             // At best now, while the machine runs; if that fails, before the next write.
-            self.torn = output.cut(self.end.offset).is_err();
+            self.torn = output.cut(end).is_err();
         }
-        self.output = Some(output);
-        Ok((frame, written.map_err(disk)?))
+        written.map_err(disk)
     }
 
-    /// Takes the file to write to.
-    fn output(&mut self) -> io::Result<Output> {
+    /// The file to write to.
+    fn output(&mut self) -> io::Result<&mut Output> {
         let Tail { segment, offset, .. } = self.end;
         let mut output = match (self.output.take(), &self.bytes) {
             (Some(output), _) => output,
             (None, Bytes::Folder(folder)) if offset == 0 => {
                 Output::new(name(folder, segment), create(folder, segment)?, 0)
             }
-            // The thread that had it has died.
+            // It could not be cut.
             (None, _) => return Err(io::Error::other("the log's file was lost")),
         };
         if self.torn {
             output.cut(offset)?;
             self.torn = false;
         }
-        Ok(output)
-    }
-
-    fn deliver<T>(
-        &mut self,
-        mut load: Load,
-        meanwhile: impl FnOnce() -> T,
-    ) -> io::Result<(Load, io::Result<T>)> {
-        if Output::takes_long(load.frame.bytes()) {
-            let crew = match self.crew.take() {
-                Some(crew) => crew,
-                None => Crew::start()?,
-            };
-            self.crew.insert(crew).put(load, meanwhile)
-        } else {
-            let written = load.put().map(|()| meanwhile());
-            Ok((load, written))
-        }
+        Ok(self.output.insert(output))
     }
 
     /// Lets the next frame begin a new file, named by the index of its first batch.

@@ -302,8 +302,7 @@ impl Files {
                     .with("index", self.head().size));
             }
         }
-        let grown = draft.grow();
-        draft.publish(grown, tail);
+        draft.publish(tail);
         if self.overlay().is_full() { self.flush() } else { Ok(()) }
     }
 

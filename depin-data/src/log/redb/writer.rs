@@ -2,8 +2,7 @@
 //!
 //! A flush costs as much for one batch as for dozens. So while several senders are at work the writer waits
 //! for their next batches, for a fraction of the time that a flush takes; a lone sender never waits for
-//! others. Batches are judged and encoded as they come in. The tree of a large group grows while the disk
-//! works.
+//! others. Batches are judged and encoded as they come in.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, TryRecvError},
@@ -117,8 +116,8 @@ impl Group<'_> {
         let (mut batches, mut took) = (Vec::new(), Duration::ZERO);
         if draft.len() > 0 {
             let started = Instant::now();
-            let grown = segments.append(frame, draft.len() as u64, || draft.grow())?;
-            batches = draft.publish(grown, segments.end());
+            segments.append(frame, draft.len() as u64)?;
+            batches = draft.publish(segments.end());
             took = started.elapsed();
             self.pace.took(self.answers.len(), took);
         }
