@@ -3,7 +3,7 @@
 //! A group of devices appends one batch of 3 KiB each and waits; a flush is shared by the group. All three
 //! work in the same folder and in turns, by the clock, since waiting for the disk is what is measured:
 //!
-//! - the log: judges chains, stores, hashes every batch into the tree, and wakes every caller;
+//! - the log: judges chains, stores, grows the tree by every batch, and wakes every caller;
 //! - a bare file, the peer: one `write` of the same bytes at its end and `fdatasync`, by one caller. It grows
 //!   with every write and nothing is preallocated, as in any plain loop that appends;
 //! - a bare file behind a queue, the floor: as many callers hand their bytes to a thread that copies them

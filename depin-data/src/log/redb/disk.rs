@@ -1,10 +1,10 @@
 //! How frames get to the disk: small ones through the page cache, large ones past it.
 //!
 //! The kernel spends longer on finding and filling fresh pages for megabytes that only grow a file than the
-//! disk spends on taking them. So whole blocks of a large frame go to the disk straight from the buffer that they were
-//! encoded in, where the file system lets them; the blocks at both ends, which other frames share, and all
-//! that cannot go that way, go through the page cache as ever. Either way nothing is durable before the
-//! flush.
+//! disk spends on taking them. So a large frame goes to the disk straight from the buffer that it was
+//! encoded in, where the file system lets it: as whole blocks, the first with the end of the frame before,
+//! the last filled up with zeros. All that cannot go that way goes through the page cache as ever. Either
+//! way nothing is durable before the flush.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::medium;
+use super::{
+    frame::{Sealed, place_in_block},
+    medium,
+};
 
 /// What addresses, offsets and lengths are multiples of on the way past the page cache.
 pub(super) const BLOCK: usize = 4096;
@@ -47,13 +50,13 @@ impl Output {
         self.length
     }
 
-    /// Writes at `at`, durably.
-    pub(super) fn put(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let end = at.saturating_add(bytes.len() as u64);
-        if bytes.len() > SMALL {
-            self.write_large(at, bytes)?;
+    /// Writes a frame at `at`, durably.
+    pub(super) fn put(&mut self, at: u64, frame: &Sealed) -> io::Result<()> {
+        let end = frame.end().offset;
+        if frame.bytes().len() > SMALL {
+            self.write_large(at, frame)?;
         } else {
-            medium::write(&self.file, &self.path, at, bytes)?;
+            medium::write(&self.file, &self.path, at, frame.bytes())?;
             if end > self.length {
                 // A full disk may still have room for the frame.
                 let room = medium::write(&self.file, &self.path, end, &vec![0; ROOM as usize]);
@@ -64,26 +67,23 @@ impl Output {
         medium::sync(&self.file, &self.path)
     }
 
-    fn write_large(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write_large(&mut self, at: u64, frame: &Sealed) -> io::Result<()> {
         if matches!(self.direct, Direct::Untried) {
             self.direct = open_direct(&self.path).map_or(Direct::Refused, Direct::Open);
         }
-        let (start, blocks, end) = split(at, bytes);
+        let blocks = frame.blocks();
         if let Direct::Open(file) = &self.direct
             && blocks.as_ptr().addr().is_multiple_of(BLOCK)
         {
-            let inside = at.saturating_add(start.len() as u64);
-            match medium::write(file, &self.path, inside, blocks) {
-                Ok(()) => {
-                    medium::write(&self.file, &self.path, at, start)?;
-                    let rest = inside.saturating_add(blocks.len() as u64);
-                    return medium::write(&self.file, &self.path, rest, end);
-                }
-                // Whether it is the way or the disk, the other way will show.
-                Err(_) => self.direct = Direct::Refused,
+            let from = at.saturating_sub(place_in_block(at) as u64);
+            if medium::write(file, &self.path, from, blocks).is_ok() {
+                self.length = self.length.max(from.saturating_add(blocks.len() as u64));
+                return Ok(());
             }
+            // Whether it is the way or the disk, the other way will show.
+            self.direct = Direct::Refused;
         }
-        medium::write(&self.file, &self.path, at, bytes)
+        medium::write(&self.file, &self.path, at, frame.bytes())
     }
 
     /// Cuts off what lies behind `length`.
@@ -92,14 +92,6 @@ impl Output {
         self.length = length;
         Ok(())
     }
-}
-
-/// The bytes at `at` before the first whole block of the file, the whole blocks, and the rest.
-fn split(at: u64, bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
-    let before = (BLOCK - (at % BLOCK as u64) as usize) % BLOCK;
-    let (start, rest) = bytes.split_at(before.min(bytes.len()));
-    let (blocks, end) = rest.split_at(rest.len() - rest.len() % BLOCK);
-    (start, blocks, end)
 }
 
 #[cfg(target_os = "linux")]
@@ -116,36 +108,54 @@ fn open_direct(_: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use depin_core::{B256, Sequence, SignedBatch, Timestamp, log::NewBatch};
 
-    #[test]
-    fn whole_blocks_are_split_off_at_every_offset() {
-        let bytes: Vec<u8> = (0..3 * BLOCK + 7).map(|i| i as u8).collect();
-        for at in [0, 1, BLOCK - 1, BLOCK, BLOCK + 5, 9 * BLOCK - 7] {
-            for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, bytes.len()] {
-                let (start, blocks, end) = split(at as u64, &bytes[..length]);
-                assert_eq!([start, blocks, end].concat(), bytes[..length]);
-                assert!(blocks.len().is_multiple_of(BLOCK) && end.len() < BLOCK);
-                assert!(blocks.is_empty() || (at + start.len()).is_multiple_of(BLOCK));
-            }
+    use super::{
+        super::frame::{Frame, Key, Tail},
+        *,
+    };
+
+    fn new(n: u64, length: usize) -> NewBatch {
+        let bytes = (0..length as u64).map(|at| (at * 31 + n) as u8 | 1).collect::<Vec<_>>();
+        NewBatch {
+            device: "did:example:1".parse().unwrap(),
+            sequence: Sequence::new(n),
+            previous: B256::ZERO,
+            covers: None,
+            received: Timestamp::EPOCH,
+            batch: SignedBatch::new(bytes),
         }
     }
 
     #[test]
-    fn large_frames_lie_where_small_ones_would_at_every_alignment() {
+    fn frames_of_any_length_follow_each_other_whichever_way_they_went() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let mut output = Output::new(path.clone(), File::create(&path).unwrap(), 0);
-        let (mut expected, source) = (Vec::<u8>::new(), vec![0_u8; SMALL + 3 * BLOCK]);
-        for (n, skip) in [0, 1, 511, 4095, 0, 100].into_iter().enumerate() {
-            let mut bytes = source.clone();
-            bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * (n + 3)) as u8);
-            // As a frame is laid out, and as it is when its buffer has moved.
-            let frame = &bytes[skip..SMALL + BLOCK + 17 * n];
-            output.put(expected.len() as u64, frame).unwrap();
-            expected.extend(frame);
+        let (key, mut end) = (Key([1, 2]), Tail::start(0));
+        let (mut expected, mut edge, mut buffer) = (Vec::<u8>::new(), Vec::new(), Vec::new());
+        let lengths = [1, SMALL, SMALL, SMALL + 4095, 300, 2 * SMALL, SMALL - BLOCK, SMALL + 1];
+        for (n, length) in (0..).zip(lengths.into_iter().cycle().take(40)) {
+            if n % 7 == 6 {
+                // A buffer that moves while it is filled.
+                buffer = Vec::new();
+            }
+            let mut frame = Frame::new(buffer, key, n, end, &edge);
+            frame.push(&new(n, length + n as usize)).unwrap();
+            let frame = frame.seal(key).unwrap();
+            let blocks = [&edge, frame.bytes()].concat();
+            assert!(frame.blocks().starts_with(&blocks));
+            assert!(frame.blocks().len() - blocks.len() < BLOCK);
+            output.put(end.offset, &frame).unwrap();
+            expected.extend(frame.bytes());
+            let there = std::fs::read(&path).unwrap();
+            let (frames, room) = there.split_at(expected.len());
+            assert!(frames == expected && room.iter().all(|byte| *byte == 0), "{n}");
+            assert_eq!(output.length(), there.len() as u64);
+            (end, edge) = (frame.end(), frame.edge().to_vec());
+            assert_eq!(end.offset, expected.len() as u64);
+            assert!(expected.ends_with(&edge));
+            buffer = frame.into_buffer();
         }
-        assert_eq!(std::fs::read(&path).unwrap(), expected);
-        assert_eq!(output.length(), expected.len() as u64);
     }
 }

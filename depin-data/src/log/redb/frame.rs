@@ -12,6 +12,8 @@
 //! Devices choose much of what a frame holds, so what makes one good takes a [key](Key) that they do not
 //! know: else a frame inside a torn one would look like damage. The head tells whose file it is.
 
+use std::ops::Range;
+
 use depin_core::{
     B256, Did, Error, ErrorKind, Result, Sequence, SignedBatch, Timestamp,
     cbor::{self, Decoder, Encoder},
@@ -82,7 +84,9 @@ impl Tail {
 /// The records of one commit on their way to the disk.
 pub(super) struct Frame {
     buffer: Vec<u8>,
-    /// Where what goes to the file begins: whole blocks of the file then lie at whole blocks of memory.
+    /// Where the block begins in which the file ends: blocks of the file lie at blocks of memory.
+    block: usize,
+    /// Where what goes to the end of the file begins.
     skip: usize,
     /// Where the frame begins: after the head of a new file.
     start: usize,
@@ -91,18 +95,20 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// For batches from index `first` on, at `end`; what is in `buffer` goes, its space is used.
-    pub(super) fn new(mut buffer: Vec<u8>, key: Key, first: u64, end: Tail) -> Self {
-        let place = (end.offset % BLOCK as u64) as usize;
-        let skip = (BLOCK + place - buffer.as_ptr().addr() % BLOCK) % BLOCK;
+    /// For batches from index `first` on, at `end`, in a file whose last block begins with `edge`; what is in
+    /// `buffer` goes, its space is used.
+    pub(super) fn new(mut buffer: Vec<u8>, key: Key, first: u64, end: Tail, edge: &[u8]) -> Self {
+        let block = (BLOCK - buffer.as_ptr().addr() % BLOCK) % BLOCK;
         buffer.clear();
-        buffer.resize(skip, 0);
+        buffer.resize(block, 0);
+        buffer.extend(edge);
+        let skip = buffer.len();
         if end.offset == 0 {
             buffer.extend(key.head(end.segment));
         }
         let start = buffer.len();
         buffer.resize(start.saturating_add(HEADER), 0);
-        Self { buffer, skip, start, first, end }
+        Self { buffer, block, skip, start, first, end }
     }
 
     /// Adds a batch and says where its bytes will be.
@@ -131,35 +137,71 @@ impl Frame {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.bytes().len()
-    }
-
-    /// What goes to the end of the file, once it is sealed.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.skip..).unwrap_or_default()
-    }
-
-    /// The end of the file when it holds the frame.
-    pub(super) fn end(&self) -> Tail {
-        let at = |offset: usize| self.end.offset.saturating_add(offset as u64);
-        Tail { segment: self.end.segment, offset: at(self.len()), last: at(self.start - self.skip) }
+        self.buffer.len().saturating_sub(self.skip)
     }
 
     /// Completes the frame.
-    pub(super) fn seal(&mut self, key: Key) -> Result<()> {
+    pub(super) fn seal(mut self, key: Key) -> Result<Sealed> {
         let (_, frame) = self.buffer.split_at_mut(self.start);
         if let Some((header, body)) = frame.split_first_chunk_mut::<HEADER>() {
             let length = u32::try_from(body.len())
                 .map_err(|_| Error::new(ErrorKind::Limit, "a commit takes at most 4 GiB"))?;
             *header = header_bytes(key, length, self.first, crc32fast::hash(body));
         }
-        Ok(())
+        let Self { mut buffer, block, skip, start, end, .. } = self;
+        let at = |place: usize| end.offset.saturating_add(place.saturating_sub(skip) as u64);
+        let (stop, last) = (buffer.len(), at(start));
+        let end = Tail { segment: end.segment, offset: at(stop), last };
+        buffer.resize(block.saturating_add((stop - block).next_multiple_of(BLOCK)), 0);
+        Ok(Sealed { buffer, block, frame: skip..stop, end })
     }
 
     /// Gives the buffer back.
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
+}
+
+/// A frame that is complete.
+pub(super) struct Sealed {
+    buffer: Vec<u8>,
+    block: usize,
+    frame: Range<usize>,
+    end: Tail,
+}
+
+impl Sealed {
+    /// What goes to the end of the file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.frame.clone()).unwrap_or_default()
+    }
+
+    /// The same as whole blocks of the file: what lies before it in its first block, and zeros after it.
+    pub(super) fn blocks(&self) -> &[u8] {
+        self.buffer.get(self.block..).unwrap_or_default()
+    }
+
+    /// The end of the file when it holds the frame.
+    pub(super) const fn end(&self) -> Tail {
+        self.end
+    }
+
+    /// What the last block of the file then begins with.
+    pub(super) fn edge(&self) -> &[u8] {
+        let place = place_in_block(self.end.offset);
+        let stop = self.frame.end;
+        self.buffer.get(stop.saturating_sub(place)..stop).unwrap_or_default()
+    }
+
+    /// Gives the buffer back.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+/// Bytes between the start of a block of the file and this place.
+pub(super) const fn place_in_block(offset: u64) -> usize {
+    (offset % BLOCK as u64) as usize
 }
 
 fn header_bytes(key: Key, length: u32, first: u64, crc: u32) -> [u8; HEADER] {

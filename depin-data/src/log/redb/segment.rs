@@ -18,6 +18,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
+    mem,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -27,7 +28,7 @@ use tracing::warn;
 
 use super::{
     disk::Output,
-    frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, Span, Tail},
+    frame::{FILE_MAGIC, Found, Frame, HEAD, Key, MAGIC, Sealed, Span, Tail, place_in_block},
     medium,
 };
 
@@ -115,6 +116,8 @@ pub(super) struct Segments {
     end: Tail,
     /// Index of the next batch.
     next: u64,
+    /// What the block begins with in which the end lies.
+    edge: Vec<u8>,
     /// Whether something may lie behind the end that a failed write left there.
     torn: bool,
     /// Of the last frame, to be used again.
@@ -124,8 +127,8 @@ pub(super) struct Segments {
 impl Segments {
     /// Those of an index that knows `next` batches up to `end`.
     pub(super) fn new(bytes: Bytes, key: Key, next: u64, end: Tail) -> Self {
-        let (output, torn, buffer) = (None, false, Vec::new());
-        Self { bytes, key, output, end, next, torn, buffer }
+        let (output, edge, torn, buffer) = (None, Vec::new(), false, Vec::new());
+        Self { bytes, key, output, end, next, edge, torn, buffer }
     }
 
     pub(super) const fn end(&self) -> Tail {
@@ -144,23 +147,28 @@ impl Segments {
 
     /// A frame for the next batches.
     pub(super) fn frame(&mut self) -> Frame {
-        Frame::new(std::mem::take(&mut self.buffer), self.key, self.next, self.end)
+        Frame::new(mem::take(&mut self.buffer), self.key, self.next, self.end, &self.edge)
     }
 
     /// Makes a frame of so many batches durable. When the disk fails, the files are as if it had not been tried.
-    pub(super) fn append(&mut self, mut frame: Frame, batches: u64) -> Result<()> {
-        let end = frame.end();
-        frame.seal(self.key)?;
+    pub(super) fn append(&mut self, frame: Frame, batches: u64) -> Result<()> {
+        let frame = frame.seal(self.key)?;
         self.put(&frame)?;
-        (self.end, self.next) = (end, self.next.saturating_add(batches));
-        let mut buffer = frame.into_buffer();
-        buffer.clear();
-        buffer.shrink_to(BUFFER);
-        self.buffer = buffer;
+        (self.end, self.next) = (frame.end(), self.next.saturating_add(batches));
+        self.edge.clear();
+        self.edge.extend(frame.edge());
+        self.keep(frame.into_buffer());
         Ok(())
     }
 
-    fn put(&mut self, frame: &Frame) -> Result<()> {
+    /// Uses the space of a frame for the next.
+    pub(super) fn keep(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        buffer.shrink_to(BUFFER);
+        self.buffer = buffer;
+    }
+
+    fn put(&mut self, frame: &Sealed) -> Result<()> {
         if let Bytes::Memory(files) = &self.bytes {
             let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
             files.entry(self.end.segment).or_default().extend(frame.bytes());
@@ -168,7 +176,7 @@ impl Segments {
         }
         let end = self.end.offset;
         let output = self.output().map_err(disk)?;
-        let written = output.put(end, frame.bytes());
+        let written = output.put(end, frame);
         if written.is_err() {
             // At best now, while the machine runs; if that fails, before the next write.
             self.torn = output.cut(end).is_err();
@@ -199,6 +207,7 @@ impl Segments {
         if self.end.offset > 0 {
             self.trim()?;
             (self.end, self.output) = (Tail::start(self.next), None);
+            self.edge.clear();
         }
         Ok(())
     }
@@ -239,6 +248,7 @@ impl Segments {
             self.recover_file(&file, segment == last, &mut replay)?;
             medium::set_len(&file, &path, self.end.offset).map_err(disk)?;
             medium::sync(&file, &path).map_err(disk)?;
+            self.edge = edge_of(&file, self.end.offset).map_err(disk)?;
             self.output = Some(Output::new(path, file, self.end.offset));
         }
         Ok(self)
@@ -378,6 +388,14 @@ fn slice(file: Option<&Vec<u8>>, span: &Span) -> Result<Vec<u8>> {
     let range = start.and_then(|start| Some(start..start.checked_add(span.length as usize)?));
     let bytes = file.zip(range).and_then(|(file, range)| file.get(range));
     bytes.map(<[u8]>::to_vec).ok_or_else(|| damaged(span.segment, span.offset))
+}
+
+/// What the block begins with in which a file ends.
+fn edge_of(mut file: &File, end: u64) -> io::Result<Vec<u8>> {
+    let mut edge = vec![0; place_in_block(end)];
+    file.seek(SeekFrom::Start(end.saturating_sub(edge.len() as u64)))?;
+    file.read_exact(&mut edge)?;
+    Ok(edge)
 }
 
 fn read_at(mut file: &File, span: &Span) -> io::Result<Vec<u8>> {

@@ -120,6 +120,8 @@ impl Group<'_> {
             batches = draft.publish(segments.end());
             took = started.elapsed();
             self.pace.took(self.answers.len(), took);
+        } else {
+            segments.keep(frame.into_buffer());
         }
         Ok(Committed { size: segments.next(), is_ripe: files.overlay().is_ripe(), batches, took })
     }
