@@ -11,13 +11,13 @@ use alloy::{
 };
 use depin_core::{Error, ErrorKind};
 
-use crate::revert::Revert;
+use crate::{refusal::is_refusal, revert::Revert};
 
 /// The shared error for a failed request to a node.
 ///
-/// Lost connections, overload and answers that are not there yet are
+/// Lost connections, overload, answers that are not there yet and refusals in words that nobody knows are
 /// [`Unavailable`](ErrorKind::Unavailable), so [`Error::is_retryable`]; a revert is
-/// [`Rejected`](ErrorKind::Rejected) and carries its reason.
+/// [`Rejected`](ErrorKind::Rejected) and carries its reason, and so is what nodes are known to refuse for good.
 ///
 /// ```
 /// use depin_evm::{alloy::transports::TransportErrorKind, transport_error};
@@ -114,10 +114,21 @@ fn node_error(payload: &ErrorPayload) -> Error {
         METHOD_MISSING => (ErrorKind::Unsupported, "the node lacks this method"),
         RESOURCE_MISSING => (ErrorKind::NotFound, "the node does not have this"),
         REVERTED => (ErrorKind::Rejected, "the contract reverted without a reason"),
-        _ => (ErrorKind::Rejected, "the node refused the request"),
+        _ if is_refusal(payload) => (ErrorKind::Rejected, "the node refused the request"),
+        _ => (
+            ErrorKind::Unavailable,
+            "the node answers with trouble; try again, or ask another node",
+        ),
     };
     let text: String = payload.message.chars().take(MAX_DETAIL).collect();
     Error::new(kind, message).with("cause", text)
+}
+
+/// Whether a node answered, in whatever words, that it does not tell: not that it is overloaded.
+pub(crate) fn is_answer(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let answer = source.and_then(|source| source.downcast_ref::<TransportError>());
+    matches!(answer, Some(RpcError::ErrorResp(payload)) if !payload.is_retry_err())
 }
 
 /// JSON-RPC and EIP-1474 codes.
@@ -137,7 +148,11 @@ mod tests {
     }
 
     fn answer(code: i64) -> TransportError {
-        RpcError::ErrorResp(ErrorPayload { code, message: "so it is".into(), data: None })
+        says(code, "so it is")
+    }
+
+    fn says(code: i64, text: &'static str) -> TransportError {
+        RpcError::ErrorResp(ErrorPayload { code, message: text.into(), data: None })
     }
 
     #[test]
@@ -157,8 +172,32 @@ mod tests {
     fn what_the_node_decided_is_final() {
         assert_eq!(kind(answer(-32601)), ErrorKind::Unsupported);
         assert_eq!(kind(answer(-32001)), ErrorKind::NotFound);
-        assert_eq!(kind(answer(-32000)), ErrorKind::Rejected);
-        assert_eq!(kind(answer(3)), ErrorKind::Rejected);
-        assert!(transport_error(answer(-32000)).to_string().contains("so it is"));
+        for code in [3, -32600, -32602, -32003, -32015] {
+            assert_eq!(kind(answer(code)), ErrorKind::Rejected, "{code}");
+        }
+        for text in
+            ["execution reverted", "Insufficient funds for gas * price + value", "Out of gas"]
+        {
+            assert_eq!(kind(says(-32000, text)), ErrorKind::Rejected, "{text}");
+        }
+        assert!(transport_error(answer(-32003)).to_string().contains("so it is"));
+    }
+
+    #[test]
+    fn what_troubles_a_node_is_nobodys_fault() {
+        for text in [
+            "so it is",
+            "missing trie node 0a (path ) state 0b is not available",
+            "upstream is away",
+        ] {
+            let error = transport_error(says(-32000, text));
+            assert!(error.is_retryable() && is_answer(&error), "{error}");
+        }
+        // Codes of gRPC, as IoTeX gives, and of whatever stands before a node.
+        for code in [13, 14, -32011, -32042, -1] {
+            assert_eq!(kind(answer(code)), ErrorKind::Unavailable, "{code}");
+        }
+        assert!(!is_answer(&transport_error(answer(-32005))));
+        assert!(!is_answer(&Error::unavailable("silent")));
     }
 }

@@ -7,6 +7,7 @@ mod chain;
 mod deploy;
 mod error;
 pub mod io1;
+mod refusal;
 mod revert;
 mod roles;
 mod sender;

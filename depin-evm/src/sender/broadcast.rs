@@ -1,12 +1,16 @@
 //! What a node said about signed bytes.
 //!
 //! Nodes agree on neither codes nor texts, so both are looked at. The wrong guess costs a fee or a wait
-//! but never a second transaction: whatever is tried next has the same nonce.
+//! but never a second transaction: whatever is tried next has the same nonce. So what is refused in unknown words is
+//! sent again for a while before its nonce is filled.
 
 use alloy::{rpc::json_rpc::RpcError, transports::TransportError};
 use depin_core::Error;
 
-use crate::error::{INTERNAL, transport_error};
+use crate::{
+    error::{INTERNAL, transport_error},
+    refusal::is_refusal,
+};
 
 /// What a node did with signed bytes.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(crate) enum Outcome {
     Unknown(Error),
     /// It will never take them.
     Refused(Error),
+    /// It does not take them now, in words that nobody knows.
+    Unclear(Error),
 }
 
 impl Outcome {
@@ -39,8 +45,10 @@ impl Outcome {
             Self::Underpaid
         } else if says(LATER) || payload.code == INTERNAL || payload.is_retry_err() {
             Self::Unknown(transport_error(error))
-        } else {
+        } else if is_refusal(payload) {
             Self::Refused(transport_error(error))
+        } else {
+            Self::Unclear(transport_error(error))
         }
     }
 }
@@ -78,5 +86,6 @@ mod tests {
         assert!(matches!(outcome(-32000, "txpool is full"), Outcome::Unknown(_)));
         assert!(matches!(outcome(-32603, "disk trouble"), Outcome::Unknown(_)));
         assert!(matches!(outcome(-32000, "exceeds block gas limit"), Outcome::Refused(_)));
+        assert!(matches!(outcome(-32000, "leader is away"), Outcome::Unclear(_)));
     }
 }

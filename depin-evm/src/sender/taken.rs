@@ -19,7 +19,7 @@ use super::{
     record::Record,
     void::Void,
 };
-use crate::chain::ask;
+use crate::{chain::ask, error::is_answer};
 
 /// Who used a nonce that no variant of its record is found for.
 pub(super) enum Taker {
@@ -106,10 +106,10 @@ impl TxSender {
     }
 }
 
-/// What the node shows: nothing, when it refuses to.
+/// What the node shows: nothing, when it refuses to, as each kind does in words of its own.
 fn shown<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
-        Err(error) if !error.is_retryable() => Ok(None),
+        Err(error) if !error.is_retryable() || is_answer(&error) => Ok(None),
         answer => answer.map(Some),
     }
 }

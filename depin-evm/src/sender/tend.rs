@@ -31,11 +31,13 @@ struct Times {
     priced: Instant,
 }
 
-/// Whether a node may have had the bytes before.
+/// Whether a node may have had the bytes before, and how long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sending {
     First,
     Again,
+    /// For so long that whatever does not take them now never will.
+    Overdue,
 }
 
 impl TxSender {
@@ -64,7 +66,7 @@ impl TxSender {
             if now - times.priced >= self.patience.replace_after {
                 (times.priced, times.sent) = (now, now);
                 let record = self.raise(record.nonce).await?;
-                self.broadcast(record, Sending::Again).await?;
+                self.broadcast(record, Sending::Overdue).await?;
             } else if now - times.sent >= self.poll * POLLS_PER_SENDING {
                 times.sent = now;
                 self.broadcast(record, Sending::Again).await?;
@@ -97,8 +99,14 @@ impl TxSender {
                         return Ok(());
                     }
                 }
+                Outcome::Unclear(error)
+                    if sending != Sending::Overdue || record.refused.is_some() =>
+                {
+                    tracing::debug!(nonce = record.nonce, %error, "sending again later");
+                    return Ok(());
+                }
                 Outcome::Refused(error) if record.refused.is_some() => return Err(error),
-                Outcome::Refused(error) => {
+                Outcome::Refused(error) | Outcome::Unclear(error) => {
                     // A node may have words of its own for bytes it has already.
                     if self.is_known(&record).await? {
                         return Ok(());
@@ -114,21 +122,23 @@ impl TxSender {
     /// Offers the newest variant, and while the node refuses (it may lack the funds for a higher fee)
     /// the earlier ones.
     async fn offer(&self, record: &Record) -> Outcome {
-        let mut refused = None;
+        let mut unwanted = None;
         for variant in record.offered() {
             let sending = self.provider.send_raw_transaction(&variant.raw);
             let outcome = match timeout(RPC_TIME, sending).await {
                 Ok(answer) => Outcome::of(answer),
                 Err(_) => Outcome::Unknown(Error::unavailable("the node does not answer")),
             };
-            match (outcome, &refused) {
-                (Outcome::Refused(error), _) => refused = Some(error),
+            match (outcome, &unwanted) {
+                (outcome @ (Outcome::Refused(_) | Outcome::Unclear(_)), _) => {
+                    unwanted = Some(outcome);
+                }
                 // Underpaid beside a later variant: the node has that one or may yet take it.
                 (Outcome::Underpaid, Some(_)) => return Outcome::Taken,
                 (outcome, _) => return outcome,
             }
         }
-        refused.map_or(Outcome::Taken, Outcome::Refused)
+        unwanted.unwrap_or(Outcome::Taken)
     }
 
     /// Whether the node has any variant, waiting or mined.

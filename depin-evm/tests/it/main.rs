@@ -17,4 +17,5 @@ mod reverts;
 mod roles;
 mod sending;
 mod store;
+mod trouble;
 mod waiting;

@@ -14,7 +14,7 @@ use depin_evm::alloy::{
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::{
         client::RpcClient,
-        json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload},
+        json_rpc::{ErrorPayload, RequestPacket, Response, ResponsePacket, ResponsePayload},
     },
     transports::{TransportError, TransportFut},
 };
@@ -28,11 +28,21 @@ pub(crate) struct Node {
     forgets: Arc<AtomicBool>,
     /// Answers by method and parameters.
     repeats: Arc<Mutex<HashMap<String, Box<RawValue>>>>,
+    troubles: Arc<Mutex<Option<Trouble>>>,
+}
+
+/// What a node cannot do now.
+struct Trouble {
+    method: &'static str,
+    /// Which parameters it concerns.
+    concerns: fn(&str) -> bool,
+    told: usize,
 }
 
 impl Node {
     pub(crate) fn of(devnet: &Devnet) -> Self {
-        Self { inner: devnet.transport(), forgets: Arc::default(), repeats: Arc::default() }
+        let (forgets, repeats, troubles) = (Arc::default(), Arc::default(), Arc::default());
+        Self { inner: devnet.transport(), forgets, repeats, troubles }
     }
 
     pub(crate) fn provider(&self) -> DynProvider {
@@ -43,6 +53,27 @@ impl Node {
     /// Whether it tells of no transaction from now on.
     pub(crate) fn forget(&self, forgets: bool) {
         self.forgets.store(forgets, SeqCst);
+    }
+
+    /// Refuses from now on what it is asked for, in words that nobody knows.
+    pub(crate) fn trouble(&self, method: &'static str, concerns: fn(&str) -> bool) {
+        *self.troubles.lock().unwrap() = Some(Trouble { method, concerns, told: 0 });
+    }
+
+    /// How often it refused since.
+    pub(crate) fn told(&self) -> usize {
+        self.troubles.lock().unwrap().as_ref().map_or(0, |trouble| trouble.told)
+    }
+
+    pub(crate) fn recover(&self) {
+        *self.troubles.lock().unwrap() = None;
+    }
+
+    fn refuses(&self, method: &str, params: &str) -> bool {
+        let mut troubles = self.troubles.lock().unwrap();
+        let concerned =
+            |trouble: &&mut Trouble| trouble.method == method && (trouble.concerns)(params);
+        troubles.as_mut().filter(concerned).map(|trouble| trouble.told += 1).is_some()
     }
 
     /// What it says now to a request.
@@ -87,7 +118,14 @@ impl Service<RequestPacket> for Node {
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
         let single = packet.as_single().unwrap();
         let asks = ["eth_getTransactionReceipt", "eth_getTransactionByHash"];
-        let request = format!("{}{}", single.method(), single.params().map_or("", RawValue::get));
+        let params = single.params().map_or("", RawValue::get);
+        if self.refuses(single.method(), params) {
+            let (code, message) = (-32000, "the leader is away".into());
+            let payload = ResponsePayload::Failure(ErrorPayload { code, message, data: None });
+            let id = single.id().clone();
+            return Box::pin(async move { Ok(ResponsePacket::Single(Response { id, payload })) });
+        }
+        let request = format!("{}{params}", single.method());
         let mut said = self.repeats.lock().unwrap().get(&request).cloned();
         if self.forgets.load(SeqCst) && asks.contains(&single.method()) {
             said = Some(RawValue::NULL.to_owned());

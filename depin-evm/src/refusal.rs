@@ -1,0 +1,80 @@
+//! Words and codes by which nodes refuse something for good.
+//!
+//! Nodes share one code, -32000, for what can never be and for whatever else troubles them: a state that is not loaded
+//! yet, an upstream that is away. Taking trouble for a refusal blames whoever asked. So only what is known to be a
+//! refusal is one, and all else passes with time or with another node.
+
+use alloy::rpc::json_rpc::ErrorPayload;
+
+/// Whether the node refuses what was asked for, now and later.
+pub(crate) fn is_refusal(answer: &ErrorPayload) -> bool {
+    CODES.contains(&answer.code) || {
+        let text = answer.message.to_lowercase();
+        WORDS.iter().any(|words| text.contains(words))
+    }
+}
+
+/// No request of the protocol; no such parameters; a rejected transaction; a failed execution (of Parity's heirs).
+const CODES: &[i64] = &[-32700, -32600, -32602, -32003, -32015];
+
+/// Of Geth, Erigon, Nethermind, Besu, Reth, IoTeX, Hardhat, Anvil and our devnet.
+const WORDS: &[&str] = &[
+    // What a run ended with.
+    "revert",
+    "out of gas",
+    "gas required exceeds",
+    "always failing",
+    "vm exception",
+    "vm execution error",
+    "evm error",
+    "execution halted",
+    "evm refused",
+    "invalid opcode",
+    "bad instruction",
+    "invalid jump",
+    "stack underflow",
+    "stack overflow",
+    "stack limit reached",
+    "write protection",
+    "code size exceeded",
+    "initcode size",
+    "address collision",
+    // What the account lacks.
+    "insufficient funds",
+    "insufficientfunds",
+    "insufficient balance",
+    "insufficient sender balance",
+    "lack of funds",
+    "exceeds account balance",
+    // What is wrong with a transaction.
+    "block gas limit",
+    "gas limit too high",
+    "gas limit is too high",
+    "gaslimitexceeded",
+    "exceeds the gas limit",
+    "intrinsic gas",
+    "intrinsicgas",
+    "floor data gas",
+    "gas uint64 overflow",
+    "less than block base fee",
+    "max priority fee per gas higher",
+    "priority fee is greater",
+    "exceeds the configured cap",
+    "invalid sender",
+    "invalidsender",
+    "not an eoa",
+    "senders with deployed code",
+    "invalid signature",
+    "invalid transaction",
+    "invalid chain id",
+    "wrong chain id",
+    "without chain id",
+    "invalid chainid",
+    "replay-protected",
+    "transaction type not supported",
+    "oversized data",
+    "negative value",
+    "nonce has max value",
+    "failed to decode signed transaction",
+    "rlp:",
+];
