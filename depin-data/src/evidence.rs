@@ -241,7 +241,7 @@ impl Verifier<Fork> for ForkVerifier {
         if one.device() != other.device() {
             return Err(ForkError::Devices);
         }
-        if payload(first) == payload(second) {
+        if is_same_content(first, second) {
             return Err(ForkError::Consistent);
         }
         let position =
@@ -250,6 +250,11 @@ impl Verifier<Fork> for ForkVerifier {
         let links = [first.hash(), second.hash()];
         Ok(Equivocation { network, device, position, links, id: fork.id() })
     }
+}
+
+/// Whether two links differ in nothing but the signature: then they convict nobody, whoever signed them.
+pub(crate) fn is_same_content(one: &SignedBatch, other: &SignedBatch) -> bool {
+    payload(one) == payload(other)
 }
 
 /// What was signed, without the signature.

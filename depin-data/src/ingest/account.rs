@@ -1,7 +1,7 @@
 //! What one device may take of ingest: a rate of batches and readings, and a share of the places.
 //!
-//! An account is charged for what the log stores and for nothing else, so a stranger who replays what a
-//! device has signed uses up nothing of it.
+//! An account is charged for what the log stores, so a stranger who replays what a device has signed uses up nothing of
+//! it. What forks of the device cost is charged apart, so that it hinders nothing but further forks.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -58,6 +58,9 @@ impl Default for DeviceLimits {
     }
 }
 
+/// Forks of a device of which signatures have to tell whether they convict it.
+const ACCUSED: Rate = Rate::new(1, 32);
+
 /// How many readings sealed ones count as, however many they are.
 pub(super) fn hidden(sealed: Option<&[u8]>) -> u64 {
     sealed.map_or(0, |sealed| sealed.len().div_ceil(16) as u64)
@@ -96,6 +99,7 @@ struct State {
     in_flight: usize,
     batches: Bucket,
     readings: Bucket,
+    accused: Bucket,
     /// The highest position that was stored here.
     tip: Option<Sequence>,
     /// Time of the latest reading that was stored here.
@@ -120,6 +124,13 @@ impl Account {
     /// Whether something is on its way into the log.
     pub(super) fn is_busy(&self) -> bool {
         self.state().in_flight > 0
+    }
+
+    /// Charges for finding out whether a fork convicts, or says how long to wait.
+    pub(super) fn accuse(&self, now: Timestamp) -> Result<(), Duration> {
+        let state = &mut *self.state();
+        state.accused.settle(ACCUSED, now);
+        state.accused.take(ACCUSED, 1).map(drop)
     }
 
     /// Takes a place and charges for it, or says how long to wait. What is at or before the stored tip

@@ -11,8 +11,7 @@ use std::{
 };
 
 use depin_core::{
-    Algorithm, B256, Bytes, Did, Error, PublicKey, Result, Sequence, SignedBatch, Timestamp,
-    Unverified,
+    Algorithm, B256, Did, Error, Result, SignedBatch, Timestamp,
     log::{Append, NewBatch},
     registry::DeviceStatus,
     transport::Receipt,
@@ -22,14 +21,12 @@ use super::{
     Ingest, Throttled, account,
     due::Note,
     lock,
-    objection::{self, Objection, Stop},
-    quota::Worth,
+    objection::{self, Against, Objection, Stop},
     records::Known,
     turn::Turn,
 };
 use crate::{
     batch::{self, BatchError, Link, Parsed},
-    evidence::{Fork, ForkVerifier},
     observe,
 };
 
@@ -61,11 +58,7 @@ impl Ingest {
         }
         match stop {
             Stop::Refuse(objection) => Ok(Err(objection)),
-            Stop::Throttle(delay) => {
-                observe::throttled("device");
-                let why = "the device has sent too much lately; send the batch again later";
-                Err(Error::unavailable(why).retry_in(delay).source(Throttled(delay)))
-            }
+            Stop::Throttle(delay) => Err(throttled(delay)),
             Stop::Behind(delay) => {
                 let why = "the device's batch before cannot be taken now; send both again later";
                 let error = Error::unavailable(why);
@@ -119,12 +112,8 @@ impl Ingest {
             }
             Append::Fork(there) => {
                 attempt.over();
-                let places = [Some(tip), Some(sequence), before(sequence)];
-                let against = self.contradicted(&did, places, there).await?;
-                let against = against.map(|held| {
-                    let worth = self.worth(batch, &held, &known.key);
-                    (held, worth)
-                });
+                let held = self.contradicted(&did, [tip, sequence], there).await?;
+                let against = held.map(|held| Against { held, accused: Arc::clone(&known) });
                 return Err(Objection::fork(&did, sequence, there, against).into());
             }
             Append::Superseded(tip) => {
@@ -224,45 +213,13 @@ impl Ingest {
         let found = self.log.find(&place.device, place.sequence).await?;
         Ok(found.filter(|(_, hash)| *hash == batch.hash()).map(|(index, _)| index))
     }
-
-    /// Not all that the log refuses as a fork convicts: content signed twice does not, nor what two keys signed.
-    fn worth(&self, batch: &SignedBatch, held: &Bytes, key: &PublicKey) -> Worth {
-        let fork = Fork::new(batch.clone(), SignedBatch::new(held.clone()));
-        let verifier = ForkVerifier::new(&self.network, std::slice::from_ref(key));
-        match Unverified::new(fork).verify(&verifier) {
-            Ok(_) => Worth::Fork,
-            Err(_) => Worth::Signed,
-        }
-    }
-
-    /// What the log holds that a fork contradicts: of these places of the chain the one whose hash the log named,
-    /// else the first that is taken.
-    async fn contradicted(
-        &self,
-        did: &Did,
-        places: [Option<Sequence>; 3],
-        named: B256,
-    ) -> Result<Option<Bytes>> {
-        let mut found = None;
-        for place in places.into_iter().flatten() {
-            if let Some(here) = self.log.find(did, place).await? {
-                let is_it = here.1 == named;
-                found = if is_it { Some(here) } else { found.or(Some(here)) };
-                if is_it {
-                    break;
-                }
-            }
-        }
-        let Some((index, _)) = found else { return Ok(None) };
-        // Its bytes may be forgotten; then the hash in the refusal has to do.
-        let entry = self.log.read(index, 1).await.ok().and_then(|read| read.into_iter().next());
-        Ok(entry.map(|entry| Bytes::copy_from_slice(entry.batch.as_bytes())))
-    }
 }
 
-/// The place before, unless it is the first.
-fn before(sequence: Sequence) -> Option<Sequence> {
-    sequence.value().checked_sub(1).map(Sequence::new)
+/// What a device is told that has to wait.
+pub(super) fn throttled(delay: Duration) -> Error {
+    observe::throttled("device");
+    let why = "the device has sent too much lately; send the batch again later";
+    Error::unavailable(why).retry_in(delay).source(Throttled(delay))
 }
 
 /// A place among a bounded number; left when dropped.

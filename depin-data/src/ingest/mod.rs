@@ -37,6 +37,7 @@ mod admit;
 mod builder;
 mod diagnosis;
 mod due;
+mod fork;
 mod group;
 mod lag;
 mod letter;
@@ -54,6 +55,7 @@ pub use lag::Lag;
 pub use letter::{DeadLetter, LetterPage, Letters, Replays};
 
 use self::{
+    admit::throttled,
     builder::ClockRule,
     due::Due,
     group::Groups,
@@ -75,7 +77,8 @@ const TOGETHER: usize = 64;
 /// that no device stops another; [`concurrency`](IngestBuilder::concurrency) bounds them all together. More
 /// is [`ErrorKind::Unavailable`] with the time after which to come again
 /// ([`Error::retry_after`]); it is no refusal, and nothing is kept. What the log holds already is answered
-/// at any rate. Accounts are kept for the 32,768 to 65,536 devices heard of last.
+/// at any rate. What is refused is not charged, but for forks of which only further signatures tell whether they convict
+/// the device: one a second, and 32 at once. Accounts are kept for the 32,768 to 65,536 devices heard of last.
 ///
 /// # How much refusals may cost
 ///
@@ -359,6 +362,11 @@ impl Ingest {
         let bytes = batch.as_bytes();
         let cut = Bytes::copy_from_slice(bytes.get(..batch::MAX_BYTES).unwrap_or(bytes));
         let Objection { code, detail, device, worth, against } = objection;
+        let worth = match (&device, &against) {
+            (Some(did), Some(against)) => self.worth(batch, against, did, received)?,
+            _ => worth,
+        };
+        let against = against.map(|against| against.held);
         let batch = batch.hash();
         let refusal = Refusal { code, detail, batch, device };
         let sender = refusal.device.as_ref();

@@ -1,6 +1,6 @@
 //! Why a batch is not taken, before it becomes a refusal.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use depin_core::{
     B256, Bytes, Did, Error, Result, Sequence,
@@ -8,7 +8,7 @@ use depin_core::{
     transport::RefusalCode,
 };
 
-use super::quota::Worth;
+use super::{quota::Worth, records::Known};
 
 /// The end of the way for a batch.
 pub(super) enum Stop {
@@ -55,8 +55,13 @@ pub(super) struct Objection {
     pub(super) detail: String,
     pub(super) device: Option<Did>,
     pub(super) worth: Worth,
-    /// What the log holds instead, for a fork.
-    pub(super) against: Option<Bytes>,
+    pub(super) against: Option<Against>,
+}
+
+/// What the log holds instead of a fork, and who signed that.
+pub(super) struct Against {
+    pub(super) held: Bytes,
+    pub(super) accused: Arc<Known>,
 }
 
 impl Objection {
@@ -78,17 +83,15 @@ impl Objection {
         Self::unproven(RefusalCode::NotActive, why, Some(did))
     }
 
-    /// `against` is what the log holds, if it is there still, and what both together are worth.
+    /// `against` is what the log holds, if it is there still.
     pub(super) fn fork(
         did: &Did,
         sequence: Sequence,
         there: B256,
-        against: Option<(Bytes, Worth)>,
+        against: Option<Against>,
     ) -> Self {
         let detail = format!("batch {sequence} does not continue the chain, which holds {there}");
-        let (against, worth) = against.unzip();
-        let signed = Self::proven(RefusalCode::Fork, detail, did);
-        Self { against, worth: worth.unwrap_or(signed.worth), ..signed }
+        Self { against, ..Self::proven(RefusalCode::Fork, detail, did) }
     }
 
     pub(super) fn superseded(did: &Did, sequence: Sequence, tip: Sequence) -> Self {

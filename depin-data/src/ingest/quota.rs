@@ -75,10 +75,7 @@ impl Quota {
         bytes: usize,
         now: Timestamp,
     ) -> bool {
-        let minute = now.secs() / 60;
-        if minute != self.minute {
-            *self = Self { minute, ..Self::default() };
-        }
+        self.turn_to(now);
         let Some(did) = sender.filter(|_| worth != Worth::Claim) else {
             return self.unproven.take(&UNPROVEN, sender, bytes);
         };
@@ -93,6 +90,21 @@ impl Quota {
             self.codes.entry(did.clone()).or_default().insert(code, count.saturating_add(1));
         }
         fits
+    }
+}
+
+impl Quota {
+    /// Whether the first fork of a device in this minute is kept: then it does not matter what further ones are worth.
+    pub(super) fn is_convicted(&mut self, did: &Did, now: Timestamp) -> bool {
+        self.turn_to(now);
+        self.forks.knows(did)
+    }
+
+    fn turn_to(&mut self, now: Timestamp) {
+        let minute = now.secs() / 60;
+        if minute != self.minute {
+            *self = Self { minute, ..Self::default() };
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod accused;
 mod audit;
 mod batch;
 #[cfg(feature = "nats")]

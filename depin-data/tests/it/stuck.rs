@@ -38,6 +38,7 @@ impl Stuck {
         }
     }
 
+    #[cfg(any(feature = "http", feature = "mqtt"))]
     pub(crate) fn storing() -> Self {
         Self { stores: true, ..Self::failing() }
     }

@@ -76,3 +76,9 @@ fn equip(folder: &Path) -> [PathBuf; 3] {
         copy
     })
 }
+
+/// Configuration of a nats-server that speaks nothing but TLS.
+fn nats_over_tls(folder: &Path, port: u16) -> String {
+    let [certificate, key, _] = equip(folder);
+    format!("listen: 127.0.0.1:{port}\ntls {{ cert_file: {certificate:?}, key_file: {key:?} }}\n")
+}

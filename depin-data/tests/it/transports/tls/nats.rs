@@ -10,20 +10,14 @@ use depin_data::nats::{self, NatsOptions, NatsServing, NatsTransport};
 
 use super::{
     super::{net, wire::nats_server},
-    AUTHORITY, Authority, equip,
+    AUTHORITY, Authority, equip, nats_over_tls,
 };
 use crate::broker::Broker;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nats_is_spoken_over_tls_with_whom_we_trust_and_nobody_else() {
-    fn encrypted(folder: &Path, port: u16) -> String {
-        let [certificate, key, _] = equip(folder);
-        format!(
-            "listen: 127.0.0.1:{port}\ntls {{ cert_file: {certificate:?}, key_file: {key:?} }}\n"
-        )
-    }
     let Some(authority) = AUTHORITY.as_ref() else { return };
-    let Some(broker) = Broker::nats(encrypted) else { return };
+    let Some(broker) = Broker::nats(nats_over_tls) else { return };
     let Some(other) = Authority::found() else { return };
     let net = net();
     let mut device = net.enrol("a");

@@ -1,7 +1,5 @@
 //! Somebody on the way to a NATS server, who speaks before TLS begins.
 
-use std::path::Path;
-
 use depin_core::{Algorithm, ErrorKind};
 use depin_data::nats::{NatsOptions, NatsTransport};
 use tokio::{
@@ -11,7 +9,7 @@ use tokio::{
 
 use super::{
     super::{net, wire::nats_server},
-    AUTHORITY, equip,
+    AUTHORITY, nats_over_tls,
 };
 use crate::{broker::Broker, support::Device};
 
@@ -34,14 +32,8 @@ async fn redirect(client: &mut TcpStream, broker: u16, to: u16) -> BufReader<Tcp
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_named_on_the_way_is_never_dialled() {
-    fn encrypted(folder: &Path, port: u16) -> String {
-        let [certificate, key, _] = equip(folder);
-        format!(
-            "listen: 127.0.0.1:{port}\ntls {{ cert_file: {certificate:?}, key_file: {key:?} }}\n"
-        )
-    }
     let Some(authority) = AUTHORITY.as_ref() else { return };
-    let Some(broker) = Broker::nats(encrypted) else { return };
+    let Some(broker) = Broker::nats(nats_over_tls) else { return };
     let ((middle, port), (evil, evil_port)) = (listener().await, listener().await);
     let (net, device) = (net(), Device::new("a", Algorithm::EdDsa));
     let options = NatsOptions::new(format!("tls://127.0.0.1:{port}"))
