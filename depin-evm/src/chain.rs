@@ -205,6 +205,28 @@ impl Chain {
         self.0.sender.settle_all().await
     }
 
+    /// How many transactions of this account wait to be mined, whoever sent them.
+    ///
+    /// Nodes of IoTeX count what waits among what is mined. Where they keep no old states, they show none of it: what
+    /// this handle sent is known all the same to [`settle`](Self::settle).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use depin_devnet::Devnet;
+    /// # use depin_evm::Chain;
+    /// # let devnet = Devnet::start();
+    /// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    /// assert_eq!(chain.waiting().await?, 0);
+    /// # Ok::<(), depin_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer.
+    pub async fn waiting(&self) -> Result<u64> {
+        self.0.sender.waiting().await
+    }
+
     /// Whether a transaction, of any account, counts: as many blocks contain or follow it as
     /// [`confirmations`](ChainBuilder::confirmations) says. Those that [`send`](Self::send) answers with do.
     ///

@@ -32,10 +32,10 @@ impl From<Failure> for Error {
 }
 
 impl TxSender {
-    /// Writes down that the transaction of a key succeeded.
+    /// Writes down that a transaction succeeded.
     pub(super) fn done(&self, record: &Record, receipt: &TransactionReceipt) -> Result<()> {
         let done = Mined::of(receipt);
-        if record.key.is_none() || done.is_none() || record.done == done {
+        if done.is_none() || record.done == done {
             return Ok(());
         }
         self.store.update(record.nonce, |record| {

@@ -15,6 +15,7 @@ mod store;
 mod taken;
 mod tend;
 mod void;
+mod waiting;
 
 use std::{
     fmt,
@@ -206,23 +207,6 @@ impl TxSender {
     pub(crate) async fn knows(&self, key: &str) -> Result<bool> {
         let Some(record) = self.store.by_key(key)? else { return Ok(false) };
         Ok(matches!(self.standing(&record).await?, Standing::Intent))
-    }
-
-    /// Waits until every stored transaction is mined.
-    pub(crate) async fn settle_all(&self) -> Result<()> {
-        let used = ask(self.provider.get_transaction_count(self.account())).await?;
-        for record in self.store.since(used)? {
-            match self.settle(record.nonce).await.map_err(Error::from) {
-                // Reverts, refusals and lost nonces are final; whoever sent it hears of them.
-                Err(error)
-                    if !matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Conflict) =>
-                {
-                    return Err(error);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     async fn resume(

@@ -258,6 +258,6 @@ const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records")
 const KEYS: TableDefinition<'_, &str, u64> = TableDefinition::new("keys");
 
 /// How many nonces back bytes are kept, for reorganisations and rolled back chains.
-const KEPT: u64 = 4_096;
+pub(super) const KEPT: u64 = 4_096;
 
 const NOT_A_STORE: &str = "the transaction store is damaged or another kind of file";

@@ -100,9 +100,13 @@ impl TxSender {
 
     /// Whether a nonce was used when a block was the latest; `None` when the node does not know any more.
     async fn is_used_at(&self, nonce: u64, number: u64) -> Result<Option<bool>> {
+        Ok(self.used_at(number).await?.map(|used| used > nonce))
+    }
+
+    /// How many nonces were used when a block was the latest.
+    pub(super) async fn used_at(&self, number: u64) -> Result<Option<u64>> {
         let count = self.provider.get_transaction_count(self.account());
-        let count = shown(ask(count.block_id(BlockId::number(number))).await)?;
-        Ok(count.map(|count| count > nonce))
+        shown(ask(count.block_id(BlockId::number(number))).await)
     }
 }
 

@@ -178,6 +178,30 @@ async fn what_an_older_copy_of_the_store_forgot_is_not_paid_again() {
     assert_eq!(again.transaction_hash, paid.transaction_hash);
 }
 
+/// As IoTeX's nodes do.
+#[tokio::test]
+async fn what_waits_is_waited_for_where_a_node_counts_it_among_what_is_used() {
+    let world = World::new();
+    world.devnet.set_automine(false);
+    let chain = world.connect().await;
+    let late = chain.send(gift(recipient(1))).await.unwrap_err();
+    assert!(late.is_retryable(), "{late}");
+    let count = format!("[\"{:#x}\",\"latest\"]", chain.account());
+    let count = world.node.asked("eth_getTransactionCount", &count).await;
+    world.node.repeat(&count.but(|count| *count = json!("0x1")));
+
+    assert_eq!(chain.waiting().await.unwrap(), 1);
+    let late = chain.settle().await.unwrap_err();
+    assert!(late.is_retryable(), "{late}");
+    world.devnet.mine(1);
+    chain.settle().await.unwrap();
+    assert_eq!(chain.waiting().await.unwrap(), 0);
+    // Nobody is asked again for what is settled.
+    world.node.trouble("eth_getTransactionReceipt", |_| true);
+    chain.settle().await.unwrap();
+    assert_eq!(world.node.told(), 0);
+}
+
 fn assert_untold(error: &Error) {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("use a node"), "{error}");

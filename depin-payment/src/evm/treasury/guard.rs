@@ -5,7 +5,7 @@
 //! epoch. So before a journal is made the chain is asked, and a run that it knows goes on the way it began.
 
 use depin_core::{Address, B256, EpochId, Error, ErrorKind, Result, keccak256};
-use depin_evm::{alloy::providers::Provider, bindings::Disperse};
+use depin_evm::bindings::Disperse;
 
 use super::{PayList, Treasury, disperse, journal::Terms};
 use crate::evm::{
@@ -18,17 +18,14 @@ impl Treasury {
     /// know: they may be batches of this very run, of which the chain has nothing yet. What others with the same key
     /// sent is no reason to go on either.
     pub(super) async fn check_nothing_waits(&self) -> Result<()> {
-        let (provider, account) = (self.chain.provider(), self.chain.account());
         patiently(|| async {
-            // In this order: what is mined in between does not count as waiting.
-            let sent = self.chain.ask(provider.get_transaction_count(account).pending()).await?;
-            let mined = self.chain.ask(provider.get_transaction_count(account)).await?;
-            if sent <= mined {
+            let waiting = self.chain.waiting().await?;
+            if waiting == 0 {
                 return Ok(());
             }
             let text = "transactions of the account wait to be mined, and may be some of this run; wait until they \
                         are, or replace them, and run it again";
-            Err(Error::unavailable(text).with("mined", mined).with("sent", sent))
+            Err(Error::unavailable(text).with("transactions", waiting))
         })
         .await
     }
