@@ -277,6 +277,9 @@ impl TxSender {
                 Ok(Found::Final(variant, receipt)) => {
                     return Ok(self.conclude(&record, &variant, *receipt).await?);
                 }
+                Ok(Found::Young) if Instant::now() >= deadline => {
+                    return Err(young(&record).into());
+                }
                 Ok(Found::Young) => None,
                 Ok(Found::Nothing) => {
                     absent.note(used);
@@ -410,6 +413,12 @@ impl Absence {
 }
 
 const MIN_LOOKS: u32 = 8;
+
+fn young(record: &Record) -> Error {
+    let text = "the transaction is mined, and too few blocks follow it yet; it stays tracked, wait for it with its key";
+    let error = Error::unavailable(text).with("transaction", record.newest().hash);
+    error.with("nonce", record.nonce)
+}
 
 fn refusal(record: &Record) -> Error {
     let reason = record.refused.clone().unwrap_or_default();

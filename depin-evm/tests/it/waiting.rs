@@ -146,6 +146,18 @@ async fn a_transaction_lost_in_a_reorganisation_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_too_few_blocks_follow_is_said_to_be_mined() {
+    let devnet = Devnet::start();
+    let chain = eager(&devnet).confirmations(3).timeout(Duration::from_millis(50));
+    let chain = chain.connect().await.unwrap();
+    let error = chain.send_once("gift", gift(recipient(1))).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("is mined"), "{error}");
+    assert_eq!(held(&devnet, 1).await, U256::from(1));
+    devnet.mine(2);
+    chain.send_once("gift", gift(recipient(1))).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_reorganisation_after_the_answer_is_mended_by_the_next_sending() {
     let devnet = Devnet::start();
     let chain = eager(&devnet).connect().await.unwrap();

@@ -17,7 +17,7 @@ use depin_evm::{
         rpc::types::{TransactionReceipt, TransactionRequest},
         sol_types::SolCall,
     },
-    bindings::RewardDistributor as Contract,
+    bindings::RewardDistributor::{self as Contract, PendingRoot},
 };
 
 pub(super) use refusal::explain;
@@ -142,10 +142,10 @@ impl EvmRoots {
         self.chain.read(&contract.latestEpoch()).await.map(|epoch| Some(EpochId::new(epoch)))
     }
 
-    /// The last epoch that was published and not rejected, whether its rewards can be claimed or not.
+    /// The last epoch that was published and not [rejected](Self::root), whether its rewards can be claimed or not.
     pub(super) async fn last(&self) -> Result<Option<EpochId>> {
         let pending = self.chain.read(&self.contract().pendingEpoch()).await.map_err(explain)?;
-        if pending.activatesAt.is_zero() {
+        if pending.activatesAt.is_zero() || self.has_lapsed(&pending).await? {
             return self.latest().await;
         }
         Ok(Some(EpochId::new(pending.epoch)))
@@ -185,17 +185,24 @@ impl EvmRoots {
     pub(super) async fn lapsed(&self) -> Result<u8> {
         let contract = self.contract();
         let pending = self.chain.read(&contract.pendingEpoch()).await.map_err(explain)?;
-        if !pending.disputed {
+        if !self.has_lapsed(&pending).await? {
             return Ok(pending.lapsed);
         }
-        let lapse = contract.lapse();
-        match self.chain.read(&lapse).await {
-            Ok(_) => self.chain.send(lapse.into_transaction_request()).await?,
-            // The arbiter still has time.
-            Err(error) if Revert::of(&error).is_some() => return Ok(pending.lapsed),
-            Err(error) => return Err(error),
-        };
+        self.chain.send(contract.lapse().into_transaction_request()).await?;
         Ok(self.chain.read(&contract.pendingEpoch()).await?.lapsed)
+    }
+
+    /// Whether what waits is disputed, and the time of the arbiter over.
+    pub(super) async fn has_lapsed(&self, pending: &PendingRoot) -> Result<bool> {
+        if !pending.disputed {
+            return Ok(false);
+        }
+        match self.chain.read(&self.contract().lapse()).await {
+            Ok(_) => Ok(true),
+            // The arbiter still has time.
+            Err(error) if Revert::of(&error).is_some() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Activates the epoch that is due; answers whether there was one.
@@ -212,8 +219,17 @@ impl EvmRoots {
         }
     }
 
-    /// The root that was published for an epoch and not rejected.
+    /// The root that was published for an epoch and not rejected. That of a dispute which lapsed counts as rejected, as it
+    /// does for the contract: the next publication removes it, whoever sends that.
     pub(super) async fn root(&self, epoch: EpochId) -> Result<Option<B256>> {
+        let Some(root) = self.kept_root(epoch).await? else { return Ok(None) };
+        let pending = self.chain.read(&self.contract().pendingEpoch()).await.map_err(explain)?;
+        let waits = pending.epoch == epoch.value();
+        Ok(if waits && self.has_lapsed(&pending).await? { None } else { Some(root) })
+    }
+
+    /// The root that the contract has for an epoch, also while one whose dispute lapsed was not removed.
+    pub(super) async fn kept_root(&self, epoch: EpochId) -> Result<Option<B256>> {
         match self.chain.read(&self.contract().epochRoot(epoch.value())).await.map_err(explain) {
             Ok(root) => Ok(Some(root)),
             Err(error) if is_unknown(&error) => Ok(None),

@@ -158,7 +158,12 @@ async fn a_dispute_that_nobody_decides_lapses_and_the_next_costs_double() {
     let world = World::new().await;
     let seen = world.pending().await;
     world.watcher.dispute(&seen).await.unwrap();
+    let epoch = EpochId::new(1);
+    assert!(world.admin.published(epoch).await.unwrap().is_some(), "the arbiter has time");
     world.wait(4 * WINDOW);
+    // The next publication would remove it. Until then the arbiter may still decide.
+    assert_eq!(world.admin.published(epoch).await.unwrap(), None);
+    assert_eq!(world.pending().await.root, seen.root);
     world.stranger.lapse().await.unwrap();
     assert_eq!(world.held().await, Amount::tokens(10));
     assert_eq!(world.watcher.bond().await.unwrap(), Amount::tokens(2 * BOND));

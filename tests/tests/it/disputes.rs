@@ -117,6 +117,44 @@ async fn an_epoch_that_the_arbiter_rejects_is_withdrawn_and_closed_again() {
     }
 }
 
+/// Nobody decided the dispute, and nobody removed what it was about: the contract does with the next publication.
+#[tokio::test]
+async fn an_epoch_whose_dispute_lapsed_is_withdrawn_like_a_rejected_one() {
+    let (devnet, folder) = (Devnet::start(), tempfile::tempdir().unwrap());
+    let first = EpochId::new(0);
+    let network = network(&devnet, &folder).await;
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+    let wrong = network.close_epoch(first).await.unwrap();
+    let watcher = devnet.account(3);
+    let watcher = Chain::from_provider(devnet.provider(), watcher).connect().await.unwrap();
+    let chain = network.chain().unwrap();
+    let roots = EvmRoots::new(watcher.clone(), network.deployment().unwrap().distributor);
+    let token = depin::evm::bindings::NetworkToken::new(
+        network.deployment().unwrap().token,
+        chain.provider(),
+    );
+    let minter = chain.read(&token.MINTER_ROLE()).await.unwrap();
+    for tx in [
+        token.grantRole(minter, chain.account()).into_transaction_request(),
+        token.mint(watcher.account(), tokens(1).to_units()).into_transaction_request(),
+    ] {
+        chain.send(tx).await.unwrap();
+    }
+    roots.dispute(&roots.pending().await.unwrap().unwrap()).await.unwrap();
+    let waits = network.withdraw_epoch(first).await.unwrap_err();
+    assert_eq!(waits.kind(), ErrorKind::Conflict, "{waits}");
+
+    devnet.increase_time(5 * DAY.as_secs()).unwrap();
+    devnet.mine(1);
+    network.withdraw_epoch(first).await.unwrap();
+    let again = network.close_epoch(first).await.unwrap();
+    assert_eq!(again.record().replaces(), Some(wrong.commitment().manifest));
+    two_days_pass(&devnet);
+    assert_eq!(network.claim(device.did()).await.unwrap(), tokens(100));
+    assert!(network.audit(first).await.unwrap().is_complete());
+}
+
 /// A publication whose time was over is still on its way: what it carries cannot be withdrawn behind its back.
 #[tokio::test]
 async fn an_epoch_whose_publication_is_on_its_way_is_not_withdrawn() {

@@ -26,7 +26,8 @@ use crate::evm::calls::{AT_ONCE, patiently};
 type Published = Contract::EpochPublished;
 
 impl EvmRoots {
-    /// The commitment of an epoch, if it was published and not rejected.
+    /// The commitment of an epoch, if it was published and not rejected. One whose dispute nobody decided in time counts
+    /// as rejected, also while nobody has removed it: the next publication does.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](depin_core::ErrorKind::Unavailable) when the chain does not answer now.
@@ -55,7 +56,9 @@ impl EvmRoots {
         let (count, waits) = (contract.epochCount(), contract.pendingEpoch());
         let active = patiently(|| self.chain.read(&count)).await.map_err(explain)?;
         let pending = patiently(|| self.chain.read(&waits)).await.map_err(explain)?;
-        let epochs = active.saturating_add(u64::from(!pending.activatesAt.is_zero()));
+        let lapsed = patiently(|| self.has_lapsed(&pending)).await?;
+        let waits = !pending.activatesAt.is_zero() && !lapsed;
+        let epochs = active.saturating_add(u64::from(waits));
         if epochs == 0 {
             return Ok(None);
         }
@@ -63,7 +66,10 @@ impl EvmRoots {
         let mut end = Some(self.height().await?);
         while let Some(last) = end {
             let (events, before) = self.publications(self.of_all(), last).await?;
-            let roots = self.roots_of(&events).await?;
+            let mut roots = self.roots_of(&events).await?;
+            if lapsed {
+                roots.remove(&pending.epoch);
+            }
             for event in events {
                 if standing.contains_key(&event.epoch)
                     || roots.get(&event.epoch) != Some(&event.root)
@@ -106,7 +112,8 @@ impl EvmRoots {
         let epochs: BTreeSet<_> = events.iter().map(|event| event.epoch).collect();
         let (epochs, mut roots) = (Vec::from_iter(epochs), BTreeMap::new());
         for epochs in epochs.chunks(AT_ONCE) {
-            let asked = epochs.iter().map(|epoch| patiently(|| self.root(EpochId::new(*epoch))));
+            let asked =
+                epochs.iter().map(|epoch| patiently(|| self.kept_root(EpochId::new(*epoch))));
             let found = try_join_all(asked).await?;
             roots
                 .extend(epochs.iter().zip(found).filter_map(|(epoch, root)| Some((*epoch, root?))));

@@ -20,7 +20,9 @@ pub struct PendingEpoch {
     pub root: B256,
     /// Everything emitted up to and including it.
     pub cumulative: Amount,
-    /// Until when it can be disputed; of a disputed one, until when the arbiter has time. By the time of blocks.
+    /// Until when it can be disputed; of a disputed one, until when the arbiter has time. By the time of blocks. After
+    /// that a disputed one counts as rejected: the next publication removes it, or [`EvmRoots::lapse`] does, unless the
+    /// arbiter decides before.
     pub until: Timestamp,
     /// Whether somebody disputed it.
     pub disputed: bool,
@@ -48,7 +50,7 @@ impl EvmRoots {
         }
         let epoch = EpochId::new(pending.epoch);
         // None where the arbiter rejected it meanwhile.
-        let root = self.root(epoch).await?;
+        let root = self.kept_root(epoch).await?;
         Ok(root.map(|root| PendingEpoch {
             epoch,
             root,
