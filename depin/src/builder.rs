@@ -321,8 +321,9 @@ impl Builder {
     /// The three ledgers: those given, the others on the preset's chain.
     #[cfg(feature = "evm")]
     async fn ledgers(&mut self) -> Result<Ledgers> {
+        use crate::source::Source;
         use depin_identity::registry::evm::EvmRegistry;
-        use depin_payment::evm::{EvmController, EvmDistributor, EvmRoots, EvmToken};
+        use depin_payment::evm::{EvmDistributor, EvmRoots, EvmToken};
 
         let given = (self.registry.take(), self.distributor.take(), self.token.take());
         if let (Some(registry), Some(distributor), Some(token)) = given {
@@ -335,8 +336,7 @@ impl Builder {
         let registry = registry.unwrap_or_else(|| {
             Arc::new(EvmRegistry::new(chain.clone(), deployment.registry).with_accounts())
         });
-        let source = EvmController::new(chain.clone(), deployment.source);
-        let source = distributor.is_none().then_some(source);
+        let source = distributor.is_none().then(|| Source::of(&chain, &deployment));
         let distributor = distributor.unwrap_or_else(|| {
             let roots = EvmRoots::new(chain.clone(), deployment.distributor);
             Arc::new(EvmDistributor::from(roots.since(deployment.block)))

@@ -146,8 +146,9 @@ impl Network {
     /// [`ProRata::as_granted`](depin_payment::ProRata::as_granted).
     ///
     /// Grant at most what is [`grantable`](Self::grantable) of all that the emission controller has granted so far; it
-    /// mints no more, and what earlier epochs owe until they settle is not the next one's. The record names the grant,
-    /// so an audit recomputes from it; an epoch that is closed keeps its own.
+    /// mints no more, and what earlier epochs owe until they settle is not the next one's. A network that burns and
+    /// mints may grant what the band of the minter leaves now. The record names the grant, so an audit recomputes from
+    /// it; an epoch that is closed keeps its own.
     ///
     /// # Errors
     /// As [`close_epoch`](Self::close_epoch); [`ErrorKind::Config`] when the policy takes no grants; and where the

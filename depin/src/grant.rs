@@ -58,8 +58,7 @@ impl Network {
         if grant <= grantable {
             return Ok(());
         }
-        let message = "the grant is more than the emission controller has granted and earlier epochs leave; grant at \
-                       most what is grantable";
+        let message = "the grant is more than may be emitted and earlier epochs leave; grant at most what is grantable";
         let error = Error::new(ErrorKind::Limit, message).with("epoch", books.next());
         Err(error.with("grant", grant).with("grantable", grantable))
     }
@@ -74,8 +73,8 @@ impl Network {
         if due <= granted {
             return Ok(());
         }
-        let message = "what is due for the epoch, and for the one that settles with it, is more than the emission \
-                       controller has granted; report until it has, and close the epoch then";
+        let message = "what is due for the epoch, and for the one that settles with it, is more than may be emitted; \
+                       report to the emission controller, or wait until the band leaves it, and close the epoch then";
         let error = Error::new(ErrorKind::Limit, message).with("epoch", books.next());
         Err(error.with("due in all", due).with("granted", granted))
     }

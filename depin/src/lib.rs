@@ -23,6 +23,8 @@ mod rotate;
 mod row;
 mod rules;
 mod seals;
+#[cfg(feature = "evm")]
+mod source;
 mod withdraw;
 
 pub use audit::Audit;

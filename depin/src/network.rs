@@ -48,9 +48,9 @@ pub(crate) struct Ledgers {
     pub(crate) deployment: Option<depin_evm::Deployment>,
     #[cfg(feature = "evm")]
     pub(crate) chain: Option<depin_evm::Chain>,
-    /// The contract that issues what is emitted, where the distributor is that of the deployment.
+    /// What issues what is emitted, where the distributor is that of the deployment.
     #[cfg(feature = "evm")]
-    pub(crate) source: Option<depin_payment::evm::EvmController>,
+    pub(crate) source: Option<crate::source::Source>,
     /// The embedded chain and the folder it is kept in.
     #[cfg(feature = "devnet")]
     pub(crate) devnet: Option<(depin_devnet::Devnet, std::path::PathBuf)>,
@@ -91,24 +91,11 @@ impl Ledgers {
         Ok(())
     }
 
-    /// All that may have been emitted until now, where an emission controller of ours says so.
+    /// All that may have been emitted until now, where a contract of ours says so.
     pub(crate) async fn granted(&self) -> Result<Option<Amount>> {
         #[cfg(feature = "evm")]
-        if let (Some(source), Some(chain)) = (&self.source, &self.chain) {
-            use depin_payment::evm::EvmMinter;
-
-            return match source.granted().await {
-                // A node may refuse for reasons of its own. What a minter issues is decided when it does: it has no sum.
-                Err(refused) if refused.kind() == ErrorKind::Rejected => {
-                    let minter = EvmMinter::new(chain.clone(), source.address());
-                    match minter.prices().await {
-                        Ok(_) => Ok(None),
-                        Err(error) if error.is_retryable() => Err(error),
-                        Err(_) => Err(refused),
-                    }
-                }
-                granted => granted.map(Some),
-            };
+        if let Some(source) = &self.source {
+            return source.granted().await;
         }
         Ok(None)
     }

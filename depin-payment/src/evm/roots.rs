@@ -7,7 +7,7 @@ mod log;
 mod refusal;
 mod watch;
 
-use depin_core::{Address, B256, EpochId, Error, ErrorKind, Result, reward::Commitment};
+use depin_core::{Address, Amount, B256, EpochId, Error, ErrorKind, Result, reward::Commitment};
 use depin_evm::{
     Chain, Revert,
     alloy::{
@@ -124,6 +124,14 @@ impl EvmRoots {
         let text = "the arbiter rejected the epoch with this content; publish it corrected (a network withdraws it \
                     and closes it again)";
         Err(Error::new(ErrorKind::Rejected, text).with("epoch", epoch).with("root", root))
+    }
+
+    /// What was issued to the distributor until now: all rewards of epochs that are active.
+    ///
+    /// # Errors
+    /// As [`Chain::read`].
+    pub async fn issued(&self) -> Result<Amount> {
+        self.chain.read(&self.contract().cumulativeTotal()).await.map(Amount::units)
     }
 
     /// The last epoch whose rewards can be claimed. Asking changes nothing.

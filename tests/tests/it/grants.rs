@@ -217,9 +217,9 @@ async fn what_is_due_and_was_never_granted_is_told_before_anything_is_sealed() {
     assert!(network.epoch(SECOND).await.unwrap().is_none(), "nothing is sealed");
 }
 
-/// What burns and mints has granted no sum: it decides when it issues.
+/// What burns and mints has granted what its band leaves, which another period has again.
 #[tokio::test]
-async fn a_grant_out_of_what_was_burned_is_compared_with_nothing_before() {
+async fn a_grant_of_more_than_the_band_leaves_is_not_sealed() {
     let rules = BandRules {
         creditsPerFiat: 100_000,
         maxAge: 3_600,
@@ -231,15 +231,29 @@ async fn a_grant_out_of_what_was_burned_is_compared_with_nothing_before() {
     let contracts = DeployOptions::new(NetworkId::parse("story").unwrap())
         .source(TokenSource::BurnAndMint { prices, rules });
     let clock = Arc::new(ManualClock::at(NOW));
-    let network = builder(presets::devnet().await.unwrap()).clock(clock).contracts(contracts);
-    let network = network.build().await.unwrap();
+    let preset = presets::devnet().await.unwrap();
+    let devnet = preset.embedded().unwrap().clone();
+    let network = builder(preset).clock(clock).contracts(contracts).build().await.unwrap();
     let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
     device.send(&[celsius(20)]).await.unwrap();
+    let refused = async |id: EpochId, grant: Amount| {
+        let error = network.close_granted_epoch(id, grant).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        assert!(network.epoch(id).await.unwrap().is_none(), "nothing is sealed");
+    };
+    refused(FIRST, tokens(1_001)).await;
     network.close_granted_epoch(FIRST, tokens(1_000)).await.unwrap();
+    assert_eq!(network.claim(device.did()).await.unwrap(), tokens(1_000));
+    device.send(&[later(21)]).await.unwrap();
+    refused(SECOND, 1.into()).await;
+    // Blocks run ahead of the clock while contracts are deployed.
+    devnet.increase_time(DAY + 60).unwrap();
+    devnet.mine(1);
+    network.close_granted_epoch(SECOND, tokens(1_000)).await.unwrap();
     assert_eq!(network.claim(device.did()).await.unwrap(), tokens(1_000));
 }
 
-/// A refusal says nothing of what was granted: only what answers as a minter has no sum.
+/// A refusal says nothing of what was granted, but for a token that mints without a source before it.
 #[tokio::test]
 async fn a_grant_that_nobody_vouches_for_is_not_sealed() {
     let folder = tempfile::tempdir().unwrap();
@@ -249,19 +263,25 @@ async fn a_grant_that_nobody_vouches_for_is_not_sealed() {
         builder.clock(clock.clone()).build().await.unwrap()
     };
     let file = folder.path().join("deployment.json");
-    let [source, token] = {
+    let [source, token, registry] = {
         let network = open().await;
         let deployment = network.deployment().unwrap();
-        [deployment.source, deployment.token].map(|it| it.to_string().to_lowercase())
+        [deployment.source, deployment.token, deployment.registry]
+            .map(|it| it.to_string().to_lowercase())
     };
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(written.contains(&source), "{written}");
-    // A token reverts whatever else it is asked.
+    {
+        // A registry reverts whatever else it is asked.
+        std::fs::write(&file, written.replace(&source, &registry)).unwrap();
+        let network = open().await;
+        let error = network.close_granted_epoch(FIRST, tokens(1)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+        assert!(error.to_string().contains("granted()"), "{error}");
+        assert!(network.epoch(FIRST).await.unwrap().is_none(), "nothing is sealed");
+        // Nothing is always granted, whoever vouches for it.
+        network.close_granted_epoch(FIRST, Amount::ZERO).await.unwrap();
+    }
     std::fs::write(&file, written.replace(&source, &token)).unwrap();
-    let network = open().await;
-    let error = network.close_granted_epoch(FIRST, tokens(1)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
-    assert!(network.epoch(FIRST).await.unwrap().is_none(), "nothing is sealed");
-    // Nothing is always granted, whoever vouches for it.
-    network.close_granted_epoch(FIRST, Amount::ZERO).await.unwrap();
+    open().await.close_granted_epoch(SECOND, tokens(1)).await.unwrap();
 }
