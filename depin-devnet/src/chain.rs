@@ -39,6 +39,8 @@ pub(crate) struct Chain {
     pub(crate) filters: Filters,
     /// How many reorgs happened: makes the blocks after each one different.
     pub(crate) forks: u64,
+    /// The most blocks whose logs one request gets.
+    pub(crate) log_range: u64,
     blocks: Vec<Arc<Block>>,
     hashes: Vec<B256>,
     numbers: HashMap<B256, u64>,
@@ -64,6 +66,7 @@ impl Chain {
             pool: Pool::default(),
             filters: Filters::default(),
             forks: 0,
+            log_range: u64::MAX,
             blocks: Vec::new(),
             hashes: Vec::new(),
             numbers: HashMap::new(),

@@ -199,6 +199,24 @@ impl Devnet {
         self.chain().reorg(depth, unix_now())
     }
 
+    /// Refuses from now on to tell the logs of more blocks than these at once, as public nodes do: of 500 to 100,000.
+    ///
+    /// ```
+    /// use alloy::{providers::Provider, rpc::types::Filter};
+    /// use depin_devnet::Devnet;
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let devnet = Devnet::start();
+    /// devnet.limit_logs(500);
+    /// let blocks = |last| Filter::new().from_block(1).to_block(last);
+    /// assert!(devnet.provider().get_logs(&blocks(500)).await.is_ok());
+    /// assert!(devnet.provider().get_logs(&blocks(501)).await.is_err());
+    /// # });
+    /// ```
+    pub fn limit_logs(&self, blocks: u64) {
+        self.chain().log_range = blocks;
+    }
+
     /// Hashes of the transactions that wait for a block, in the order in which they arrived.
     pub fn waiting(&self) -> Vec<B256> {
         self.chain().pool.iter().map(|tx| *tx.tx_hash()).collect()

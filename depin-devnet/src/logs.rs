@@ -29,6 +29,7 @@ pub(crate) fn logs(chain: &Chain, filter: &Filter) -> Result<Vec<Log>, Error> {
     {
         return Err(Error::invalid(format!("invalid block range: from {from} to {to}")));
     }
+    check_range(chain, filter, from)?;
     let mut found = Vec::new();
     for number in from..=to {
         if let Some(block) = chain.block(number) {
@@ -40,6 +41,17 @@ pub(crate) fn logs(chain: &Chain, filter: &Filter) -> Result<Vec<Log>, Error> {
         }
     }
     Ok(found)
+}
+
+/// What is asked for counts, whether there are so many blocks or not.
+fn check_range(chain: &Chain, filter: &Filter, from: u64) -> Result<(), Error> {
+    let FilterBlockOption::Range { to_block, .. } = filter.block_option else { return Ok(()) };
+    let to = chain.number(to_block.unwrap_or_default());
+    if to.saturating_sub(from) < chain.log_range {
+        return Ok(());
+    }
+    let text = format!("block range is too large, the most is {}", chain.log_range);
+    Err(Error::new(ErrorKind::Limit, text))
 }
 
 /// Appends what matches in one block, whatever blocks the filter names by tag.

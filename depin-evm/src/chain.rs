@@ -4,13 +4,13 @@
 //! [sender](crate::sender). Handles are cheap to clone and share one sender, which is what keeps the
 //! account's nonces in order.
 
-use std::{fmt, future::IntoFuture, sync::Arc, time::Duration};
+use std::{fmt, future::IntoFuture, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use alloy::{
     contract::SolCallBuilder,
     primitives::Address,
     providers::{DynProvider, Provider},
-    rpc::types::{TransactionReceipt, TransactionRequest},
+    rpc::types::{Filter, TransactionReceipt, TransactionRequest},
     signers::local::PrivateKeySigner,
     sol_types::SolCall,
     transports::TransportResult,
@@ -20,6 +20,7 @@ use depin_core::{ChainId, Error, Result};
 use crate::{
     builder::ChainBuilder,
     error::{contract_error, transport_error},
+    logs::{LogWidth, Logs},
     sender::{Intent, TxSender},
 };
 
@@ -48,6 +49,7 @@ struct Inner {
     provider: DynProvider,
     id: ChainId,
     sender: TxSender,
+    log_width: LogWidth,
 }
 
 impl Chain {
@@ -74,7 +76,7 @@ impl Chain {
     }
 
     pub(crate) fn new(provider: DynProvider, id: ChainId, sender: TxSender) -> Self {
-        Self(Arc::new(Inner { provider, id, sender }))
+        Self(Arc::new(Inner { provider, id, sender, log_width: LogWidth::default() }))
     }
 
     /// The alloy provider, for reads and contract bindings. Do not send this account's transactions
@@ -260,6 +262,30 @@ impl Chain {
     pub async fn ask<T>(&self, request: impl IntoFuture<Output = TransportResult<T>>) -> Result<T> {
         ask(request).await
     }
+
+    /// Reads the logs of these blocks that match, whatever blocks the filter names, in windows that the node answers:
+    /// nodes refuse ranges of more than 500 to 100,000 blocks, and requests that come too often.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use depin_devnet::Devnet;
+    /// # use depin_evm::{Chain, DeployOptions, alloy::rpc::types::Filter, deploy};
+    /// # let devnet = Devnet::start();
+    /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    /// let contracts = deploy(&chain, &DeployOptions::new("climate".parse()?)).await?;
+    /// let of_token = Filter::new().address(contracts.token);
+    /// let logs = chain.logs(of_token, contracts.block..=devnet.block_number()).all().await?;
+    /// assert!(!logs.is_empty());
+    /// # Ok::<(), depin_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub const fn logs(&self, filter: Filter, blocks: RangeInclusive<u64>) -> Logs<'_> {
+        Logs::new(self, filter, blocks)
+    }
+
+    pub(crate) fn log_width(&self) -> &LogWidth {
+        &self.0.log_width
+    }
 }
 
 impl fmt::Debug for Chain {
@@ -273,10 +299,14 @@ impl fmt::Debug for Chain {
 
 /// A request to the node that cannot hang.
 pub(crate) async fn ask<T>(request: impl IntoFuture<Output = TransportResult<T>>) -> Result<T> {
-    match tokio::time::timeout(RPC_TIME, request.into_future()).await {
-        Ok(answer) => answer.map_err(transport_error),
-        Err(_) => Err(silent()),
-    }
+    within(request).await?.map_err(transport_error)
+}
+
+/// The answer of the node as it is, if there is one in time.
+pub(crate) async fn within<T>(
+    request: impl IntoFuture<Output = TransportResult<T>>,
+) -> Result<TransportResult<T>> {
+    tokio::time::timeout(RPC_TIME, request.into_future()).await.map_err(|_| silent())
 }
 
 fn silent() -> Error {

@@ -7,6 +7,8 @@ mod chain;
 mod deploy;
 mod error;
 pub mod io1;
+mod limit;
+mod logs;
 mod refusal;
 mod revert;
 mod roles;
@@ -22,6 +24,8 @@ pub use deploy::{
     DeployOptions, Deployment, Emission, RootRules, SHARED_ACCOUNT_REGISTRY, TokenSource, deploy,
 };
 pub use error::{contract_error, transport_error};
+pub use limit::pause_after;
+pub use logs::{LogWindow, Logs};
 pub use revert::Revert;
 pub use roles::{Role, Roles, hand_over};
 pub use signature::recoverable;

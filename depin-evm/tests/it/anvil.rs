@@ -12,7 +12,8 @@ use depin_evm::{
     Chain, DeployOptions, ErrorKind, Revert,
     alloy::{
         primitives::{Address, U256},
-        providers::Provider,
+        providers::{Provider, ProviderBuilder},
+        transports::http::{Http, reqwest},
     },
     bindings::DeviceRegistry,
     deploy,
@@ -22,13 +23,13 @@ use tokio::task::JoinSet;
 
 use crate::sending::{gift, recipient};
 
-struct Anvil {
+pub(crate) struct Anvil {
     process: Child,
     url: String,
 }
 
 impl Anvil {
-    fn start(options: &[&str]) -> Option<Self> {
+    pub(crate) fn start(options: &[&str]) -> Option<Self> {
         let Some(program) = std::env::var_os("DEPIN_ANVIL") else {
             let required = std::env::var_os("DEPIN_REQUIRE_ALL").is_some_and(|value| value != "0");
             assert!(!required, "DEPIN_ANVIL names no anvil, and nothing may be skipped");
@@ -46,6 +47,16 @@ impl Anvil {
         // Whoever reads must go on, or the node stops when the pipe is full.
         std::thread::spawn(move || addresses.count());
         Some(Self { process, url })
+    }
+
+    pub(crate) fn transport(&self) -> Http<reqwest::Client> {
+        Http::new(self.url.parse().unwrap())
+    }
+
+    pub(crate) async fn mine(&self, blocks: u64) {
+        let provider = ProviderBuilder::new().connect_http(self.url.parse().unwrap());
+        let blocks = (U256::from(blocks),);
+        let () = provider.raw_request("anvil_mine".into(), blocks).await.unwrap();
     }
 
     async fn connect(&self) -> Chain {

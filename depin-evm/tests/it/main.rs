@@ -11,6 +11,7 @@ mod faults;
 mod forks;
 mod io1;
 mod legacy;
+mod logs;
 mod node;
 mod remembered;
 mod reverts;

@@ -236,8 +236,9 @@ impl DeviceRegistry for EvmRegistry {
     /// the DID and the last by the stored commitment; those between are what the node says. A device that changed
     /// its key more than 65,535 times has no history any more: [`ErrorKind::Limit`](depin_core::ErrorKind::Limit).
     ///
-    /// After more than 64 changes of the document since a rotation, the node has to answer a query about all
-    /// blocks.
+    /// After more than 64 changes of the document since a rotation, the node is asked about all blocks at once, or, if
+    /// it refuses that, window by window back to the registration: a node that answers for 10,000 blocks is asked 1,600
+    /// times about a year of blocks of two seconds.
     async fn keys(&self, did: &Did) -> Result<Vec<PublicKey>> {
         let Ok(address) = io::address(did) else { return Ok(Vec::new()) };
         history::keys(self, address).await

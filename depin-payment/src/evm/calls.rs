@@ -11,6 +11,7 @@ use depin_evm::{
         rpc::types::{TransactionReceipt, TransactionRequest},
         sol_types::{SolCall, SolEvent, SolInterface},
     },
+    pause_after,
 };
 use futures_util::future::try_join_all;
 
@@ -46,20 +47,27 @@ pub(super) async fn read_all<P: Provider, C: SolCall>(
 }
 
 /// Asks again, a few times and less and less often, when the node does not answer now: one lost answer among
-/// thousands should not cost all of them.
+/// thousands should not cost all of them. A node that finds that too often is given the time that it asks for.
 pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
     mut ask: impl FnMut() -> F,
 ) -> Result<T> {
-    let mut wait = FIRST_WAIT;
-    for _ in 1..TRIES {
-        match ask().await {
-            Err(error) if error.is_retryable() => {}
+    let (mut waits, mut pauses) = (0, 0);
+    loop {
+        let error = match ask().await {
+            Err(error) if error.is_retryable() => error,
             answer => return answer,
-        }
+        };
+        let wait = if let Some(pause) = pause_after(&error, pauses) {
+            pauses = pauses.saturating_add(1);
+            pause
+        } else if let Some(wait) = WAITS.get(waits) {
+            waits = waits.saturating_add(1);
+            Duration::from_millis(*wait)
+        } else {
+            return Err(error);
+        };
         tokio::time::sleep(wait).await;
-        wait = wait.saturating_mul(4);
     }
-    ask().await
 }
 
 /// The first event of this kind that the contract itself logged.
@@ -107,6 +115,5 @@ pub(super) fn too_long(name: &'static str) -> Error {
 
 /// Questions to a node at the same time.
 pub(super) const AT_ONCE: usize = 32;
-/// How often a question is asked, and the first wait; 20, 80, 320 and 1,280 milliseconds.
-const TRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(20);
+/// Milliseconds before each of the questions after the first.
+const WAITS: [u64; 4] = [20, 80, 320, 1_280];

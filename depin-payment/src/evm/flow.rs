@@ -213,26 +213,31 @@ impl<F: Flow> TimeRail<F> {
         let (mut next, mut sum) = known.unwrap_or((self.since, Amount::ZERO));
         let mut settled = sum;
         let filter = self.flow.credits(source)?;
-        while next <= latest {
-            // Never across the border between firm and young blocks.
-            let border = if next <= firm { firm } else { latest };
-            let end = next.saturating_add(LOG_WINDOW).min(border);
-            let window = filter.clone().from_block(next).to_block(end);
-            for log in chain.ask(chain.provider().get_logs(&window)).await? {
-                let credited = F::credited(&log).ok_or_else(strange)?;
-                sum = sum.checked_add(Amount::units(credited))?;
-            }
-            next = end.saturating_add(1);
-            if end <= firm {
-                settled = sum;
-                let mut counted = self.counted();
-                if counted.len() >= MAX_SOURCES {
-                    counted.clear();
+        // Never across the border between firm and young blocks.
+        for border in [firm, latest] {
+            let mut windows = chain.logs(filter.clone(), next..=border);
+            while let Some(window) = windows.next().await? {
+                for log in &window.logs {
+                    let credited = F::credited(log).ok_or_else(strange)?;
+                    sum = sum.checked_add(Amount::units(credited))?;
                 }
-                counted.insert(source.to_vec(), (next, sum));
+                next = window.blocks.end().saturating_add(1);
+                if border == firm {
+                    settled = sum;
+                    self.count(source, next, sum);
+                }
             }
         }
         Ok(Credited { now: sum, firm: settled, block: latest })
+    }
+
+    /// Remembers what was credited out of a source before the block `next`.
+    fn count(&self, source: &[u8], next: u64, sum: Amount) {
+        let mut counted = self.counted();
+        if counted.len() >= MAX_SOURCES {
+            counted.clear();
+        }
+        counted.insert(source.to_vec(), (next, sum));
     }
 
     /// Notes and answers how much of what was accepted has been credited.
@@ -337,8 +342,6 @@ fn strange() -> Error {
 
 /// Sources whose logs are remembered: about 100 bytes each.
 const MAX_SOURCES: usize = 65_536;
-/// Blocks per request for logs, less one, which public nodes limit.
-const LOG_WINDOW: u64 = 9_999;
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ use depin_evm::{
     bindings::NetworkToken,
 };
 
-use super::calls::read_all;
+use super::calls::{patiently, read_all};
 use crate::books::{Account, Books, Commodity, Transaction};
 use events::{Movement, Note};
 
@@ -193,7 +193,7 @@ impl Ledger {
     /// decimals.
     pub async fn reconcile(&self) -> Result<Reconciled> {
         let provider = self.chain.provider();
-        let latest = self.chain.ask(provider.get_block_number()).await?;
+        let latest = patiently(|| self.chain.ask(provider.get_block_number())).await?;
         let block = latest.saturating_sub(self.behind);
         let hash = self.hash(block).await?;
         let proved = self.prove(block, hash).await;
@@ -337,7 +337,7 @@ impl Ledger {
     async fn check_decimals(&self, at: BlockId) -> Result<()> {
         let contract = NetworkToken::new(self.token, self.chain.provider());
         let (told, said) = (self.commodity.decimals(), contract.decimals().block(at));
-        match self.chain.read(&said).await {
+        match patiently(|| self.chain.read(&said)).await {
             Ok(said) if said != told => {
                 let text = "the token has other decimals than the books; tell the ledger";
                 let error = Error::new(ErrorKind::Config, text).with("token", said);
@@ -350,7 +350,8 @@ impl Ledger {
 
     async fn check_supply(&self, books: &Books, at: BlockId) -> Result<Amount> {
         let contract = NetworkToken::new(self.token, self.chain.provider());
-        let supply = self.chain.read(&contract.totalSupply().block(at)).await.map(Amount::units)?;
+        let supply = contract.totalSupply().block(at);
+        let supply = patiently(|| self.chain.read(&supply)).await.map(Amount::units)?;
         let of = |name| Ok::<_, Error>(books.balance(&Account::parse(name)?, &self.commodity).1);
         let (issued, burned) = (of(ISSUED)?, of(BURNED)?);
         let booked = issued.checked_sub(burned);

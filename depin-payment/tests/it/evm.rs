@@ -183,6 +183,9 @@ async fn epochs_are_found_far_behind_the_head() {
     let late = EvmDistributor::from(roots.clone().since(deployed + 2));
     let late = late.published(found.epoch).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Unavailable);
+    // Also where a node tells of few blocks at once.
+    devnet.limit_logs(500);
+    assert!(distributor.published(found.epoch).await.unwrap().is_some());
 }
 
 #[tokio::test]

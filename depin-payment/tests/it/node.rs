@@ -19,6 +19,10 @@ use tower::Service;
 
 /// What is wrong with a node.
 pub(crate) trait Tricks: Send + Sync + 'static {
+    /// Whether the node has no answer to a question.
+    fn refusal(&self, _method: &str) -> Option<TransportError> {
+        None
+    }
     /// Changes a question before the chain hears it.
     fn question(&self, _method: &str, _params: &mut Value) {}
     /// Changes an answer of the chain.
@@ -59,6 +63,9 @@ impl<T: Tricks> Service<RequestPacket> for Node<T> {
             let mut params =
                 params.transpose().map_err(TransportErrorKind::custom)?.unwrap_or(json!([]));
             let method = request.method().to_owned();
+            if let Some(refusal) = tricks.refusal(&method) {
+                return Err(refusal);
+            }
             tricks.question(&method, &mut params);
             let request = Request::new(method.clone(), request.id().clone(), params).serialize();
             let request = request.map_err(TransportErrorKind::custom)?;

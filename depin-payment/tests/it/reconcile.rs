@@ -1,6 +1,12 @@
 //! Books made from the chain and proved against it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use depin_core::{
     Address, Amount, B256, EpochId, Error, ErrorKind, NetworkId, Timestamp,
@@ -9,7 +15,11 @@ use depin_core::{
 use depin_devnet::Devnet;
 use depin_evm::{
     Chain, DeployOptions, Deployment, RootRules,
-    alloy::{primitives::U256, sol_types::SolEvent},
+    alloy::{
+        primitives::U256,
+        sol_types::SolEvent,
+        transports::{TransportError, TransportErrorKind},
+    },
     bindings::{BitmapDistributor::Claimed as RowClaimed, NetworkToken},
     deploy,
 };
@@ -217,6 +227,47 @@ async fn a_reorganisation_while_reading_is_told_as_such() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let again = network.ledger(network.chain.clone()).reconcile().await.unwrap();
     assert_eq!(again.block, network.devnet.block_number());
+}
+
+/// Once it is busy, refuses every other request and asks for patience; counts requests for logs.
+#[derive(Default)]
+struct Busy {
+    is_busy: AtomicBool,
+    requests: AtomicU64,
+    logs: AtomicU64,
+}
+
+impl Tricks for Busy {
+    fn refusal(&self, method: &str) -> Option<TransportError> {
+        if method == "eth_getLogs" {
+            self.logs.fetch_add(1, Relaxed);
+        }
+        let text = "rate limit reached: too many requests in the range of a second".to_owned();
+        let after = Some(Duration::ZERO);
+        let busy = || TransportErrorKind::http_error_with_retry_after(429, text, after);
+        let is_even = self.requests.fetch_add(1, Relaxed).is_multiple_of(2);
+        (is_even && self.is_busy.load(Relaxed)).then(busy)
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_limits_rates_is_waited_for_and_asked_for_no_less() {
+    let network = Network::start().await;
+    network.live(20, 4).await;
+    let busy = Arc::new(Busy::default());
+    let provider = provider(&network.devnet, &busy);
+    let chain = Chain::from_provider(provider, network.devnet.account(9)).connect().await.unwrap();
+    busy.is_busy.store(true, Relaxed);
+    network.ledger(chain).reconcile().await.unwrap();
+    assert!(busy.logs.load(Relaxed) <= 4, "each of two questions is repeated, and not split");
+}
+
+#[tokio::test]
+async fn books_are_made_from_a_node_that_tells_of_few_blocks_at_once() {
+    let network = Network::start().await;
+    network.live(20, 5).await;
+    network.devnet.limit_logs(3);
+    network.ledger(network.chain.clone()).reconcile().await.unwrap();
 }
 
 #[tokio::test]

@@ -8,9 +8,8 @@ use depin_core::{
     registry::{OwnFault, next_key_commitment},
 };
 use depin_evm::{
+    Logs,
     alloy::{
-        eips::BlockNumberOrTag,
-        providers::Provider,
         rpc::types::{Filter, Log},
         sol_types::{SolEvent, SolStruct},
     },
@@ -22,6 +21,8 @@ use super::{
     consent::{committed_key, public_key},
     read::{Logged, logged_in, missing},
 };
+
+type Registered = Contract::DeviceRegistered;
 
 /// All keys of a device, oldest first.
 pub(super) async fn keys(registry: &EvmRegistry, device: Address) -> Result<Vec<PublicKey>> {
@@ -80,16 +81,25 @@ async fn rotations_before(
     };
     let filter = Filter::new()
         .address(registry.address)
-        .event_signature(vec![
-            Contract::DeviceRegistered::SIGNATURE_HASH,
-            Contract::KeyRotated::SIGNATURE_HASH,
-        ])
-        .topic1(device.into_word())
-        .from_block(BlockNumberOrTag::Earliest)
-        .to_block(block);
-    let mut logs = registry.chain.ask(registry.chain.provider().get_logs(&filter)).await?;
-    logs.retain(|log| (log.block_number, log.log_index) < (Some(block), index));
-    Ok(logs)
+        .event_signature(vec![Registered::SIGNATURE_HASH, Contract::KeyRotated::SIGNATURE_HASH])
+        .topic1(device.into_word());
+    // Few events, so of all blocks at once where the node answers that; else back to the registration.
+    let windows = registry.chain.logs(filter, 0..=block).window(u64::MAX).newest_first();
+    until_registered(windows, |log| (log.block_number, log.log_index) < (Some(block), index)).await
+}
+
+async fn until_registered(
+    mut windows: Logs<'_>,
+    is_before: impl Fn(&Log) -> bool,
+) -> Result<Vec<Log>> {
+    let mut found: Vec<Log> = Vec::new();
+    while found.first().is_none_or(|log| log.topic0() != Some(&Registered::SIGNATURE_HASH))
+        && let Some(window) = windows.next().await?
+    {
+        let logs = window.logs.into_iter().filter(&is_before);
+        found.splice(..0, logs);
+    }
+    Ok(found)
 }
 
 fn first_is(device: Address, keys: Vec<PublicKey>) -> Result<Vec<PublicKey>> {

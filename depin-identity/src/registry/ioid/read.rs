@@ -172,9 +172,10 @@ impl IoIdRegistry {
                 IoIDRegistry::NewDevice::SIGNATURE_HASH,
                 IoIDRegistry::UpdateDevice::SIGNATURE_HASH,
             ])
-            .topic1(device.into_word())
-            .from_block(self.since);
-        let logs = self.ioid.chain.ask(self.ioid.chain.provider().get_logs(&filter)).await;
+            .topic1(device.into_word());
+        let chain = &self.ioid.chain;
+        let newest = chain.ask(chain.provider().get_block_number()).await?;
+        let logs = chain.logs(filter, self.since..=newest).window(u64::MAX).all().await;
         logs.map_err(|error| {
             let text = "the node does not serve ioID's log that far back, which tells a device's key; give \
                         IoIdRegistry::with_documents a source, IoIdRegistry::since a later block, or use an archive node";
@@ -264,8 +265,8 @@ fn signed_in(input: &[u8]) -> Option<Signed> {
 }
 
 fn lost(device: Address) -> Error {
-    let text = "the node's log lacks the device's registration; use an archive node, or give \
-                IoIdRegistry::since an earlier block";
+    let text = "the node's log lacks the device's registration; use an archive node, or give IoIdRegistry::since \
+                an earlier block, or IoIdRegistry::with_documents a source";
     Error::unavailable(text).with("device", device)
 }
 

@@ -107,6 +107,11 @@ async fn a_device_that_changed_its_key_very_often_keeps_its_whole_history() {
     }
     let all: Vec<_> = keys.iter().map(|key| key.public_key().clone()).collect();
     assert_eq!(registry.keys(&did).await.unwrap(), all);
+
+    // A node that tells of few blocks at once is asked window by window, back to the registration.
+    devnet.mine(200);
+    devnet.limit_logs(50);
+    assert_eq!(registry.keys(&did).await.unwrap(), all);
 }
 
 #[tokio::test]

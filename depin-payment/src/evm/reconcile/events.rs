@@ -18,6 +18,7 @@ use depin_evm::{
 };
 
 use super::Ledger;
+use crate::evm::calls::patiently;
 
 /// An event that moves tokens, or says so.
 #[derive(Clone, Debug)]
@@ -65,32 +66,19 @@ impl Ledger {
         self.read(filter, end).await
     }
 
-    /// Reads in windows, which are halved when the node finds one too large.
     async fn read(&self, filter: Filter, end: u64) -> Result<Vec<Movement>> {
-        let provider = self.chain.provider();
-        let (mut start, mut window) = (self.since, self.window);
+        let mut windows = self.chain.logs(filter, self.since..=end).window(self.window);
         let mut movements: Vec<Movement> = Vec::new();
-        while start <= end {
-            let last = end.min(start.saturating_add(window - 1));
-            let part = filter.clone().from_block(start).to_block(last);
-            let logs = match self.chain.ask(provider.get_logs(&part)).await {
-                Err(error) if window > 1 && too_many(&error) => {
-                    window = window.div_ceil(2);
-                    continue;
-                }
-                logs => logs?,
-            };
-            for log in &logs {
+        while let Some(window) = windows.next().await? {
+            for log in &window.logs {
                 let movement = movement(log)?;
                 let place = |movement: &Movement| (movement.height, movement.index);
                 let after = movements.last().is_none_or(|before| place(before) < place(&movement));
-                if !after || movement.height < start || movement.height > last {
+                if !after || !window.blocks.contains(&movement.height) {
                     return Err(disordered(&movement));
                 }
                 movements.push(movement);
             }
-            let Some(next) = last.checked_add(1) else { break };
-            start = next;
         }
         Ok(movements)
     }
@@ -105,8 +93,9 @@ impl Ledger {
             let seconds = match movement.time {
                 Some(seconds) => seconds,
                 None => {
-                    let block = self.chain.provider().get_block_by_hash(movement.block);
-                    let block = self.chain.ask(block).await?.ok_or_else(reorganised)?;
+                    let provider = self.chain.provider();
+                    let block = || self.chain.ask(provider.get_block_by_hash(movement.block));
+                    let block = patiently(block).await?.ok_or_else(reorganised)?;
                     block.header.timestamp
                 }
             };
@@ -116,8 +105,8 @@ impl Ledger {
     }
 
     pub(super) async fn hash(&self, number: u64) -> Result<B256> {
-        let block = self.chain.provider().get_block_by_number(BlockNumberOrTag::Number(number));
-        let block = self.chain.ask(block).await?;
+        let (number, provider) = (BlockNumberOrTag::Number(number), self.chain.provider());
+        let block = patiently(|| self.chain.ask(provider.get_block_by_number(number))).await?;
         block.map(|block| block.header.hash).ok_or_else(reorganised)
     }
 }
@@ -152,14 +141,6 @@ fn movement(log: &Log) -> Result<Movement> {
 
 fn decode<E: SolEvent>(log: &Log, transaction: B256) -> Result<E> {
     log.log_decode().map(|log| log.inner.data).map_err(|_| strange(transaction))
-}
-
-/// Whether a node refuses a window for its size: they agree on neither codes nor words.
-fn too_many(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Limit | ErrorKind::Unavailable)
-        && ["range", "limit", "too many", "more than", "too large", "response size"]
-            .iter()
-            .any(|words| error.to_string().to_lowercase().contains(words))
 }
 
 /// The error for an event that is not where the chain would have it.

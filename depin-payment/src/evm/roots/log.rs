@@ -91,16 +91,18 @@ impl EvmRoots {
         Err(Error::unavailable(text).with("found", standing.len()).with("epochs", epochs))
     }
 
-    /// What was published in the blocks up to `end`, as many as nodes answer for at once: the newest first. And where
+    /// What was published in the blocks up to `end`, as many as the node answers for at once: the newest first. And where
     /// the blocks before them end, if there are any.
     async fn publications(
         &self,
         filter: Filter,
         end: u64,
     ) -> Result<(Vec<Published>, Option<u64>)> {
-        let start = end.saturating_sub(LOG_WINDOW - 1).max(self.deployed);
-        let (filter, provider) = (filter.from_block(start).to_block(end), self.chain.provider());
-        let mut logs = patiently(|| self.chain.ask(provider.get_logs(&filter))).await?;
+        let newest = || async {
+            self.chain.logs(filter.clone(), self.deployed..=end).newest_first().next().await
+        };
+        let Some(window) = patiently(newest).await? else { return Ok((Vec::new(), None)) };
+        let (start, mut logs) = (*window.blocks.start(), window.logs);
         logs.retain(|log| log.address() == self.address);
         logs.sort_by_key(|log| Reverse((log.block_number, log.log_index)));
         let before = start.checked_sub(1).filter(|_| start > self.deployed);
@@ -149,6 +151,3 @@ fn is_unbroken<'a>(mut events: impl Iterator<Item = &'a Published>) -> bool {
 fn published_event(log: &Log) -> Option<Published> {
     Some(log.log_decode().ok()?.inner.data)
 }
-
-/// Blocks per request for logs, which public nodes limit.
-const LOG_WINDOW: u64 = 10_000;

@@ -207,8 +207,8 @@ impl Till {
         Ok(None)
     }
 
-    /// Logs since shortly before a block until the newest, which is not before the end of `reach`, in windows that
-    /// public nodes answer, until there are enough.
+    /// Logs since shortly before a block until the newest, which is not before the end of `reach`, until there are
+    /// enough.
     async fn logs(
         &self,
         filter: &Filter,
@@ -220,12 +220,12 @@ impl Till {
         if newest < *reach.end() {
             return Err(Error::unavailable("the node lags behind what it said before; ask again"));
         }
-        let (mut start, mut found) = (reach.start().saturating_sub(REORGANISED), Vec::new());
-        while !enough(&found) && start <= newest {
-            let end = start.saturating_add(LOG_WINDOW - 1);
-            let window = filter.clone().from_block(start).to_block(end.min(newest));
-            found.extend(chain.ask(provider.get_logs(&window)).await?);
-            start = end.saturating_add(1);
+        let start = reach.start().saturating_sub(REORGANISED);
+        let (mut windows, mut found) = (chain.logs(filter.clone(), start..=newest), Vec::new());
+        while !enough(&found)
+            && let Some(window) = windows.next().await?
+        {
+            found.extend(window.logs);
         }
         Ok(found)
     }
@@ -261,6 +261,3 @@ const CLOCKS_DIFFER: u64 = 60;
 
 /// How many blocks a transaction may have been mined before it was seen to be missing.
 const REORGANISED: u64 = 64;
-
-/// Blocks per request for logs, which public nodes limit.
-const LOG_WINDOW: u64 = 10_000;

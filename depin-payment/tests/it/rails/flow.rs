@@ -209,6 +209,21 @@ async fn escrow_rails_conform() {
 }
 
 #[tokio::test]
+async fn rails_live_with_nodes_that_tell_of_few_blocks_at_once() {
+    for flowing in [Flowing::stream().await, Flowing::escrow().await] {
+        let (rail, devnet) = (flowing.rail(), &flowing.world.devnet);
+        devnet.mine(1_200);
+        devnet.limit_logs(500);
+        assert!(flowing.pays(rail.as_ref(), 1, 400).await);
+        rail.settle().await.unwrap();
+        devnet.mine(1_200);
+        assert_eq!(rail.balance().await.unwrap().settled, 400.into());
+        assert!(flowing.pays(rail.as_ref(), 2, 600).await);
+        assert_eq!(rail.balance().await.unwrap().settled, 1_000.into());
+    }
+}
+
+#[tokio::test]
 async fn spends_follow_what_has_flowed_by_whoever_settles_it() {
     let flowing = Flowing::stream().await;
     let (rail, world) = (flowing.rail(), &flowing.world);

@@ -359,6 +359,18 @@ async fn a_transfer_of_which_the_node_does_not_tell_is_not_taken_for_lost() {
 }
 
 #[tokio::test]
+async fn what_moved_long_ago_is_found_on_a_node_that_tells_of_few_blocks_at_once() {
+    let town = Town::start().await;
+    let till = town.till().await;
+    let payment = pays(&till.terms(units(10)), 1);
+    till.take(units(10), &payment, TEA).await.unwrap();
+    send_oneself(&town, &payment).await;
+    town.devnet.mine(2_000);
+    town.devnet.limit_logs(500);
+    assert!(matches!(till.settle(units(10), &payment).await.unwrap(), Outcome::Settled(_)));
+}
+
+#[tokio::test]
 async fn a_payment_that_would_be_valid_for_long_is_not_taken() {
     let town = Town::start().await;
     let till = town.till().await;

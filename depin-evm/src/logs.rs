@@ -1,0 +1,207 @@
+//! Logs of many blocks, from nodes that limit how much one request may ask for.
+//!
+//! Nodes answer for 500 to 100,000 blocks at once, or for as many blocks as have so many events. They agree on neither
+//! codes nor words when they refuse more, and some refuse what comes too often with the same code. So a range is read
+//! in windows: a window that is refused is halved, one that comes too often waits and stays as it is, and windows grow
+//! again slowly. What a node answers is remembered by the [`Chain`], for all who read through it.
+
+use std::{
+    future::IntoFuture,
+    ops::RangeInclusive,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+};
+
+use alloy::{
+    providers::Provider,
+    rpc::types::{Filter, Log},
+    transports::TransportError,
+};
+use depin_core::{Error, Result};
+
+use crate::{
+    Chain,
+    chain::within,
+    error::transport_error,
+    limit::{Refusal, pause},
+};
+
+/// Reads the logs of a range of blocks, window by window; made by [`Chain::logs`].
+#[derive(Debug)]
+#[must_use = "call next() or all() to read"]
+pub struct Logs<'a> {
+    chain: &'a Chain,
+    filter: Filter,
+    /// The first and last block that were not read yet.
+    rest: Option<(u64, u64)>,
+    newest_first: bool,
+    most: u64,
+}
+
+/// The logs of some blocks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LogWindow {
+    /// The blocks that were asked for.
+    pub blocks: RangeInclusive<u64>,
+    /// What the node says that they have, in the node's order.
+    pub logs: Vec<Log>,
+}
+
+impl<'a> Logs<'a> {
+    pub(crate) const fn new(chain: &'a Chain, filter: Filter, blocks: RangeInclusive<u64>) -> Self {
+        let (first, last) = (*blocks.start(), *blocks.end());
+        let rest = if first <= last { Some((first, last)) } else { None };
+        Self { chain, filter, rest, newest_first: false, most: WINDOW }
+    }
+
+    /// Begins with the newest blocks.
+    pub const fn newest_first(mut self) -> Self {
+        self.newest_first = true;
+        self
+    }
+
+    /// The most blocks to ask for at once; 10,000 unless told, at least one. What few events match may be asked for over
+    /// all blocks at once, with [`u64::MAX`].
+    pub const fn window(mut self, blocks: u64) -> Self {
+        self.most = if blocks == 0 { 1 } else { blocks };
+        self
+    }
+
+    /// The logs of the next window, or nothing when all are read. After an error, the same window is next.
+    ///
+    /// # Errors
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer, still finds requests too
+    /// frequent after waits that add up to half a minute, or longer where it names the time itself, or refuses the logs
+    /// of a single block.
+    pub async fn next(&mut self) -> Result<Option<LogWindow>> {
+        let mut pauses = 0;
+        while let Some(blocks) = self.upcoming() {
+            let error = match self.attempt(&blocks).await? {
+                Ok(logs) => return Ok(Some(self.advance(blocks, logs))),
+                Err(error) => error,
+            };
+            match Refusal::of(&error) {
+                Refusal::TooMuch if blocks.start() < blocks.end() => self.narrow(&blocks),
+                // Fewer blocks than one cannot be asked for: whatever the node means, time may help.
+                Refusal::TooMuch | Refusal::TooOften => {
+                    let Some(pause) = pause(&error, pauses) else { return Err(over(error)) };
+                    pauses = pauses.saturating_add(1);
+                    tokio::time::sleep(pause).await;
+                }
+                Refusal::Other => return Err(transport_error(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// All logs that are left.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn all(mut self) -> Result<Vec<Log>> {
+        let mut all = Vec::new();
+        while let Some(window) = self.next().await? {
+            all.extend(window.logs);
+        }
+        Ok(all)
+    }
+
+    fn upcoming(&self) -> Option<RangeInclusive<u64>> {
+        let (first, last) = self.rest?;
+        let beyond = self.width().saturating_sub(1);
+        Some(if self.newest_first {
+            last.saturating_sub(beyond).max(first)..=last
+        } else {
+            first..=first.saturating_add(beyond).min(last)
+        })
+    }
+
+    async fn attempt(
+        &self,
+        blocks: &RangeInclusive<u64>,
+    ) -> Result<Result<Vec<Log>, TransportError>> {
+        let window = self.filter.clone().from_block(*blocks.start()).to_block(*blocks.end());
+        within(self.chain.provider().get_logs(&window).into_future()).await
+    }
+
+    fn advance(&mut self, blocks: RangeInclusive<u64>, logs: Vec<Log>) -> LogWindow {
+        self.rest = self.rest.and_then(|(first, last)| {
+            let rest = if self.newest_first {
+                (first, blocks.start().checked_sub(1)?)
+            } else {
+                (blocks.end().checked_add(1)?, last)
+            };
+            (rest.0 <= rest.1).then_some(rest)
+        });
+        self.widen(&blocks);
+        LogWindow { blocks, logs }
+    }
+
+    fn width(&self) -> u64 {
+        self.chain.log_width().get().min(self.most)
+    }
+
+    fn narrow(&self, blocks: &RangeInclusive<u64>) {
+        let width = length(blocks).div_euclid(2);
+        tracing::debug!(blocks = width, "the node finds that too many blocks at once");
+        self.chain.log_width().lower(width);
+    }
+
+    fn widen(&self, blocks: &RangeInclusive<u64>) {
+        let width = self.chain.log_width();
+        if width.get() <= self.most && length(blocks) >= width.get() {
+            width.answered();
+        }
+    }
+}
+
+/// The most blocks that a node is asked for at once, by what it refused so far.
+#[derive(Debug)]
+pub(crate) struct LogWidth {
+    blocks: AtomicU64,
+    /// Windows of so many blocks that were answered since one was refused or grew.
+    answered: AtomicU32,
+}
+
+impl Default for LogWidth {
+    fn default() -> Self {
+        Self { blocks: AtomicU64::new(u64::MAX), answered: AtomicU32::new(0) }
+    }
+}
+
+impl LogWidth {
+    fn get(&self) -> u64 {
+        self.blocks.load(Relaxed)
+    }
+
+    /// Another reader may have learned of less meanwhile.
+    fn lower(&self, blocks: u64) {
+        self.blocks.fetch_min(blocks.max(1), Relaxed);
+        self.answered.store(0, Relaxed);
+    }
+
+    /// After some windows more may be asked for: what was too much was perhaps the events of a busy time.
+    fn answered(&self) {
+        if self.answered.fetch_add(1, Relaxed).saturating_add(1) < GROW_AFTER {
+            return;
+        }
+        let width = self.get();
+        self.blocks.store(width.saturating_add(width.div_ceil(4)), Relaxed);
+        self.answered.store(0, Relaxed);
+    }
+}
+
+/// One less for all blocks that there can be.
+fn length(blocks: &RangeInclusive<u64>) -> u64 {
+    blocks.end().saturating_sub(*blocks.start()).saturating_add(1)
+}
+
+fn over(error: TransportError) -> Error {
+    let text = "the node refuses logs as too much or too often, whatever is asked; try later, or use another node";
+    Error::unavailable(text).source(transport_error(error))
+}
+
+/// Blocks per request, which most nodes answer for.
+const WINDOW: u64 = 10_000;
+/// Whole windows between two that grow by a quarter: one request in twenty or so is refused for it.
+const GROW_AFTER: u32 = 8;
