@@ -4,7 +4,10 @@
 //! not from its content: once anything was paid under it, nothing else can be. The key in the chain
 //! handle's store has the content too, so that a batch without those who cannot receive is a new intent.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, keccak256};
 use depin_evm::{
@@ -30,8 +33,17 @@ struct Batch<'a> {
     payments: &'a [(Address, Amount)],
 }
 
+/// How the work on a batch ended.
+enum Outcome {
+    /// All of the batch are paid who are not left out, for this gas now.
+    Paid { gas: u64 },
+    /// Nobody of the batch is paid, and nobody is to blame.
+    Stuck(Error),
+}
+
 impl Treasury {
-    /// Pays all batches one after another, then looks whether the chain still has them all.
+    /// Pays all batches one after another, then looks whether the chain still has them all. One that cannot be sent
+    /// keeps back nobody's money but its own, and ends the run when the others are paid.
     pub(super) async fn transfer_all(
         &self,
         disperse: Address,
@@ -52,12 +64,20 @@ impl Treasury {
         self.check_earlier(disperse, list, journal).await?;
         self.check_funds(disperse, self.unpaid(&batches, journal).await?).await?;
         let mut gas: u64 = 0;
-        for batch in &batches {
-            gas = gas.saturating_add(self.pay(batch, journal).await?);
+        let mut stuck = BTreeMap::new();
+        // A reorganisation deeper than what counts as final may have taken some back, so they are gone through twice.
+        for batch in batches.iter().chain(&batches) {
+            if stuck.contains_key(&batch.index) {
+                continue;
+            }
+            match self.pay(batch, journal).await? {
+                Outcome::Paid { gas: spent } => gas = gas.saturating_add(spent),
+                Outcome::Stuck(error) => drop(stuck.insert(batch.index, error)),
+            }
         }
-        // A reorganisation deeper than what counts as final may have taken some back.
-        for batch in &batches {
-            gas = gas.saturating_add(self.pay(batch, journal).await?);
+        let others = stuck.len().saturating_sub(1);
+        if let Some((_, error)) = stuck.pop_first() {
+            return Err(error.with("batches beside it", others));
         }
         let payments = list.payments().iter();
         let unpaid =
@@ -75,9 +95,9 @@ impl Treasury {
         })
     }
 
-    /// Pays a batch unless it is paid; answers the gas. Ends, since every round sends it, leaves somebody out or counts
+    /// Pays a batch unless it is paid. Ends, since every round sends it, leaves somebody out or counts
     /// as a try.
-    async fn pay(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<u64> {
+    async fn pay(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<Outcome> {
         let mut tries: u32 = 0;
         // Whatever was mined once had all of those in it that are left out from then on.
         let mut reverted = journal.reverted(batch.payments);
@@ -85,11 +105,11 @@ impl Treasury {
         let mut heard = None;
         loop {
             if self.is_paid(batch, journal).await? {
-                return Ok(0);
+                return Ok(Outcome::Paid { gas: 0 });
             }
             let payments = journal.payable(batch.payments);
             if payments.is_empty() {
-                return Ok(0);
+                return Ok(Outcome::Paid { gas: 0 });
             }
             let heard = match heard {
                 Some(heard) => heard,
@@ -100,11 +120,11 @@ impl Treasury {
                     let new = journal.send(receipt.transaction_hash)?;
                     self.check_received(batch.disperse, &receipt, batch.list)?;
                     self.see_paid(batch, journal).await?;
-                    return Ok(if new { receipt.gas_used } else { 0 });
+                    return Ok(Outcome::Paid { gas: if new { receipt.gas_used } else { 0 } });
                 }
                 Err(error) if already_paid(&error) => {
                     self.see_paid(batch, journal).await?;
-                    return Ok(0);
+                    return Ok(Outcome::Paid { gas: 0 });
                 }
                 Err(error) if error.kind() == ErrorKind::Rejected => error,
                 Err(error) => return Err(error),
@@ -116,7 +136,7 @@ impl Treasury {
             if refused.is_empty() {
                 tries = tries.saturating_add(1);
                 if tries >= ATTEMPTS {
-                    return Err(unsendable(batch, payments.len()).source(error));
+                    return Ok(Outcome::Stuck(unsendable(batch, &payments).source(error)));
                 }
                 // The node that refused it may lag behind the one that sees no reason.
                 tokio::time::sleep(RETRY.saturating_mul(tries)).await;
@@ -284,11 +304,17 @@ impl Treasury {
     }
 }
 
-fn unsendable(batch: &Batch<'_>, recipients: usize) -> Error {
-    let text = "the batch cannot be sent, though each of its recipients could be paid; where blocks hold less, \
-                choose smaller batches, as long as nothing of the run is paid";
+fn unsendable(batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Error {
+    let text = "the batch cannot be sent, though the simulation pays each of its recipients: one of them may refuse on \
+                chain alone; the other batches are paid, but for those beside it; where blocks hold less, choose smaller \
+                batches, as long as nothing of the run is paid";
     let error = Error::new(ErrorKind::Rejected, text).with("run", batch.list.id());
-    error.with("batch", batch.index).with("recipients", recipients)
+    let error = error.with("batch", batch.index).with("recipients", payments.len());
+    let ends = [("first", payments.first()), ("last", payments.last())];
+    ends.into_iter().fold(error, |error, (name, end)| match end {
+        Some((account, _)) => error.with(name, account),
+        None => error,
+    })
 }
 
 /// The transaction of a refusal that was mined; none for what was never sent.
