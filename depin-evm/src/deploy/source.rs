@@ -44,7 +44,8 @@ pub enum TokenSource {
     BurnAndMint {
         /// The contract that says what a token costs; see [`PriceSource`](crate::bindings::PriceSource).
         prices: Address,
-        /// The price of credits and the band, whose allowance is not zero: of a new token nothing is there to be burned.
+        /// The price of credits and the band. With an allowance of zero it mints no more than was burned, and of a new
+        /// token nothing is there to be burned until the administrator issues some as a [minter](crate::Role::MINTER).
         /// Made from `depin_payment::evm::BandRules`.
         rules: BandRules,
     },
@@ -96,9 +97,6 @@ impl TokenSource {
                     "credits need a price, and the band a period and a smoothing that are not zero",
                 )
             }
-            Self::BurnAndMint { rules, .. } if rules.allowance == 0 => config(
-                "a new token has nothing to burn, so that without an allowance none is ever issued; allow some",
-            ),
             Self::BurnAndMint { .. } => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use depin_devnet::Devnet;
 use depin_evm::{
     Chain, DeployOptions, Role, Roles, TokenSource,
     alloy::{primitives::Bytes, rpc::types::TransactionRequest},
-    bindings::CreditMinter::BandRules as ContractRules,
+    bindings::{CreditMinter::BandRules as ContractRules, NetworkToken},
     deploy,
 };
 use depin_payment::{
@@ -192,6 +192,30 @@ async fn a_network_that_burns_and_mints_pays_what_was_burned_and_no_more() {
 }
 
 #[tokio::test]
+async fn without_an_allowance_what_the_administrator_issued_and_somebody_burned_comes_back() {
+    let devnet = Devnet::start();
+    let admin = chain(&devnet, 0).await;
+    let prices = oracle(&admin, NOW).await;
+    let rules = BandRules { allowance: Amount::ZERO, ..rules() };
+    let source = TokenSource::BurnAndMint { prices, rules: rules.on_chain().unwrap() };
+    let options = DeployOptions::new(NetworkId::parse("burning").unwrap()).source(source);
+    let contracts = deploy(&admin, &options).await.unwrap();
+    let minter = EvmMinter::new(admin.clone(), contracts.source);
+    assert_eq!(minter.mintable().await.unwrap(), Amount::ZERO);
+
+    let (me, roles) = (admin.account(), Roles::of(admin.clone(), contracts.token));
+    roles.grant(Role::MINTER, me).await.unwrap();
+    let token = NetworkToken::new(contracts.token, admin.provider());
+    let issue = token.mint(me, Amount::tokens(40).to_units()).into_transaction_request();
+    admin.send(issue).await.unwrap();
+    roles.withdraw(Role::MINTER, me).await.unwrap();
+    minter.buy("credits", me, Amount::tokens(40), U256::ZERO).await.unwrap();
+    devnet.increase_time(rules.period.as_secs() + 60).unwrap();
+    devnet.mine(1);
+    assert_eq!(minter.mintable().await.unwrap(), Amount::tokens(10), "a quarter of the burn");
+}
+
+#[tokio::test]
 async fn a_stale_price_sells_nothing() {
     let devnet = Devnet::start();
     let (minter, _, admin) = minter(&devnet, LONG_AGO).await;
@@ -222,11 +246,8 @@ async fn bands_that_the_contract_would_refuse_are_refused_before() {
     // Nor does a whole network begin with what it could never issue by.
     let good = rules().on_chain().unwrap();
     let zero = TokenSource::BurnAndMint { prices: Address::ZERO, rules: good.clone() };
-    let smoothless = ContractRules { smoothing: 0, ..good.clone() };
-    let without = ContractRules { allowance: 0, ..good };
-    let bad = [smoothless, without];
-    let bad = bad.map(|rules| TokenSource::BurnAndMint { prices: nobody, rules });
-    for source in bad.into_iter().chain([zero]) {
+    let rules = ContractRules { smoothing: 0, ..good };
+    for source in [zero, TokenSource::BurnAndMint { prices: nobody, rules }] {
         let options = DeployOptions::new(NetworkId::parse("bad").unwrap()).source(source);
         assert_eq!(deploy(&chain, &options).await.unwrap_err().kind(), ErrorKind::Config);
     }
