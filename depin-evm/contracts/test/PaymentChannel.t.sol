@@ -122,6 +122,19 @@ contract PaymentChannelTest is Fleet {
         vm.assertEq(settle(terms, 0, wanted), wanted - DEPOSIT, "the rest");
     }
 
+    function test_a_voucher_of_the_largest_amount_pays_what_is_there_and_no_more() public {
+        PaymentChannel.Terms memory terms = opened();
+        uint256 most = type(uint256).max;
+        vm.assertEq(settle(terms, 0, most), DEPOSIT, "what is there");
+        bytes memory signature = voucher(terms, 0, most);
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannel.NothingToSettle.selector, channel.idOf(terms), DEPOSIT));
+        channel.settle(terms, 0, most, signature);
+        vm.prank(payer);
+        channel.deposit(terms, 5);
+        vm.assertEq(settle(terms, 0, most), 5, "the rest");
+        vm.assertEq(token.balanceOf(terms.payee), DEPOSIT + 5, "once");
+    }
+
     function test_a_voucher_binds_channel_contract_and_chain() public {
         PaymentChannel.Terms memory terms = opened();
         bytes memory signature = voucher(terms, 0, 10);

@@ -177,6 +177,82 @@ fn a_burn_may_follow_the_market_and_what_happened_before() {
     assert!(table.iter().any(|period| !period.reissued.is_zero()), "the backstop sees any burn");
 }
 
+/// The points of a chart's lines, each as the label of its time and its value by the labels of the scale.
+#[cfg(feature = "charts")]
+fn drawn(svg: &str) -> Vec<Vec<(f64, f64)>> {
+    let numbers = |text: &str| -> Vec<f64> {
+        let parts = text.split(|c: char| !c.is_ascii_digit() && c != '.');
+        parts.filter_map(|part| part.parse().ok()).collect()
+    };
+    let label = |text: &str| {
+        let digits = text.trim_end_matches(['k', 'M', 'G']);
+        let thousands = match &text[digits.len()..] {
+            "k" => 1e3,
+            "M" => 1e6,
+            "G" => 1e9,
+            _ => 1.0,
+        };
+        digits.parse::<f64>().unwrap() * thousands
+    };
+    let between = |line: &str, from: &str, to: &str| {
+        let rest = line.split_once(from).unwrap().1;
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    // Grid lines: how far down, the value there; how far across, the period there.
+    let grid: Vec<_> = svg.lines().filter(|line| line.contains("stroke=\"#ddd\"")).collect();
+    let (mut down, mut across) = (Vec::new(), Vec::new());
+    for line in grid {
+        let [value, period] =
+            ["\"end\">", "\"middle\">"].map(|from| label(&between(line, from, "</text>")));
+        down.push((numbers(&between(line, "d=\"", "\""))[1], value));
+        across.push((numbers(&between(line, "/text><text x=\"", "\""))[0], period));
+    }
+    let scale = |marks: &[(f64, f64)], at: f64| {
+        let [first, last] = [marks[0], marks[marks.len() - 1]];
+        first.1 + (at - first.0) * (last.1 - first.1) / (last.0 - first.0)
+    };
+    let lines = svg.lines().filter(|line| line.contains("stroke-width=\"2\""));
+    let points = |line: &str| {
+        let path = numbers(&between(line, "d=\"", "\""));
+        let point = |xy: &[f64; 2]| (scale(&across, xy[0]), scale(&down, xy[1]));
+        path.as_chunks().0.iter().map(point).collect()
+    };
+    lines.map(points).collect()
+}
+
+#[cfg(feature = "charts")]
+#[test]
+fn what_is_drawn_is_what_the_table_says() {
+    use depin_payment::tokenomics::charts;
+
+    let table = years(4);
+    let tokens = |amount: Amount| amount.to_string().parse::<f64>().unwrap();
+    let agree = |svg: String, expected: Vec<Vec<Option<f64>>>| {
+        let drawn = drawn(&svg);
+        assert_eq!(drawn.len(), expected.len());
+        for (drawn, expected) in drawn.iter().zip(&expected) {
+            let expected: Vec<_> =
+                (0..).zip(expected).filter_map(|(at, value)| Some((at, (*value)?))).collect();
+            let highest = expected.iter().fold(1.0, |most: f64, (_, value)| most.max(*value));
+            assert_eq!(drawn.len(), expected.len());
+            for ((period, value), (at, exact)) in drawn.iter().zip(expected) {
+                assert!((period - f64::from(at)).abs() < 0.3, "period {period}, not {at}");
+                assert!((value - exact).abs() < highest / 200.0, "{value}, not {exact} at {at}");
+            }
+        }
+    };
+    let of = |value: &dyn Fn(&Period) -> Option<f64>| table.iter().map(value).collect::<Vec<_>>();
+    agree(charts::supply(&table), vec![of(&|it| Some(tokens(it.supply)))]);
+    let flows = [
+        of(&|it| Some(tokens(it.minted))),
+        of(&|it| Some(tokens(it.burned))),
+        of(&|it| Some(tokens(it.reissued))),
+    ];
+    agree(charts::flows(&table), flows.into());
+    agree(charts::income(&table), vec![of(&|it| Some(it.income_fiat as f64 / 1e6))]);
+    agree(charts::payback(&table), vec![of(&|it| it.payback.map(|periods| periods as f64))]);
+}
+
 #[cfg(feature = "charts")]
 #[test]
 fn charts_are_well_formed_and_leave_gaps_where_nothing_is_paid_back() {
