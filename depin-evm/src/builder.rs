@@ -111,7 +111,8 @@ impl ChainBuilder {
     }
 
     /// After how long a waiting transaction is replaced by the same at a higher fee; 45 seconds unless
-    /// told.
+    /// told. As long it waits for an earlier nonce that was passed over as another's, when neither the chain nor the
+    /// node's pool has a transaction for that any more; then that nonce is filled with an empty one.
     pub const fn replace_after(mut self, age: Duration) -> Self {
         self.patience.replace_after = age;
         self

@@ -9,6 +9,7 @@ mod body;
 mod broadcast;
 mod done;
 mod fees;
+mod gaps;
 mod mined;
 mod record;
 mod store;

@@ -55,6 +55,12 @@ impl Record {
         Self { nonce, key, first, later, refused: None, unsent: false, void: None, done: None }
     }
 
+    /// What only fills a nonce that no intent has.
+    pub(crate) fn filling(nonce: u64, filler: Variant) -> Self {
+        let refused = Some("it only fills a nonce that nothing used".to_owned());
+        Self { refused, ..Self::new(nonce, None, filler) }
+    }
+
     pub(crate) fn add(&mut self, variant: Variant) {
         self.later.push(variant);
     }

@@ -80,6 +80,20 @@ impl Store {
         Ok(Allocation::New(record))
     }
 
+    /// Stores a record of a nonce that lies before others and has none.
+    pub(crate) fn insert(&self, record: &Record) -> Result<()> {
+        let write = self.0.begin_write().map_err(broken)?;
+        {
+            let mut records = write.open_table(RECORDS).map_err(broken)?;
+            if records.get(record.nonce).map_err(broken)?.is_some() {
+                let text = "the transaction store has another transaction of the same nonce";
+                return Err(Error::new(ErrorKind::Conflict, text).with("nonce", record.nonce));
+            }
+            records.insert(record.nonce, encode(record)?.as_slice()).map_err(broken)?;
+        }
+        write.commit().map_err(broken)
+    }
+
     /// Changes a record in one transaction; `change` says whether there is something to keep.
     pub(crate) fn update(
         &self,
@@ -130,6 +144,14 @@ impl Store {
         let keys = read.open_table(KEYS).map_err(broken)?;
         let nonce = keys.get(key).map_err(broken)?.map(|nonce| nonce.value());
         nonce.map(|nonce| self.record(nonce)).transpose()
+    }
+
+    /// The first nonce from `nonce` on that has a record.
+    pub(crate) fn first_from(&self, nonce: u64) -> Result<Option<u64>> {
+        let read = self.0.begin_read().map_err(broken)?;
+        let records = read.open_table(RECORDS).map_err(broken)?;
+        let first = records.range(nonce..).map_err(broken)?.next().transpose().map_err(broken)?;
+        Ok(first.map(|(nonce, _)| nonce.value()))
     }
 
     /// All records from `nonce` on, in order.

@@ -14,6 +14,7 @@ use super::{
     TxSender,
     broadcast::Outcome,
     fees::{Fees, Quote},
+    gaps::Gap,
     record::{Record, Variant},
 };
 use crate::chain::{RPC_TIME, ask};
@@ -23,6 +24,7 @@ use crate::chain::{RPC_TIME, ask};
 pub(super) struct Tended {
     last: Option<Instant>,
     nonces: BTreeMap<u64, Times>,
+    gap: Option<Gap>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +61,8 @@ impl TxSender {
         let used = ask(self.provider.get_transaction_count(self.account())).await?;
         self.used.store(used, Ordering::Release);
         tended.nonces.retain(|nonce, _| *nonce >= used);
-        for record in self.store.since(used)? {
+        let records = self.store.since(used)?;
+        for record in &records {
             let now = Instant::now();
             let times =
                 tended.nonces.entry(record.nonce).or_insert(Times { sent: now, priced: now });
@@ -69,10 +72,10 @@ impl TxSender {
                 self.broadcast(record, Sending::Overdue).await?;
             } else if now - times.sent >= self.poll * POLLS_PER_SENDING {
                 times.sent = now;
-                self.broadcast(record, Sending::Again).await?;
+                self.broadcast(record.clone(), Sending::Again).await?;
             }
         }
-        Ok(())
+        self.fill_gaps(&mut tended.gap, used, &records).await
     }
 
     /// Offers a record to the node, and mends what the node does not take.
@@ -194,7 +197,7 @@ impl TxSender {
     }
 
     /// A transfer of nothing to the account itself, with chain and gas.
-    async fn filler(&self) -> TransactionRequest {
+    pub(super) async fn filler(&self) -> TransactionRequest {
         let mut tx = TransactionRequest {
             from: Some(self.account()),
             to: Some(TxKind::Call(self.account())),

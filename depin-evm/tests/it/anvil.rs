@@ -180,3 +180,42 @@ async fn anvil_shows_the_fee_that_an_older_copy_of_the_store_forgot() {
     assert_eq!(chain.provider().get_balance(recipient(1)).await.unwrap(), U256::from(1));
     assert_eq!(chain.provider().get_transaction_count(chain.account()).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn anvil_forgets_what_a_lost_store_had_waiting_and_what_was_sent_since_is_mined() {
+    let Some(anvil) = Anvil::start(&["--no-mining"]) else { return };
+    let connect = async || {
+        let chain = Chain::builder().url(&anvil.url).unwrap().signer(Devnet::start().account(0));
+        let chain =
+            chain.poll_interval(Duration::from_millis(5)).timeout(Duration::from_millis(300));
+        chain.replace_after(Duration::from_millis(50)).connect().await.unwrap()
+    };
+    let lost = connect().await;
+    for number in 1..3 {
+        let late = lost.send(gift(recipient(number))).await.unwrap_err();
+        assert!(late.is_retryable(), "{late}");
+    }
+    drop(lost);
+    let chain = connect().await;
+    let late = chain.send_once("rent", gift(recipient(3))).await.unwrap_err();
+    assert!(late.is_retryable(), "{late}");
+    let ask = async |method: &'static str, params: Value| -> Value {
+        chain.provider().raw_request(method.into(), params).await.unwrap()
+    };
+    let pool = ask("txpool_content", json!([])).await;
+    let waiting = pool["pending"].as_object().unwrap().values().next().unwrap();
+    for nonce in ["0", "1"] {
+        ask("anvil_dropTransaction", json!([waiting[nonce]["hash"]])).await;
+    }
+
+    let mut receipt = None;
+    while receipt.is_none() {
+        receipt = chain.send_once("rent", gift(recipient(3))).await.ok();
+        ask("evm_mine", json!([])).await;
+    }
+    assert_eq!(chain.provider().get_transaction_count(chain.account()).await.unwrap(), 3);
+    for (number, paid) in [(1, 0), (2, 0), (3, 1)] {
+        let held = chain.provider().get_balance(recipient(number)).await.unwrap();
+        assert_eq!(held, U256::from(paid), "recipient {number}");
+    }
+}

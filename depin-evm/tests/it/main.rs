@@ -9,6 +9,7 @@ mod deduplicated;
 mod deployment;
 mod faults;
 mod forks;
+mod gaps;
 mod io1;
 mod legacy;
 mod logs;
