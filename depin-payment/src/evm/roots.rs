@@ -17,7 +17,10 @@ use depin_evm::{
         rpc::types::{TransactionReceipt, TransactionRequest},
         sol_types::SolCall,
     },
-    bindings::RewardDistributor::{self as Contract, PendingRoot},
+    bindings::{
+        NetworkToken,
+        RewardDistributor::{self as Contract, PendingRoot},
+    },
 };
 
 pub(super) use refusal::explain;
@@ -188,6 +191,37 @@ impl EvmRoots {
         }
     }
 
+    /// Why an epoch that waits does not become active although its window is over: paused, or its emission cannot be
+    /// issued. Nothing where it has time, or does not wait. Sends nothing.
+    pub(super) async fn held_back(&self, epoch: EpochId) -> Result<Option<Error>> {
+        let contract = self.contract();
+        let pending = self.chain.read(&contract.pendingEpoch()).await?;
+        if pending.activatesAt.is_zero() || pending.epoch != epoch.value() {
+            return Ok(None);
+        }
+        match self.chain.read(&contract.activate()).await {
+            Ok(_) => Ok(None),
+            Err(error) if is_waiting(&error) => Ok(None),
+            Err(error) if Revert::of(&error).is_some() => {
+                Ok(Some(explain(error).with("epoch", epoch)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the source of the token whether it would issue so much to the distributor now. Sends nothing.
+    pub(super) async fn check_issue(&self, emission: Amount) -> Result<()> {
+        if emission == Amount::ZERO {
+            return Ok(());
+        }
+        let asked = self.contract();
+        let source = self.chain.read(&asked.source()).await?;
+        // Every source mints by the call of the token, and nobody but the distributor may.
+        let source = NetworkToken::new(source, self.chain.provider());
+        let mint = source.mint(self.address, emission.to_units()).from(self.address);
+        self.chain.read(&mint).await.map(drop).map_err(explain)
+    }
+
     /// How many disputes have lapsed in a row: nobody decided them in time, and their roots are gone. Removes the
     /// one whose time is over, or an epoch would pass for published that the next one removes.
     pub(super) async fn lapsed(&self) -> Result<u8> {
@@ -268,6 +302,14 @@ pub(super) fn published_otherwise(epoch: EpochId) -> Error {
     let text = "the epoch was published with other content, which stays unless the arbiter rejects it while it waits; \
                 publish what is missing as a later one";
     Error::new(ErrorKind::Conflict, text).with("epoch", epoch)
+}
+
+/// Whether the contract said that the epoch has time, or that none waits any more.
+fn is_waiting(error: &Error) -> bool {
+    Revert::of(error).is_some_and(|revert| {
+        revert.decode::<Contract::EpochStillPending>().is_some()
+            || revert.decode::<Contract::NothingPending>().is_some()
+    })
 }
 
 /// Whether the contract said that it has no such epoch. A wrong address says something else.

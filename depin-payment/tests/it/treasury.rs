@@ -1,6 +1,7 @@
 //! Treasury runs on the embedded chain.
 
 mod claims;
+mod held;
 mod hooks;
 mod kill;
 mod lagging;

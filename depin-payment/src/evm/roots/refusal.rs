@@ -69,9 +69,14 @@ fn of_publication(refusal: &Refusal) -> Option<Remedy> {
         Refusal::EpochStillPending(_) => {
             (Conflict, "an earlier epoch waits for the end of its dispute window; publish after it")
         }
-        Refusal::RateLimitExceeded(_) | Refusal::EmissionAboveLimit(_) => {
-            (Limit, "the distributor limits the emission per period; publish less, or later")
-        }
+        Refusal::RateLimitExceeded(_) => (
+            Limit,
+            "the distributor limits the emission per period; wait until the period leaves as much, or publish less",
+        ),
+        Refusal::EmissionAboveLimit(_) => (
+            Limit,
+            "the emission is more than the distributor admits in a whole period; publish it in parts",
+        ),
         Refusal::UnknownEpoch(_) => (NotFound, "the epoch was not published"),
         Refusal::AccessControlUnauthorizedAccount(lacking) => (Rejected, lacks(lacking.neededRole)),
         _ => return None,

@@ -2,7 +2,7 @@
 
 use depin_core::{
     Address, Amount, ChainId, Did, EpochId, Error, ErrorKind, Result,
-    reward::{Allocation, Payout, RewardDistributor as _},
+    reward::{Allocation, Commitment, Payout, RewardDistributor as _},
 };
 
 use futures_util::future::try_join_all;
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Claim, Cumulative, RewardTree,
     evm::{
-        EvmDistributor,
+        EvmDistributor, EvmRoots,
         calls::{AT_ONCE, patiently},
         distributor::CLAIMS_PER_TRANSACTION,
     },
@@ -44,6 +44,9 @@ impl Treasury {
         // Only the latest epoch that is active serves claims, and only from its own tree: one that can be
         // disputed not yet, an earlier one not any more.
         let serves = patiently(|| distributor.latest()).await? == balances.latest();
+        if !serves {
+            check_activation(distributor, &balances).await?;
+        }
         if serves && self.claim_every == 1 {
             gas = claim_all(distributor, &tree, list, journal).await?.saturating_add(gas);
         }
@@ -78,6 +81,7 @@ impl Treasury {
         let commitment = balances.commitment(&tree, list.digest());
         let commitment =
             commitment.ok_or_else(|| Error::new(ErrorKind::Rejected, "no epoch was added"))?;
+        check_issue(distributor.roots(), &commitment).await?;
         let receipt = distributor.roots().publish_once(&commitment).await?;
         if let Some(receipt) = &receipt {
             journal.send(receipt.transaction_hash)?;
@@ -180,6 +184,27 @@ async fn claim_all(
         }
     }
     Ok(gas)
+}
+
+/// Refuses what would wait for ever, as who publishes it hears nothing of its activation: an emission that the source of
+/// the token does not issue now.
+async fn check_issue(roots: &EvmRoots, commitment: &Commitment) -> Result<()> {
+    if patiently(|| roots.root(commitment.epoch)).await?.is_some() {
+        return Ok(());
+    }
+    let issued = patiently(|| roots.issued()).await?;
+    // With what an earlier epoch emits that this publication activates. A sum that fell, the contract refuses.
+    let emission = commitment.cumulative.checked_sub(issued).unwrap_or_default();
+    patiently(|| roots.check_issue(emission))
+        .await
+        .map_err(|error| error.with("emission", emission))
+}
+
+/// Says why the last epoch of the balances is not active, where something else than its window holds it back.
+async fn check_activation(distributor: &EvmDistributor, balances: &Cumulative) -> Result<()> {
+    let Some(latest) = balances.latest() else { return Ok(()) };
+    let held = patiently(|| distributor.roots().held_back(latest)).await?;
+    held.map_or(Ok(()), Err)
 }
 
 /// Whether the distributor has these balances: a run on top of others would take from accounts what they earned,
