@@ -179,6 +179,8 @@ impl Treasury {
     ///
     /// A run by claims that stopped before its publication, and whose epoch another list took meanwhile, becomes the
     /// next epoch: run it with the same journal and the balances that the other list left.
+    /// One that was published, rejected by the arbiter and replaced by another list is over: what that one leaves out is
+    /// paid under another name.
     ///
     /// An epoch that can be disputed is issued after its window. So before it is published, the source of the token is asked
     /// whether it would issue as much now; and when the window is over and something holds the epoch back, the run fails
@@ -194,7 +196,7 @@ impl Treasury {
     /// is in use by another process, when the run's name was used for another list, or when the balances are
     /// not those that the distributor has;
     /// [`ErrorKind::Limit`] when the curve, the band, the cap or the limit of the network leaves less than the epoch emits,
-    /// [`ErrorKind::Rejected`] when its window is over and the guardian paused;
+    /// [`ErrorKind::Rejected`] when its window is over and the guardian paused, or when the arbiter rejected it;
     /// [`ErrorKind::Corrupt`] when the journal is damaged, [`ErrorKind::Unsupported`] when it is of another version,
     /// [`ErrorKind::Limit`] when the file is larger than any journal;
     /// [`ErrorKind::Unavailable`] when the chain or the disk does not answer now, lags behind what was mined, or has transactions that wait: run it again with the same

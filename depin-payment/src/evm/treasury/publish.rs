@@ -99,10 +99,15 @@ impl Treasury {
         else {
             return Ok(());
         };
-        if address != distributor.roots().address() || !journal.sent().is_empty() {
+        if address != distributor.roots().address() {
             return Ok(());
         }
-        let stands = match distributor.published(epoch).await? {
+        let there = distributor.published(epoch).await?;
+        if !journal.sent().is_empty() {
+            let other = there.is_some_and(|there| there.manifest != list.digest());
+            return if other { Err(replaced(list).with("epoch", epoch)) } else { Ok(()) };
+        }
+        let stands = match there {
             Some(there) => there.manifest == list.digest(),
             None => given.latest() >= Some(epoch) || next(given)? == epoch,
         };
@@ -247,6 +252,13 @@ fn elsewhere(list: &PayList) -> Error {
     let text = "the run is of another distributor or epoch; begin with the balances that it began with, or with \
                 newer ones that have it";
     Error::new(ErrorKind::Conflict, text).with("run", list.id())
+}
+
+/// Not fixed by taking a later epoch: the list that has the number may be the correction of this one.
+fn replaced(list: &PayList) -> Error {
+    let text = "the epoch that the run was published as is gone, as one that the arbiter rejected is, and another list \
+                has its number; pay what that one leaves out as a list under another name, with the balances after it";
+    Error::new(ErrorKind::Rejected, text).with("run", list.id())
 }
 
 /// The epoch after those that the balances have.

@@ -68,3 +68,29 @@ async fn a_run_that_was_overtaken_and_published_by_another_machine_is_not_publis
     }
     assert_eq!(bank.supply().await, supply);
 }
+
+#[tokio::test]
+async fn a_run_that_was_rejected_and_replaced_by_another_list_says_what_is_left_to_do() {
+    let bank = Bank::disputable().await;
+    let none = Cumulative::default();
+    let (wrong, right) = (list("october", 10), list("october-2", 10));
+    let gone = bank.claims(&wrong, &none).await.unwrap().balances.unwrap();
+    bank.reject().await;
+    let replaced = bank.claims(&right, &none).await.unwrap().balances.unwrap();
+    for waits in [true, false] {
+        for balances in [&none, &gone, &replaced] {
+            let error = bank.claims(&wrong, balances).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Rejected, "{waits}: {error}");
+            assert!(error.to_string().contains("under another name"), "{error}");
+        }
+        bank.pass();
+    }
+    // Nobody was paid the list that was rejected beside its correction; and what is told works.
+    assert_eq!(bank.claims(&right, &replaced).await.unwrap().paid, 10);
+    assert_eq!(bank.supply().await, right.total());
+    let rest = list("october-3", 3);
+    let after = bank.claims(&rest, &replaced).await.unwrap().balances.unwrap();
+    bank.pass();
+    assert_eq!(bank.claims(&rest, &after).await.unwrap().paid, 3);
+    assert_eq!(bank.supply().await, Amount::sum([right.total(), rest.total()]).unwrap());
+}
