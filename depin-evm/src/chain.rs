@@ -269,10 +269,11 @@ impl Chain {
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// # use depin_devnet::Devnet;
+    /// # use depin_core::NetworkId;
     /// # use depin_evm::{Chain, DeployOptions, alloy::rpc::types::Filter, deploy};
     /// # let devnet = Devnet::start();
     /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
-    /// let contracts = deploy(&chain, &DeployOptions::new("climate".parse()?)).await?;
+    /// let contracts = deploy(&chain, &DeployOptions::new(NetworkId::parse("climate")?)).await?;
     /// let of_token = Filter::new().address(contracts.token);
     /// let logs = chain.logs(of_token, contracts.block..=devnet.block_number()).all().await?;
     /// assert!(!logs.is_empty());

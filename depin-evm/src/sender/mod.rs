@@ -167,7 +167,7 @@ impl TxSender {
         // Another program may have sent something since anybody looked.
         let used = ask(self.provider.get_transaction_count(self.account())).await?;
         let floor = self.floor.max(used);
-        match self.store.allocate(key, floor, sign)? {
+        match self.store.allocate(key, used, floor, sign)? {
             Allocation::Earlier(record) => Ok(self.resume(&record, &tx).await?),
             Allocation::New(record) => {
                 let nonce = record.nonce;

@@ -12,7 +12,7 @@ use std::{
 use depin_core::{Error, ErrorKind, Result};
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
-    backends::InMemoryBackend,
+    WriteTransaction, backends::InMemoryBackend,
 };
 
 use super::record::Record;
@@ -49,10 +49,11 @@ impl Store {
     }
 
     /// Gives the next nonce, at least `floor`, to the transaction that `sign` makes of it, unless `key`
-    /// has one already.
+    /// has one already. Drops what is far behind the nonces that are `used`.
     pub(crate) fn allocate(
         &self,
         key: Option<&str>,
+        used: u64,
         floor: u64,
         sign: impl FnOnce(u64) -> Result<Record>,
     ) -> Result<Allocation> {
@@ -73,9 +74,9 @@ impl Store {
             if let Some(key) = key {
                 keys.insert(key, nonce).map_err(broken)?;
             }
-            forget_old(&mut records, nonce)?;
             record
         };
+        forget_old(&write, used)?;
         write.commit().map_err(broken)?;
         Ok(Allocation::New(record))
     }
@@ -186,16 +187,19 @@ impl Store {
     }
 }
 
-/// Drops a record that is far behind. Records with a key stay, so that their key is never used twice.
-fn forget_old(records: &mut redb::Table<'_, u64, &[u8]>, newest: u64) -> Result<()> {
-    let Some(old) = newest.checked_sub(KEPT) else { return Ok(()) };
-    let keyed = match records.get(old).map_err(broken)? {
-        Some(stored) => decode(stored.value())?.key.is_some(),
-        None => return Ok(()),
-    };
-    if !keyed {
-        records.remove(old).map_err(broken)?;
+/// Drops records that are far behind what is used, once each is. Those with a key stay, so that their key is never used
+/// twice.
+fn forget_old(write: &WriteTransaction, used: u64) -> Result<()> {
+    let end = used.saturating_sub(KEPT);
+    let mut forgotten = write.open_table(FORGOTTEN).map_err(broken)?;
+    let start = forgotten.get(()).map_err(broken)?.map_or(0, |start| start.value());
+    if start >= end {
+        return Ok(());
     }
+    let mut records = write.open_table(RECORDS).map_err(broken)?;
+    let stays = |_, stored: &[u8]| decode(stored).map_or(true, |record| record.key.is_some());
+    records.retain_in(start..end, stays).map_err(broken)?;
+    forgotten.insert((), end).map_err(broken)?;
     Ok(())
 }
 
@@ -279,7 +283,54 @@ const OWNER: TableDefinition<'_, (), &str> = TableDefinition::new("owner");
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 const KEYS: TableDefinition<'_, &str, u64> = TableDefinition::new("keys");
 
+/// Below which nonce records were dropped.
+const FORGOTTEN: TableDefinition<'_, (), u64> = TableDefinition::new("forgotten");
+
 /// How many nonces back bytes are kept, for reorganisations and rolled back chains.
 pub(super) const KEPT: u64 = 4_096;
 
 const NOT_A_STORE: &str = "the transaction store is damaged or another kind of file";
+
+#[cfg(test)]
+mod tests {
+    use alloy::{rpc::types::TransactionRequest, signers::local::PrivateKeySigner};
+
+    use super::{super::record::Variant, *};
+
+    fn stored(store: &Store, key: Option<&str>, used: u64, floor: u64) -> u64 {
+        let sign = |nonce| {
+            let tx = TransactionRequest::default().to(Default::default()).gas_limit(21_000);
+            let tx = tx.max_fee_per_gas(1).max_priority_fee_per_gas(1);
+            let variant = Variant::sign(&PrivateKeySigner::random(), tx, nonce, false)?;
+            Ok(Record::new(nonce, key.map(str::to_owned), variant))
+        };
+        match store.allocate(key, used, floor, sign).unwrap() {
+            Allocation::New(record) | Allocation::Earlier(record) => record.nonce,
+        }
+    }
+
+    fn nonces(store: &Store) -> Vec<u64> {
+        store.since(0).unwrap().iter().map(|record| record.nonce).collect()
+    }
+
+    #[test]
+    fn records_far_behind_are_dropped_also_where_nonces_were_skipped() {
+        let store = Store::open(None, "test").unwrap();
+        for (nonce, key) in [(0, None), (1, Some("rent")), (5, None), (900, None)] {
+            assert_eq!(stored(&store, key, nonce, nonce), nonce);
+        }
+        stored(&store, None, KEPT + 6, KEPT + 6);
+        assert_eq!(nonces(&store), [1, 900, KEPT + 6]);
+        stored(&store, None, KEPT + 901, KEPT + 901);
+        assert_eq!(nonces(&store), [1, KEPT + 6, KEPT + 901]);
+        assert_eq!(stored(&store, Some("rent"), 9_999, 9_999), 1);
+    }
+
+    #[test]
+    fn what_is_not_mined_is_never_dropped() {
+        let store = Store::open(None, "test").unwrap();
+        stored(&store, None, 3, 3);
+        stored(&store, None, 3, 3 + 2 * KEPT);
+        assert_eq!(nonces(&store), [3, 3 + 2 * KEPT]);
+    }
+}

@@ -142,7 +142,7 @@ mod tests {
         let ready = sender.prepare(tx).await.unwrap();
         let first = Variant::sign(&sender.signer, ready, 0, false).unwrap();
         let sign = |nonce| Ok(Record::new(nonce, Some("rent".into()), first));
-        drop(sender.store.allocate(Some("rent"), 0, sign).unwrap());
+        drop(sender.store.allocate(Some("rent"), 0, 0, sign).unwrap());
 
         let old = sender.store.record(0).unwrap();
         let filled = sender.fill(0, "test", Sending::First).await.unwrap();
