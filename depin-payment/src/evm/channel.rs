@@ -49,6 +49,13 @@ pub struct ChannelFunds {
     pub closed: bool,
 }
 
+impl ChannelFunds {
+    /// Whether nobody closes it, or has.
+    const fn is_open(&self) -> bool {
+        !self.closed && self.closes_at.is_none()
+    }
+}
+
 /// A `PaymentChannel` contract, through the account that deposits, settles or closes.
 ///
 /// Every call can be made again: what was sent is not sent twice. See [`ChannelRail`] for the payee's side.

@@ -39,6 +39,10 @@ pub struct ChannelRules {
     pub challenge: u32,
     /// Lanes `0..lanes` are taken: each costs gas to settle.
     pub lanes: u64,
+    /// What a lane must at least owe, in units of the token, to be settled while its channel stays open: what many lanes
+    /// owe little of can cost more gas than it pays. Less waits for more, and for the channel to be closed by either
+    /// side.
+    pub least: Amount,
     /// Whether a contract may be the signer (ERC-1271). It can change its mind until the voucher is settled, so
     /// say yes only where payers are trusted that far, or settle at once.
     pub contract_signers: bool,
@@ -47,10 +51,11 @@ pub struct ChannelRules {
 }
 
 impl Default for ChannelRules {
-    /// A challenge of an hour, 16 lanes, no contracts as signers, funds asked for every 30 seconds.
+    /// A challenge of an hour, 16 lanes that are settled whatever they owe, no contracts as signers, funds asked for
+    /// every 30 seconds.
     fn default() -> Self {
-        let fresh = Duration::from_secs(30);
-        Self { challenge: 3_600, lanes: 16, contract_signers: false, fresh }
+        let (least, fresh) = (Amount::ZERO, Duration::from_secs(30));
+        Self { challenge: 3_600, lanes: 16, least, contract_signers: false, fresh }
     }
 }
 
@@ -66,6 +71,13 @@ impl ChannelRules {
     #[must_use]
     pub const fn lanes(mut self, lanes: u64) -> Self {
         self.lanes = lanes;
+        self
+    }
+
+    /// Settles lanes of open channels from this amount on.
+    #[must_use]
+    pub const fn least(mut self, amount: Amount) -> Self {
+        self.least = amount;
         self
     }
 
@@ -183,7 +195,7 @@ impl ChannelRail {
     pub async fn close(&self, terms: &Terms) -> Result<B256> {
         let channel = terms.id();
         self.store.commit(move |_| Ok(((), vec![Edit::Close(channel)]))).await?;
-        let settled = self.settle().await;
+        let settled = self.settle_lanes(Some(channel)).await;
         for (_, stored) in self.store.sources(channel.as_slice())? {
             let record = LaneRecord::decode(&stored)?;
             if !record.due(record.settled).is_zero() {
@@ -338,42 +350,10 @@ impl ChannelRail {
         Ok((unpaid, news))
     }
 
-    /// Notes what the chain has paid for a lane; answers how much of it is new.
-    async fn learn(&self, key: Vec<u8>, settled: Amount, block: u64) -> Result<Amount> {
-        let learn = move |draft: &Draft<'_>| {
-            let Some(stored) = draft.source(&key)? else { return Ok((Amount::ZERO, Vec::new())) };
-            let mut record = LaneRecord::decode(&stored)?;
-            let before = record.settled;
-            record.hear(settled, block);
-            let news = record.settled.checked_sub(before).unwrap_or_default();
-            let heard = record.encode();
-            let edits = if heard == stored { vec![] } else { vec![Edit::Source(key, heard)] };
-            Ok((news, edits))
-        };
-        self.store.commit(learn).await
-    }
-
-    /// Forgets what is settled for good and old.
-    async fn forget(&self) -> Result<()> {
-        for (key, stored) in self.store.sources(&[])? {
-            self.store.forget(&key, LaneRecord::decode(&stored)?.firm).await?;
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl PaymentRail for ChannelRail {
-    fn scheme(&self) -> &'static str {
-        "channel"
-    }
-
-    async fn accept(&self, charge: &Charge, payment: &Payment) -> Result<Accepted> {
-        self.accept_for(charge, payment, B256::ZERO).await
-    }
-
-    async fn settle(&self) -> Result<Settlement> {
+    /// Settles what is worth it, and of this channel whatever is due.
+    async fn settle_lanes(&self, whole: Option<B256>) -> Result<Settlement> {
         let (unpaid, mut amount) = self.unpaid().await?;
+        let unpaid = self.worth_it(unpaid, whole).await?;
         let (mut transactions, mut pending) = (Vec::new(), Amount::ZERO);
         let vouchers: Vec<_> = unpaid.iter().map(|record| record.best.clone()).collect();
         let mut failed = None;
@@ -409,6 +389,61 @@ impl PaymentRail for ChannelRail {
                 Err(rejected(text).with("missing", missing))
             }
         }
+    }
+
+    /// Leaves out the lanes that owe too little to be settled alone, unless it is now or never.
+    async fn worth_it(
+        &self,
+        unpaid: Vec<LaneRecord>,
+        whole: Option<B256>,
+    ) -> Result<Vec<LaneRecord>> {
+        let mut kept = Vec::with_capacity(unpaid.len());
+        for record in unpaid {
+            let terms = &record.best.terms;
+            let worth = record.due(record.settled) >= self.rules.least || whole == Some(terms.id());
+            if worth || !self.channel.funds(terms).await?.is_open() {
+                kept.push(record);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Notes what the chain has paid for a lane; answers how much of it is new.
+    async fn learn(&self, key: Vec<u8>, settled: Amount, block: u64) -> Result<Amount> {
+        let learn = move |draft: &Draft<'_>| {
+            let Some(stored) = draft.source(&key)? else { return Ok((Amount::ZERO, Vec::new())) };
+            let mut record = LaneRecord::decode(&stored)?;
+            let before = record.settled;
+            record.hear(settled, block);
+            let news = record.settled.checked_sub(before).unwrap_or_default();
+            let heard = record.encode();
+            let edits = if heard == stored { vec![] } else { vec![Edit::Source(key, heard)] };
+            Ok((news, edits))
+        };
+        self.store.commit(learn).await
+    }
+
+    /// Forgets what is settled for good and old.
+    async fn forget(&self) -> Result<()> {
+        for (key, stored) in self.store.sources(&[])? {
+            self.store.forget(&key, LaneRecord::decode(&stored)?.firm).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl PaymentRail for ChannelRail {
+    fn scheme(&self) -> &'static str {
+        "channel"
+    }
+
+    async fn accept(&self, charge: &Charge, payment: &Payment) -> Result<Accepted> {
+        self.accept_for(charge, payment, B256::ZERO).await
+    }
+
+    async fn settle(&self) -> Result<Settlement> {
+        self.settle_lanes(None).await
     }
 
     async fn balance(&self) -> Result<RailBalance> {

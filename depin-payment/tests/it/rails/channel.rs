@@ -227,6 +227,42 @@ async fn a_closing_channel_buys_nothing_more_and_pays_what_it_granted() {
     assert_eq!(rail.balance().await.unwrap().settled, 70.into());
 }
 
+/// Settling a lane costs the payee gas, and opening one costs the payer nothing.
+#[tokio::test]
+async fn lanes_that_owe_less_than_they_cost_wait_for_more_or_for_the_end() {
+    let channel = Channel::open().await;
+    let rules = ChannelRules::default().least(50.into()).fresh(Duration::ZERO);
+    let rail = channel.rail_in("rail.redb", rules);
+    let payee = channel.terms.payee;
+    for lane in 0..16 {
+        let dust = channel.voucher(channel.terms, lane, 1);
+        rail.accept(&charge(payee, lane, 1), &dust).await.unwrap();
+    }
+    assert_eq!(rail.settle().await.unwrap(), Settlement::NothingDue);
+    assert_eq!(channel.held().await, Amount::ZERO, "no lane was settled");
+    assert_eq!(rail.balance().await.unwrap().accepted, 16.into());
+    // One that grew is settled alone.
+    let grown = channel.voucher(channel.terms, 3, 60);
+    rail.accept(&charge(payee, 100, 59), &grown).await.unwrap();
+    let Settlement::Settled { amount, transactions } = rail.settle().await.unwrap() else {
+        panic!("60 are due");
+    };
+    assert_eq!((amount, transactions.len()), (60.into(), 1));
+    // The payer wants the rest back.
+    channel.payers().request_close(&channel.terms).await.unwrap();
+    let settled = rail.settle().await.unwrap();
+    assert!(matches!(settled, Settlement::Settled { amount, .. } if amount == 15.into()));
+    assert_eq!(channel.held().await, 75.into());
+
+    // The payee closes.
+    let other = Terms { salt: B256::repeat_byte(1), ..channel.terms };
+    channel.deposit("second", &other, 100).await;
+    rail.accept(&charge(payee, 101, 7), &channel.voucher(other, 0, 7)).await.unwrap();
+    assert_eq!(rail.settle().await.unwrap(), Settlement::NothingDue);
+    rail.close(&other).await.unwrap();
+    assert_eq!(channel.held().await, 82.into());
+}
+
 #[tokio::test]
 async fn what_others_settle_is_noticed_and_not_settled_again() {
     let channel = Channel::open().await;
