@@ -112,7 +112,6 @@ fn node_error(payload: &ErrorPayload) -> Error {
         _ if payload.is_retry_err() => (ErrorKind::Unavailable, "the node is overloaded"),
         INTERNAL => (ErrorKind::Unavailable, "the node failed; try again"),
         METHOD_MISSING => (ErrorKind::Unsupported, "the node lacks this method"),
-        RESOURCE_MISSING => (ErrorKind::NotFound, "the node does not have this"),
         REVERTED => (ErrorKind::Rejected, "the contract reverted without a reason"),
         _ if is_refusal(payload) => (ErrorKind::Rejected, "the node refused the request"),
         _ => (
@@ -134,7 +133,6 @@ pub(crate) fn is_answer(error: &Error) -> bool {
 /// JSON-RPC and EIP-1474 codes.
 pub(crate) const INTERNAL: i64 = -32603;
 const METHOD_MISSING: i64 = -32601;
-const RESOURCE_MISSING: i64 = -32001;
 const REVERTED: i64 = 3;
 
 const MAX_DETAIL: usize = 256;
@@ -164,6 +162,8 @@ mod tests {
         assert_eq!(kind(http(401)), ErrorKind::Config);
         assert_eq!(kind(TransportErrorKind::backend_gone()), ErrorKind::Unavailable);
         assert_eq!(kind(RpcError::NullResp), ErrorKind::Unavailable);
+        // A node that lacks a block has it later; other nodes say so of whoever asks too often.
+        assert_eq!(kind(answer(-32001)), ErrorKind::Unavailable);
         assert_eq!(kind(answer(-32005)), ErrorKind::Unavailable);
         assert_eq!(kind(answer(-32603)), ErrorKind::Unavailable);
     }
@@ -171,7 +171,6 @@ mod tests {
     #[test]
     fn what_the_node_decided_is_final() {
         assert_eq!(kind(answer(-32601)), ErrorKind::Unsupported);
-        assert_eq!(kind(answer(-32001)), ErrorKind::NotFound);
         for code in [3, -32600, -32602, -32003, -32015] {
             assert_eq!(kind(answer(code)), ErrorKind::Rejected, "{code}");
         }

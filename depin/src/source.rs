@@ -41,7 +41,7 @@ impl Source {
     }
 
     async fn banded(&self) -> Result<Amount> {
-        // In this order: what is issued in between is counted once at most.
+        // In this order, by one node, what is issued in between is not counted twice.
         let issued = self.roots.issued().await?;
         issued.checked_add(self.minter.mintable().await?)
     }

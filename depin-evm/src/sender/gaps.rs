@@ -45,8 +45,9 @@ impl TxSender {
                 *seen = None;
                 return Ok(());
             };
-            // A node that is behind, or a stored transaction that is on its way.
+            // A node that is behind, or a stored transaction that is on its way: whatever was seen before was no gap.
             if next < used || stored == next {
+                *seen = None;
                 return Ok(());
             }
             if stored - next > KEPT {

@@ -44,7 +44,7 @@ pub(super) async fn deploy(chain: &Chain) -> Result<Address> {
     }
 }
 
-async fn is_contract(chain: &Chain, address: Address) -> Result<bool> {
+pub(super) async fn is_contract(chain: &Chain, address: Address) -> Result<bool> {
     chain.ask(chain.provider().get_code_at(address)).await.map(|code| !code.is_empty())
 }
 

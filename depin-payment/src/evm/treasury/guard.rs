@@ -60,8 +60,13 @@ impl Treasury {
             // A run of smaller batches, of which the first paid nobody, shows by later keys only.
             let keys = batches.max(list.payments().len().min(Self::MAX_BATCH));
             let paid = match self.paid_batches(contract, list, keys).await {
-                // Nobody has put the shared one on this chain.
-                Err(error) if error.kind() == ErrorKind::NotFound && contract == shared => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound && contract == shared => {
+                    if disperse::is_contract(&self.chain, shared).await? {
+                        return Err(error);
+                    }
+                    // Nobody has put the shared one on this chain.
+                    continue;
+                }
                 paid => paid?,
             };
             if paid.iter().any(|paid| !paid.is_zero()) {

@@ -13,7 +13,9 @@ use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, keccak256};
 use depin_evm::{
     Revert,
     alloy::{
-        contract::SolCallBuilder, primitives::U256, providers::DynProvider,
+        contract::SolCallBuilder,
+        primitives::U256,
+        providers::{DynProvider, Provider},
         rpc::types::TransactionReceipt,
     },
     bindings::Disperse,
@@ -42,8 +44,9 @@ enum Outcome {
 }
 
 impl Treasury {
-    /// Pays all batches one after another, then looks whether the chain still has them all. One that cannot be sent
-    /// keeps back nobody's money but its own, and ends the run when the others are paid.
+    /// Pays all batches one after another, then looks whether the chain still has them all. One that reverts on chain
+    /// without a recipient to blame keeps back nobody's money but its own, and ends the run when the others are paid;
+    /// what keeps the treasury itself from paying ends it at once.
     pub(super) async fn transfer_all(
         &self,
         disperse: Address,
@@ -101,8 +104,9 @@ impl Treasury {
         let mut tries: u32 = 0;
         // Whatever was mined once had all of those in it that are left out from then on.
         let mut reverted = journal.reverted(batch.payments);
-        // Whether no earlier call can have sent the batch and ended before it heard of it.
-        let mut heard = None;
+        // How many transactions there were before any of this batch, unless an earlier call can have sent it and ended
+        // before it heard of it.
+        let mut unheard = None;
         loop {
             if self.is_paid(batch, journal).await? {
                 return Ok(Outcome::Paid { gas: 0 });
@@ -111,9 +115,12 @@ impl Treasury {
             if payments.is_empty() {
                 return Ok(Outcome::Paid { gas: 0 });
             }
-            let heard = match heard {
-                Some(heard) => heard,
-                None => *heard.insert(!journal.begin(batch.index)?),
+            let before = match unheard {
+                Some(before) => before,
+                None => {
+                    let sent = self.transactions().await?;
+                    *unheard.insert((!journal.begin(batch.index)?).then_some(sent))
+                }
             };
             let error = match self.send(batch, &payments).await {
                 Ok(receipt) => {
@@ -146,13 +153,21 @@ impl Treasury {
             self.check_funds(batch.disperse, sum).await?;
             let refusal = match reverted {
                 Some(transaction) => Refusal::Reverted { transaction },
-                None if heard => Refusal::Simulated,
+                // Not even one that was given up on, in whose place another was sent.
+                None if before == Some(self.transactions().await?) => Refusal::Simulated,
                 None => Refusal::Unheard,
             };
             for (account, reason) in refused {
                 journal.skip(account, &reason, refusal)?;
             }
         }
+    }
+
+    /// How many transactions of the account there are, mined or on their way.
+    async fn transactions(&self) -> Result<u64> {
+        let (account, provider) = (self.chain.account(), self.chain.provider());
+        let count = || self.chain.ask(provider.get_transaction_count(account).pending());
+        patiently(count).await
     }
 
     async fn send(
@@ -247,22 +262,35 @@ impl Treasury {
         let mut amounts = BTreeSet::new();
         while let Some(part) = open.pop() {
             let call = self.call(batch.disperse, probe, part).from(self.chain.account());
-            match (patiently(|| self.chain.read(&call)).await, part) {
-                (Ok(_), _) => {}
-                (Err(error), _) if error.kind() != ErrorKind::Rejected => return Err(error),
-                (Err(error), [(account, amount)]) => {
+            match (self.refusal_of(&call).await?, part) {
+                (None, _) => {}
+                (Some(error), [(account, amount)]) => {
                     let reason =
                         Revert::of(&error).map_or_else(|| error.to_string(), Revert::to_string);
                     refused.push((*account, reason));
                     amounts.insert(*amount);
                 }
-                (Err(_), part) => open.extend(<[_; 2]>::from(part.split_at(part.len() / 2))),
+                (Some(_), part) => open.extend(<[_; 2]>::from(part.split_at(part.len() / 2))),
             }
         }
         for amount in amounts {
             self.check_moves(batch, amount).await?;
         }
         Ok(refused)
+    }
+
+    /// Why the contract refuses a call, if it does. What is no revert with a reason may be the node's own trouble in the
+    /// words of a refusal, so it is asked again.
+    async fn refusal_of(&self, call: &Call<'_>) -> Result<Option<Error>> {
+        for is_last in [false, true] {
+            match patiently(|| self.chain.read(call)).await {
+                Ok(_) => return Ok(None),
+                Err(error) if error.kind() != ErrorKind::Rejected => return Err(error),
+                Err(error) if is_last || Revert::of(&error).is_some() => return Ok(Some(error)),
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the token lets so much be sent at all, and the node answers: to the treasury itself, which is not
@@ -306,8 +334,8 @@ impl Treasury {
 
 fn unsendable(batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Error {
     let text = "the batch cannot be sent, though the simulation pays each of its recipients: one of them may refuse on \
-                chain alone; the other batches are paid, but for those beside it; where blocks hold less, choose smaller \
-                batches, as long as nothing of the run is paid";
+                chain alone; the other batches are paid, but for those beside it; run it again when nobody refuses any more, \
+                or, as long as nothing of the run is paid, in smaller batches";
     let error = Error::new(ErrorKind::Rejected, text).with("run", batch.list.id());
     let error = error.with("batch", batch.index).with("recipients", payments.len());
     let ends = [("first", payments.first()), ("last", payments.last())];
