@@ -72,7 +72,7 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "money has moved, is under way, or none is due")]
 pub enum Settlement {
-    /// All that was accepted has reached the payee before.
+    /// All that was accepted has reached the payee before, but for what the rail leaves by its rules.
     NothingDue,
     /// Transactions are sent and nobody knows yet whether they will count: settle again to learn it. That pays
     /// nothing twice.
@@ -150,7 +150,8 @@ pub trait Payer: Send + Sync + fmt::Debug {
 /// 5. What was accepted MUST survive a restart: it is durable before `accept` answers.
 /// 6. `settle` MUST bring the payee all that was accepted, once: after it `balance` says that all is settled, and
 ///    settling again is [`Settlement::NothingDue`]. Rails that pay by the charge move exactly that; rails that
-///    pay by time move what has run up, which is at least that.
+///    pay by time move what has run up, which is at least that. A rail may be told to leave what is not worth its
+///    gas until there is more or the source closes; `balance` goes on counting it.
 /// 7. What is accepted MUST be covered: at that time the funds on chain, less all that was accepted before and
 ///    not settled, reach it.
 /// 8. What is refused MUST change nothing: the next valid payment is accepted as if it had never come.

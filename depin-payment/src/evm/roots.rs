@@ -23,6 +23,7 @@ use depin_evm::{
     },
 };
 
+pub(super) use log::Manifested;
 pub(super) use refusal::explain;
 pub use watch::{PendingEpoch, Verdict};
 

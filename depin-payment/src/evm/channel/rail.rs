@@ -41,7 +41,8 @@ pub struct ChannelRules {
     pub lanes: u64,
     /// What a lane must at least owe, in units of the token, to be settled while its channel stays open: what many lanes
     /// owe little of can cost more gas than it pays. Less waits for more, and for the channel to be closed by either
-    /// side.
+    /// side; until then `settle` answers as if nothing were due, and [`balance`](PaymentRail::balance) tells it. A
+    /// contract that signs can still change its mind about what waits.
     pub least: Amount,
     /// Whether a contract may be the signer (ERC-1271). It can change its mind until the voucher is settled, so
     /// say yes only where payers are trusted that far, or settle at once.
@@ -397,11 +398,19 @@ impl ChannelRail {
         unpaid: Vec<LaneRecord>,
         whole: Option<B256>,
     ) -> Result<Vec<LaneRecord>> {
-        let mut kept = Vec::with_capacity(unpaid.len());
+        let (mut kept, mut open) = (Vec::with_capacity(unpaid.len()), HashMap::new());
         for record in unpaid {
-            let terms = &record.best.terms;
-            let worth = record.due(record.settled) >= self.rules.least || whole == Some(terms.id());
-            if worth || !self.channel.funds(terms).await?.is_open() {
+            let (terms, channel) = (&record.best.terms, record.best.terms.id());
+            let worth = record.due(record.settled) >= self.rules.least || whole == Some(channel);
+            let waits = match open.get(&channel) {
+                _ if worth => false,
+                Some(waits) => *waits,
+                None => {
+                    let waits = self.channel.funds(terms).await?.is_open();
+                    *open.entry(channel).or_insert(waits)
+                }
+            };
+            if !waits {
                 kept.push(record);
             }
         }

@@ -25,6 +25,14 @@ use crate::evm::calls::{AT_ONCE, patiently};
 
 type Published = Contract::EpochPublished;
 
+/// What became of publications with a manifest.
+pub(in crate::evm) enum Manifested {
+    /// The last one was not rejected.
+    Standing(EpochId, B256),
+    /// None stands; these were published, and others have their numbers now.
+    Replaced(Vec<(EpochId, B256)>),
+}
+
 impl EvmRoots {
     /// The commitment of an epoch, if it was published and not rejected. One whose dispute nobody decided in time counts
     /// as rejected, also while nobody has removed it: the next publication does.
@@ -47,11 +55,11 @@ impl EvmRoots {
         Err(Error::unavailable(text).with("epoch", epoch))
     }
 
-    /// The last epoch that was published with such a manifest and not rejected, and its manifest.
+    /// The last epoch that was published with such a manifest and not rejected; else those that others replaced.
     pub(in crate::evm) async fn with_manifest(
         &self,
         wanted: impl Fn(&B256) -> bool,
-    ) -> Result<Option<(EpochId, B256)>> {
+    ) -> Result<Manifested> {
         let contract = self.contract();
         let (count, waits) = (contract.epochCount(), contract.pendingEpoch());
         let active = patiently(|| self.chain.read(&count)).await.map_err(explain)?;
@@ -60,9 +68,9 @@ impl EvmRoots {
         let waits = !pending.activatesAt.is_zero() && !lapsed;
         let epochs = active.saturating_add(u64::from(waits));
         if epochs == 0 {
-            return Ok(None);
+            return Ok(Manifested::Replaced(Vec::new()));
         }
-        let mut standing = BTreeMap::new();
+        let (mut standing, mut replaced) = (BTreeMap::new(), Vec::new());
         let mut end = Some(self.height().await?);
         while let Some(last) = end {
             let (events, before) = self.publications(self.of_all(), last).await?;
@@ -71,20 +79,19 @@ impl EvmRoots {
                 roots.remove(&pending.epoch);
             }
             for event in events {
-                if standing.contains_key(&event.epoch)
-                    || roots.get(&event.epoch) != Some(&event.root)
-                {
-                    continue;
+                let (epoch, root) = (EpochId::new(event.epoch), roots.get(&event.epoch));
+                let stands = root == Some(&event.root) && !standing.contains_key(&event.epoch);
+                match (stands, wanted(&event.logRoot)) {
+                    (true, true) => return Ok(Manifested::Standing(epoch, event.logRoot)),
+                    (true, false) => drop(standing.insert(event.epoch, event)),
+                    (false, true) if root.is_some() => replaced.push((epoch, event.logRoot)),
+                    (false, _) => {}
                 }
-                if wanted(&event.logRoot) {
-                    return Ok(Some((EpochId::new(event.epoch), event.logRoot)));
-                }
-                standing.insert(event.epoch, event);
             }
             end = before;
         }
         if standing.len() as u64 >= epochs && is_unbroken(standing.values()) {
-            return Ok(None);
+            return Ok(Manifested::Replaced(replaced));
         }
         let text = "the node's log lacks epochs that the contract has; try again, use an archive node, or look from \
                     the contract's own block on";

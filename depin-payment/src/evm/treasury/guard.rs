@@ -7,10 +7,11 @@
 use depin_core::{Address, B256, EpochId, Error, ErrorKind, Result, keccak256};
 use depin_evm::bindings::Disperse;
 
-use super::{PayList, Treasury, disperse, journal::Terms};
+use super::{PayList, Treasury, disperse, journal::Terms, publish::replaced};
 use crate::evm::{
     EvmRoots,
     calls::{patiently, read_all},
+    roots::Manifested,
 };
 
 impl Treasury {
@@ -120,16 +121,24 @@ impl Treasury {
     }
 }
 
-/// The distributor's epoch that the run is. Its manifest tells the name too, which pays one list.
+/// The distributor's epoch that the run is. Its manifest tells the name too, which pays one list. A list whose number
+/// another one has is not published as a later epoch: the other may be its correction.
 async fn published(roots: &EvmRoots, list: &PayList) -> Result<Option<(Address, EpochId)>> {
     match roots.with_manifest(|manifest| list.shares_name(manifest)).await? {
-        Some((epoch, manifest)) if manifest == list.digest() => Ok(Some((roots.address(), epoch))),
-        Some((epoch, _)) => {
+        Manifested::Standing(epoch, manifest) if manifest == list.digest() => {
+            Ok(Some((roots.address(), epoch)))
+        }
+        Manifested::Standing(epoch, _) => {
             let text = "the name of the run was published with another list; run that one, or take another name for \
                         this one";
             let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
             Err(error.with("epoch", epoch))
         }
-        None => Ok(None),
+        Manifested::Replaced(all) => {
+            match all.iter().find(|(_, manifest)| *manifest == list.digest()) {
+                Some((epoch, _)) => Err(replaced(list).with("epoch", *epoch)),
+                None => Ok(None),
+            }
+        }
     }
 }

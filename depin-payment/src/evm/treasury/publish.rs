@@ -255,7 +255,7 @@ fn elsewhere(list: &PayList) -> Error {
 }
 
 /// Not fixed by taking a later epoch: the list that has the number may be the correction of this one.
-fn replaced(list: &PayList) -> Error {
+pub(super) fn replaced(list: &PayList) -> Error {
     let text = "the epoch that the run was published as is gone, as one that the arbiter rejected is, and another list \
                 has its number; pay what that one leaves out as a list under another name, with the balances after it";
     Error::new(ErrorKind::Rejected, text).with("run", list.id())

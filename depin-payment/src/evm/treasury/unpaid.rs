@@ -53,9 +53,9 @@ pub enum Refusal {
         /// The transaction that reverted, or the first of them.
         transaction: B256,
     },
-    /// In a simulation, after an earlier call of the run that had begun to send their batch ended, killed for instance,
-    /// before it heard what became of it. Nobody here knows whether one was mined and reverted, so the next list waits as
-    /// long.
+    /// In a simulation, when their batch may have been sent all the same: an earlier call that had begun to send it ended
+    /// before it heard what became of it, killed for instance, or the account sent something meanwhile, perhaps a batch that
+    /// was given up on. Nobody here knows whether one was mined and reverted, so the next list waits as long.
     Unheard,
 }
 
@@ -78,7 +78,7 @@ impl fmt::Display for Refusal {
                  them on the next list if they are unpaid still"
             ),
             Self::Unheard => f.write_str(
-                "an earlier call may have sent their batch; run it again when no reorganisation reaches what was mined \
+                "their batch may have been sent, and nobody heard what became of it; run it again when no reorganisation reaches what was mined \
                  by then, and put them on the next list if they are unpaid still",
             ),
         }

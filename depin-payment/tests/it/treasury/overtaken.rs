@@ -85,6 +85,24 @@ async fn a_run_that_was_rejected_and_replaced_by_another_list_says_what_is_left_
         }
         bank.pass();
     }
+    // Nor where the journal never heard that it was published, or is lost.
+    let journal = bank.journal(wrong.id());
+    let written = std::fs::read_to_string(&journal).unwrap();
+    let unheard: String = written
+        .lines()
+        .filter(|line| !line.starts_with("sent "))
+        .fold(String::new(), |all, line| all + line + "\n");
+    assert_ne!(unheard, written);
+    for left in [Some(unheard), None] {
+        match left {
+            Some(left) => std::fs::write(&journal, left).unwrap(),
+            None => std::fs::remove_file(&journal).unwrap(),
+        }
+        for balances in [&gone, &replaced] {
+            let error = bank.claims(&wrong, balances).await.unwrap_err();
+            assert!(!error.is_retryable(), "{error}");
+        }
+    }
     // Nobody was paid the list that was rejected beside its correction; and what is told works.
     assert_eq!(bank.claims(&right, &replaced).await.unwrap().paid, 10);
     assert_eq!(bank.supply().await, right.total());
