@@ -45,7 +45,7 @@ const STAND_INS: [&str; 6] = [
 
 /// Builds the contracts, writes their artifacts (or, with `check`, compares them) and runs their tests.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../depin-evm");
+    let home = crate::stage::root().join("depin-evm");
     let project = Project { contracts: home.join("contracts"), artifacts: home.join("artifacts") };
     natspec::check(&project.contracts.join("src"))?;
     project.install()?;
