@@ -45,13 +45,13 @@ impl TxSender {
                 *seen = None;
                 return Ok(());
             };
+            // The node is behind and says nothing of it.
+            if next < used {
+                return Ok(());
+            }
             // A stored transaction is on its way: whatever was seen before was no gap.
             if stored == next {
                 *seen = None;
-                return Ok(());
-            }
-            // The node is behind and says nothing of it.
-            if next < used {
                 return Ok(());
             }
             if stored - next > KEPT {

@@ -35,7 +35,11 @@ impl Treasury {
     pub(super) async fn begun(&self, list: &PayList) -> Result<Option<Terms>> {
         let transfers = self.transferred(list).await?;
         let published = match &self.claims {
-            Some((distributor, _)) => published(distributor.roots(), list).await?,
+            Some((distributor, _)) => match published(distributor.roots(), list).await {
+                // It was rejected, and is paid by transfers since.
+                Err(error) if error.kind() == ErrorKind::Rejected && transfers.is_some() => None,
+                published => published?,
+            },
             None => None,
         };
         if let (Some((contract, _)), Some((_, epoch))) = (transfers, published) {

@@ -112,3 +112,27 @@ async fn a_run_that_was_rejected_and_replaced_by_another_list_says_what_is_left_
     assert_eq!(bank.claims(&rest, &after).await.unwrap().paid, 3);
     assert_eq!(bank.supply().await, Amount::sum([right.total(), rest.total()]).unwrap());
 }
+
+/// A journal that was begun behind an epoch that was rejected names a later number than the run got elsewhere.
+#[tokio::test]
+async fn a_journal_that_names_a_later_epoch_publishes_nothing_a_second_time() {
+    let bank = Bank::disputable().await;
+    let none = Cumulative::default();
+    let (rejected, october) = (list("september", 10), list("october", 10));
+    let behind = bank.claims(&rejected, &none).await.unwrap().balances.unwrap();
+    let early = bank.claims(&october, &behind).await.unwrap_err();
+    assert!(bank.journal(october.id()).exists(), "{early}");
+    bank.reject().await;
+    // The same run from a machine without that journal.
+    let treasury = bank.both(&bank.anew().await, none);
+    let plan = treasury.plan(&october).await.unwrap().by(Way::Claims);
+    let first = treasury.run(&plan, bank.journal("elsewhere")).await.unwrap().balances.unwrap();
+    bank.pass();
+    assert_eq!(treasury.run(&plan, bank.journal("elsewhere")).await.unwrap().paid, 10);
+    for _ in 0..2 {
+        let report = bank.claims(&october, &first).await.unwrap();
+        assert_eq!((report.paid, report.gas), (10, 0));
+        bank.pass();
+    }
+    assert_eq!(bank.supply().await, october.total());
+}
