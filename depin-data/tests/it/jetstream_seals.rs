@@ -140,6 +140,16 @@ async fn filled_anew(server: &Broker) -> JetStreamLog {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parts_that_the_server_lost_before_their_head_are_put_again() {
+    parts_are_put_again_behind(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parts_that_the_server_lost_are_put_again_behind_more_than_it_lost() {
+    parts_are_put_again_behind(60).await;
+}
+
+/// Others write so many messages where the parts were.
+async fn parts_are_put_again_behind(others: u64) {
     let Some(mut server) = Broker::nats(small) else { return };
     let (epoch, large) = (EpochId::new(4), record(2_500));
     let first = open(&server, RedbLog::open_in_memory().unwrap()).await;
@@ -153,9 +163,8 @@ async fn parts_that_the_server_lost_before_their_head_are_put_again() {
         server.run();
         reaches(&other, 50).await;
         server.lose_all_but(&kept);
-        // Others write where the parts were.
         let mut device = Device::new("b", Algorithm::EdDsa);
-        for _ in 0..20 {
+        for _ in 0..others {
             let new = next(&mut device);
             surely(async || other.append(new.clone()).await).await;
         }
@@ -164,7 +173,7 @@ async fn parts_that_the_server_lost_before_their_head_are_put_again() {
     let fresh = filled_anew(&server).await;
     for log in [&first, &other, &fresh] {
         let head = surely(async || log.level().await).await;
-        assert_eq!(head.size, 21);
+        assert_eq!(head.size, 1 + others);
         assert_eq!(log.sealed(epoch).await.unwrap().unwrap(), large);
     }
     stored(&fresh, next(&mut device)).await;

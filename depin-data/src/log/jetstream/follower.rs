@@ -34,12 +34,15 @@ pub(super) struct Follower {
     last: Option<(u64, Bytes)>,
     /// A record that the stream has lost and is given back in parts, and its place among the sealed.
     giving: Option<(u64, Passage)>,
+    /// The server whose stream was compared with the view: another one may have lost what this one had.
+    compared: String,
     seed: bool,
 }
 
 impl Follower {
     pub(super) fn new(wire: Wire, replica: Replica, network: NetworkId, seed: bool) -> Self {
-        Self { wire, replica, network, last: None, giving: None, seed }
+        let compared = wire.server();
+        Self { wire, replica, network, last: None, giving: None, compared, seed }
     }
 
     /// Brings the view level with the stream, from wherever it ends; says whether the server [is
@@ -58,16 +61,15 @@ impl Follower {
     }
 
     async fn try_begin(&mut self) -> Result<bool> {
-        self.resume().await?;
+        self.seek().await?;
         self.level(None).await?;
         self.is_calm().await
     }
 
     /// Finds the place in the stream where the view ends, by the sizes that every message tells.
-    async fn resume(&mut self) -> Result<()> {
-        if self.replica.held().await? == Counts::default() {
-            return Ok(());
-        }
+    async fn seek(&mut self) -> Result<()> {
+        self.compared = self.wire.server();
+        self.last = None;
         let (first, last) = self.wire.ends().await?;
         let (mut before, mut after) = (first.saturating_sub(1), last.saturating_add(1));
         while after - before > 1 {
@@ -78,8 +80,13 @@ impl Follower {
             }
         }
         // The last message that the view has seen is compared with it once more.
-        self.replica.applied = before.max(first).saturating_sub(1);
+        self.replica.rewind(before.max(first).saturating_sub(1));
         Ok(())
+    }
+
+    /// Whether the server that answers is the one whose stream was compared with the view.
+    pub(super) fn is_compared(&self) -> bool {
+        self.compared == self.wire.server()
     }
 
     pub(super) fn status(&self) -> Status {
@@ -123,9 +130,10 @@ impl Follower {
     pub(super) async fn level(&mut self, awaited: Option<&Bytes>) -> Result<Option<u64>> {
         let (mut found, mut left) = (None, TRIES);
         while left > 0 {
-            let (first, last) = self.wire.ends().await?;
+            let (_, last) = self.wire.ends().await?;
             if last < self.replica.applied {
-                self.rewind(first, last).await?;
+                warn!(applied = self.replica.applied, last, "the stream has lost its end");
+                self.seek().await?;
             }
             observe::behind(last.saturating_sub(self.replica.applied));
             self.catch_up(last, awaited, &mut found).await?;
@@ -173,6 +181,11 @@ impl Follower {
         awaited: Option<&Bytes>,
         found: &mut Option<u64>,
     ) -> Result<()> {
+        if !self.is_compared() {
+            // It may not continue what was applied, however well the numbers fit.
+            let why = "the server of the stream has started anew and is compared with the view first; try again";
+            return Err(Error::unavailable(why));
+        }
         self.replica.apply(sequence, &message, &self.wire).await?;
         let is_own = awaited == Some(&message);
         if is_own {
@@ -191,28 +204,17 @@ impl Follower {
         Ok(())
     }
 
-    /// After a new connection: the stream still has what was applied last.
+    /// After a new connection: the stream still has what was applied last, or the view finds its place anew. Others
+    /// may have written over what was lost, so that behind a number that was applied before lies what the view has
+    /// not seen.
     pub(super) async fn verify_end(&mut self) -> Result<()> {
-        let Some((sequence, message)) = &self.last else { return Ok(()) };
-        let there = self.wire.read_surely(*sequence).await?;
-        if there.as_ref() == Some(message) {
-            return Ok(());
+        let server = self.wire.server();
+        let Some((sequence, message)) = &self.last else { return self.seek().await };
+        if self.wire.read_surely(*sequence).await?.as_ref() != Some(message) {
+            warn!(applied = sequence, "the stream has lost its end");
+            return self.seek().await;
         }
-        // Lost, or written anew by somebody else: what is there is compared with the view.
-        let ((first, last), sequence) = (self.wire.ends().await?, *sequence);
-        self.rewind(first, last.min(sequence)).await
-    }
-
-    /// Goes back to the last of our messages at or before `last`, to compare it and all that follows.
-    async fn rewind(&mut self, first: u64, last: u64) -> Result<()> {
-        warn!(applied = self.replica.applied, last, "the stream has lost its end");
-        let first = first.max(1);
-        let mut sequence = last;
-        while sequence >= first && self.group_from(sequence, sequence + 1).await?.is_none() {
-            sequence -= 1;
-        }
-        self.replica.rewind(sequence.max(first) - 1);
-        self.last = None;
+        self.compared = server;
         Ok(())
     }
 
@@ -228,7 +230,7 @@ impl Follower {
         let group = self.remake(end).await?;
         let message = group.encode(&self.network)?;
         match self.wire.publish(self.replica.applied, &message).await {
-            Published::At(sequence) => {
+            Published::At(sequence) if self.is_compared() => {
                 info!(sequence, "gave back to the stream what it had lost");
                 let in_parts = !group.parts.is_empty() || !group.heads.is_empty();
                 if let Some((_, passage)) = self.giving.as_mut().filter(|_| in_parts) {
@@ -239,8 +241,8 @@ impl Follower {
                 self.replica.sealing = None;
                 taken.map(|()| true)
             }
-            // Another one gave it back; it is compared when it is read.
-            Published::Elsewhere => Ok(false),
+            // Another one gave it back, or the server is another: it is compared when it is read.
+            Published::At(_) | Published::Elsewhere => Ok(false),
             Published::Unknown(error) => Err(error),
         }
     }

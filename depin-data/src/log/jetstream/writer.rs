@@ -216,14 +216,13 @@ impl Writer {
 
     /// A new connection may be to a server that lost the end of the stream.
     async fn greet(&mut self) -> Result<()> {
-        let connections = self.follower.wire.connections();
-        if connections == self.connections {
+        let (connections, server) = (self.follower.wire.connections(), self.follower.wire.server());
+        if connections == self.connections && self.follower.is_compared() {
             return Ok(());
         }
         self.follower.verify_end().await?;
         self.follower.level(None).await?;
         self.connections = connections;
-        let server = self.follower.wire.server();
         if std::mem::replace(&mut self.server, server) != self.server {
             self.quiet_until = Instant::now() + GRACE;
         }
@@ -346,7 +345,7 @@ impl Writer {
         let last = self.follower.replica.applied;
         loop {
             match self.follower.wire.publish(last, message).await {
-                Published::At(sequence) if sequence == last + 1 => {
+                Published::At(sequence) if sequence == last + 1 && self.follower.is_compared() => {
                     self.follower.take_own(sequence, message.clone()).await?;
                     self.won = true;
                     return Ok(Some(sequence));
@@ -362,7 +361,9 @@ impl Writer {
                     in_time(deadline)?;
                     // The same message with the same expectation goes in once, however often it is sent.
                     sleep(PAUSE).await;
-                    if self.connections != self.follower.wire.connections() {
+                    if self.connections != self.follower.wire.connections()
+                        || !self.follower.is_compared()
+                    {
                         self.follower.verify_end().await?;
                         if self.follower.replica.applied != last {
                             return self.follower.level(Some(message)).await;
