@@ -103,7 +103,8 @@ impl Chain {
     ///
     /// # Errors
     /// [`Rejected`](depin_core::ErrorKind::Rejected) when the simulation or the transaction itself
-    /// reverts, with the [reason](crate::Revert::of), or when the node refuses it for good.
+    /// reverts, with the [reason](crate::Revert::of), when the account cannot pay for it, with [what it
+    /// lacks](crate::Unfunded::of), or when the node refuses it for good.
     /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer or the time is
     /// over. A transaction that got as far as a nonce stays tracked and will be mined once; only
     /// [`send_once`](Self::send_once) can come back for it, so use that wherever a second transaction

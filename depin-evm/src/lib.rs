@@ -14,6 +14,7 @@ mod revert;
 mod roles;
 mod sender;
 mod signature;
+mod unfunded;
 
 pub use alloy;
 pub use depin_core::{Error, ErrorKind, Result};
@@ -29,3 +30,4 @@ pub use logs::{LogWindow, Logs};
 pub use revert::Revert;
 pub use roles::{Role, Roles, hand_over};
 pub use signature::recoverable;
+pub use unfunded::Unfunded;

@@ -9,6 +9,7 @@ mod body;
 mod broadcast;
 mod done;
 mod fees;
+mod funds;
 mod gaps;
 mod mined;
 mod record;
@@ -170,8 +171,10 @@ impl TxSender {
         match self.store.allocate(key, used, floor, sign)? {
             Allocation::Earlier(record) => Ok(self.resume(&record, &tx).await?),
             Allocation::New(record) => {
-                let nonce = record.nonce;
-                self.broadcast(record, Sending::First).await?;
+                let (nonce, signed) = (record.nonce, record.original()?);
+                if let Err(error) = self.broadcast(record, Sending::First).await {
+                    return Err(self.reason(error, &signed).await);
+                }
                 Ok(self.settle(nonce).await?)
             }
         }
@@ -259,7 +262,10 @@ impl TxSender {
         if tx.gas.is_none() {
             // On what is mined: on top of what waits, a node would run all of that for each question.
             let estimate = self.provider.estimate_gas(tx.clone()).block(BlockId::latest());
-            let needed = ask(estimate).await?;
+            let needed = match ask(estimate).await {
+                Ok(needed) => needed,
+                Err(error) => return Err(self.reason(error, &tx).await),
+            };
             // State may change before it is mined; unused gas is not paid.
             let roomy = needed.saturating_add(needed / 5);
             tx.gas = Some(roomy.min(quote.block_gas.max(needed)));

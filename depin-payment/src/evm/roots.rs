@@ -210,7 +210,8 @@ impl EvmRoots {
         }
     }
 
-    /// Asks the source of the token whether it would issue so much to the distributor now. Sends nothing.
+    /// Asks the source of the token whether it would issue so much to the distributor now. Sends nothing. Where nobody says
+    /// so, that is no reason to stop: some nodes let no contract ask (EIP-3607), and others may minters only.
     pub(super) async fn check_issue(&self, emission: Amount) -> Result<()> {
         if emission == Amount::ZERO {
             return Ok(());
@@ -220,7 +221,12 @@ impl EvmRoots {
         // Every source mints by the call of the token, and nobody but the distributor may.
         let source = NetworkToken::new(source, self.chain.provider());
         let mint = source.mint(self.address, emission.to_units()).from(self.address);
-        self.chain.read(&mint).await.map(drop).map_err(explain)
+        match self.chain.read(&mint).await {
+            Err(error) if error.is_retryable() || Revert::of(&error).is_some() => {
+                Err(explain(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How many disputes have lapsed in a row: nobody decided them in time, and their roots are gone. Removes the

@@ -20,7 +20,7 @@ use tower::Service;
 /// What is wrong with a node.
 pub(crate) trait Tricks: Send + Sync + 'static {
     /// Whether the node has no answer to a question.
-    fn refusal(&self, _method: &str) -> Option<TransportError> {
+    fn refusal(&self, _method: &str, _params: &Value) -> Option<TransportError> {
         None
     }
     /// Changes a question before the chain hears it.
@@ -63,7 +63,7 @@ impl<T: Tricks> Service<RequestPacket> for Node<T> {
             let mut params =
                 params.transpose().map_err(TransportErrorKind::custom)?.unwrap_or(json!([]));
             let method = request.method().to_owned();
-            if let Some(refusal) = tricks.refusal(&method) {
+            if let Some(refusal) = tricks.refusal(&method, &params) {
                 return Err(refusal);
             }
             tricks.question(&method, &mut params);

@@ -238,7 +238,7 @@ struct Busy {
 }
 
 impl Tricks for Busy {
-    fn refusal(&self, method: &str) -> Option<TransportError> {
+    fn refusal(&self, method: &str, _: &Value) -> Option<TransportError> {
         if method == "eth_getLogs" {
             self.logs.fetch_add(1, Relaxed);
         }

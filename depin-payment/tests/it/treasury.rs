@@ -1,5 +1,6 @@
 //! Treasury runs on the embedded chain.
 
+mod blame;
 mod claims;
 mod held;
 mod hooks;

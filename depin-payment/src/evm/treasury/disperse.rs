@@ -14,6 +14,8 @@ use depin_evm::{
     bindings::Disperse,
 };
 
+use crate::evm::calls::patiently;
+
 /// The address on every chain.
 pub(super) fn address() -> Address {
     DEPLOYER.create2(SALT, keccak256(&Disperse::BYTECODE))
@@ -45,7 +47,23 @@ pub(super) async fn deploy(chain: &Chain) -> Result<Address> {
 }
 
 pub(super) async fn is_contract(chain: &Chain, address: Address) -> Result<bool> {
-    chain.ask(chain.provider().get_code_at(address)).await.map(|code| !code.is_empty())
+    let code = patiently(|| chain.ask(chain.provider().get_code_at(address))).await;
+    code.map(|code| !code.is_empty())
+}
+
+/// What a contract answered; of one that the node does not find, and has, that it is to be asked again: nodes behind one
+/// URL are not equally fast, and to some of them the contract is newer than all that they know.
+pub(super) async fn found<T>(chain: &Chain, contract: Address, answer: Result<T>) -> Result<T> {
+    match answer {
+        Err(error)
+            if error.kind() == ErrorKind::NotFound && is_contract(chain, contract).await? =>
+        {
+            let text =
+                "the node does not find a contract that it has; run it again, or use another node";
+            Err(Error::unavailable(text).with("contract", contract).source(error))
+        }
+        answer => answer,
+    }
 }
 
 /// Creates what follows the first word of its input, by CREATE2 with that word as salt.

@@ -65,13 +65,8 @@ impl Treasury {
             // A run of smaller batches, of which the first paid nobody, shows by later keys only.
             let keys = batches.max(list.payments().len().min(Self::MAX_BATCH));
             let paid = match self.paid_batches(contract, list, keys).await {
-                Err(error) if error.kind() == ErrorKind::NotFound && contract == shared => {
-                    if disperse::is_contract(&self.chain, shared).await? {
-                        return Err(error);
-                    }
-                    // Nobody has put the shared one on this chain.
-                    continue;
-                }
+                // Nobody has put the shared one on this chain.
+                Err(error) if error.kind() == ErrorKind::NotFound && contract == shared => continue,
                 paid => paid?,
             };
             if paid.iter().any(|paid| !paid.is_zero()) {
@@ -92,15 +87,18 @@ impl Treasury {
     /// What the first so many keys of the run were used for; zero for nothing.
     pub(super) async fn paid_batches(
         &self,
-        contract: Address,
+        at: Address,
         list: &PayList,
         batches: usize,
     ) -> Result<Vec<B256>> {
-        let (account, disperse) = (self.chain.account(), contract);
-        let contract = Disperse::new(disperse, self.chain.provider());
+        let account = self.chain.account();
+        let contract = Disperse::new(at, self.chain.provider());
         let keys = (0..batches as u64).map(|index| self.key(list, index));
         let calls: Vec<_> = keys.map(|key| contract.paidBatch(account, key)).collect();
-        read_all(&self.chain, &calls).await
+        patiently(|| async {
+            disperse::found(&self.chain, at, read_all(&self.chain, &calls).await).await
+        })
+        .await
     }
 
     /// Says how many recipients the batches have, when the first one that was paid is of another size than told. It is not

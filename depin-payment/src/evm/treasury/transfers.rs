@@ -11,7 +11,7 @@ use std::{
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result, keccak256};
 use depin_evm::{
-    Revert,
+    Revert, Unfunded,
     alloy::{
         contract::SolCallBuilder,
         primitives::U256,
@@ -21,7 +21,7 @@ use depin_evm::{
     bindings::Disperse,
 };
 
-use super::{PayList, Refusal, RunReport, Treasury, Way, journal::Journal};
+use super::{PayList, Refusal, RunReport, Treasury, Way, disperse, journal::Journal};
 use crate::evm::calls::patiently;
 
 pub(super) type Call<'a> = SolCallBuilder<&'a DynProvider, Disperse::disperseCall>;
@@ -44,9 +44,9 @@ enum Outcome {
 }
 
 impl Treasury {
-    /// Pays all batches one after another, then looks whether the chain still has them all. One that reverts on chain
+    /// Pays all batches one after another, then looks whether the chain still has them all. One that cannot be paid
     /// without a recipient to blame keeps back nobody's money but its own, and ends the run when the others are paid;
-    /// what keeps the treasury itself from paying ends it at once.
+    /// what keeps the treasury from sending anything ends it at once.
     pub(super) async fn transfer_all(
         &self,
         disperse: Address,
@@ -133,13 +133,15 @@ impl Treasury {
                     self.see_paid(batch, journal).await?;
                     return Ok(Outcome::Paid { gas: 0 });
                 }
-                Err(error) if error.kind() == ErrorKind::Rejected => error,
+                Err(error) if is_refused(&error) => error,
                 Err(error) => return Err(error),
             };
             reverted = reverted.or_else(|| reverted_in(&error));
-            let sum = Amount::sum(payments.iter().map(|(_, amount)| *amount))?;
-            self.check_funds(batch.disperse, sum).await?;
-            let refused = self.refused(batch, &payments).await?;
+            let refused = match self.refused(batch, &payments).await {
+                Ok(refused) => refused,
+                // It is not for others to wait until this batch can be paid.
+                Err(error) => return Ok(Outcome::Stuck(error)),
+            };
             if refused.is_empty() {
                 tries = tries.saturating_add(1);
                 if tries >= ATTEMPTS {
@@ -149,8 +151,6 @@ impl Treasury {
                 tokio::time::sleep(RETRY.saturating_mul(tries)).await;
                 continue;
             }
-            // Somebody else may have spent meanwhile what these should have got.
-            self.check_funds(batch.disperse, sum).await?;
             let refusal = match reverted {
                 Some(transaction) => Refusal::Reverted { transaction },
                 // Not even one that was given up on, in whose place another was sent.
@@ -230,7 +230,8 @@ impl Treasury {
         let contract = Disperse::new(batch.disperse, self.chain.provider());
         let account = self.chain.account();
         let paid = contract.paidBatch(account, batch.key);
-        let paid = self.chain.read(&paid).await?;
+        let paid = self.chain.read(&paid).await;
+        let paid = disperse::found(&self.chain, batch.disperse, paid).await?;
         if paid.is_zero() {
             return Ok(None);
         }
@@ -250,12 +251,14 @@ impl Treasury {
     }
 
     /// Who of a batch cannot receive, found by halves without sending anything. Nobody is blamed unless the
-    /// token moves otherwise, before and after.
+    /// token moves otherwise, and the treasury has what the batch needs, before and after.
     async fn refused(
         &self,
         batch: &Batch<'_>,
         payments: &[(Address, Amount)],
     ) -> Result<Vec<(Address, String)>> {
+        let sum = Amount::sum(payments.iter().map(|(_, amount)| *amount))?;
+        self.check_funds(batch.disperse, sum).await?;
         self.check_moves(batch, Amount::from(1)).await?;
         let probe = keccak256(batch.key);
         let (mut open, mut refused) = (vec![payments], Vec::new());
@@ -276,6 +279,8 @@ impl Treasury {
         for amount in amounts {
             self.check_moves(batch, amount).await?;
         }
+        // Somebody else may have spent meanwhile what these should have got.
+        self.check_funds(batch.disperse, sum).await?;
         Ok(refused)
     }
 
@@ -299,9 +304,8 @@ impl Treasury {
     async fn check_moves(&self, batch: &Batch<'_>, amount: Amount) -> Result<()> {
         let (account, probe) = (self.chain.account(), keccak256(batch.key));
         let call = self.call(batch.disperse, probe, &[(account, amount)]).from(account);
-        let Err(error) = patiently(|| self.chain.read(&call)).await else { return Ok(()) };
-        let unit = amount == Amount::from(1);
-        let (kind, text) = if unit || error.is_retryable() {
+        let Some(error) = self.refusal_of(&call).await? else { return Ok(()) };
+        let (kind, text) = if amount == Amount::from(1) {
             let text = "the token moves nothing now, not even to the treasury itself; nobody was \
                         left out: see why, then run it again with the same journal";
             (ErrorKind::Unavailable, text)
@@ -343,6 +347,11 @@ fn unsendable(batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Error {
         Some((account, _)) => error.with(name, account),
         None => error,
     })
+}
+
+/// Whether it may be for the payments of a batch that it was refused, and not for what the account has for gas.
+fn is_refused(error: &Error) -> bool {
+    error.kind() == ErrorKind::Rejected && Unfunded::of(error).is_none()
 }
 
 /// The transaction of a refusal that was mined; none for what was never sent.

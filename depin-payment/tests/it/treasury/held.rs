@@ -1,9 +1,16 @@
 //! Runs by claims whose epoch cannot be issued: they say why, before it is published and after its window.
 
-use depin_core::{Amount, ErrorKind, NetworkId, Result, Timestamp};
+use std::sync::Arc;
+
+use depin_core::{Address, Amount, ErrorKind, NetworkId, Result, Timestamp};
 use depin_devnet::Devnet;
 use depin_evm::{
-    Chain, DeployOptions, Role, Roles, RootRules, alloy::providers::Provider,
+    Chain, DeployOptions, Role, Roles, RootRules,
+    alloy::{
+        providers::Provider,
+        rpc::json_rpc::ErrorPayload,
+        transports::{RpcError, TransportError},
+    },
     bindings::EmissionController,
 };
 use depin_payment::{
@@ -12,7 +19,10 @@ use depin_payment::{
     evm::{EvmController, EvmRoots, RunReport, Way},
 };
 
+use serde_json::Value;
+
 use super::{Bank, DAY, list};
+use crate::node::{Tricks, provider};
 
 impl Bank {
     /// Runs a list of twenty with a journal of its name.
@@ -116,6 +126,34 @@ async fn a_run_above_the_curve_is_not_published_and_says_when_others_took_its_em
     bank.is_held("october", &none, ErrorKind::Limit, "wait").await;
     bank.pass();
     let report = bank.publishes("october", &none).await.unwrap();
+    assert_eq!((report.paid, report.to_claim), (20, 0));
+}
+
+/// Lets no contract ask, as nodes that hold questions to EIP-3607.
+struct Strict(Address);
+
+impl Tricks for Strict {
+    fn refusal(&self, method: &str, params: &Value) -> Option<TransportError> {
+        let from = params[0]["from"].as_str()?.parse::<Address>().ok()?;
+        let (code, message) = (-32000, "sender is not an EOA".into());
+        let refused = RpcError::ErrorResp(ErrorPayload { code, message, data: None });
+        (method == "eth_call" && from == self.0).then_some(refused)
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_lets_no_contract_ask_holds_no_run_back() {
+    let devnet = Devnet::start();
+    let options = network(&devnet).rules(rules());
+    let bank = Bank::with(devnet, options).await;
+    let strict = Arc::new(Strict(bank.contracts.distributor));
+    let chain = Chain::from_provider(provider(&bank.devnet, &strict), bank.devnet.account(0));
+    let treasury = bank.both(&chain.connect().await.unwrap(), Cumulative::default());
+    let plan = treasury.plan(&list("october", 20)).await.unwrap().by(Way::Claims);
+    let report = treasury.run(&plan, bank.journal("october")).await.unwrap();
+    assert_eq!((report.paid, report.to_claim), (0, 20));
+    bank.pass();
+    let report = treasury.run(&plan, bank.journal("october")).await.unwrap();
     assert_eq!((report.paid, report.to_claim), (20, 0));
 }
 
