@@ -4,7 +4,9 @@
 pub(crate) mod faults;
 mod gas;
 mod race;
+mod reorg;
 mod storm;
+mod world;
 
 use std::time::Duration;
 

@@ -3,49 +3,20 @@
 use std::{future::Future, time::Duration};
 
 use depin_core::{
-    Address, Algorithm, Amount, B256, EpochId, NetworkId, Result, Signer, SoftwareKey, Timestamp,
-    reward::{Commitment, RewardDistributor, TokenLedger},
+    Address, Algorithm, Amount, B256, EpochId, Result, Signer, SoftwareKey, Timestamp,
+    reward::RewardDistributor,
 };
-use depin_devnet::Devnet;
-use depin_evm::{Chain, DeployOptions, Deployment, RootRules, deploy};
+use depin_evm::{Chain, RootRules};
 use depin_payment::{
-    Claim, RewardTree,
-    evm::{EvmBitmap, EvmDistributor, EvmToken},
+    Claim,
+    evm::{EvmBitmap, EvmDistributor},
     order::ClaimOrder,
     tree::indexed::{Encoding, IndexedTree},
 };
 
-use crate::evm::chain;
-
-const ACCOUNTS: u8 = 40;
-
-/// A network whose blocks are made when the test says so, and its two relayers.
-struct World {
-    devnet: Devnet,
-    admin: Chain,
-    relayers: [Chain; 2],
-    contracts: Deployment,
-}
+use super::world::{ACCOUNTS, World, rows};
 
 impl World {
-    async fn new() -> Self {
-        let devnet = Devnet::start();
-        let admin = chain(&devnet, 0).await;
-        let relayers = [chain(&devnet, 1).await, chain(&devnet, 2).await];
-        let options = DeployOptions::new(NetworkId::parse("climate").unwrap());
-        let contracts = deploy(&admin, &options).await.unwrap();
-        Self { devnet, admin, relayers, contracts }
-    }
-
-    async fn publish(&self, epoch: u64, rows: &[(Address, Amount)]) -> RewardTree {
-        let tree = RewardTree::build(rows.to_vec()).unwrap();
-        let cumulative = Amount::sum(rows.iter().map(|(_, amount)| *amount)).unwrap();
-        let (epoch, root, manifest) = (EpochId::new(epoch), tree.root(), B256::repeat_byte(1));
-        let distributor = EvmDistributor::new(self.admin.clone(), self.contracts.distributor);
-        distributor.publish(&Commitment { epoch, root, cumulative, manifest }).await.unwrap();
-        tree
-    }
-
     /// Runs both, and makes one block when the transactions of both wait for it.
     async fn race<T: Send + 'static>(
         &self,
@@ -62,16 +33,6 @@ impl World {
         self.devnet.set_automine(true);
         [one.await.unwrap(), other.await.unwrap()]
     }
-
-    async fn held(&self, account: Address) -> Amount {
-        let token = EvmToken::new(self.admin.clone(), self.contracts.token);
-        token.balance(account).await.unwrap()
-    }
-}
-
-fn rows(times: u64) -> Vec<(Address, Amount)> {
-    let amount = |n: u8| Amount::from(u64::from(n) * times);
-    (1..=ACCOUNTS).map(|n| (Address::repeat_byte(n), amount(n))).collect()
 }
 
 /// Each row was paid by one of the two, in full.
