@@ -4,6 +4,7 @@
 //! here: it publishes, finds what was published, and (`watch`) disputes, decides, pauses.
 
 mod log;
+mod origin;
 mod refusal;
 mod watch;
 
@@ -23,7 +24,8 @@ use depin_evm::{
     },
 };
 
-pub(super) use log::Manifested;
+use super::calls::patiently;
+pub(super) use log::{Fate, Gone, Manifested};
 pub(super) use refusal::explain;
 pub use watch::{PendingEpoch, Verdict};
 
@@ -233,12 +235,17 @@ impl EvmRoots {
     /// one whose time is over, or an epoch would pass for published that the next one removes.
     pub(super) async fn lapsed(&self) -> Result<u8> {
         let contract = self.contract();
-        let pending = self.chain.read(&contract.pendingEpoch()).await.map_err(explain)?;
-        if !self.has_lapsed(&pending).await? {
+        let waits = contract.pendingEpoch();
+        let pending = patiently(|| self.chain.read(&waits)).await.map_err(explain)?;
+        if !patiently(|| self.has_lapsed(&pending)).await? {
             return Ok(pending.lapsed);
         }
-        self.chain.send(contract.lapse().into_transaction_request()).await?;
-        Ok(self.chain.read(&contract.pendingEpoch()).await?.lapsed)
+        match self.chain.send(contract.lapse().into_transaction_request()).await {
+            // Somebody else was faster.
+            Err(error) if Revert::of(&error).is_some() => {}
+            sent => drop(sent?),
+        }
+        Ok(self.chain.read(&waits).await?.lapsed)
     }
 
     /// Whether what waits is disputed, and the time of the arbiter over.

@@ -16,6 +16,7 @@ mod list;
 mod notes;
 mod plan;
 mod publish;
+mod published;
 mod rebuild;
 mod received;
 mod transfers;
@@ -171,7 +172,7 @@ impl Treasury {
     /// `Disperse`, that of this treasury or its distributor, is gone on with as it was begun. So a lost journal
     /// pays nobody twice, as long as the name of the run and the list are the same; another list under a name that was
     /// run is refused: by `Disperse` among the account's runs, and by this treasury among all that were published to the
-    /// distributor, whose events tell it. While a
+    /// distributor, whose events tell it: all of them, from its creation on, or no journal is made. While a
     /// transaction of the account waits in the pool that this chain handle does not know of, no journal is made.
     ///
     /// What is compared is what the chain has when a journal is made. So do not begin one run twice at the same time,
@@ -179,8 +180,8 @@ impl Treasury {
     ///
     /// A run by claims that stopped before its publication, and whose epoch another list took meanwhile, becomes the
     /// next epoch: run it with the same journal and the balances that the other list left.
-    /// One that was published, rejected by the arbiter and replaced by another list is over: what that one leaves out is
-    /// paid under another name.
+    /// One that was published and rejected by the arbiter, or replaced by another list, is over, also for transfers: what
+    /// is still to be paid is paid under another name. One whose dispute nobody decided is published again by claims.
     ///
     /// An epoch that can be disputed is issued after its window. So before it is published, the source of the token is asked
     /// whether it would issue as much now; and when the window is over and something holds the epoch back, the run fails
@@ -193,14 +194,16 @@ impl Treasury {
     /// [`ErrorKind::Rejected`] when the balance or the allowance of the account is too small, before
     /// anything is sent, when the list pays a contract of the run itself, or when the token takes a fee from
     /// transfers; [`ErrorKind::Conflict`] when the journal belongs to another list, account or chain,
-    /// is in use by another process, when the run's name was used for another list, or when the balances are
-    /// not those that the distributor has;
+    /// is in use by another process, when the run's name was used for another list, when a
+    /// list that was published and whose dispute lapsed is to be paid by transfers, or when the balances are not those
+    /// that the distributor has;
     /// [`ErrorKind::Limit`] when the curve, the band, the cap or the limit of the network leaves less than the epoch emits,
-    /// [`ErrorKind::Rejected`] when its window is over and the guardian paused, or when the arbiter rejected it;
+    /// [`ErrorKind::Rejected`] when its window is over and the guardian paused, or when the arbiter rejected it or another
+    /// list came in its place;
     /// [`ErrorKind::Corrupt`] when the journal is damaged, [`ErrorKind::Unsupported`] when it is of another version,
     /// [`ErrorKind::Limit`] when the file is larger than any journal;
-    /// [`ErrorKind::Unavailable`] when the chain or the disk does not answer now, lags behind what was mined, or has transactions that wait: run it again with the same
-    /// journal.
+    /// [`ErrorKind::Unavailable`] when the chain or the disk does not answer now, lags behind what was mined, has transactions that wait, or lacks the old logs of the distributor: run
+    /// it again with the same journal.
     pub async fn run(&self, plan: &Plan, journal: impl AsRef<Path>) -> Result<RunReport> {
         let list = plan.list();
         self.check_recipients(list)?;
@@ -210,7 +213,7 @@ impl Treasury {
             self.identity()
         } else {
             self.check_nothing_waits().await?;
-            match self.begun(list).await? {
+            match self.begun(list, plan.way()).await? {
                 Some(begun) => begun,
                 None => self.terms(plan).await?,
             }

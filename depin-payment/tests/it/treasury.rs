@@ -2,12 +2,14 @@
 
 mod blame;
 mod claims;
+mod gone;
 mod held;
 mod hooks;
 mod kill;
 mod lagging;
 mod lost;
 mod overtaken;
+mod pruned;
 mod rebuilt;
 mod reverted;
 mod tokens;

@@ -7,12 +7,12 @@
 use depin_core::{Address, B256, EpochId, Error, ErrorKind, Result, keccak256};
 use depin_evm::bindings::Disperse;
 
-use super::{PayList, Treasury, disperse, journal::Terms, publish::replaced};
-use crate::evm::{
-    EvmRoots,
-    calls::{patiently, read_all},
-    roots::Manifested,
+use super::{
+    PayList, Treasury, Way, disperse,
+    journal::Terms,
+    published::{Publication, check_gone, published},
 };
+use crate::evm::calls::{patiently, read_all};
 
 impl Treasury {
     /// Refuses to begin while transactions of the account wait to be mined that the store of the chain handle does not
@@ -31,29 +31,35 @@ impl Treasury {
         .await
     }
 
-    /// How the run was begun, if the chain has anything of it.
-    pub(super) async fn begun(&self, list: &PayList) -> Result<Option<Terms>> {
+    /// How the run was begun, if the chain has anything of it. Nothing, where it may begin by this way.
+    pub(super) async fn begun(&self, list: &PayList, way: Way) -> Result<Option<Terms>> {
         let transfers = self.transferred(list).await?;
         let published = match &self.claims {
-            Some((distributor, _)) => match published(distributor.roots(), list).await {
-                // It was rejected, and is paid by transfers since.
-                Err(error) if error.kind() == ErrorKind::Rejected && transfers.is_some() => None,
-                published => published?,
-            },
+            Some((distributor, _)) => published(distributor.roots(), list).await?,
             None => None,
         };
-        if let (Some((contract, _)), Some((_, epoch))) = (transfers, published) {
-            let text = "the run was paid by transfers and published as an epoch too; see who did that \
-                        before anything else is paid";
-            let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
-            return Err(error.with("disperse", contract).with("epoch", epoch));
-        }
-        if transfers.is_none() && published.is_none() {
-            return Ok(None);
-        }
         let mut terms = self.identity();
-        (terms.disperse, terms.distributor) = (transfers, published);
+        match (transfers, published) {
+            (Some((contract, _)), Some(Publication::Standing(epoch))) => {
+                let text = "the run was paid by transfers and published as an epoch too; see who did that \
+                            before anything else is paid";
+                let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
+                return Err(error.with("disperse", contract).with("epoch", epoch));
+            }
+            // Also beside an epoch that is gone: nobody publishes it a second time.
+            (Some(_), _) => terms.disperse = transfers,
+            (None, Some(Publication::Standing(epoch))) => terms.distributor = self.as_epoch(epoch),
+            (None, Some(Publication::Gone(gone))) => {
+                check_gone(list, gone, way)?;
+                return Ok(None);
+            }
+            (None, None) => return Ok(None),
+        }
         Ok(Some(terms))
+    }
+
+    fn as_epoch(&self, epoch: EpochId) -> Option<(Address, EpochId)> {
+        self.claims.as_ref().map(|(distributor, _)| (distributor.roots().address(), epoch))
     }
 
     /// The `Disperse` contract that paid batches of the run, and how many recipients they have.
@@ -119,28 +125,6 @@ impl Treasury {
             // Where none fits, it was paid without somebody, or the name was used for other payments. Comparing
             // batch by batch tells.
             _ => Ok(()),
-        }
-    }
-}
-
-/// The distributor's epoch that the run is. Its manifest tells the name too, which pays one list. A list whose number
-/// another one has is not published as a later epoch: the other may be its correction.
-async fn published(roots: &EvmRoots, list: &PayList) -> Result<Option<(Address, EpochId)>> {
-    match roots.with_manifest(|manifest| list.shares_name(manifest)).await? {
-        Manifested::Standing(epoch, manifest) if manifest == list.digest() => {
-            Ok(Some((roots.address(), epoch)))
-        }
-        Manifested::Standing(epoch, _) => {
-            let text = "the name of the run was published with another list; run that one, or take another name for \
-                        this one";
-            let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
-            Err(error.with("epoch", epoch))
-        }
-        Manifested::Replaced(all) => {
-            match all.iter().find(|(_, manifest)| *manifest == list.digest()) {
-                Some((epoch, _)) => Err(replaced(list).with("epoch", *epoch)),
-                None => Ok(None),
-            }
         }
     }
 }

@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 use super::{
     PayList, RunReport, Treasury, Way, closed,
     journal::{Journal, Terms},
+    published::replaced,
 };
 use crate::{
     Claim, Cumulative, RewardTree,
@@ -103,16 +104,15 @@ impl Treasury {
             return Ok(());
         }
         let there = distributor.published(epoch).await?;
-        if !journal.sent().is_empty() {
-            let other = there.is_some_and(|there| there.manifest != list.digest());
-            return if other { Err(replaced(list).with("epoch", epoch)) } else { Ok(()) };
-        }
+        let sent = !journal.sent().is_empty();
         let stands = match there {
-            Some(there) => there.manifest == list.digest(),
-            None => given.latest() >= Some(epoch) || next(given)? == epoch,
+            Some(there) if there.manifest == list.digest() => return Ok(()),
+            Some(_) if sent => return Err(replaced(list).with("epoch", epoch)),
+            Some(_) => false,
+            None => sent || given.latest() >= Some(epoch) || next(given)? == epoch,
         };
-        // Another journal of the run may have published it under another number.
-        let begun = if there.is_some() && stands { None } else { self.begun(list).await? };
+        // Another journal of the run may have published it under another number; and it may have been rejected.
+        let begun = self.begun(list, Way::Claims).await?;
         if stands && begun.is_none() {
             return Ok(());
         }
@@ -254,13 +254,6 @@ fn elsewhere(list: &PayList) -> Error {
     let text = "the run is of another distributor or epoch; begin with the balances that it began with, or with \
                 newer ones that have it";
     Error::new(ErrorKind::Conflict, text).with("run", list.id())
-}
-
-/// Not fixed by taking a later epoch: the list that has the number may be the correction of this one.
-pub(super) fn replaced(list: &PayList) -> Error {
-    let text = "the epoch that the run was published as is gone, as one that the arbiter rejected is, and another list \
-                has its number; pay what that one leaves out as a list under another name, with the balances after it";
-    Error::new(ErrorKind::Rejected, text).with("run", list.id())
 }
 
 /// The epoch after those that the balances have.

@@ -22,7 +22,7 @@ use super::{Bank, list, someone};
 use crate::node::{Tricks, provider};
 
 /// A node whose log begins with a block.
-struct Pruned(u64);
+pub(super) struct Pruned(pub(super) u64);
 
 impl Tricks for Pruned {
     fn answer(&self, method: &str, result: &mut Value) {
@@ -55,7 +55,7 @@ impl Bank {
     }
 
     /// Pays a batch of the run `november` as a treasury does.
-    async fn paid_november(&self, index: u64, batch: &[(Address, Amount)]) {
+    pub(super) async fn paid_november(&self, index: u64, batch: &[(Address, Amount)]) {
         let token = self.contracts.token;
         let parts: [&[u8]; 4] =
             [b"depin treasury batch 1:", token.as_slice(), b"november", &index.to_be_bytes()];
