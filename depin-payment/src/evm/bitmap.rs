@@ -183,7 +183,8 @@ impl EvmBitmap {
         if self.roots.ask(&call).await?.is_zero() {
             return Ok(vec![Amount::ZERO; claims.len()]);
         }
-        let receipt = self.roots.send_once("claim", call.into_transaction_request()).await?;
+        let receipt =
+            self.roots.send_deduplicated("claim", call.into_transaction_request()).await?;
         let mut payments = events::<Contract::Claimed>(&receipt, self.roots.address()).peekable();
         // Events come in the order of the claims, without those that were paid before.
         let paid = claims.iter().map(|claim| {

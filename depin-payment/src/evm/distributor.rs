@@ -81,7 +81,7 @@ impl EvmDistributor {
             }
             _ => call.into_transaction_request(),
         };
-        let receipt = match self.roots.send_once("claim", tx).await {
+        let receipt = match self.roots.send_deduplicated("claim", tx).await {
             // Somebody else claimed for the account in the meantime.
             Err(error) if is_nothing_left(&error) => return Ok((vec![Amount::ZERO], None)),
             receipt => receipt?,

@@ -120,8 +120,10 @@ impl EvmRoots {
         // After a dispute that lapsed the same content goes out anew, not by its old transaction.
         let intent = if lapsed == 0 { "publish".into() } else { format!("publish-{lapsed}") };
         let tx = call.into_transaction_request();
-        let earlier = self.chain.knows(&self.key(&intent, &tx)).await?;
-        let receipt = self.send_once(&intent, tx).await?;
+        let key = self.key(&intent, &tx);
+        let earlier = self.chain.knows(&key).await?;
+        // The contract takes it once while it stands; what was rejected it would take again.
+        let receipt = self.chain.send_once(&key, tx).await.map_err(explain)?;
         // The receipt may be that of an earlier try, which the arbiter rejected since. A fresh one is not judged by a
         // node that may lag behind it.
         if !earlier || self.root(epoch).await? == Some(root) {
@@ -294,7 +296,7 @@ impl EvmRoots {
     }
 
     /// Sends what the contract takes once: the same bytes again wait for the first.
-    pub(super) async fn send_once(
+    pub(super) async fn send_deduplicated(
         &self,
         what: &str,
         tx: TransactionRequest,

@@ -1,6 +1,14 @@
 //! Lists that were published and do not stand: rejected by the arbiter, or disputed until nobody decided. Journal, store or
 //! both are lost, and nobody is paid beside what corrects them, nor twice.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
 use depin_core::{
     Amount, EpochId, ErrorKind, Result,
     reward::{Commitment, RewardDistributor as _},
@@ -10,8 +18,10 @@ use depin_payment::{
     Cumulative,
     evm::{EvmRoots, PayList, PendingEpoch, RunReport, Verdict, Way},
 };
+use serde_json::Value;
 
 use super::{Bank, list};
+use crate::node::{Tricks, provider};
 
 impl Bank {
     /// What a list is as an epoch of this number, on top of nothing.
@@ -193,4 +203,47 @@ async fn a_list_that_was_rejected_before_another_lapsed_is_not_published_again()
     }
     let report = bank.again(&lapsed, Way::Claims, &none, "lost").await.unwrap();
     assert_eq!((report.paid, report.to_claim), (0, 9));
+}
+
+/// The node forgot what was sent, as nodes that prune do.
+#[derive(Default)]
+struct Silent(AtomicBool);
+
+impl Tricks for Silent {
+    fn answer(&self, method: &str, result: &mut Value) {
+        let asks = matches!(method, "eth_getTransactionReceipt" | "eth_getTransactionByHash");
+        if asks && self.0.load(SeqCst) {
+            *result = Value::Null;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_was_rejected_is_not_published_again_because_a_node_forgot_it() {
+    let bank = Bank::disputable().await;
+    let node = Arc::new(Silent::default());
+    let chain = Chain::from_provider(provider(&bank.devnet, &node), bank.devnet.account(0))
+        .timeout(Duration::from_secs(1));
+    let roots = EvmRoots::new(chain.connect().await.unwrap(), bank.contracts.distributor);
+    let commitment = Bank::as_epoch(0, &list("october", 10)).1;
+    bank.devnet.set_automine(false);
+    let publication = {
+        let roots = roots.clone();
+        tokio::spawn(async move { roots.publish(&commitment).await })
+    };
+    while bank.devnet.waiting().is_empty() {
+        assert!(!publication.is_finished(), "it waits");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    publication.abort();
+    node.0.store(true, SeqCst);
+    bank.devnet.set_automine(true);
+    bank.devnet.mine(1);
+    bank.reject().await;
+    let error = roots.publish(&commitment).await.unwrap_err();
+    assert_eq!(roots.pending().await.unwrap(), None, "it is not there again");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    node.0.store(false, SeqCst);
+    let error = roots.publish(&commitment).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
 }
