@@ -8,7 +8,11 @@ use core::fmt;
 
 use alloy_primitives::{Address, B256};
 
-use crate::{Batch, Did, EpochId, Verified};
+use crate::{Batch, Did, EpochId, Result, Verified};
+
+mod notes;
+
+pub use notes::Notes;
 
 /// What is wrong with one reading.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +57,8 @@ pub trait QualityCheck: Send + Sync + fmt::Debug {
 /// 1. All three steps MUST be pure and deterministic: integers and decimals only, no time, no randomness.
 /// 2. A note MUST NOT be longer than its [`room`](Sent::room), whatever the device sent.
 /// 3. `compare` gets the notes of all devices that sent something, by rising DID; suspicions MUST be about
-///    these devices, at most one for each, by rising DID.
+///    these devices, at most one for each, by rising DID. It MUST fail only when a note cannot be read, and SHOULD
+///    hold few of them at a time.
 /// 4. `inspect` gets what `note` got last; findings MUST name readings in it.
 /// 5. `code` MUST be stable across versions; a new meaning gets a new code.
 #[diagnostic::on_unimplemented(
@@ -69,7 +74,10 @@ pub trait FleetCheck: Send + Sync + fmt::Debug {
     fn note(&self, sent: &Sent<'_>) -> Vec<u8>;
 
     /// Which devices to look at again, and what for, in bytes that only this check reads.
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)>;
+    ///
+    /// # Errors
+    /// When a note cannot be [read](Notes::read).
+    fn compare(&self, notes: &dyn Notes) -> Result<Vec<(Did, Vec<u8>)>>;
 
     /// Whether it is asked when all other checks of the fleet have been, so that
     /// [`Sent::keeps`] knows what they took.

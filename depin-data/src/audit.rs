@@ -80,6 +80,14 @@ pub enum AuditError {
         /// The check.
         name: String,
     },
+    /// A check of the fleet could not compare what it noted of devices.
+    #[error("the quality check {name} could not compare devices: {source}")]
+    Compare {
+        /// The check.
+        name: String,
+        /// Why.
+        source: Error,
+    },
     /// The notes of checks of the fleet could not be kept until they are compared.
     #[error(
         "the notes of the checks could not be kept in a file: {0}; give the folder of temporary files room, or name another one (TMPDIR)"
@@ -110,6 +118,7 @@ impl From<AuditError> for Error {
             AuditError::Batch { .. } => ErrorKind::Corrupt,
             AuditError::Checks { .. } => ErrorKind::Config,
             AuditError::Check { .. } => ErrorKind::Rejected,
+            AuditError::Compare { ref source, .. } => source.kind(),
             AuditError::Notes(_) => ErrorKind::Unavailable,
         };
         Self::new(kind, format!("{error}")).source(error)

@@ -1,11 +1,11 @@
 //! Conformance of [`QualityCheck`] and [`FleetCheck`], and what checks find in a fleet.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, time::Duration};
 
 use depin_core::{
-    B256, Batch, Decimal, Did, Error, Reading, Sequence, Timestamp, Unverified, Verified, Verifier,
-    keccak256,
-    quality::{Finding, FleetCheck, LEAST_NOTE, MAX_NOTE, QualityCheck, Sent},
+    B256, Batch, Decimal, Did, Error, Reading, Result, Sequence, Timestamp, Unverified, Verified,
+    Verifier, keccak256,
+    quality::{Finding, FleetCheck, LEAST_NOTE, MAX_NOTE, Notes, QualityCheck, Sent},
     reading::Quantity,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -51,7 +51,8 @@ pub fn conforms(check: &dyn QualityCheck, quantity: &Quantity) {
 /// When a clause does not hold, or when the check finds nothing wrong with `fleet`.
 pub fn fleet_conforms(check: &dyn FleetCheck, quantity: &Quantity, fleet: &[Vec<Reading>]) {
     assert_eq!(check.name(), check.name(), "clause 1: the name stays the same");
-    assert!(!check.name().is_empty() && check.compare(&[]).is_empty(), "no devices, no suspicion");
+    let nobody = check.compare(&Vec::new()).expect("clause 3: nothing to read");
+    assert!(!check.name().is_empty() && nobody.is_empty(), "no devices, no suspicion");
     let mut rng = StdRng::seed_from_u64(2);
     let found = fleet_findings(check, fleet);
     assert!(
@@ -77,7 +78,9 @@ pub fn fleet_conforms(check: &dyn FleetCheck, quantity: &Quantity, fleet: &[Vec<
     let batches: Vec<&Verified<Batch>> = batches.iter().collect();
     for length in 0..40 {
         check.inspect(&vec![0xa5; length], &Sent::new(&device, &batches, &[0]));
-        check.compare(&[(Did::parse("did:example:a").expect("a valid did"), vec![0xa5; length])]);
+        let device = Did::parse("did:example:a").expect("a valid did");
+        let noted = check.compare(&vec![(device, vec![0xa5; length])]);
+        noted.expect("clause 3: every note can be read");
     }
 }
 
@@ -132,7 +135,8 @@ fn in_room(
         (sent.device().clone(), note)
     };
     let notes: Vec<(Did, Vec<u8>)> = sent.iter().map(note).collect();
-    let suspicions = check.compare(&notes);
+    let suspicions = check.compare(&notes).expect("clause 3: every note can be read");
+    unreadable(check, notes);
     assert!(
         suspicions.is_sorted_by(|a, b| a.0 < b.0),
         "clause 3: one for each device, by rising DID"
@@ -152,6 +156,39 @@ fn in_room(
         device.and_then(|(device, _)| found.remove(device)).unwrap_or_default()
     };
     fleet.iter().map(of).collect()
+}
+
+/// A check that reads notes says so where one cannot be read, or it would judge by what it does not know.
+fn unreadable(check: &dyn FleetCheck, notes: Vec<(Did, Vec<u8>)>) {
+    let failing = Failing { notes, left: Cell::new(usize::MAX) };
+    let _ = check.compare(&failing);
+    let reads = usize::MAX - failing.left.get();
+    for left in [0, reads / 2, reads.saturating_sub(1)].into_iter().filter(|left| *left < reads) {
+        failing.left.set(left);
+        assert!(check.compare(&failing).is_err(), "clause 3: a note cannot be read");
+    }
+}
+
+/// Notes on a disk that breaks after some of them were read.
+struct Failing {
+    notes: Vec<(Did, Vec<u8>)>,
+    left: Cell<usize>,
+}
+
+impl Notes for Failing {
+    fn len(&self) -> usize {
+        self.notes.len()
+    }
+
+    fn device(&self, place: usize) -> Option<&Did> {
+        Notes::device(&self.notes, place)
+    }
+
+    fn read(&self, place: usize) -> Result<Cow<'_, [u8]>> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| Error::unavailable("the disk is broken"))?);
+        Notes::read(&self.notes, place)
+    }
 }
 
 /// Where the batches of each chain stand in a log that takes them when they come, those of one moment by device.

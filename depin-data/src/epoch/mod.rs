@@ -67,6 +67,7 @@ use sha2::{Digest, Sha256};
 
 use crate::merkle::Accumulator;
 
+mod blocks;
 mod chain;
 mod checks;
 mod codec;
@@ -103,8 +104,8 @@ pub const MAX_READINGS_OF_DEVICE: usize = 1 << 20;
 /// Bytes of all notes that checks of the fleet take in an epoch, for as long as each note has
 /// [`LEAST_NOTE`](depin_core::quality::LEAST_NOTE) bytes: with 15 checks, as a preset for weather has, that is up to
 /// 34,000 devices, and 15 KiB for each device with more. How much [room](depin_core::quality::Sent::room) a note has
-/// depends on the numbers of devices in the roster and of checks, and on nothing that devices send. They wait in a file
-/// without a name among the temporary files; in memory are those of one check at a time.
+/// depends on the numbers of devices in the roster and of checks, and on nothing that devices send. They lie in a file
+/// without a name among the temporary files; the check that compares has 4 MiB of them in memory.
 pub const MAX_NOTES: usize = 512 << 20;
 /// Most devices in an epoch.
 pub const MAX_DEVICES: usize = 1_000_000;

@@ -1,9 +1,9 @@
 //! From batches to contributions: the only place where they become [`Verified`].
 //!
 //! Devices are judged one after the other, a few at a time, on all cores, and only what came out is kept.
-//! So memory holds the record, which names every batch, one entry for each device, the notes of the fleet check that
-//! compares, and the batches of [`WAVE`] bytes or of the largest device. The notes of the other checks wait in a file. Of
-//! this the record grows with the batches, and notes grow with readings until they have what a note may have at most.
+//! So memory holds the record, which names every batch, one entry for each device, and the batches of [`WAVE`] bytes or
+//! of the largest device. The notes of checks lie in files, of which those that compare hold some blocks, and of what
+//! they read a few devices or a neighbourhood. Of this the record grows with the batches.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use depin_core::{
 use super::{
     Checks, Correction, EpochRecord, Member, Past, Settled, Submission, chain,
     judge::{Look, Outcome, Round, Suspicions},
-    notes::Notes,
+    notes::Taken,
     tally,
 };
 use crate::{
@@ -126,7 +126,7 @@ pub(crate) struct Scorer<'a> {
     outcomes: BTreeMap<usize, Outcome>,
     suspicions: BTreeMap<usize, Suspicions>,
     /// One for each check of the fleet.
-    notes: Vec<Notes>,
+    notes: Vec<Taken>,
     listed: usize,
     found: u64,
 }
@@ -139,7 +139,7 @@ impl<'a> Scorer<'a> {
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (outcomes, suspicions) = (BTreeMap::new(), BTreeMap::new());
-        let notes = checks.of_fleet().iter().map(|_| Notes::default()).collect();
+        let notes = checks.of_fleet().iter().map(|_| Taken::default()).collect();
         Ok(Self { record, checks, threads, outcomes, suspicions, notes, listed: 0, found: 0 })
     }
 
@@ -166,22 +166,19 @@ impl<'a> Scorer<'a> {
                 continue;
             }
             let notes = self.notes.get_mut(position).map(std::mem::take).unwrap_or_default();
-            let noted = notes.read().map_err(AuditError::Notes)?.into_iter();
-            let noted = noted.filter_map(|(place, note)| {
-                let member = self.record.roster().get(place)?;
-                Some((place, (member.device.clone(), note)))
-            });
-            let (members, notes): (Vec<usize>, Vec<_>) = noted.unzip();
+            let notes = notes.of(self.record.roster()).map_err(AuditError::Notes)?;
             let suspicions = check.compare(&notes);
+            let suspicions =
+                suspicions.map_err(|source| AuditError::Compare { name: check.name(), source })?;
             let broken = || AuditError::Check { name: check.name() };
             if !suspicions.is_sorted_by(|a, b| a.0 < b.0) {
                 return Err(broken());
             }
             for (device, suspicion) in suspicions {
-                let found = notes.binary_search_by(|(noted, _)| noted.cmp(&device)).ok();
-                let member = found.and_then(|at| members.get(at)).ok_or_else(broken)?;
-                suspects.insert(*member);
-                self.suspicions.entry(*member).or_default().push((position, suspicion));
+                let member = self.record.place(&device).filter(|member| notes.has(*member));
+                let member = member.ok_or_else(broken)?;
+                suspects.insert(member);
+                self.suspicions.entry(member).or_default().push((position, suspicion));
             }
         }
         Ok(suspects)

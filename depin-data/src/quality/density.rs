@@ -3,11 +3,11 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use depin_core::{
-    Did,
-    quality::{Finding, FleetCheck, Sent},
+    Did, Result,
+    quality::{Finding, FleetCheck, Notes, Sent},
 };
 
-use super::{Place, kept, place::whereabouts, stream};
+use super::{Place, kept, of_devices, place::whereabouts, stream};
 use crate::geo::Cell;
 
 /// A cell pays for as many devices as it has use for. Codes `crowded` and `no-place`.
@@ -88,11 +88,11 @@ impl FleetCheck for Density {
         true
     }
 
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
+    fn compare(&self, notes: &dyn Notes) -> Result<Vec<(Did, Vec<u8>)>> {
         let mut crowds: BTreeMap<u64, Vec<(Worth, usize)>> = BTreeMap::new();
         let mut suspicions: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
-        for (at, (_, note)) in notes.iter().enumerate() {
-            match Worth::decode(note) {
+        for at in 0..notes.len() {
+            match Worth::decode(&notes.read(at)?) {
                 Some(worth) if worth.points > 0 => {
                     crowds.entry(worth.cell).or_default().push((worth, at));
                 }
@@ -105,8 +105,7 @@ impl FleetCheck for Density {
         crowds.retain(|_, crowd| crowd.len() as u64 > self.capacity.into());
         let shares = crowds.into_values().flat_map(|crowd| self.shares(crowd));
         suspicions.extend(shares.map(|(at, share)| (at, share.encode())));
-        let of = |(at, suspicion): (usize, Vec<u8>)| Some((notes.get(at)?.0.clone(), suspicion));
-        suspicions.into_iter().filter_map(of).collect()
+        Ok(of_devices(notes, suspicions))
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {

@@ -51,8 +51,8 @@
 use std::borrow::Cow;
 
 use depin_core::{
-    B256, Batch, Reading, Verified,
-    quality::{Finding, Sent},
+    B256, Batch, Did, Reading, Verified,
+    quality::{Finding, Notes, Sent},
     reading::Quantity,
 };
 
@@ -142,6 +142,15 @@ fn stream_of<'a>(
     batches: &'a [&Verified<Batch>],
 ) -> impl Iterator<Item = Place<'a>> {
     stream(batches).filter(move |place| place.reading.quantity() == quantity)
+}
+
+/// Suspicions of devices whose notes stand at these places, which rise.
+fn of_devices(
+    notes: &dyn Notes,
+    suspicions: impl IntoIterator<Item = (usize, Vec<u8>)>,
+) -> Vec<(Did, Vec<u8>)> {
+    let of = |(at, suspicion)| Some((notes.device(at)?.clone(), suspicion));
+    suspicions.into_iter().filter_map(of).collect()
 }
 
 /// How a quantity stands in the name of a check: quoted, so that no two read the same.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use depin_core::{
-    Decimal, Did,
-    quality::{Finding, FleetCheck, Sent},
+    Decimal, Did, Result,
+    quality::{Finding, FleetCheck, Notes, Sent},
     reading::Quantity,
 };
 
 use super::{
-    millis, quoted,
+    millis, of_devices, quoted,
     slots::{Around, Neighbourhood, Slots},
     stream_of,
 };
@@ -133,7 +133,7 @@ impl FleetCheck for Neighbours {
         Slots::note(&self.quantity, self.slot(), self.resolution, sent)
     }
 
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
+    fn compare(&self, notes: &dyn Notes) -> Result<Vec<(Did, Vec<u8>)>> {
         let suspicion = |_, own: &Slots, around: &Around| {
             let disputes = self.disagreements(own, around);
             // The last slot that was compared, when there were more.
@@ -142,9 +142,8 @@ impl FleetCheck for Neighbours {
             bytes.extend(disputes.iter().flat_map(Dispute::encode));
             (last.is_some() || !disputes.is_empty()).then_some(bytes)
         };
-        let suspicions = Neighbourhood::new(notes, self.rings, Slots::decode).judge(suspicion);
-        let of = |(at, bytes): (usize, _)| Some((notes.get(at)?.0.clone(), bytes));
-        suspicions.into_iter().filter_map(of).collect()
+        let fleet = Neighbourhood::new(notes, self.rings, Slots::decode)?;
+        Ok(of_devices(notes, fleet.judge(suspicion)?))
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {

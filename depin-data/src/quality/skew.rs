@@ -6,15 +6,15 @@ use std::{
 };
 
 use depin_core::{
-    Did,
-    quality::{Finding, FleetCheck, Sent},
+    Did, Result,
+    quality::{Finding, FleetCheck, Notes, Sent},
     reading::Quantity,
 };
 
 use super::{
     millis,
     neighbours::LEAST,
-    quoted,
+    of_devices, quoted,
     slots::{self, Around, Neighbourhood, Slots},
     stream,
 };
@@ -94,10 +94,10 @@ impl Skew {
     /// By how many slots the clocks of the devices that are asked for are wrong.
     fn shifts(
         &self,
-        notes: &[(Did, Vec<u8>)],
+        notes: &dyn Notes,
         read: impl Fn(&[u8]) -> Option<Slots>,
         asked: impl Fn(usize) -> bool,
-    ) -> BTreeMap<usize, i64> {
+    ) -> Result<BTreeMap<usize, i64>> {
         let shift = |at: usize, own: &Slots, around: &Around| {
             let medians = self.near(own).filter_map(|slot| {
                 Some((slot, around.others(slot, own.median(slot), LEAST)?.median()))
@@ -105,7 +105,7 @@ impl Skew {
             asked(at)
                 .then(|| self.shift(&own.medians.iter().copied().collect(), &medians.collect()))?
         };
-        Neighbourhood::new(notes, self.rings, read).judge(shift).into_iter().collect()
+        Ok(Neighbourhood::new(notes, self.rings, read)?.judge(shift)?.into_iter().collect())
     }
 
     /// The shift that explains most, in slots, when it explains enough.
@@ -200,21 +200,20 @@ impl FleetCheck for Skew {
         Slots::note(&self.quantity, self.slot(), self.resolution, sent)
     }
 
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
+    fn compare(&self, notes: &dyn Notes) -> Result<Vec<(Did, Vec<u8>)>> {
         let stride = |note: &[u8]| Slots::decode(note).map_or(1, |slots| slots.stride());
-        let strides: Vec<u64> = notes.iter().map(|(_, note)| stride(note)).collect();
-        let mut shifts = self.shifts(notes, Slots::decode, |_| true);
+        let strides = (0..notes.len()).map(|at| Ok(stride(&notes.read(at)?)));
+        let strides: Vec<u64> = strides.collect::<Result<_>>()?;
+        let mut shifts = self.shifts(notes, Slots::decode, |_| true)?;
         for stride in strides.iter().copied().filter(|it| *it > 1).collect::<BTreeSet<_>>() {
             let every = |note: &[u8]| Slots::decode(note).map(|slots| slots.every(stride));
-            let seldom = self.shifts(notes, every, |at| strides.get(at) == Some(&stride));
+            let seldom = self.shifts(notes, every, |at| strides.get(at) == Some(&stride))?;
             let seldom =
                 seldom.into_iter().map(|(at, it)| (at, it.saturating_mul(stride.cast_signed())));
             shifts = seldom.chain(shifts).collect();
         }
-        let of = |(at, shift): (usize, i64)| {
-            Some((notes.get(at)?.0.clone(), shift.to_be_bytes().to_vec()))
-        };
-        shifts.into_iter().filter_map(of).collect()
+        let shifts = shifts.into_iter().map(|(at, shift)| (at, shift.to_be_bytes().to_vec()));
+        Ok(of_devices(notes, shifts))
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {

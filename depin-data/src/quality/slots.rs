@@ -9,7 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use depin_core::{Batch, Did, Verified, quality::Sent, reading::Quantity};
+use depin_core::{
+    Batch, Result, Verified,
+    quality::{Notes, Sent},
+    reading::Quantity,
+};
 
 use super::{
     interval,
@@ -144,7 +148,7 @@ pub(super) fn median(mut values: Vec<i64>) -> Option<i64> {
 
 /// A fleet by cell. Notes are read where they are needed, so that no more than one neighbourhood's slots are in memory.
 pub(super) struct Neighbourhood<'a, R> {
-    notes: &'a [(Did, Vec<u8>)],
+    notes: &'a dyn Notes,
     read: R,
     by_cell: BTreeMap<Cell, Vec<usize>>,
     rings: u32,
@@ -152,45 +156,45 @@ pub(super) struct Neighbourhood<'a, R> {
 
 impl<'a, R: Fn(&[u8]) -> Option<Slots>> Neighbourhood<'a, R> {
     /// Of devices whose notes are read by `read`.
-    pub(super) fn new(notes: &'a [(Did, Vec<u8>)], rings: u32, read: R) -> Self {
+    pub(super) fn new(notes: &'a dyn Notes, rings: u32, read: R) -> Result<Self> {
         let mut by_cell: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
-        for (position, (_, note)) in notes.iter().enumerate() {
-            if let Some(slots) = read(note) {
+        for position in 0..notes.len() {
+            if let Some(slots) = read(&notes.read(position)?) {
                 by_cell.entry(slots.cell).or_default().push(position);
             }
         }
-        Self { notes, read, by_cell, rings }
+        Ok(Self { notes, read, by_cell, rings })
     }
 
-    fn slots(&self, position: usize) -> Option<Slots> {
-        (self.read)(&self.notes.get(position)?.1)
+    fn slots(&self, position: usize) -> Result<Option<Slots>> {
+        Ok((self.read)(&self.notes.read(position)?))
     }
 
     /// What `judge` says of each device, given all that was measured around it; by rising position.
     pub(super) fn judge<T>(
         &self,
         judge: impl Fn(usize, &Slots, &Around) -> Option<T>,
-    ) -> Vec<(usize, T)> {
+    ) -> Result<Vec<(usize, T)>> {
         let mut verdicts = Vec::new();
         for (cell, here) in &self.by_cell {
-            let around = self.around(*cell);
-            let verdict = |at: &usize| {
-                let slots = self.slots(*at)?;
-                Some((*at, judge(*at, &slots, &around)?))
-            };
-            verdicts.extend(here.iter().filter_map(verdict));
+            let around = self.around(*cell)?;
+            for at in here {
+                let verdict = self.slots(*at)?.and_then(|slots| judge(*at, &slots, &around));
+                verdicts.extend(verdict.map(|verdict| (*at, verdict)));
+            }
         }
         verdicts.sort_unstable_by_key(|(at, _)| *at);
-        verdicts
+        Ok(verdicts)
     }
 
-    fn around(&self, cell: Cell) -> Around {
+    fn around(&self, cell: Cell) -> Result<Around> {
         let near = cell.around(self.rings);
-        let there = near.iter().filter_map(|cell| self.by_cell.get(cell)).flatten();
-        let slots = there.filter_map(|at| self.slots(*at));
-        let mut values: Vec<(u64, i64)> = slots.flat_map(|slots| slots.medians).collect();
+        let mut values: Vec<(u64, i64)> = Vec::new();
+        for at in near.iter().filter_map(|cell| self.by_cell.get(cell)).flatten() {
+            values.extend(self.slots(*at)?.into_iter().flat_map(|slots| slots.medians));
+        }
         values.sort_unstable();
-        Around(values)
+        Ok(Around(values))
     }
 }
 

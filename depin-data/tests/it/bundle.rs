@@ -5,7 +5,7 @@ use std::io::Cursor;
 use depin_core::{
     Address, Algorithm, Amount, B256, Did, EpochId, ErrorKind, Signer,
     log::BatchLog,
-    quality::{Finding, FleetCheck, Sent},
+    quality::{Finding, FleetCheck, Notes, Sent},
 };
 use depin_data::{
     audit::{AuditError, Fault},
@@ -118,8 +118,8 @@ impl FleetCheck for Suspicious {
     fn note(&self, _: &Sent<'_>) -> Vec<u8> {
         Vec::new()
     }
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
-        notes.to_vec()
+    fn compare(&self, notes: &dyn Notes) -> depin_core::Result<Vec<(Did, Vec<u8>)>> {
+        notes.iter().map(|note| note.map(|(did, note)| (did.clone(), note.into_owned()))).collect()
     }
     fn inspect(&self, _: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
         let last = sent.batches().last().unwrap();

@@ -191,6 +191,6 @@ proptest! {
         twice.reverse();
         fleet_findings(&check, &[readings.clone(), twice, readings]);
         let did = |name: &str| depin_core::Did::parse(name).unwrap();
-        check.compare(&[(did("did:example:a"), note.clone()), (did("did:example:b"), note)]);
+        check.compare(&vec![(did("did:example:a"), note.clone()), (did("did:example:b"), note)]).unwrap();
     }
 }

@@ -101,7 +101,7 @@ fn kept(check: &Density, fleet: &[Sender]) -> Vec<usize> {
     let notes: Vec<(Did, Vec<u8>)> =
         sent.iter().map(|sent| (sent.device().clone(), check.note(sent))).collect();
     let mut kept: Vec<usize> = fleet.iter().map(Sender::points).collect();
-    for (did, suspicion) in check.compare(&notes) {
+    for (did, suspicion) in check.compare(&notes).unwrap() {
         let at = notes.iter().position(|(other, _)| *other == did).unwrap();
         let lost = check.inspect(&suspicion, &sent[at]);
         let (_, chain, before, _) = &chains[at];
@@ -173,7 +173,7 @@ fn of_two_checks_the_stricter_decides() {
         let other =
             |at: usize| (Did::parse(&format!("did:example:{at:04}")).unwrap(), note.clone());
         let notes: Vec<_> = (0..fleet.len()).map(other).collect();
-        let suspicion = check.compare(&notes).swap_remove(0).1;
+        let suspicion = check.compare(&notes).unwrap().swap_remove(0).1;
         check.inspect(&suspicion, &sent).iter().map(|it| it.reading).collect()
     };
     let (strict, mild) = (lost(2), lost(5));

@@ -1,12 +1,12 @@
 //! Attacks on the checks of a fleet, through whole epochs: what somebody sends, and when, to take points from
 //! others, or to keep more than his share. Each epoch is scored from its log and from its bundle.
 
-use std::io::Cursor;
+use std::{borrow::Cow, io::Cursor};
 
 use depin_core::{
     Decimal, Did, EpochId, Reading, Sequence, Timestamp,
     log::{BatchLog, NewBatch},
-    quality::{Finding, FleetCheck, LEAST_NOTE, MAX_NOTE, Sent},
+    quality::{Finding, FleetCheck, LEAST_NOTE, MAX_NOTE, Notes, Sent},
     reading::Quantity,
 };
 use depin_data::{
@@ -224,8 +224,10 @@ impl FleetCheck for Room {
         vec![0; sent.room()]
     }
 
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
-        notes.iter().map(|(did, note)| (did.clone(), note.len().to_be_bytes().to_vec())).collect()
+    fn compare(&self, notes: &dyn Notes) -> depin_core::Result<Vec<(Did, Vec<u8>)>> {
+        let length =
+            |(did, note): (&Did, Cow<'_, [u8]>)| (did.clone(), note.len().to_be_bytes().to_vec());
+        notes.iter().map(|note| note.map(length)).collect()
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {

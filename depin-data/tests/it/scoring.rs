@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use depin_core::{
     B256, Batch, Did, EpochId, PublicKey, Signer, Verified,
-    quality::{Finding, FleetCheck, MAX_NOTE, QualityCheck, Sent},
+    quality::{Finding, FleetCheck, MAX_NOTE, Notes, QualityCheck, Sent},
 };
 use depin_data::{
     audit::{AuditError, replay},
@@ -92,6 +92,7 @@ struct SameCount {
     stranger: bool,
     unordered: bool,
     beyond: usize,
+    unread: bool,
 }
 
 impl FleetCheck for SameCount {
@@ -104,18 +105,23 @@ impl FleetCheck for SameCount {
         [&count.to_be_bytes()[..], &vec![0; self.note]].concat()
     }
 
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
+    fn compare(&self, notes: &dyn Notes) -> depin_core::Result<Vec<(Did, Vec<u8>)>> {
+        let notes =
+            notes.iter().map(|note| note.map(|(did, note)| (did.clone(), note.into_owned())));
+        let notes: Vec<_> = notes.collect::<depin_core::Result<_>>()?;
         assert!(notes.is_sorted_by(|a, b| a.0 < b.0), "notes come by did");
+        if self.unread {
+            return Err(depin_core::Error::unavailable("the disk is broken"));
+        }
         let same = |note: &&(Did, Vec<u8>)| notes.iter().filter(|n| n.1 == note.1).count() > 1;
-        let mut suspects: Vec<_> =
-            notes.iter().filter(same).map(|(did, note)| (did.clone(), note.clone())).collect();
+        let mut suspects: Vec<_> = notes.iter().filter(same).cloned().collect();
         if self.stranger {
             suspects.push((Did::parse("did:example:zebra").unwrap(), Vec::new()));
         }
         if self.unordered {
             suspects.reverse();
         }
-        suspects
+        Ok(suspects)
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
@@ -188,6 +194,14 @@ async fn a_fleet_check_that_breaks_its_contract_is_named() {
         let error = compared(check).await.unwrap_err();
         assert!(matches!(&error, AuditError::Check { name } if name == "same-count"), "{clause}");
     }
+}
+
+#[tokio::test]
+async fn notes_that_cannot_be_read_score_nothing() {
+    let error = compared(SameCount { unread: true, ..Default::default() }).await.unwrap_err();
+    assert!(matches!(&error, AuditError::Compare { name, .. } if name == "same-count"), "{error}");
+    let error = depin_core::Error::from(error);
+    assert!(error.is_retryable() && error.to_string().contains("the disk is broken"), "{error}");
 }
 
 #[tokio::test]

@@ -2,13 +2,16 @@
 //!
 //! A check of your own is one type: what to note of a device, what to compare, which readings lose their point.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use depin::{
     Did, Reading, Timestamp, Verified,
     core::{
-        Batch,
-        quality::{Finding, FleetCheck, Sent},
+        Batch, Result,
+        quality::{Finding, FleetCheck, Notes, Sent},
     },
     data::geo::{Cell, LATITUDE, LONGITUDE, Position},
 };
@@ -58,18 +61,22 @@ impl FleetCheck for Fresh {
     }
 
     /// Names for every device the fixes that were the first in their cells.
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
+    fn compare(&self, notes: &dyn Notes) -> Result<Vec<(Did, Vec<u8>)>> {
         let visits =
             |note: &[u8]| -> Vec<Visit> { note.as_chunks().0.iter().map(Visit::decode).collect() };
         let mut winners: HashMap<u64, u64> = HashMap::new();
-        for visit in notes.iter().flat_map(|(_, note)| visits(note)) {
-            let winner = winners.entry(visit.cell).or_insert(visit.index);
-            *winner = visit.index.min(*winner);
+        for note in notes.iter() {
+            for visit in visits(&note?.1) {
+                let winner = winners.entry(visit.cell).or_insert(visit.index);
+                *winner = visit.index.min(*winner);
+            }
         }
-        let earning = |(did, note): &(Did, Vec<u8>)| {
-            let mut visits = visits(note);
+        let earning = |note: Result<(&Did, Cow<'_, [u8]>)>| {
+            let (did, note) = note?;
+            let mut visits = visits(&note);
             visits.retain(|visit| winners.get(&visit.cell) == Some(&visit.index));
-            (did.clone(), visits.iter().flat_map(|visit| visit.place.to_be_bytes()).collect())
+            let earning = visits.iter().flat_map(|visit| visit.place.to_be_bytes()).collect();
+            Ok((did.clone(), earning))
         };
         notes.iter().map(earning).collect()
     }

@@ -12,8 +12,8 @@ mod sketch;
 use std::{collections::BTreeMap, time::Duration};
 
 use depin_core::{
-    Decimal, Did, Timestamp,
-    quality::{Finding, FleetCheck, Sent},
+    Decimal, Did, Result, Timestamp,
+    quality::{Finding, FleetCheck, Notes, Sent},
     reading::Quantity,
 };
 
@@ -22,7 +22,7 @@ use self::{
     shapes::Shapes,
     sketch::Sketches,
 };
-use super::{Place, millis, quoted, stream};
+use super::{Place, millis, of_devices, quoted, stream};
 
 /// No device measures what another one did, up to noise. Code `alike`.
 ///
@@ -118,45 +118,18 @@ impl FleetCheck for Alike {
         shapes.map(|shapes| shapes.encode()).unwrap_or_default()
     }
 
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
-        let count = self.quantities.len();
-        // Read when they are compared: the values of a whole fleet would be as much again as its notes.
-        let shapes = |at: usize| Shapes::decode(&notes.get(at)?.1, count);
-        let sketches = Sketches::of((0..notes.len()).map(shapes));
-        let tolerances: Vec<u128> = self
-            .tolerances
-            .iter()
-            .map(|tolerance| tolerance.abs_diff(Decimal::default()))
-            .collect();
+    fn compare(&self, notes: &dyn Notes) -> Result<Vec<(Did, Vec<u8>)>> {
+        let tolerances = self.tolerances.iter().map(|it| it.abs_diff(Decimal::default()));
+        let fleet =
+            Fleet { notes, quantities: self.quantities.len(), tolerances: tolerances.collect() };
+        let sketches = Sketches::of((0..notes.len()).map(|at| fleet.shapes(at)))?;
         let mut suspicions = Vec::new();
-        for (position, (device, _)) in notes.iter().enumerate() {
-            let candidates = sketches.most_alike(position, MOST_COMPARED);
-            let Some(own) = Some(position).filter(|_| !candidates.is_empty()).and_then(shapes)
-            else {
-                continue;
-            };
-            // At which shift another device is most alike decides what was first: days resemble each other.
-            let mut best: BTreeMap<usize, (u64, i64, Vec<Segment>)> = BTreeMap::new();
-            for (other, shift) in candidates {
-                let Some(theirs) = shapes(other) else { continue };
-                let segments = segments(&own, &theirs, shift, &tolerances);
-                let bits = segments.iter().map(|segment| segment.bits).sum();
-                if best.get(&other).is_none_or(|(most, ..)| *most < bits) {
-                    best.insert(other, (bits, shift, segments));
-                }
-            }
-            let mut bytes = Vec::new();
-            for (other, (_, shift, segments)) in best.iter().filter(|(_, it)| !it.2.is_empty()) {
-                let Some(theirs) = shapes(*other) else { continue };
-                let stretch = |segment| Stretch::of(&own, segment, &theirs, *shift);
-                let stretches = segments.iter().filter_map(stretch);
-                bytes.extend(stretches.flat_map(|stretch| stretch.encode()));
-            }
-            if !bytes.is_empty() {
-                suspicions.push((device.clone(), bytes));
-            }
+        for at in 0..notes.len() {
+            let candidates = sketches.most_alike(at, MOST_COMPARED);
+            let bytes = fleet.compare(at, candidates)?;
+            suspicions.extend(Some((at, bytes)).filter(|(_, bytes)| !bytes.is_empty()));
         }
-        suspicions
+        Ok(of_devices(notes, suspicions))
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
@@ -168,6 +141,45 @@ impl FleetCheck for Alike {
             named.then(|| at.finding("alike", stretch.detail()))
         };
         stream(sent.batches()).filter_map(judge).collect()
+    }
+}
+
+/// Devices by what was noted of them. Notes are read when they are compared: the values of a whole fleet would be as
+/// much again.
+struct Fleet<'a> {
+    notes: &'a dyn Notes,
+    quantities: usize,
+    tolerances: Vec<u128>,
+}
+
+impl Fleet<'_> {
+    fn shapes(&self, at: usize) -> Result<Option<Shapes>> {
+        Ok(Shapes::decode(&self.notes.read(at)?, self.quantities))
+    }
+
+    /// What is held against a device: the stretches that those had first that it is compared with, each at a shift in
+    /// time.
+    fn compare(&self, at: usize, candidates: Vec<(usize, i64)>) -> Result<Vec<u8>> {
+        let own = if candidates.is_empty() { None } else { self.shapes(at)? };
+        let Some(own) = own else { return Ok(Vec::new()) };
+        // At which shift another device is most alike decides what was first: days resemble each other.
+        let mut best: BTreeMap<usize, (u64, i64, Vec<Segment>)> = BTreeMap::new();
+        for (other, shift) in candidates {
+            let Some(theirs) = self.shapes(other)? else { continue };
+            let segments = segments(&own, &theirs, shift, &self.tolerances);
+            let bits = segments.iter().map(|segment| segment.bits).sum();
+            if best.get(&other).is_none_or(|(most, ..)| *most < bits) {
+                best.insert(other, (bits, shift, segments));
+            }
+        }
+        let mut bytes = Vec::new();
+        for (other, (_, shift, segments)) in best.iter().filter(|(_, it)| !it.2.is_empty()) {
+            let Some(theirs) = self.shapes(*other)? else { continue };
+            let stretch = |segment| Stretch::of(&own, segment, &theirs, *shift);
+            let stretches = segments.iter().filter_map(stretch);
+            bytes.extend(stretches.flat_map(|stretch| stretch.encode()));
+        }
+        Ok(bytes)
     }
 }
 

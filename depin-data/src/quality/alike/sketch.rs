@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use depin_core::Result;
+
 use super::{super::rows::Digest, shapes::Shapes};
 
 /// Means of an order, and the intervals of each.
@@ -43,9 +45,10 @@ pub(super) struct Sketches {
 
 impl Sketches {
     /// Devices are taken one after the other, so that no more than one has to be in memory.
-    pub(super) fn of(devices: impl Iterator<Item = Option<Shapes>>) -> Self {
+    pub(super) fn of(devices: impl Iterator<Item = Result<Option<Shapes>>>) -> Result<Self> {
         let (mut orders, mut every) = (Vec::new(), Vec::new());
         for (device, shapes) in (0..).zip(devices) {
+            let shapes = shapes?;
             every.push(shapes.as_ref().map_or(0, Shapes::every));
             orders.extend(shapes.iter().flat_map(|shapes| kept(device, shapes)));
         }
@@ -55,7 +58,7 @@ impl Sketches {
         let device = |place: &u32| orders.get(*place as usize).map(|order| order.device);
         let mut by_device: Vec<u32> = (0..).take(orders.len()).collect();
         by_device.sort_by_key(device);
-        Self { orders, by_device, every }
+        Ok(Self { orders, by_device, every })
     }
 
     /// The devices with which this one has most orders in common, and how many intervals later theirs are.

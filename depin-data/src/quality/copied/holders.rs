@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use depin_core::Did;
+use depin_core::{Result, quality::Notes};
 
 use super::{
     LEAST,
@@ -16,11 +16,11 @@ const TOGETHER: usize = 1 << 18;
 const MOST_TURNS: usize = 16;
 
 /// What is held against each device: what others had first.
-pub(super) fn originals(notes: &[(Did, Vec<u8>)]) -> Vec<Vec<Original>> {
-    let shared = shared(notes);
+pub(super) fn originals(notes: &dyn Notes) -> Result<Vec<Vec<Original>>> {
+    let shared = shared(notes)?;
     let (mut samples, mut compared) = (Vec::new(), Vec::new());
-    for (_, note) in notes {
-        let mut windows = read(note);
+    for at in 0..notes.len() {
+        let mut windows = read(&notes.read(at)?);
         compared.push(windows.iter().map(|window| window.digest).max().unwrap_or_default());
         windows.retain(|window| shared.binary_search(&window.digest).is_ok());
         windows.shrink_to_fit();
@@ -37,19 +37,22 @@ pub(super) fn originals(notes: &[(Did, Vec<u8>)]) -> Vec<Vec<Original>> {
         };
         firsts.into_iter().map(original).collect()
     };
-    samples.iter().zip(&compared).map(of).collect()
+    Ok(samples.iter().zip(&compared).map(of).collect())
 }
 
 /// Digests that several devices have, in rising order: of an honest fleet next to none, and nothing else is held
 /// against anybody.
-fn shared(notes: &[(Did, Vec<u8>)]) -> Vec<u64> {
-    let all: usize = notes.iter().map(|(_, note)| note.len() / DIGEST).sum();
+fn shared(notes: &dyn Notes) -> Result<Vec<u64>> {
+    let mut all = 0;
+    for at in 0..notes.len() {
+        all += notes.read(at)?.len() / DIGEST;
+    }
     let turns = (all / TOGETHER + 1).min(MOST_TURNS) as u64;
     let (mut shared, mut digests) = (Vec::new(), Vec::with_capacity(all.min(TOGETHER)));
     for turn in 0..turns {
         digests.clear();
-        for (_, note) in notes {
-            let windows = read(note).into_iter().map(|window| window.digest);
+        for at in 0..notes.len() {
+            let windows = read(&notes.read(at)?).into_iter().map(|window| window.digest);
             digests.extend(windows.filter(|digest| digest % turns == turn));
         }
         digests.sort_unstable();
@@ -57,7 +60,7 @@ fn shared(notes: &[(Did, Vec<u8>)]) -> Vec<u64> {
         shared.extend(runs.filter_map(|run| run.first().copied()));
     }
     shared.sort_unstable();
-    shared
+    Ok(shared)
 }
 
 /// All windows of a fleet: digest, where in the log it ends, and of which device.

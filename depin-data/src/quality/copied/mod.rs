@@ -10,8 +10,8 @@ use std::{
 };
 
 use depin_core::{
-    Did, Timestamp,
-    quality::{Finding, FleetCheck, Sent},
+    Did, Result, Timestamp,
+    quality::{Finding, FleetCheck, Notes, Sent},
     reading::Quantity,
 };
 
@@ -20,7 +20,7 @@ use self::{
     notes::{DIGEST, Original, Window, encode},
 };
 use super::{
-    Place, kept, quoted,
+    Place, kept, of_devices, quoted,
     rows::{Digest, Row, rows_of},
     stream,
 };
@@ -209,11 +209,10 @@ impl FleetCheck for Copied {
         encode(&sample(&self.quantities, sent), sent.room())
     }
 
-    fn compare(&self, notes: &[(Did, Vec<u8>)]) -> Vec<(Did, Vec<u8>)> {
-        let suspicion = |((device, _), originals): (&(Did, Vec<u8>), Vec<Original>)| {
-            (!originals.is_empty()).then(|| (device.clone(), Original::encode_all(&originals)))
-        };
-        notes.iter().zip(holders::originals(notes)).filter_map(suspicion).collect()
+    fn compare(&self, notes: &dyn Notes) -> Result<Vec<(Did, Vec<u8>)>> {
+        let held = holders::originals(notes)?.into_iter().enumerate();
+        let held = held.filter(|(_, originals)| !originals.is_empty());
+        Ok(of_devices(notes, held.map(|(at, it)| (at, Original::encode_all(&it)))))
     }
 
     fn inspect(&self, suspicion: &[u8], sent: &Sent<'_>) -> Vec<Finding> {
