@@ -40,8 +40,11 @@ pub(crate) struct Broker {
     folder: TempDir,
     pub(crate) port: u16,
     child: Option<Child>,
-    configure: fn(&Path, u16) -> String,
+    configure: Configure,
 }
+
+/// What is in the file of a server with this folder and port.
+type Configure = Box<dyn Fn(&Path, u16) -> String + Send + Sync>;
 
 impl Broker {
     /// mosquitto with these further lines of configuration, or `None` where it is not installed.
@@ -56,8 +59,16 @@ impl Broker {
     }
 
     fn start(program: &str, configure: fn(&Path, u16) -> String) -> Option<Self> {
+        Self::start_with(program, configure)
+    }
+
+    fn start_with(
+        program: &str,
+        configure: impl Fn(&Path, u16) -> String + Send + Sync + 'static,
+    ) -> Option<Self> {
         let program = find(program)?;
         let folder = tempfile::tempdir().unwrap();
+        let configure = Box::new(configure);
         let mut broker = Self { program, folder, port: 0, child: None, configure };
         // A free port may be taken by somebody else before the broker has it.
         let up = (0..20).any(|_| {
@@ -66,6 +77,20 @@ impl Broker {
         });
         assert!(up, "{} does not start", broker.program.display());
         Some(broker)
+    }
+
+    /// Three servers of nats-server that are one cluster, or `None` where it is not installed.
+    pub(crate) fn nats_cluster() -> Option<[Self; 3]> {
+        let routes = [free_port(), free_port(), free_port()];
+        let all = routes.map(|port| format!("nats-route://127.0.0.1:{port}")).join(", ");
+        let start = |n: usize| {
+            let (own, all) = (routes[n], all.clone());
+            Self::start_with("nats-server", move |folder, port| {
+                let cluster = format!("name: c, listen: \"127.0.0.1:{own}\", routes: [{all}]");
+                format!("{}server_name: n{n}\ncluster {{ {cluster} }}\n", jetstream(folder, port))
+            })
+        };
+        Some([start(0)?, start(1)?, start(2)?])
     }
 
     /// Starts again on the same port.

@@ -1,6 +1,11 @@
 //! The log of many machines, over a real nats-server.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use depin_core::{
     Algorithm, B256, EpochId, ErrorKind, NetworkId, Result, Sequence,
@@ -52,12 +57,19 @@ async fn the_jetstream_log_conforms_and_survives_reopening() {
         count.set(count.get() + 1);
         NetworkId::parse(&format!("n{}", count.get())).unwrap()
     };
+    let folder = tempfile::tempdir().unwrap();
+    conforms(async || {
+        let network = fresh();
+        let view = RedbLog::open(folder.path().join(network.as_str())).unwrap();
+        JetStreamLog::open(&server.options(), &network, view).await.unwrap()
+    })
+    .await;
     conforms(async || {
         let view = RedbLog::open_in_memory().unwrap();
         unflushed(&server.options(), &fresh(), view).await.unwrap()
     })
     .await;
-    let (network, folder) = (fresh(), tempfile::tempdir().unwrap());
+    let network = fresh();
     let open = async || {
         let view = RedbLog::open(folder.path().join("view")).unwrap();
         JetStreamLog::open(&server.options(), &network, view).await.unwrap()
@@ -195,22 +207,18 @@ async fn workers_share_the_batches_and_take_over_from_one_that_died() {
     let lost = first.next().await.unwrap();
     let lost: Vec<_> = lost.entries.iter().map(|entry| entry.index).collect();
     drop(first);
-    let mut done = Vec::new();
-    let mut again = 0;
+    // On a busy machine others may be given out again too.
+    let (mut done, mut again) = (BTreeMap::new(), BTreeSet::new());
     while done.len() < 12 {
         let job = second.next().await.unwrap();
-        again += usize::from(job.again);
+        again.extend(job.entries.iter().filter(|_| job.again).map(|entry| entry.index));
         done.extend(job.entries.iter().map(|entry| (entry.index, entry.batch.hash())));
         job.done().await.unwrap();
     }
-    done.sort_unstable();
     let entries = log.read(0, 99).await.unwrap();
-    let all: Vec<_> = entries.iter().map(|entry| (entry.index, entry.batch.hash())).collect();
-    assert_eq!(
-        (done, again, lost),
-        (all, 1, vec![0]),
-        "each is done once, the lost one by another"
-    );
+    let all = entries.iter().map(|entry| (entry.index, entry.batch.hash())).collect();
+    assert_eq!((done, lost), (all, vec![0]), "each is done, the lost one by another");
+    assert!(again.contains(&0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -365,6 +373,33 @@ async fn what_was_flushed_outlives_the_power_of_all_machines_and_what_was_only_t
     server.lose_all_but(&kept);
     let log = JetStreamLog::open(&server.options(), &network(), view()).await.unwrap();
     assert_eq!(log.level().await.unwrap().size, 2, "the one that was only taken is lost");
+}
+
+/// Histories that differ in kinds only agree: each side has what the other lacks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_view_that_alone_holds_a_batch_takes_what_others_refused_meanwhile() {
+    let Some(mut server) = Broker::nats(jetstream) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let view = || RedbLog::open(folder.path().join("view")).unwrap();
+    let log = JetStreamLog::open(&server.options(), &network(), view()).await.unwrap();
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    stored(&log, next(&mut device)).await;
+    let kept = server.kill_and_keep();
+    server.run();
+    let again = next(&mut device);
+    while log.append(again.clone()).await.is_err() {}
+    log.close().await;
+    server.lose_all_but(&kept);
+    let other = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    for name in ["one", "two"] {
+        other.refuse(refused(name)).await.unwrap();
+    }
+    let log = JetStreamLog::open(&server.options(), &network(), view()).await.unwrap();
+    for log in [&log, &other] {
+        assert_eq!(log.level().await.unwrap().size, 2);
+        assert_eq!(log.refusals(0, 9).await.unwrap(), ["one", "two"].map(refused));
+    }
+    stored(&other, next(&mut device)).await;
 }
 
 #[tokio::test]

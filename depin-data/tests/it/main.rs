@@ -27,6 +27,8 @@ mod http;
 mod ingest;
 #[cfg(feature = "nats")]
 mod jetstream;
+#[cfg(feature = "nats")]
+mod jetstream_cluster;
 #[cfg(all(feature = "nats", unix))]
 mod jetstream_kill;
 #[cfg(feature = "nats")]

@@ -8,7 +8,10 @@ use std::{
     io,
     os::unix::process::ExitStatusExt,
     process::Command,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -190,15 +193,22 @@ async fn victim() {
 /// A device, and the batch that it has no answer for.
 struct Sender(Device, Option<SignedBatch>);
 
-/// Sends until the server is gone; tells what was acknowledged.
-async fn send(url: String, mut sender: Sender) -> (Sender, Vec<(u64, SignedBatch)>) {
+/// Sends until the server is gone, and counts the answers; tells what was acknowledged.
+async fn send(
+    url: String,
+    mut sender: Sender,
+    answers: Arc<AtomicUsize>,
+) -> (Sender, Vec<(u64, SignedBatch)>) {
     let transport = HttpTransport::new(&url, receipts(), &mut rand::thread_rng()).unwrap();
     let mut taken = Vec::new();
     loop {
         let Sender(device, pending) = &mut sender;
         let batch = pending.get_or_insert_with(|| device.seal(&[reading("4.9", NOW)])).clone();
         match transport.send(&batch).await {
-            Ok(Answer::Receipt(receipt)) => taken.push((receipt.index, batch)),
+            Ok(Answer::Receipt(receipt)) => {
+                taken.push((receipt.index, batch));
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(Answer::Refusal(refusal)) => panic!("{refusal:?}"),
             Err(error) => {
                 assert!(error.is_retryable(), "{error:?}");
@@ -224,10 +234,20 @@ async fn a_server_killed_again_and_again_loses_nothing_and_counts_nothing_twice(
         let mut lines = lines(&mut child);
         let url = lines.find_map(|line| line.split_once("url ").map(|(_, url)| url.to_owned()));
         let url = url.expect("the victim serves");
-        let tasks = senders.drain(..).map(|sender| tokio::spawn(send(url.clone(), sender)));
+        let answers = Arc::new(AtomicUsize::new(0));
+        let tasks = senders
+            .drain(..)
+            .map(|sender| tokio::spawn(send(url.clone(), sender, Arc::clone(&answers))));
         let tasks: Vec<_> = tasks.collect();
-        let random = RandomState::new().hash_one(round) % 150;
-        tokio::time::sleep(Duration::from_millis(random)).await;
+        // Now and then it dies before it has answered anybody, else at some moment after some answers.
+        let random = RandomState::new().hash_one(round);
+        let (after, pause) = (random as usize % 24, Duration::from_micros(random / 24 % 20_000));
+        while answers.load(Ordering::Relaxed) < after
+            && tasks.iter().any(|task| !task.is_finished())
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(pause).await;
         child.kill().unwrap();
         assert_eq!(
             child.wait().unwrap().signal(),

@@ -68,8 +68,7 @@ impl Follower {
 
     /// Finds the place in the stream where the view ends, by the sizes that every message tells.
     async fn seek(&mut self) -> Result<()> {
-        self.compared = self.wire.server();
-        self.last = None;
+        let server = self.wire.server();
         let (first, last) = self.wire.ends().await?;
         let (mut before, mut after) = (first.saturating_sub(1), last.saturating_add(1));
         while after - before > 1 {
@@ -81,12 +80,19 @@ impl Follower {
         }
         // The last message that the view has seen is compared with it once more.
         self.replica.rewind(before.max(first).saturating_sub(1));
+        (self.last, self.compared) = (None, server);
         Ok(())
     }
 
     /// Whether the server that answers is the one whose stream was compared with the view.
     pub(super) fn is_compared(&self) -> bool {
         self.compared == self.wire.server()
+    }
+
+    /// What another server says may not continue what was applied, however well the numbers fit.
+    fn ensure_compared(&self) -> Result<()> {
+        let why = "the server of the stream has started anew and is compared with the view first; try again";
+        if self.is_compared() { Ok(()) } else { Err(Error::unavailable(why)) }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -167,7 +173,10 @@ impl Follower {
                 };
                 match message {
                     Some(message) => self.take(sequence, message, awaited, found).await?,
-                    None => self.replica.applied = sequence,
+                    None => {
+                        self.ensure_compared()?;
+                        self.replica.applied = sequence;
+                    }
                 }
             }
         }
@@ -181,11 +190,7 @@ impl Follower {
         awaited: Option<&Bytes>,
         found: &mut Option<u64>,
     ) -> Result<()> {
-        if !self.is_compared() {
-            // It may not continue what was applied, however well the numbers fit.
-            let why = "the server of the stream has started anew and is compared with the view first; try again";
-            return Err(Error::unavailable(why));
-        }
+        self.ensure_compared()?;
         self.replica.apply(sequence, &message, &self.wire).await?;
         let is_own = awaited == Some(&message);
         if is_own {
@@ -214,6 +219,8 @@ impl Follower {
             warn!(applied = sequence, "the stream has lost its end");
             return self.seek().await;
         }
+        // What was passed over behind it may be other messages by now.
+        self.replica.applied = *sequence;
         self.compared = server;
         Ok(())
     }

@@ -57,18 +57,22 @@
 //! |---|---|
 //! | kill -9 of an ingest process | all there; a view in a folder continues where it was |
 //! | kill -9 and restart of the server | all there: the server may lose what it had not handed to the kernel; views that hold it give it back in the same order |
-//! | power loss of a single server | the same, for up to the server's sync interval, while one view that has them lives |
-//! | power loss of a server and of all ingest machines | `OnceFlushed`: all there, given back by the views in folders. `OnceTaken`: up to the sync interval is lost |
+//! | power loss of a single server | the same, for up to the server's sync interval, if a process whose view has them is back before another writes, which waits for a [`grace`](JetStreamOptions::grace) |
+//! | power loss of a server and of all ingest machines | `OnceFlushed`: all there, given back by the views in folders, under the same condition. `OnceTaken`: up to the sync interval is lost |
 //! | loss of a view's disk | all in the stream: start with an empty view, it is filled again |
 //! | power loss of a server and loss of all views' disks | up to the sync interval is lost; use a cluster and `replicas` = 3 |
 //! | loss of a minority of a cluster with 3 replicas | all there |
+//! | a cluster and fewer than 3 replicas | refused with [`ErrorKind::Config`]: the server that keeps the stream may lose its end while the one that a process speaks to goes on, and nobody notices |
 //!
 //! So an append waits for the view's disk too, and a process whose view holds more than the stream gives it back,
 //! whether it lived through the loss or starts later. Every message says how many batches, refusals and sealed
 //! epochs were before it, so that a view knows what the stream lacks; what it gives back is made anew from the view,
-//! batches first, then refusals, then records, each kind in its order. Should others have written meanwhile, the
-//! histories part, and the process that sees it stops; for a second after a new connection nobody
-//! writes anything new, so that whoever holds more comes first.
+//! batches first, then refusals, then records, each kind in its order. For a [`grace`](JetStreamOptions::grace)
+//! after a server has started nobody writes anything new, so that whoever holds more comes first. Who comes later than
+//! that, and after others have written, holds another history than the stream: it stops with [`ErrorKind::Corrupt`], and
+//! what it alone had acknowledged is not in the log, while other batches have its indices. So where machines may lose power
+//! together, make the grace longer than their starts lie apart, or let the server flush before it answers
+//! (`sync_interval: always`), or use a cluster and 3 replicas.
 //!
 //! What a view has [forgotten](BatchLog::forget) it cannot give back: while the stream lacks such batches,
 //! calls answer [`ErrorKind::Unavailable`] until a process comes whose view has them. In the place of a refusal
@@ -92,7 +96,7 @@
 //! One view belongs to one process, and nobody else may write to it. [`forget`](BatchLog::forget) and
 //! [`forget_refusals`](BatchLog::forget_refusals) give up bytes of this view only; the stream keeps all of them, so that an empty view can be filled.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use async_nats::jetstream::stream::Stream;
 use async_trait::async_trait;
@@ -139,18 +143,24 @@ const QUEUE: usize = 4096;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct JetStreamOptions {
-    /// How many servers of a cluster keep the stream; 1, 3 or 5. A stream that is there must have as many.
+    /// How many servers keep the stream: 1 for a server that stands alone, 3 or 5 in a cluster, where fewer are
+    /// refused. A stream that is there must have as many.
     pub replicas: usize,
     /// Whether a view that holds batches may fill a stream that is empty: to move a log of one machine
     /// to many, or after the stream was lost. Off, so that a wrong url does no harm.
     pub seed: bool,
     /// What has to be durable before something counts as stored.
     pub acknowledge: Acknowledge,
+    /// How long nobody writes anything new after a server has started, so that a process whose view holds what the
+    /// server lost [comes first](self#what-survives-what). 1 second unless said otherwise; longer where machines
+    /// that lost power start further apart. Devices keep what they send until then.
+    pub grace: Duration,
 }
 
 impl Default for JetStreamOptions {
     fn default() -> Self {
-        Self { replicas: 1, seed: false, acknowledge: Acknowledge::default() }
+        let grace = Duration::from_secs(1);
+        Self { replicas: 1, seed: false, acknowledge: Acknowledge::default(), grace }
     }
 }
 
@@ -201,7 +211,7 @@ impl JetStreamLog {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the server does not answer, [`ErrorKind::Config`] for a stream with
-    /// other settings, [`ErrorKind::Rejected`] when the server does not let us in,
+    /// other settings or too few replicas for a cluster, [`ErrorKind::Rejected`] when the server does not let us in,
     /// [`ErrorKind::Conflict`] for an empty stream under a view that is not, [`ErrorKind::Corrupt`] when view and stream tell different histories.
     pub async fn open(
         server: &NatsOptions,
@@ -230,7 +240,7 @@ impl JetStreamLog {
         let calm = follower.begin().await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (tell, status) = watch::channel(follower.status());
-        let writer = tokio::spawn(Writer::new(follower, queue, tell, calm).run());
+        let writer = tokio::spawn(Writer::new(follower, queue, tell, options.grace, calm).run());
         Ok(Self {
             view,
             jobs: Some(jobs),

@@ -251,9 +251,10 @@ impl Replica {
         }
     }
 
-    /// Whether the view holds all that the group adds, and something that came after.
+    /// Whether the view holds all that was before the group, and something that came after.
     pub(super) async fn is_past(&self, group: &Group) -> Result<bool> {
-        Ok(self.held().await?.exceed(&group.before))
+        let held = self.held().await?;
+        Ok(held.exceed(&group.before) && !group.before.exceed(&held))
     }
 
     /// The verdict on a batch that would follow what is applied and `planned`. Nothing is an append that

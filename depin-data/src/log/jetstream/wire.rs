@@ -10,6 +10,7 @@ use std::{
 
 use async_nats::{
     Client, Event, Subscriber,
+    connection::State,
     jetstream::{
         self, Context,
         context::PublishErrorKind,
@@ -34,6 +35,10 @@ use crate::nats::{NatsOptions, connect_as};
 
 /// How long the server may take for one answer.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// Fewest replicas in a cluster: with these a server that loses what it has not flushed loses nothing of the stream.
+/// Whether any did is told by the server that we are connected to alone, see [`Wire::server`].
+const REPLICAS: usize = 3;
 
 /// Header that tells which server took a message.
 const SERVER: &str = "Depin-Server";
@@ -66,6 +71,13 @@ impl Wire {
     ) -> Result<Self> {
         let connections = Arc::new(AtomicU64::new(0));
         let client = connect(server, Arc::clone(&connections)).await?;
+        if let Some(cluster) = client.server_info().cluster
+            && options.replicas < REPLICAS
+        {
+            let why = "a stream with fewer than 3 replicas lies on some server of the cluster, which may lose its \
+                       end while the one that we speak to goes on; set JetStreamOptions::replicas to 3 or 5";
+            return Err(Error::new(ErrorKind::Config, why).with("cluster", cluster));
+        }
         let mut context = jetstream::new(client.clone());
         context.set_timeout(ANSWER);
         let subject = format!("depin.{network}.log");
@@ -143,6 +155,12 @@ impl Wire {
 
     /// Adds a message right after the one with sequence `last`, or not at all.
     pub(super) async fn publish(&self, last: u64, message: &Bytes) -> Published {
+        // The client would keep it for whichever server comes next, which may have lost what it was to follow.
+        if self.context.client().connection_state() != State::Connected {
+            return Published::Unknown(Error::unavailable(
+                "there is no connection to the nats server; try again",
+            ));
+        }
         let message = PublishMessage::build()
             .payload(message.0.clone())
             .expected_last_sequence(last)

@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use async_nats::jetstream::{
     self, AckKind,
-    consumer::{AckPolicy, DeliverPolicy, pull},
+    consumer::{
+        AckPolicy, DeliverPolicy,
+        pull::{self, MessagesError, MessagesErrorKind},
+    },
     stream::Stream,
 };
 use depin_core::{Error, ErrorKind, NetworkId, Result, log::LogEntry};
@@ -108,18 +111,28 @@ impl Worker {
     }
 
     async fn message(&mut self) -> Result<jetstream::Message> {
+        match self.try_message().await {
+            // The request was lost, or taken for answered: another one is made at once.
+            Err(error) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
+                self.try_message().await.map_err(failed)
+            }
+            message => message.map_err(failed),
+        }
+    }
+
+    async fn try_message(&mut self) -> Result<jetstream::Message, MessagesError> {
         let mut messages = match self.messages.take() {
             Some(messages) => messages,
             None => {
                 let request = self.consumer.stream().max_messages_per_batch(1);
-                let request = request.heartbeat(HEARTBEAT).expires(REQUEST);
-                request.messages().await.map_err(failed)?
+                let request = request.heartbeat(HEARTBEAT).expires(REQUEST).messages().await;
+                request
+                    .map_err(|error| MessagesError::with_source(MessagesErrorKind::Pull, error))?
             }
         };
         // A stream that failed is not kept, so that the next call makes another.
         let message = messages.next().await;
-        let closed = || Error::unavailable("the connection to the nats server was closed");
-        let message = message.ok_or_else(closed)?.map_err(failed)?;
+        let message = message.ok_or_else(|| MessagesError::new(MessagesErrorKind::Other))??;
         self.messages = Some(messages);
         Ok(message)
     }

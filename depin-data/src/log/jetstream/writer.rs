@@ -29,8 +29,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// How often to look for messages that nobody announced.
 const LOOK: Duration = Duration::from_millis(500);
-/// After a new connection those who hold what the server lost write first.
-const GRACE: Duration = Duration::from_secs(1);
 /// A writer that has just won lets another one come first, if there are others.
 const TURN: Duration = Duration::from_millis(3);
 /// How long others count as present.
@@ -91,6 +89,8 @@ pub(super) struct Writer {
     messages: u64,
     connections: u64,
     server: String,
+    /// After a server has started those who hold what it lost write first, for so long.
+    grace: Duration,
     quiet_until: Instant,
     others: Option<Instant>,
     /// Whether the message before was ours.
@@ -115,11 +115,12 @@ impl Writer {
         follower: Follower,
         jobs: mpsc::Receiver<Waiting>,
         status: watch::Sender<Status>,
+        grace: Duration,
         calm: bool,
     ) -> Self {
         let wire = &follower.wire;
         let (name, connections, server) = (wire.unique(), wire.connections(), wire.server());
-        let quiet_until = Instant::now() + if calm { Duration::ZERO } else { GRACE };
+        let quiet_until = later(if calm { Duration::ZERO } else { grace });
         Self {
             follower,
             jobs,
@@ -128,6 +129,7 @@ impl Writer {
             messages: 0,
             connections,
             server,
+            grace,
             quiet_until,
             others: None,
             won: false,
@@ -224,7 +226,7 @@ impl Writer {
         self.follower.level(None).await?;
         self.connections = connections;
         if std::mem::replace(&mut self.server, server) != self.server {
-            self.quiet_until = Instant::now() + GRACE;
+            self.quiet_until = later(self.grace);
         }
         Ok(())
     }
@@ -266,6 +268,10 @@ impl Writer {
             }
             if plan.group.is_empty() {
                 return Ok(plan.outcomes);
+            }
+            if self.keep_quiet(deadline).await? {
+                level = false;
+                continue;
             }
             let message = plan.group.encode(&self.follower.network)?;
             if self.write(&message, deadline).await?.is_some() {
@@ -317,6 +323,7 @@ impl Writer {
     /// Puts the next piece into the stream, or says what became of the record.
     async fn put_piece(&mut self, passage: &mut Passage) -> Result<Option<Outcome>> {
         self.greet().await?;
+        self.keep_quiet(Instant::now() + PATIENCE).await?;
         self.take_turn().await;
         // Another process may seal the epoch at any time before, and then that one counts.
         if let Some(there) = self.follower.replica.sealed(passage.epoch).await? {
@@ -352,6 +359,9 @@ impl Writer {
                 }
                 // A server that lost messages counts anew; what is there now is compared.
                 Published::At(_) | Published::Elsewhere => {
+                    if !self.follower.is_compared() {
+                        self.follower.verify_end().await?;
+                    }
                     let found = self.follower.level(Some(message)).await?;
                     self.note_others(last);
                     return Ok(found);
@@ -374,13 +384,23 @@ impl Writer {
         }
     }
 
-    /// Lets others come first now and then, and those who restore what a server lost.
-    async fn take_turn(&mut self) {
-        let now = Instant::now();
-        if self.quiet_until > now {
-            sleep_until(self.quiet_until).await;
+    /// Waits while those who hold what a server lost may come first, and follows what they give back; says whether
+    /// there was anything to wait for.
+    async fn keep_quiet(&mut self, deadline: Instant) -> Result<bool> {
+        let mut waited = false;
+        while self.quiet_until > Instant::now() {
+            in_time(deadline)?;
+            let next = later(LOOK).min(deadline).min(self.quiet_until);
+            sleep_until(next).await;
+            self.follower.level(None).await?;
+            waited = true;
         }
-        let company = self.others.is_some_and(|seen| now.duration_since(seen) < COMPANY);
+        Ok(waited)
+    }
+
+    /// Lets others come first now and then.
+    async fn take_turn(&mut self) {
+        let company = self.others.is_some_and(|seen| seen.elapsed() < COMPANY);
         if std::mem::take(&mut self.won) && company {
             sleep(TURN).await;
         }
@@ -477,6 +497,12 @@ fn answer(job: Waiting, result: Result<Outcome>) {
 fn tell(reply: Reply, result: Result<Outcome>) {
     // Whoever asked may have stopped waiting.
     let _ = reply.send(result);
+}
+
+/// So much later, or in the far future.
+fn later(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()))
 }
 
 fn in_time(deadline: Instant) -> Result<()> {

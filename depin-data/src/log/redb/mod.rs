@@ -1,4 +1,5 @@
-//! A log in one folder that acknowledges only what survives power loss.
+//! A log in one folder that acknowledges only what survives power loss, on a disk that loses no [block that it
+//! rewrites](segment).
 //!
 //! The bytes of batches lie in [segments](segment), which only grow and are all that an append waits for:
 //! appends wait in a queue, one [thread](writer) takes all that wait, writes them together and flushes once,

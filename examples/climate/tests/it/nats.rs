@@ -1,7 +1,8 @@
 //! A nats-server of this test's own.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    hash::{BuildHasher, RandomState},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -18,9 +19,7 @@ impl Server {
     /// `None` where the program is not installed.
     pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = free.local_addr().expect("it has an address");
-        drop(free);
+        let address = free_address();
         // Debian keeps it where not every shell looks.
         let process = ["nats-server", "/usr/sbin/nats-server"].iter().find_map(|program| {
             let mut command = Command::new(program);
@@ -35,6 +34,16 @@ impl Server {
         }
         Some(server)
     }
+}
+
+/// Below the ports that systems give out to clients: one of those may be taken meanwhile, or connect to itself.
+fn free_address() -> SocketAddr {
+    let random = || RandomState::new().hash_one(std::process::id());
+    let addresses = std::iter::repeat_with(|| {
+        SocketAddr::from(([127, 0, 0, 1], 10_000 + (random() % 20_000) as u16))
+    });
+    let mut free = addresses.filter(|address| TcpListener::bind(address).is_ok());
+    free.next().expect("a free port")
 }
 
 impl Drop for Server {
