@@ -240,7 +240,7 @@ async fn auditors_can_read_the_log_and_its_head() {
 
 fn hasty() -> Limits {
     let mut limits = Limits::default();
-    (limits.head, limits.request) = (Duration::from_millis(50), Duration::from_millis(50));
+    (limits.head, limits.request) = (Duration::from_secs(1), Duration::from_secs(1));
     limits.connections = 1;
     limits
 }

@@ -131,7 +131,7 @@ async fn anvil_refuses_and_replaces_as_expected() {
 async fn anvil_shows_the_deposit_that_used_a_nonce() {
     let Some(anvil) = Anvil::start(&["--network", "optimism", "--no-mining"]) else { return };
     let chain = Chain::builder().url(&anvil.url).unwrap().signer(Devnet::start().account(0));
-    let chain = chain.poll_interval(Duration::from_millis(5)).timeout(Duration::from_millis(400));
+    let chain = chain.poll_interval(Duration::from_millis(5)).timeout(Duration::from_secs(2));
     let chain = chain.connect().await.unwrap();
     let late = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
     assert!(late.is_retryable(), "{late}");

@@ -73,7 +73,7 @@ async fn world() -> (Devnet, Node, Chain) {
     let node = Node::of(&devnet);
     let chain = Chain::from_provider(node.provider(), devnet.account(0))
         .poll_interval(Duration::from_millis(1))
-        .timeout(Duration::from_millis(400));
+        .timeout(Duration::from_secs(2));
     (devnet, node, chain.connect().await.unwrap())
 }
 

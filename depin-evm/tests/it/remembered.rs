@@ -228,7 +228,7 @@ impl World {
     fn builder(&self) -> ChainBuilder {
         Chain::from_provider(self.node.provider(), self.devnet.account(0))
             .poll_interval(Duration::from_millis(1))
-            .timeout(Duration::from_millis(400))
+            .timeout(Duration::from_secs(2))
             .store(self.store())
     }
 
