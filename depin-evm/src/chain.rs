@@ -90,6 +90,23 @@ impl Chain {
         self.0.id
     }
 
+    /// How many blocks a reorganisation replaces at most, as the [builder](ChainBuilder::reorg_depth) was told. What is
+    /// below so many others stays.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use depin_devnet::Devnet;
+    /// # use depin_evm::Chain;
+    /// # let devnet = Devnet::start();
+    /// let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    /// assert_eq!(chain.reorg_depth(), 64);
+    /// # Ok::<(), depin_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn reorg_depth(&self) -> u64 {
+        self.0.sender.reorg_depth()
+    }
+
     /// The address that signs.
     pub fn account(&self) -> Address {
         self.0.sender.account()

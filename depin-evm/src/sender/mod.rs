@@ -144,6 +144,10 @@ impl TxSender {
         self.signer.address()
     }
 
+    pub(crate) const fn reorg_depth(&self) -> u64 {
+        self.patience.reorg_depth
+    }
+
     /// See [`Chain::send`](crate::Chain::send), [`Chain::send_once`](crate::Chain::send_once) and
     /// [`Chain::send_deduplicated`](crate::Chain::send_deduplicated).
     #[tracing::instrument(skip_all, fields(account = %self.account(), key = intent.key()))]

@@ -14,6 +14,7 @@ mod guard;
 mod journal;
 mod list;
 mod notes;
+mod parts;
 mod plan;
 mod publish;
 mod published;
@@ -188,7 +189,10 @@ impl Treasury {
     /// with that reason, until it does not.
     ///
     /// A batch that reverts is tried again; when single recipients are the reason, they are written down and the
-    /// others are paid without them.
+    /// others are paid without them. When one of them lets every simulation pass and reverts on chain alone, the batch is
+    /// closed, and paid in parts when [so many blocks](depin_evm::Chain::reorg_depth) follow that no reorganisation can
+    /// have the whole executed beside them. Until then the run fails with that and is to be run again, some three times
+    /// for a batch of the largest size.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when the balance or the allowance of the account is too small, before

@@ -14,6 +14,7 @@ use depin_evm::{
     Revert, Unfunded,
     alloy::{
         contract::SolCallBuilder,
+        eips::BlockId,
         primitives::U256,
         providers::{DynProvider, Provider},
         rpc::types::TransactionReceipt,
@@ -26,27 +27,41 @@ use crate::evm::calls::patiently;
 
 pub(super) type Call<'a> = SolCallBuilder<&'a DynProvider, Disperse::disperseCall>;
 
-/// One batch of a run.
-struct Batch<'a> {
-    disperse: Address,
-    key: B256,
-    index: u64,
-    list: &'a PayList,
-    payments: &'a [(Address, Amount)],
+/// One batch of a run, or a [part](super::parts) of one.
+#[derive(Clone, Debug)]
+pub(super) struct Batch<'a> {
+    pub(super) disperse: Address,
+    pub(super) key: B256,
+    /// Its place in the list; that of the whole for a part.
+    pub(super) index: u64,
+    pub(super) list: &'a PayList,
+    pub(super) payments: &'a [(Address, Amount)],
+    pub(super) is_part: bool,
+}
+
+/// What the chain has under the key of a batch.
+pub(super) enum Seen {
+    Nothing,
+    /// The batch, without these.
+    Paid(BTreeSet<Address>),
+    /// That it is paid in parts.
+    Closed,
 }
 
 /// How the work on a batch ended.
-enum Outcome {
+pub(super) enum Outcome {
     /// All of the batch are paid who are not left out, for this gas now.
     Paid { gas: u64 },
+    /// It is to be paid in parts; this gas was spent on it now.
+    Closed { gas: u64 },
     /// Nobody of the batch is paid, and nobody is to blame.
     Stuck(Error),
 }
 
 impl Treasury {
-    /// Pays all batches one after another, then looks whether the chain still has them all. One that cannot be paid
-    /// without a recipient to blame keeps back nobody's money but its own, and ends the run when the others are paid;
-    /// what keeps the treasury from sending anything ends it at once.
+    /// Pays all batches one after another, then looks whether the chain still has them all. One that reverts on chain is
+    /// divided until who makes it revert stands alone. One that cannot be paid without a recipient to blame keeps back
+    /// nobody's money but its own, and ends the run when the others are paid; what keeps the treasury from sending anything ends it at once.
     pub(super) async fn transfer_all(
         &self,
         disperse: Address,
@@ -62,6 +77,7 @@ impl Treasury {
                 index,
                 list,
                 payments,
+                is_part: false,
             })
             .collect();
         self.check_earlier(disperse, list, journal).await?;
@@ -69,13 +85,22 @@ impl Treasury {
         let mut gas: u64 = 0;
         let mut stuck = BTreeMap::new();
         // A reorganisation deeper than what counts as final may have taken some back, so they are gone through twice.
-        for batch in batches.iter().chain(&batches) {
-            if stuck.contains_key(&batch.index) {
+        let mut open: Vec<_> = batches.iter().chain(&batches).rev().cloned().collect();
+        while let Some(batch) = open.pop() {
+            let place = (batch.index, batch.key);
+            if stuck.contains_key(&place) {
                 continue;
             }
-            match self.pay(batch, journal).await? {
+            match self.pay(&batch, journal).await? {
                 Outcome::Paid { gas: spent } => gas = gas.saturating_add(spent),
-                Outcome::Stuck(error) => drop(stuck.insert(batch.index, error)),
+                Outcome::Closed { gas: spent } => {
+                    gas = gas.saturating_add(spent);
+                    match self.unburied(&batch).await {
+                        Ok(None) => open.extend(batch.parts().rev()),
+                        Ok(Some(error)) | Err(error) => drop(stuck.insert(place, error)),
+                    }
+                }
+                Outcome::Stuck(error) => drop(stuck.insert(place, error)),
             }
         }
         let others = stuck.len().saturating_sub(1);
@@ -108,8 +133,10 @@ impl Treasury {
         // before it heard of it.
         let mut unheard = None;
         loop {
-            if self.is_paid(batch, journal).await? {
-                return Ok(Outcome::Paid { gas: 0 });
+            match self.seen(batch, journal).await? {
+                Seen::Nothing => {}
+                Seen::Paid(_) => return Ok(Outcome::Paid { gas: 0 }),
+                Seen::Closed => return Ok(Outcome::Closed { gas: 0 }),
             }
             let payments = journal.payable(batch.payments);
             if payments.is_empty() {
@@ -122,15 +149,16 @@ impl Treasury {
                     *unheard.insert((!journal.begin(batch.index)?).then_some(sent))
                 }
             };
-            let error = match self.send(batch, &payments).await {
+            let call = self.call(batch.disperse, batch.key, &payments);
+            let error = match self.send(batch, call).await {
                 Ok(receipt) => {
                     let new = journal.send(receipt.transaction_hash)?;
                     self.check_received(batch.disperse, &receipt, batch.list)?;
-                    self.see_paid(batch, journal).await?;
+                    drop(self.see(batch, journal).await?);
                     return Ok(Outcome::Paid { gas: if new { receipt.gas_used } else { 0 } });
                 }
                 Err(error) if already_paid(&error) => {
-                    self.see_paid(batch, journal).await?;
+                    drop(self.see(batch, journal).await?);
                     return Ok(Outcome::Paid { gas: 0 });
                 }
                 Err(error) if is_refused(&error) => error,
@@ -145,7 +173,12 @@ impl Treasury {
             if refused.is_empty() {
                 tries = tries.saturating_add(1);
                 if tries >= ATTEMPTS {
-                    return Ok(Outcome::Stuck(unsendable(batch, &payments).source(error)));
+                    let mined = reverted_in(&error);
+                    let error = unsendable(batch, &payments).source(error);
+                    return match mined {
+                        Some(mined) => self.divide(batch, &payments, journal, (mined, error)).await,
+                        None => Ok(Outcome::Stuck(error)),
+                    };
                 }
                 // The node that refused it may lag behind the one that sees no reason.
                 tokio::time::sleep(RETRY.saturating_mul(tries)).await;
@@ -170,12 +203,11 @@ impl Treasury {
         patiently(count).await
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         batch: &Batch<'_>,
-        payments: &[(Address, Amount)],
+        call: Call<'_>,
     ) -> Result<TransactionReceipt> {
-        let call = self.call(batch.disperse, batch.key, payments);
         let content = keccak256(call.calldata());
         let key = format!("treasury/{}/{}/{content}", batch.list.id(), batch.index);
         self.chain.send_deduplicated(&key, call.into_transaction_request()).await
@@ -183,65 +215,72 @@ impl Treasury {
 
     /// Waits until the chain has a batch of which a node said that it is mined. Not for long: the node may have lost it
     /// again, and then it is for another run to send it.
-    async fn see_paid(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<()> {
+    pub(super) async fn see(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<Seen> {
         let known: &Journal = journal;
-        let out = patiently(|| async {
-            if let Some(out) = self.look_paid(batch, known).await? {
-                return Ok(out);
+        let seen = patiently(|| async {
+            match self.look(batch, known).await? {
+                Seen::Nothing => {
+                    let text = "the batch was mined, and the node does not have it yet or lost it again; run it again \
+                                with the same journal";
+                    let error = Error::unavailable(text).with("run", batch.list.id());
+                    Err(error.with("batch", batch.index))
+                }
+                seen => Ok(seen),
             }
-            let text = "the batch was mined, and the node does not have it yet or lost it again; run it again with \
-                        the same journal";
-            Err(Error::unavailable(text).with("run", batch.list.id()).with("batch", batch.index))
-        })
-        .await?;
-        journal.agree(batch.payments, &out)
+        });
+        let seen = seen.await?;
+        note(batch, &seen, journal)?;
+        Ok(seen)
     }
 
     /// What the batches that are not paid need.
     async fn unpaid(&self, batches: &[Batch<'_>], journal: &mut Journal) -> Result<Amount> {
-        let mut sum = Amount::ZERO;
-        for batch in batches {
-            if !self.is_paid(batch, journal).await? {
-                let payments = journal.payable(batch.payments);
-                let amounts = payments.iter().map(|(_, amount)| *amount);
-                sum = sum.checked_add(Amount::sum(amounts)?)?;
+        let (mut sum, mut open) = (Amount::ZERO, batches.to_vec());
+        while let Some(batch) = open.pop() {
+            match self.seen(&batch, journal).await? {
+                Seen::Paid(_) => {}
+                Seen::Closed => open.extend(batch.parts()),
+                Seen::Nothing => {
+                    let payments = journal.payable(batch.payments);
+                    let amounts = payments.iter().map(|(_, amount)| *amount);
+                    sum = sum.checked_add(Amount::sum(amounts)?)?;
+                }
             }
         }
         Ok(sum)
     }
 
-    /// Whether the chain has the batch; asked more than once where the node is silent.
-    async fn is_paid(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<bool> {
+    /// What the chain has of a batch; asked more than once where the node is silent.
+    async fn seen(&self, batch: &Batch<'_>, journal: &mut Journal) -> Result<Seen> {
         let known: &Journal = journal;
-        let looked = patiently(|| self.look_paid(batch, known)).await?;
-        if let Some(out) = &looked {
-            journal.agree(batch.payments, out)?;
-        }
-        Ok(looked.is_some())
+        let seen = patiently(|| self.look(batch, known)).await?;
+        note(batch, &seen, journal)?;
+        Ok(seen)
     }
 
-    /// Whom the batch leaves out that the chain has, if it has one. One that reverted because of them may be executed
-    /// when its block is replaced, and then it is the batch as it was before some of them were left out.
-    async fn look_paid(
-        &self,
-        batch: &Batch<'_>,
-        journal: &Journal,
-    ) -> Result<Option<BTreeSet<Address>>> {
+    /// What the chain has of a batch. One that reverted because of those whom it leaves out now may be executed when its
+    /// block is replaced, and then it is the batch as it was before some of them were left out.
+    async fn look(&self, batch: &Batch<'_>, journal: &Journal) -> Result<Seen> {
         let contract = Disperse::new(batch.disperse, self.chain.provider());
         let account = self.chain.account();
         let paid = contract.paidBatch(account, batch.key);
         let paid = self.chain.read(&paid).await;
         let paid = disperse::found(&self.chain, batch.disperse, paid).await?;
         if paid.is_zero() {
-            return Ok(None);
+            return Ok(Seen::Nothing);
         }
         for out in journal.ever_out(batch.payments) {
             let mut payments = batch.payments.to_vec();
             payments.retain(|(account, _)| !out.contains(account));
             let call = self.call(batch.disperse, batch.key, &payments);
             if paid == keccak256(call.calldata()) {
-                return Ok(Some(out));
+                return Ok(Seen::Paid(out));
             }
+        }
+        let closing = self.closing(batch.disperse, batch.key, batch.payments);
+        // What stands alone is never divided.
+        if batch.payments.len() > 1 && paid == keccak256(closing.calldata()) {
+            return Ok(Seen::Closed);
         }
         let text = "the run's name was used for other payments: a run with somebody left out goes on only \
                     with its journal, and another list needs another name";
@@ -284,18 +323,18 @@ impl Treasury {
         Ok(refused)
     }
 
-    /// Why the contract refuses a call, if it does. What is no revert with a reason may be the node's own trouble in the
-    /// words of a refusal, so it is asked again.
+    /// Why the contract refuses a call, if it does; also when gas has a price as in a block, which a recipient's hook may
+    /// look at.
     async fn refusal_of(&self, call: &Call<'_>) -> Result<Option<Error>> {
-        for is_last in [false, true] {
-            match patiently(|| self.chain.read(call)).await {
-                Ok(_) => return Ok(None),
-                Err(error) if error.kind() != ErrorKind::Rejected => return Err(error),
-                Err(error) if is_last || Revert::of(&error).is_some() => return Ok(Some(error)),
-                Err(_) => tokio::time::sleep(RETRY).await,
-            }
+        let plain = || async { self.chain.read(call).await.map(drop) };
+        if let Some(error) = refusal(plain).await? {
+            return Ok(Some(error));
         }
-        Ok(None)
+        let provider = self.chain.provider();
+        let price = patiently(|| self.chain.ask(provider.get_gas_price())).await?;
+        let priced = call.clone().gas_price(price).into_transaction_request();
+        let priced = || provider.estimate_gas(priced.clone()).block(BlockId::latest());
+        refusal(|| async { self.chain.ask(priced()).await.map(drop) }).await
     }
 
     /// Whether the token lets so much be sent at all, and the node answers: to the treasury itself, which is not
@@ -336,10 +375,18 @@ impl Treasury {
     }
 }
 
+/// Writes down whom the batch that the chain has leaves out.
+fn note(batch: &Batch<'_>, seen: &Seen, journal: &mut Journal) -> Result<()> {
+    match seen {
+        Seen::Paid(out) => journal.agree(batch.payments, out),
+        Seen::Closed | Seen::Nothing => Ok(()),
+    }
+}
+
 fn unsendable(batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Error {
-    let text = "the batch cannot be sent, though the simulation pays each of its recipients: one of them may refuse on \
-                chain alone; the other batches are paid, but for those beside it; run it again when nobody refuses any more, \
-                or, as long as nothing of the run is paid, in smaller batches";
+    let text = "the batch cannot be sent, though the simulation pays each of its recipients; the other batches are paid, but \
+                for those beside it; run it again when nobody refuses any more, or, as long as nothing of the run is paid, \
+                in smaller batches";
     let error = Error::new(ErrorKind::Rejected, text).with("run", batch.list.id());
     let error = error.with("batch", batch.index).with("recipients", payments.len());
     let ends = [("first", payments.first()), ("last", payments.last())];
@@ -349,8 +396,22 @@ fn unsendable(batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Error {
     })
 }
 
+/// Why a question is refused, if it is. What is no revert with a reason may be the node's own trouble in the words of a
+/// refusal, so it is asked again.
+async fn refusal<F: Future<Output = Result<()>>>(ask: impl Fn() -> F) -> Result<Option<Error>> {
+    for is_last in [false, true] {
+        match patiently(&ask).await {
+            Ok(()) => return Ok(None),
+            Err(error) if error.kind() != ErrorKind::Rejected => return Err(error),
+            Err(error) if is_last || Revert::of(&error).is_some() => return Ok(Some(error)),
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+    Ok(None)
+}
+
 /// Whether it may be for the payments of a batch that it was refused, and not for what the account has for gas.
-fn is_refused(error: &Error) -> bool {
+pub(super) fn is_refused(error: &Error) -> bool {
     error.kind() == ErrorKind::Rejected && Unfunded::of(error).is_none()
 }
 

@@ -32,7 +32,7 @@ use crate::node::{Tricks, provider};
 
 impl Bank {
     /// A treasury that hears of the chain by such a node alone.
-    async fn through<T: Tricks>(&self, tricks: &Arc<T>) -> Treasury {
+    pub(super) async fn through<T: Tricks>(&self, tricks: &Arc<T>) -> Treasury {
         let signer = self.devnet.account(0);
         let chain = Chain::from_provider(provider(&self.devnet, tricks), signer);
         let chain = chain.connect().await.unwrap();
