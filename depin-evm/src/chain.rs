@@ -268,7 +268,7 @@ impl Chain {
     ) -> Result<C::Return> {
         match tokio::time::timeout(RPC_TIME, call.call().into_future()).await {
             Ok(answer) => answer.map_err(contract_error),
-            Err(_) => Err(silent()),
+            Err(_) => Err(silent(RPC_TIME)),
         }
     }
 
@@ -318,18 +318,19 @@ impl fmt::Debug for Chain {
 
 /// A request to the node that cannot hang.
 pub(crate) async fn ask<T>(request: impl IntoFuture<Output = TransportResult<T>>) -> Result<T> {
-    within(request).await?.map_err(transport_error)
+    within(RPC_TIME, request).await?.map_err(transport_error)
 }
 
 /// The answer of the node as it is, if there is one in time.
 pub(crate) async fn within<T>(
+    most: Duration,
     request: impl IntoFuture<Output = TransportResult<T>>,
 ) -> Result<TransportResult<T>> {
-    tokio::time::timeout(RPC_TIME, request.into_future()).await.map_err(|_| silent())
+    tokio::time::timeout(most, request.into_future()).await.map_err(|_| silent(most))
 }
 
-fn silent() -> Error {
-    Error::unavailable("the node does not answer; try again").with("seconds", RPC_TIME.as_secs())
+fn silent(after: Duration) -> Error {
+    Error::unavailable("the node does not answer; try again").with("seconds", after.as_secs())
 }
 
 /// How long one request may take.

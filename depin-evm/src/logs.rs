@@ -3,12 +3,13 @@
 //! Nodes answer for 500 to 100,000 blocks at once, or for as many blocks as have so many events. They agree on neither
 //! codes nor words when they refuse more, and some refuse what comes too often with the same code. So a range is read
 //! in windows: a window that is refused is halved, one that comes too often waits and stays as it is, and windows grow
-//! again slowly. What a node answers is remembered by the [`Chain`], for all who read through it.
+//! again slowly. A node that is silent about a window is asked for half of it. What a node answers is remembered by the [`Chain`], for all who read through it.
 
 use std::{
     future::IntoFuture,
     ops::RangeInclusive,
     sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use alloy::{
@@ -20,7 +21,7 @@ use depin_core::{Error, Result};
 
 use crate::{
     Chain,
-    chain::within,
+    chain::{RPC_TIME, within},
     error::transport_error,
     limit::{Refusal, pause},
 };
@@ -35,6 +36,8 @@ pub struct Logs<'a> {
     rest: Option<(u64, u64)>,
     newest_first: bool,
     most: u64,
+    /// How long one request may take.
+    deadline: Duration,
 }
 
 /// The logs of some blocks.
@@ -51,7 +54,7 @@ impl<'a> Logs<'a> {
     pub(crate) const fn new(chain: &'a Chain, filter: Filter, blocks: RangeInclusive<u64>) -> Self {
         let (first, last) = (*blocks.start(), *blocks.end());
         let rest = if first <= last { Some((first, last)) } else { None };
-        Self { chain, filter, rest, newest_first: false, most: WINDOW }
+        Self { chain, filter, rest, newest_first: false, most: WINDOW, deadline: RPC_TIME }
     }
 
     /// Begins with the newest blocks.
@@ -67,28 +70,50 @@ impl<'a> Logs<'a> {
         self
     }
 
-    /// The logs of the next window, or nothing when all are read. After an error, the same window is next.
+    /// How long one request may take; half a minute unless told.
+    pub const fn deadline(mut self, each: Duration) -> Self {
+        self.deadline = each;
+        self
+    }
+
+    /// The logs of the next window, or nothing when all are read. After an error, the same window is next. There is no use
+    /// in asking again at once: what passes with time was waited for.
     ///
     /// # Errors
-    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer, still finds requests too
-    /// frequent after waits that add up to half a minute, or longer where it names the time itself, or refuses the logs
-    /// of a single block.
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node fails five times in two seconds, is silent also
+    /// about a quarter of the blocks, still finds requests too frequent after waits that add up to half a minute, or longer
+    /// where it names the time itself, or refuses the logs of a single block.
     pub async fn next(&mut self) -> Result<Option<LogWindow>> {
-        let mut pauses = 0;
+        let (mut pauses, mut silences, mut failures) = (0, 0, 0);
         while let Some(blocks) = self.upcoming() {
-            let error = match self.attempt(&blocks).await? {
-                Ok(logs) => return Ok(Some(self.advance(blocks, logs))),
-                Err(error) => error,
+            let is_wide = blocks.start() < blocks.end();
+            let error = match self.attempt(&blocks).await {
+                Ok(Ok(logs)) => return Ok(Some(self.advance(blocks, logs))),
+                // Perhaps it is still looking for so much.
+                Err(_) if is_wide && silences < MAX_SILENCES => {
+                    silences = silences.saturating_add(1);
+                    self.narrow(&blocks);
+                    continue;
+                }
+                Err(silent) => return Err(silent),
+                Ok(Err(error)) => error,
             };
             match Refusal::of(&error) {
-                Refusal::TooMuch if blocks.start() < blocks.end() => self.narrow(&blocks),
+                Refusal::TooMuch if is_wide => self.narrow(&blocks),
                 // Fewer blocks than one cannot be asked for: whatever the node means, time may help.
                 Refusal::TooMuch | Refusal::TooOften => {
                     let Some(pause) = pause(&error, pauses) else { return Err(over(error)) };
                     pauses = pauses.saturating_add(1);
                     tokio::time::sleep(pause).await;
                 }
-                Refusal::Other => return Err(transport_error(error)),
+                Refusal::Other => {
+                    let error = transport_error(error);
+                    let Some(pause) = PAUSES.get(failures).filter(|_| error.is_retryable()) else {
+                        return Err(error);
+                    };
+                    failures = failures.saturating_add(1);
+                    tokio::time::sleep(*pause).await;
+                }
             }
         }
         Ok(None)
@@ -121,7 +146,7 @@ impl<'a> Logs<'a> {
         blocks: &RangeInclusive<u64>,
     ) -> Result<Result<Vec<Log>, TransportError>> {
         let window = self.filter.clone().from_block(*blocks.start()).to_block(*blocks.end());
-        within(self.chain.provider().get_logs(&window).into_future()).await
+        within(self.deadline, self.chain.provider().get_logs(&window).into_future()).await
     }
 
     fn advance(&mut self, blocks: RangeInclusive<u64>, logs: Vec<Log>) -> LogWindow {
@@ -203,5 +228,14 @@ fn over(error: TransportError) -> Error {
 
 /// Blocks per request, which most nodes answer for.
 const WINDOW: u64 = 10_000;
+/// How often the node may be silent about a window before half of it is not asked for any more.
+const MAX_SILENCES: u32 = 2;
+/// Before each time that a window is asked for again after a failure: a lost answer among thousands should not cost all.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(320),
+    Duration::from_millis(1_280),
+];
 /// Whole windows between two that grow by a quarter: one request in twenty or so is refused for it.
 const GROW_AFTER: u32 = 8;

@@ -38,13 +38,25 @@ struct Moody<S> {
     refusals: Arc<Mutex<VecDeque<ErrorPayload>>>,
     /// The most blocks at once.
     most: Arc<Mutex<u64>>,
+    /// The most blocks at once of which it says anything at all.
+    heard: Arc<Mutex<u64>>,
     asked: Arc<Mutex<Vec<(u64, u64)>>>,
 }
 
 impl<S> Moody<S> {
     fn new(inner: S) -> Self {
-        let most = Arc::new(Mutex::new(u64::MAX));
-        Self { inner, refusals: Arc::default(), most, asked: Arc::default() }
+        let (most, heard) = (Arc::new(Mutex::new(u64::MAX)), Arc::new(Mutex::new(u64::MAX)));
+        Self { inner, refusals: Arc::default(), most, heard, asked: Arc::default() }
+    }
+
+    fn be_silent_beyond(&self, blocks: u64) {
+        *self.heard.lock().unwrap() = blocks;
+    }
+
+    /// Whether it says nothing to what it heard last.
+    fn is_silent(&self) -> bool {
+        let last = self.asked.lock().unwrap().last().copied();
+        last.is_some_and(|(first, last)| last - first >= *self.heard.lock().unwrap())
     }
 
     fn refuse(&self, times: usize, answer: &str) {
@@ -112,8 +124,12 @@ where
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
         if let Some(single) = packet.as_single()
             && single.method() == "eth_getLogs"
-            && let Some(refusal) = self.hear(single.params().map_or("", RawValue::get))
         {
+            let refusal = self.hear(single.params().map_or("", RawValue::get));
+            if self.is_silent() {
+                return Box::pin(std::future::pending());
+            }
+            let Some(refusal) = refusal else { return Box::pin(self.inner.call(packet)) };
             let (id, payload) = (single.id().clone(), ResponsePayload::Failure(refusal));
             return Box::pin(async move { Ok(ResponsePacket::Single(Response { id, payload })) });
         }
@@ -229,14 +245,37 @@ async fn a_node_that_refuses_everything_is_not_asked_for_ever() {
     // Of a node that lags no less is asked for.
     node.refusals.lock().unwrap().clear();
     node.limit(u64::MAX);
-    node.refuse(
-        1,
-        r#"{"code": -32000, "message": "block range extends beyond current head block"}"#,
-    );
+    let lags = r#"{"code": -32000, "message": "block range extends beyond current head block"}"#;
+    node.refuse(5, lags);
     let mut windows = chain.logs(filter, 5..=height);
     windows.next().await.unwrap_err();
+    assert_eq!(node.asked(), [(5, 5); 5]);
+    // One that catches up meanwhile is not given up on.
+    node.refuse(4, lags);
     assert_eq!(windows.next().await.unwrap().unwrap().blocks, 5..=5, "the same window is next");
-    assert_eq!(node.asked(), [(5, 5), (5, 5)]);
+    assert_eq!(node.asked(), [(5, 5); 5]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_silent_about_many_blocks_is_asked_for_fewer() {
+    let (devnet, node, chain, filter) = long().await;
+    let height = devnet.block_number();
+    let read = || chain.logs(filter.clone(), 0..=height).deadline(Duration::from_secs(1));
+    node.be_silent_beyond(height / 3);
+    let all = read().all().await.unwrap();
+    assert_eq!(amounts(&all), [0, 1, 2, 3]);
+    let asked = node.asked();
+    assert_eq!(asked[0], (0, height));
+    assert_eq!(asked[1].0, 0);
+    assert!(asked[1].1 > height / 3 && asked[2].1 <= height / 3, "{asked:?}");
+
+    // One that is silent about all of them is asked for ever less, and not for ever.
+    node.be_silent_beyond(0);
+    let read = || chain.logs(filter.clone(), 0..=height).deadline(Duration::from_millis(10));
+    let error = read().next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let widths: Vec<_> = node.asked().iter().map(|(first, last)| last - first).collect();
+    assert!(widths.len() == 3 && widths.is_sorted_by(|a, b| a > b), "{widths:?}");
 }
 
 #[tokio::test]

@@ -123,10 +123,9 @@ impl EvmRoots {
     /// What the contract logged in the blocks up to `end`, as many as the node answers for at once: the newest first. And
     /// where the blocks before them end, if there are any.
     async fn window(&self, filter: Filter, end: u64) -> Result<(Vec<Log>, Option<u64>)> {
-        let newest = || async {
-            self.chain.logs(filter.clone(), self.deployed..=end).newest_first().next().await
-        };
-        let Some(window) = patiently(newest).await? else { return Ok((Vec::new(), None)) };
+        // Reading is patient by itself.
+        let mut windows = self.chain.logs(filter, self.deployed..=end).newest_first();
+        let Some(window) = windows.next().await? else { return Ok((Vec::new(), None)) };
         let (start, mut logs) = (*window.blocks.start(), window.logs);
         logs.retain(|log| log.address() == self.address);
         logs.sort_by_key(|log| Reverse((log.block_number, log.log_index)));
