@@ -29,13 +29,25 @@ impl<'a> Body<'a> {
         serde_json::from_str(told).ok()
     }
 
-    /// The transaction by which an account used a nonce.
-    pub(super) fn used_by(&self, account: Address, nonce: u64) -> Option<Used<'a>> {
-        self.transactions.iter().find_map(|told| {
-            let origin: Origin = serde_json::from_str(told.get()).ok()?;
-            let is_it = origin.from == account && origin.nonce.to::<u64>() == nonce;
-            is_it.then_some(Used { hash: origin.hash, account, told: told.get() })
-        })
+    /// The transaction by which an account used a nonce, if it is clear which one did: one of ours if it is there, else one
+    /// that was signed, else the only one. Chains give numbers of their own to what they execute themselves in the name
+    /// of an account, and those may be the nonce of a transaction in the same block.
+    pub(super) fn used_by(
+        &self,
+        account: Address,
+        nonce: u64,
+        is_ours: impl Fn(B256) -> bool,
+    ) -> Option<Used<'a>> {
+        let mut found: Vec<_> =
+            self.transactions.iter().filter_map(|told| Used::told(told, account, nonce)).collect();
+        if let Some(ours) = found.iter().position(|used| is_ours(used.hash)) {
+            return Some(found.swap_remove(ours));
+        }
+        if found.iter().any(|used| !used.is_chains) {
+            found.retain(|used| !used.is_chains);
+        }
+        let only = found.pop();
+        only.filter(|_| found.is_empty())
     }
 }
 
@@ -43,10 +55,21 @@ impl<'a> Body<'a> {
 pub(super) struct Used<'a> {
     pub(super) hash: B256,
     account: Address,
+    /// Whether the chain executes its kind without a signature.
+    is_chains: bool,
     told: &'a str,
 }
 
-impl Used<'_> {
+impl<'a> Used<'a> {
+    fn told(told: &'a RawValue, account: Address, nonce: u64) -> Option<Self> {
+        let origin: Origin<'_> = serde_json::from_str(told.get()).ok()?;
+        let is_it = origin.from == account && origin.nonce.to::<u64>() == nonce;
+        let is_chains = origin.kind.is_some_and(|kind| {
+            CHAINS.iter().any(|known| kind.get().trim_matches('"').eq_ignore_ascii_case(known))
+        });
+        is_it.then_some(Self { hash: origin.hash, account, is_chains, told: told.get() })
+    }
+
     /// What it does, if the node tells.
     pub(super) fn act(&self) -> Option<Act> {
         serde_json::from_str(self.told).ok()
@@ -64,10 +87,12 @@ impl Used<'_> {
 }
 
 #[derive(Deserialize)]
-struct Origin {
+struct Origin<'a> {
     hash: B256,
     from: Address,
     nonce: U64,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
 }
 
 /// What a transaction does.
@@ -86,3 +111,6 @@ impl Act {
 
 /// More than any chain's block as JSON, in bytes.
 const MAX_BODY: usize = 1 << 28;
+/// What Arbitrum (deposits, messages, retries, its own), OP stacks (deposits) and zkSync (upgrades, priority operations)
+/// execute without a signature of the account.
+const CHAINS: [&str; 9] = ["0x64", "0x65", "0x66", "0x68", "0x69", "0x6a", "0x7e", "0xfe", "0xff"];

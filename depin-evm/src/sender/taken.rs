@@ -42,7 +42,8 @@ impl TxSender {
         let asked = self.provider.raw_request("eth_getBlockByNumber".into(), params);
         let told: Option<Box<RawValue>> = shown(ask(asked).await)?;
         let Some(body) = told.as_deref().and_then(Body::parse) else { return Ok(Taker::Unknown) };
-        let used = body.used_by(self.account(), record.nonce);
+        let is_ours = |hash| record.has(hash);
+        let used = body.used_by(self.account(), record.nonce, is_ours);
         used.map_or(Ok(Taker::Unknown), |used| {
             let taken = Mined { transaction: used.hash, block, hash: body.hash };
             self.attribute(record, &used, taken)

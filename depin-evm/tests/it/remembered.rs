@@ -152,6 +152,38 @@ async fn another_program_is_found_among_transactions_of_unknown_kinds() {
     }
 }
 
+/// A retry of Arbitrum has the number of the try for its nonce, and comes before the transactions of the block.
+#[tokio::test]
+async fn what_a_chain_executes_itself_is_not_taken_for_what_used_a_nonce() {
+    let world = World::new();
+    world.devnet.set_automine(false);
+    let chain = world.connect().await;
+    let sending = tokio::spawn({
+        let chain = chain.clone();
+        async move { chain.send_once("rent", gift(recipient(1))).await }
+    });
+    until(async || (!world.devnet.waiting().is_empty()).then_some(())).await;
+    sending.abort();
+    let _ = sending.await;
+    world.devnet.mine(1);
+    let body = format!("[\"{:#x}\",true]", world.devnet.block_number());
+    let body = world.node.asked("eth_getBlockByNumber", &body).await.but(|body| {
+        let transactions = body["transactions"].as_array_mut().unwrap();
+        let mut retry = transactions[0].clone();
+        retry["type"] = "0x68".into();
+        retry["hash"] = json!(recipient(7).into_word());
+        retry["to"] = json!(recipient(2));
+        transactions.insert(0, retry);
+    });
+    world.node.repeat(&body);
+    world.node.forget(true);
+    let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert_untold(&error);
+    world.node.forget(false);
+    chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    assert_eq!(world.held().await, U256::from(1));
+}
+
 #[tokio::test]
 async fn what_an_older_copy_of_the_store_forgot_is_not_paid_again() {
     let world = World::new();
