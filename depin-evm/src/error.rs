@@ -196,6 +196,20 @@ mod tests {
         for code in [13, 14, -32011, -32042, -1] {
             assert_eq!(kind(answer(code)), ErrorKind::Unavailable, "{code}");
         }
+        // Codes for requests that cannot be, of gateways that have no more to give for now.
+        for code in [-32600, -32602, -32003] {
+            for text in [
+                "Your app has exceeded its compute units per second capacity",
+                "Too many requests, please slow down",
+                "Monthly quota reached. Please upgrade your plan",
+                "backend is temporarily overloaded",
+            ] {
+                assert_eq!(kind(says(code, text)), ErrorKind::Unavailable, "{code} {text}");
+            }
+            for text in ["invalid argument 0: hex string has length 39", "missing value for from"] {
+                assert_eq!(kind(says(code, text)), ErrorKind::Rejected, "{code} {text}");
+            }
+        }
         assert!(!is_answer(&transport_error(answer(-32005))));
         assert!(!is_answer(&Error::unavailable("silent")));
     }

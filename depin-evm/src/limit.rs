@@ -92,7 +92,8 @@ fn named(error: &TransportError) -> Option<Duration> {
     }
 }
 
-const OFTEN: [&str; 14] = [
+/// What nodes say of requests that come too often.
+pub(crate) const OFTEN: [&str; 14] = [
     "rate limit",
     "rate-limit",
     "ratelimit",

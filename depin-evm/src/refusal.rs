@@ -6,13 +6,32 @@
 
 use alloy::rpc::json_rpc::ErrorPayload;
 
+use crate::limit::OFTEN;
+
 /// Whether the node refuses what was asked for, now and later.
 pub(crate) fn is_refusal(answer: &ErrorPayload) -> bool {
-    CODES.contains(&answer.code) || {
-        let text = answer.message.to_lowercase();
-        WORDS.iter().any(|words| text.contains(words))
-    }
+    let text = answer.message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    says(WORDS) || CODES.contains(&answer.code) && !says(BUSY) && !says(&OFTEN)
 }
+
+/// By which gateways say, with codes for requests that cannot be, that they are out of something for now.
+const BUSY: &[&str] = &[
+    "quota",
+    "capacity",
+    "overload",
+    "too busy",
+    "try again",
+    "retry",
+    "temporar",
+    "unavailable",
+    "timeout",
+    "timed out",
+    "upgrade",
+    "free tier",
+    "daily",
+    "monthly",
+];
 
 /// No request of the protocol; no such parameters; a rejected transaction; a failed execution (of Parity's heirs).
 const CODES: &[i64] = &[-32700, -32600, -32602, -32003, -32015];
