@@ -25,6 +25,8 @@ use crate::{
 };
 
 mod forward;
+#[cfg_attr(not(feature = "geo"), path = "at_once.rs")]
+mod moment;
 
 pub use forward::{Backoff, Next};
 
@@ -93,6 +95,8 @@ pub struct Collector {
     seeds: Option<Box<dyn FnMut() -> SaltSeed + Send>>,
     #[cfg(feature = "hpke")]
     sealing: Option<Sealing>,
+    #[cfg(feature = "geo")]
+    moment: moment::Moment,
     backoff: Backoff,
 }
 
@@ -117,6 +121,8 @@ impl Collector {
             seeds: None,
             #[cfg(feature = "hpke")]
             sealing: None,
+            #[cfg(feature = "geo")]
+            moment: moment::Moment::default(),
             backoff,
         }
     }
@@ -150,15 +156,9 @@ impl Collector {
         signer: &dyn Signer,
     ) -> Result<Option<B256>> {
         batch::check(&reading)?;
-        let mut sealed = None;
-        if !self.fits(&reading) {
-            sealed = self.seal(signer)?;
-        }
-        self.open.since =
-            if self.open.readings.is_empty() { now } else { self.open.since.min(now) };
-        self.open.take(reading);
+        let sealed = self.take(reading, now, signer)?;
         // What cannot be sealed yet waits in memory; the next call tries again.
-        Ok(self.poll(now, signer).unwrap_or_default().or(sealed))
+        Ok(self.poll_open(now, signer).unwrap_or_default().or(sealed))
     }
 
     /// Closes the open batch if it is time and the outbox is [placed](Outbox::is_placed). Call it when
@@ -167,24 +167,13 @@ impl Collector {
     /// # Errors
     /// As [`seal`](Self::seal).
     pub fn poll(&mut self, now: Timestamp, signer: &dyn Signer) -> Result<Option<B256>> {
-        self.open.since = self.open.since.min(now);
-        let due = self.due().is_some_and(|due| due <= now);
-        if due && self.outbox.is_placed() { self.seal(signer) } else { Ok(None) }
+        let ended = self.poll_moment(now, signer)?;
+        Ok(self.poll_open(now, signer)?.or(ended))
     }
 
-    /// When the open batch is to be closed, if there is one.
+    /// When [`poll`](Self::poll) is to be called, if anything waits.
     pub fn due(&self) -> Option<Timestamp> {
-        let count = self.open.readings.len();
-        let (wait, most) = if self.outbox.is_empty() {
-            (self.options.latency, self.options.target)
-        } else {
-            (self.options.hold.max(self.options.latency), self.most())
-        };
-        match count {
-            0 => None,
-            _ if count >= most.min(self.most()) => Some(self.open.since),
-            _ => Some(self.open.since.plus(wait)),
-        }
+        [self.open_due(), self.moment_due()].into_iter().flatten().min()
     }
 
     /// Closes the open batch now; returns its hash, or nothing when no reading waits.
@@ -194,6 +183,11 @@ impl Collector {
     /// store says; the readings wait on.
     #[cfg_attr(feature = "std", tracing::instrument(level = "debug", skip_all))]
     pub fn seal(&mut self, signer: &dyn Signer) -> Result<Option<B256>> {
+        let ended = self.end_moment(signer)?;
+        Ok(self.seal_open(signer)?.or(ended))
+    }
+
+    fn seal_open(&mut self, signer: &dyn Signer) -> Result<Option<B256>> {
         if self.open.readings.is_empty() {
             return Ok(None);
         }
@@ -222,7 +216,8 @@ impl Collector {
         self.outbox.push_with(signer, &shown, extras)
     }
 
-    /// Readings that are not sealed yet: power loss would take them.
+    /// Readings of the open batch, not sealed yet: power loss would take them. Those of a moment that is not over are
+    /// not among them, where the owner says what is told of places: they may never be.
     pub fn open(&self) -> &[Reading] {
         &self.open.readings
     }
@@ -245,6 +240,43 @@ impl Collector {
         self.outbox.next(signer)
     }
 
+    fn take_at_once(
+        &mut self,
+        reading: Reading,
+        now: Timestamp,
+        signer: &dyn Signer,
+    ) -> Result<Option<B256>> {
+        let sealed = self.make_room(&reading, signer)?;
+        self.open.take(reading, now);
+        Ok(sealed)
+    }
+
+    /// Closes the open batch if it cannot take this reading as well.
+    fn make_room(&mut self, reading: &Reading, signer: &dyn Signer) -> Result<Option<B256>> {
+        if self.fits(reading) { Ok(None) } else { self.seal_open(signer) }
+    }
+
+    fn poll_open(&mut self, now: Timestamp, signer: &dyn Signer) -> Result<Option<B256>> {
+        self.open.since = self.open.since.min(now);
+        let due = self.open_due().is_some_and(|due| due <= now);
+        if due && self.outbox.is_placed() { self.seal_open(signer) } else { Ok(None) }
+    }
+
+    /// When the open batch is to be closed, if there is one.
+    fn open_due(&self) -> Option<Timestamp> {
+        let count = self.open.readings.len();
+        let (wait, most) = if self.outbox.is_empty() {
+            (self.options.latency, self.options.target)
+        } else {
+            (self.options.hold.max(self.options.latency), self.most())
+        };
+        match count {
+            0 => None,
+            _ if count >= most.min(self.most()) => Some(self.open.since),
+            _ => Some(self.open.since.plus(wait)),
+        }
+    }
+
     fn most(&self) -> usize {
         self.options.most.clamp(1, MAX_READINGS)
     }
@@ -264,7 +296,8 @@ impl Collector {
 }
 
 impl Open {
-    fn take(&mut self, reading: Reading) {
+    fn take(&mut self, reading: Reading, since: Timestamp) {
+        self.since = if self.readings.is_empty() { since } else { self.since.min(since) };
         if self.quantities.insert(reading.quantity().clone()) {
             self.names += written(reading.quantity());
         }

@@ -47,12 +47,17 @@ impl Coarsen {
         Ok(Self { resolution })
     }
 
+    /// The one of two that tells less.
+    pub(super) fn coarser(self, other: Self) -> Self {
+        Self { resolution: self.resolution.min(other.resolution) }
+    }
+
     /// The readings with cells in place of coordinates, where the first of a pair was.
     pub fn apply(&self, readings: Vec<Reading>) -> Vec<Reading> {
         let mut places = places(&readings);
         let told = readings.into_iter().filter_map(|reading| match Kind::of(&reading) {
             Kind::Other => Some(reading),
-            Kind::Cell => self.coarser(reading.value(), reading.at()),
+            Kind::Cell => self.coarser_cell(reading.value(), reading.at()),
             Kind::Latitude | Kind::Longitude => {
                 let cell = Cell::at(places.remove(&reading.at())??, self.resolution).ok()?;
                 Some(cell_reading(cell, reading.at()))
@@ -61,7 +66,7 @@ impl Coarsen {
         told.collect()
     }
 
-    fn coarser(&self, value: Decimal, at: Timestamp) -> Option<Reading> {
+    fn coarser_cell(&self, value: Decimal, at: Timestamp) -> Option<Reading> {
         let cell = Cell::from_value(value).ok()?;
         let cell = cell.coarser(self.resolution.min(cell.resolution())).ok()?;
         Some(cell_reading(cell, at))

@@ -8,7 +8,9 @@
 //! | [`Sealing`] (feature `hpke`) | readings in a batch from all but one reader, for ever | how long they are; whatever was not sealed |
 //! | [`seal`](seal()) (feature `hpke`) | the content from all but one reader | its length, who it is for, when it was sent |
 //!
-//! The first two happen before signing and cannot be undone by anybody. The others choose an audience;
+//! The first two happen before signing and cannot be undone by anybody; a
+//! [`Collector`](crate::collector::Collector) does them to every reading that it takes
+//! ([`Discretion`]), so that no firmware forgets. The others choose an audience;
 //! what an audience has seen it can pass on. The log itself is public: whoever may read it sees every batch whole, but
 //! for what is sealed in it; so what only an audience may see is sealed to it, or shown by disclosures in place of
 //! access to the log. What is sealed earns nothing, since nobody can check it.
@@ -19,6 +21,8 @@
 #[cfg(feature = "geo")]
 mod coarsen;
 mod disclosure;
+#[cfg(feature = "geo")]
+mod discretion;
 #[cfg(feature = "hpke")]
 mod readings;
 #[cfg(feature = "hpke")]
@@ -35,6 +39,9 @@ pub use disclosure::{
     Commitment, DISCLOSURE_PURPOSE, Disclosure, DisclosureError, DisclosureVerifier,
     MAX_DISCLOSURE, Shown,
 };
+#[cfg(feature = "geo")]
+#[cfg_attr(docsrs, doc(cfg(feature = "geo")))]
+pub use discretion::Discretion;
 #[cfg(feature = "hpke")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hpke")))]
 pub use readings::{SEALED_READINGS, Sealing, open_readings, seal_readings};

@@ -96,8 +96,9 @@ fn reach(cell: Cell) -> u64 {
 /// Removes what was measured inside the owner's zones, before it is signed.
 ///
 /// Readings without a place belong to the last place before them, so a temperature taken at home is as
-/// silent as the coordinates. Until a first place outside is known, nothing goes through; nor does a
-/// moment with half a coordinate or one that is no place. Give readings in the order they were taken.
+/// silent as the coordinates. Until a place outside is known, nothing goes through; half a coordinate, or one that
+/// is no place, may be home, so nothing goes through from there to the next place outside either. Give readings in
+/// the order they were taken, those of one moment together.
 ///
 /// Zones come before [`Coarsen`](super::Coarsen): of a device that only knows its cell, every cell that may
 /// reach into a zone is silent.
@@ -131,6 +132,11 @@ impl PrivacyZones {
         Self { zones: zones.into_iter().collect(), outside: false }
     }
 
+    /// Silence in these too.
+    pub(super) fn add(&mut self, zones: impl IntoIterator<Item = Zone>) {
+        self.zones.extend(zones);
+    }
+
     /// The readings that were taken outside, in their order.
     pub fn apply(&mut self, readings: Vec<Reading>) -> Vec<Reading> {
         let places = places(&readings);
@@ -140,11 +146,11 @@ impl PrivacyZones {
             let cells = moment.iter().filter(|reading| Kind::of(reading) == Kind::Cell);
             let cells: Result<Vec<_>> =
                 cells.map(|reading| Cell::from_value(reading.value())).collect();
-            let Ok(cells) = cells else { continue };
-            match places.get(&at) {
-                Some(None) => continue,
-                None if cells.is_empty() => {}
-                place => {
+            match (places.get(&at), cells) {
+                // Neither says where.
+                (Some(None), _) | (_, Err(_)) => self.outside = false,
+                (None, Ok(cells)) if cells.is_empty() => {}
+                (place, Ok(cells)) => {
                     let place = place.copied().flatten();
                     let inside = |zone: &Zone| {
                         place.is_some_and(|place| zone.holds(place))

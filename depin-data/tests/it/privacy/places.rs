@@ -103,18 +103,28 @@ fn nothing_is_told_from_inside_a_zone_not_even_the_temperature() {
         east("10.9756895", 3),
         reading("temperature", "Cel", "5", 3),
         reading("temperature", "Cel", "6", 4),
-        north("47.6", 5), // half a place
+        north("47.6", 5), // half a place: it may be home
         reading("temperature", "Cel", "7", 6),
-        north("95", 7), // no place
-        east("10.9", 7),
-        north("47.4850", 8), // back
-        east("10.9757", 8),
+        north("47.6", 7),
+        east("10.9756895", 7),
+        north("95", 8), // no place
+        east("10.9", 8),
+        reading("temperature", "Cel", "8", 9),
+        north("47.6", 10),
+        east("10.9756895", 10),
+        reading("home", "h3", "17", 11), // no cell
+        reading("temperature", "Cel", "9", 12),
+        north("47.4850", 13), // back
+        east("10.9757", 13),
     ];
     let told = zones.apply(track);
     let values: Vec<_> = told.iter().map(|reading| reading.value().to_string()).collect();
-    assert_eq!(values, ["47.4944", "10.9756895", "5", "6", "7"]);
+    assert_eq!(
+        values,
+        ["47.4944", "10.9756895", "5", "6", "47.6", "10.9756895", "47.6", "10.9756895"]
+    );
     // The next batch goes on where this one ended: at home.
-    assert_eq!(zones.apply(vec![reading("temperature", "Cel", "22", 9)]), []);
+    assert_eq!(zones.apply(vec![reading("temperature", "Cel", "22", 14)]), []);
 }
 
 #[test]
