@@ -188,7 +188,8 @@ impl ChannelRail {
     }
 
     /// Closes a channel as the payee, and gives the payer what is left: takes nothing more out of it from now on,
-    /// also after a restart, settles, and closes. Make the call again when it fails.
+    /// also after a restart, settles, and closes. Make the call again when it fails, or did not come to its end: until then
+    /// [`settle`](PaymentRail::settle) settles all that the channel owes, however little.
     ///
     /// # Errors
     /// As [`settle`](PaymentRail::settle) and [`EvmChannel::close`]; [`ErrorKind::Unavailable`] while a settlement
@@ -196,7 +197,7 @@ impl ChannelRail {
     pub async fn close(&self, terms: &Terms) -> Result<B256> {
         let channel = terms.id();
         self.store.commit(move |_| Ok(((), vec![Edit::Close(channel)]))).await?;
-        let settled = self.settle_lanes(Some(channel)).await;
+        let settled = self.settle_lanes().await;
         for (_, stored) in self.store.sources(channel.as_slice())? {
             let record = LaneRecord::decode(&stored)?;
             if !record.due(record.settled).is_zero() {
@@ -351,10 +352,10 @@ impl ChannelRail {
         Ok((unpaid, news))
     }
 
-    /// Settles what is worth it, and of this channel whatever is due.
-    async fn settle_lanes(&self, whole: Option<B256>) -> Result<Settlement> {
+    /// Settles what is worth it, and whatever is due of channels that end.
+    async fn settle_lanes(&self) -> Result<Settlement> {
         let (unpaid, mut amount) = self.unpaid().await?;
-        let unpaid = self.worth_it(unpaid, whole).await?;
+        let unpaid = self.worth_it(unpaid).await?;
         let (mut transactions, mut pending) = (Vec::new(), Amount::ZERO);
         let vouchers: Vec<_> = unpaid.iter().map(|record| record.best.clone()).collect();
         let mut failed = None;
@@ -392,21 +393,18 @@ impl ChannelRail {
         }
     }
 
-    /// Leaves out the lanes that owe too little to be settled alone, unless it is now or never.
-    async fn worth_it(
-        &self,
-        unpaid: Vec<LaneRecord>,
-        whole: Option<B256>,
-    ) -> Result<Vec<LaneRecord>> {
+    /// Leaves out the lanes that owe too little to be settled alone, unless it is now or never: the payer closes their
+    /// channel, or the payee does, by a call that may have ended before it came to that.
+    async fn worth_it(&self, unpaid: Vec<LaneRecord>) -> Result<Vec<LaneRecord>> {
         let (mut kept, mut open) = (Vec::with_capacity(unpaid.len()), HashMap::new());
         for record in unpaid {
             let (terms, channel) = (&record.best.terms, record.best.terms.id());
-            let worth = record.due(record.settled) >= self.rules.least || whole == Some(channel);
             let waits = match open.get(&channel) {
-                _ if worth => false,
+                _ if record.due(record.settled) >= self.rules.least => false,
                 Some(waits) => *waits,
                 None => {
-                    let waits = self.channel.funds(terms).await?.is_open();
+                    let ends = self.store.view()?.is_closed(channel)?;
+                    let waits = !ends && self.channel.funds(terms).await?.is_open();
                     *open.entry(channel).or_insert(waits)
                 }
             };
@@ -452,7 +450,7 @@ impl PaymentRail for ChannelRail {
     }
 
     async fn settle(&self) -> Result<Settlement> {
-        self.settle_lanes(None).await
+        self.settle_lanes().await
     }
 
     async fn balance(&self) -> Result<RailBalance> {

@@ -8,7 +8,11 @@ use depin_core::{
 };
 use depin_evm::{
     Chain,
-    alloy::{network::TransactionBuilder, rpc::types::TransactionRequest},
+    alloy::{
+        network::TransactionBuilder,
+        rpc::types::TransactionRequest,
+        transports::{TransportError, TransportErrorKind},
+    },
     bindings,
 };
 use depin_payment::{
@@ -18,7 +22,10 @@ use depin_payment::{
 };
 use depin_testkit::rails::{self, RailSetup, charge};
 
+use serde_json::Value;
+
 use super::{World, high_s};
+use crate::node::{Tricks, provider};
 
 /// A channel that holds 1,000 units.
 pub(super) struct Channel {
@@ -261,6 +268,41 @@ async fn lanes_that_owe_less_than_they_cost_wait_for_more_or_for_the_end() {
     assert_eq!(rail.settle().await.unwrap(), Settlement::NothingDue);
     rail.close(&other).await.unwrap();
     assert_eq!(channel.held().await, 82.into());
+}
+
+/// A node that takes no transactions.
+struct Deaf;
+
+impl Tricks for Deaf {
+    fn refusal(&self, method: &str, _: &Value) -> Option<TransportError> {
+        let sends = matches!(method, "eth_estimateGas" | "eth_sendRawTransaction");
+        sends.then(|| TransportErrorKind::custom_str("the node is down"))
+    }
+}
+
+/// The call that closes is cut off where it is known that the channel ends, and nothing was sent.
+#[tokio::test]
+async fn dust_of_a_channel_that_the_payee_began_to_close_is_settled_after_a_restart() {
+    let mut channel = Channel::open().await;
+    let rules = ChannelRules::default().least(50.into()).fresh(Duration::ZERO);
+    let (payee, deaf) = (channel.terms.payee, provider(&channel.world.devnet, &Arc::new(Deaf)));
+    let deaf = Chain::from_provider(deaf, channel.world.devnet.account(2)).connect().await.unwrap();
+    let other = Terms { salt: B256::repeat_byte(1), ..channel.terms };
+    channel.deposit("second", &other, 100).await;
+    let whole = std::mem::replace(&mut channel.world.payee, deaf);
+    let rail = channel.rail_in("rail.redb", rules);
+    rail.accept(&charge(payee, 1, 3), &channel.voucher(channel.terms, 0, 3)).await.unwrap();
+    rail.accept(&charge(payee, 2, 7), &channel.voucher(other, 0, 7)).await.unwrap();
+    let error = rail.close(&other).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    drop(rail);
+
+    channel.world.payee = whole;
+    let rail = channel.rail_in("rail.redb", rules);
+    let settled = rail.settle().await.unwrap();
+    assert!(matches!(settled, Settlement::Settled { amount, .. } if amount == 7.into()));
+    assert_eq!(channel.held().await, 7.into(), "and no dust of the other");
+    rail.close(&other).await.unwrap();
 }
 
 #[tokio::test]
