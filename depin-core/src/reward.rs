@@ -123,6 +123,8 @@ pub struct Claim {
 /// 5. Claiming what was claimed already MUST pay [`Amount::ZERO`].
 /// 6. `claim_many` MUST pay what as many claims one after another would, in their order; after an error the same
 ///    call MUST go on where it stopped.
+/// 7. One epoch at most MUST wait before its rewards can be claimed, and `last` MUST be that one; where none waits,
+///    `latest`.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a reward distributor",
@@ -147,6 +149,12 @@ pub trait RewardDistributor: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
     async fn latest(&self) -> Result<Option<EpochId>>;
+
+    /// The last published epoch, whether its rewards can be claimed or not. Asking changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the ledger does not answer now.
+    async fn last(&self) -> Result<Option<EpochId>>;
 
     /// Pays an account and returns what it was paid.
     ///

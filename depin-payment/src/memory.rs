@@ -117,6 +117,10 @@ impl RewardDistributor for MemoryLedger {
         Ok(self.state().latest().map(|commitment| commitment.epoch))
     }
 
+    async fn last(&self) -> Result<Option<EpochId>> {
+        self.latest().await
+    }
+
     async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount> {
         let mut state = self.state();
         let root = state.latest().map_or(B256::ZERO, |commitment| commitment.root);

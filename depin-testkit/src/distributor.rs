@@ -55,6 +55,8 @@ impl Suite<'_> {
     async fn starts_empty(&self, account: Address) {
         let none = self.distributor.latest().await.expect("the ledger answers");
         assert_eq!(none, None, "the suite needs a fresh distributor");
+        let waits = self.distributor.last().await.expect("the ledger answers");
+        assert_eq!(waits, None, "the suite needs a fresh distributor");
         let unknown =
             self.distributor.published(EpochId::new(0)).await.expect("the ledger answers");
         assert_eq!(unknown, None, "clause 1: what was not published is not there");
@@ -69,6 +71,8 @@ impl Suite<'_> {
         assert_eq!(found.as_ref(), Some(commitment), "clause 1: it reads as it was published");
         let latest = self.distributor.latest().await.expect("the ledger answers");
         assert_eq!(latest, Some(epoch), "clause 2: it is the latest");
+        let last = self.distributor.last().await.expect("the ledger answers");
+        assert_eq!(last, Some(epoch), "clause 7: nothing waits after it");
     }
 
     async fn a_published_epoch_stays(&self, commitment: &Commitment) {

@@ -53,17 +53,6 @@ impl Seals {
         places.collect()
     }
 
-    /// The number after the highest that was ever sealed, withdrawn or not, given the one that is sealed next.
-    pub(crate) fn end(&self, next: EpochId) -> EpochId {
-        let runs = std::iter::once(&FIRST).chain(&self.0);
-        // The withdrawal is right before the run that it begins.
-        let ends = runs.zip(&self.0).map(|(run, following)| {
-            let length = following.place.saturating_sub(1).saturating_sub(run.place);
-            EpochId::new(run.epoch.saturating_add(length))
-        });
-        ends.fold(next, EpochId::max)
-    }
-
     /// Place and first epoch of each run that a withdrawal began.
     pub(crate) fn runs(&self) -> impl ExactSizeIterator<Item = [u64; 2]> {
         self.0.iter().map(|run| [run.place, run.epoch])
@@ -107,9 +96,6 @@ mod tests {
                 for (epoch, place) in (0..).zip(&counts) {
                     assert_eq!(seals.place(EpochId::new(epoch)).value(), *place);
                 }
-                let highest = ever.iter().flatten().max().map_or(0, |it| it + 1);
-                let next = EpochId::new(counts.len() as u64);
-                assert_eq!(seals.end(next).value(), highest);
                 for epoch in 0..=counts.len() as u64 {
                     let current = seals.place(EpochId::new(epoch)).value();
                     let held = (0..).zip(&ever).filter(|(_, it)| **it == Some(epoch));

@@ -129,6 +129,10 @@ impl RewardDistributor for EvmDistributor {
         self.roots.latest().await
     }
 
+    async fn last(&self) -> Result<Option<EpochId>> {
+        self.roots.last().await
+    }
+
     /// Hundred accounts a transaction.
     async fn claim_many(&self, claims: &[Claim]) -> Result<Vec<Amount>> {
         let mut paid = Vec::with_capacity(claims.len());

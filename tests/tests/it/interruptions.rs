@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use async_trait::async_trait;
@@ -44,9 +44,9 @@ async fn builder() -> Builder {
         .rewards(ProRata::per_epoch(tokens(100)))
 }
 
-/// A ledger that does not take epochs while it is down.
+/// A ledger that does not take epochs while it is down, and counts how often it is asked for one.
 #[derive(Debug)]
-struct Moody(MemoryLedger, Arc<AtomicBool>);
+struct Moody(MemoryLedger, Arc<AtomicBool>, Arc<AtomicU32>);
 
 #[async_trait]
 impl RewardDistributor for Moody {
@@ -58,11 +58,16 @@ impl RewardDistributor for Moody {
     }
 
     async fn published(&self, epoch: EpochId) -> Result<Option<Commitment>> {
+        self.2.fetch_add(1, Ordering::SeqCst);
         self.0.published(epoch).await
     }
 
     async fn latest(&self) -> Result<Option<EpochId>> {
         self.0.latest().await
+    }
+
+    async fn last(&self) -> Result<Option<EpochId>> {
+        self.0.last().await
     }
 
     async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount> {
@@ -77,7 +82,7 @@ impl RewardDistributor for Moody {
 #[tokio::test]
 async fn a_sealed_epoch_that_was_not_published_is_published_before_the_next() {
     let down = Arc::new(AtomicBool::new(false));
-    let ledger = Moody(MemoryLedger::default(), down.clone());
+    let ledger = Moody(MemoryLedger::default(), down.clone(), Arc::default());
     let network = builder().await.distributor(ledger).build().await.unwrap();
     let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
     device.send(&[celsius(20)]).await.unwrap();
@@ -100,7 +105,7 @@ async fn a_sealed_epoch_that_was_not_published_is_published_before_the_next() {
 #[tokio::test]
 async fn what_was_published_can_be_claimed_while_a_later_epoch_waits() {
     let down = Arc::new(AtomicBool::new(false));
-    let ledger = Moody(MemoryLedger::default(), down.clone());
+    let ledger = Moody(MemoryLedger::default(), down.clone(), Arc::default());
     let network = builder().await.distributor(ledger).build().await.unwrap();
     let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
     device.send(&[celsius(20)]).await.unwrap();
@@ -110,6 +115,26 @@ async fn what_was_published_can_be_claimed_while_a_later_epoch_waits() {
     device.send(&[later(21)]).await.unwrap();
     network.close_epoch(SECOND).await.unwrap_err();
     assert_eq!(network.claim(device.did()).await.unwrap(), tokens(100));
+}
+
+/// A ledger that was down for long is not asked for each number that it missed.
+#[tokio::test]
+async fn what_a_ledger_is_asked_before_an_epoch_is_sealed_does_not_grow_with_what_waits() {
+    let (down, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let ledger = Moody(MemoryLedger::default(), down.clone(), asked.clone());
+    let network = builder().await.distributor(ledger).build().await.unwrap();
+    let device = network.enroll(SimulatedPebble::new(1), owner(1)).await.unwrap();
+    device.send(&[celsius(20)]).await.unwrap();
+    let mut questions = Vec::new();
+    for epoch in 0..8 {
+        let error = network.close_epoch(EpochId::new(epoch)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{epoch}: {error}");
+        questions.push(asked.swap(0, Ordering::SeqCst));
+    }
+    assert_eq!(questions[7], questions[1], "{questions:?}");
+    down.store(false, Ordering::SeqCst);
+    network.close_epoch(EpochId::new(8)).await.unwrap();
+    network.audit(EpochId::new(7)).await.unwrap();
 }
 
 /// A policy that cannot decide for a while.

@@ -78,6 +78,11 @@ impl RewardDistributor for Judged {
         self.active.latest().await
     }
 
+    async fn last(&self) -> Result<Option<EpochId>> {
+        let waits = self.waits.lock().unwrap().map(|waits| waits.epoch);
+        Ok(self.active.last().await?.max(waits))
+    }
+
     async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount> {
         self.active.claim(account, cumulative, proof).await
     }

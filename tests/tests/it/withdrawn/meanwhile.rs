@@ -51,6 +51,10 @@ impl RewardDistributor for Meanwhile {
         self.ledger.latest().await
     }
 
+    async fn last(&self) -> Result<Option<EpochId>> {
+        self.ledger.last().await
+    }
+
     async fn claim(&self, account: Address, cumulative: Amount, proof: &[B256]) -> Result<Amount> {
         self.ledger.claim(account, cumulative, proof).await
     }
