@@ -1,9 +1,11 @@
 //! The bytes of a record; the format is written down in the module above.
 
+use std::convert::Infallible;
+
 use depin_core::{
     Address, Algorithm, Amount, B256, Did, EpochId, NetworkId, PublicKey, Sequence, Timestamp,
     U256,
-    cbor::{self, Decoder, Encoder, Type},
+    cbor::{self, Decoder, Encoder, Type, encode::Write},
     log::ChainTip,
 };
 
@@ -17,9 +19,28 @@ const TAG: &str = "depin epoch v2";
 const FIELDS: u64 = 13;
 
 pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
-    let hashes = 32 * (record.before.len() + record.leaves.len());
-    let mut bytes = Vec::with_capacity(512 + hashes + 160 * record.roster.len());
-    let mut e = Encoder::new(&mut bytes);
+    let mut bytes = Vec::with_capacity(length(record));
+    each_part(record, &mut |part| bytes.extend_from_slice(part));
+    bytes
+}
+
+/// Bytes of the encoding.
+pub(super) fn length(record: &EpochRecord) -> usize {
+    let mut length = 0usize;
+    each_part(record, &mut |part| length = length.saturating_add(part.len()));
+    length
+}
+
+/// Whether these bytes are the encoding.
+pub(super) fn is_encoding(record: &EpochRecord, bytes: &[u8]) -> bool {
+    let mut rest = Some(bytes);
+    each_part(record, &mut |part| rest = rest.and_then(|rest| rest.strip_prefix(part)));
+    rest.is_some_and(<[u8]>::is_empty)
+}
+
+/// Gives the encoding part by part: it is as long as what it is of, which names every batch.
+pub(super) fn each_part(record: &EpochRecord, take: &mut dyn FnMut(&[u8])) {
+    let mut e = Encoder::new(Parts(take));
     let mut write = || -> Written {
         e.map(FIELDS + u64::from(record.replaces.is_some()))?
             .u8(0)?
@@ -27,7 +48,10 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
             .u8(1)?
             .str(record.network.as_str())?;
         e.u8(2)?.u64(record.epoch.value())?.u8(3)?.u64(record.first)?;
-        e.u8(4)?.bytes(&record.before.concat())?.u8(5)?.bytes(&record.leaves.concat())?;
+        e.u8(4)?;
+        write_hashes(&mut e, &record.before)?;
+        e.u8(5)?;
+        write_hashes(&mut e, &record.leaves)?;
         e.u8(6)?.bytes(record.root.as_slice())?.u8(7)?.array(record.roster.len() as u64)?;
         for member in &record.roster {
             e.array(4)?.str(member.device.as_str())?.array(member.keys.len() as u64)?;
@@ -59,14 +83,32 @@ pub(super) fn encode(record: &EpochRecord) -> Vec<u8> {
         Ok(())
     };
     let written = write().is_ok();
-    debug_assert!(written, "writing to a vector cannot fail");
-    bytes
+    debug_assert!(written, "giving parts cannot fail");
 }
 
-pub(super) type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
+/// Takes bytes as they come.
+struct Parts<'a>(&'a mut dyn FnMut(&[u8]));
+
+impl Write for Parts<'_> {
+    type Error = Infallible;
+
+    fn write_all(&mut self, part: &[u8]) -> Result<(), Infallible> {
+        (self.0)(part);
+        Ok(())
+    }
+}
+
+pub(super) type Written = Result<(), cbor::encode::Error<Infallible>>;
+
+/// One after the other in one byte string.
+fn write_hashes(e: &mut Encoder<Parts<'_>>, hashes: &[B256]) -> Written {
+    e.bytes_len(32 * hashes.len() as u64)?;
+    hashes.iter().for_each(|hash| (e.writer_mut().0)(hash.as_slice()));
+    Ok(())
+}
 
 pub(super) fn write_windows(
-    e: &mut Encoder<&mut Vec<u8>>,
+    e: &mut Encoder<impl Write<Error = Infallible>>,
     windows: Option<&(Windows, EpochId)>,
 ) -> Written {
     let Some((windows, since)) = windows else {
@@ -78,13 +120,16 @@ pub(super) fn write_windows(
     Ok(())
 }
 
-fn write_key(e: &mut Encoder<&mut Vec<u8>>, key: &PublicKey) -> Written {
+fn write_key(e: &mut Encoder<impl Write<Error = Infallible>>, key: &PublicKey) -> Written {
     e.array(2)?.i64(key.algorithm().cose())?.bytes(&key.to_bytes())?;
     Ok(())
 }
 
 /// Where a device stood.
-pub(super) fn write_past(e: &mut Encoder<&mut Vec<u8>>, past: Option<&Past>) -> Written {
+pub(super) fn write_past(
+    e: &mut Encoder<impl Write<Error = Infallible>>,
+    past: Option<&Past>,
+) -> Written {
     let Some(Past { tip, latest, key, open }) = past else {
         e.null()?;
         return Ok(());
@@ -312,4 +357,61 @@ fn work(d: &mut Decoder<'_>) -> Option<Work> {
     let paid = d.bytes().ok().filter(|paid| paid.len() <= 32 && paid.first() != Some(&0))?;
     let paid = U256::from_be_slice(paid);
     Some(Work { epoch, readings, score, paid: Amount::units(paid) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merkle::Accumulator;
+
+    fn record(batches: u64) -> EpochRecord {
+        let mut log = Accumulator::new();
+        let leaf = |number: u64| B256::left_padding_from(&number.to_be_bytes());
+        let leaves: Vec<B256> = (0..batches).map(leaf).collect();
+        leaves.iter().for_each(|leaf| log.push(*leaf));
+        EpochRecord {
+            network: NetworkId::parse("climate").unwrap(),
+            epoch: EpochId::new(0),
+            first: 0,
+            before: Vec::new(),
+            leaves,
+            root: log.root(),
+            roster: Vec::new(),
+            checks: Vec::new(),
+            policy: "policy".into(),
+            windows: None,
+            windows_since: EpochId::new(0),
+            settled_policy: None,
+            standings: None,
+            replaces: None,
+        }
+    }
+
+    #[test]
+    fn a_record_that_names_many_batches_is_in_memory_once() {
+        let record = record(100_000);
+        let (most, little) = (32 * 100_000 + 4096, 4096);
+        let peak = |work: &dyn Fn()| allocation_counter::measure(work).bytes_max;
+        let bytes = record.to_bytes();
+        assert!(peak(&|| drop(record.to_bytes())) <= most);
+        assert!(peak(&|| drop(EpochRecord::parse(&bytes).unwrap())) <= most);
+        assert!(peak(&|| assert_ne!(record.manifest(), B256::ZERO)) <= little);
+        assert_eq!(EpochRecord::parse(&bytes).unwrap(), record);
+    }
+
+    #[test]
+    fn only_the_whole_encoding_is_the_encoding() {
+        let (record, other) = (record(3), record(4));
+        let bytes = encode(&record);
+        assert_eq!(length(&record), bytes.len());
+        assert!(is_encoding(&record, &bytes) && !is_encoding(&other, &bytes));
+        let cut = bytes.split_last().map(|(_, cut)| cut).unwrap();
+        assert!(!is_encoding(&record, cut));
+        assert!(!is_encoding(&record, &[&bytes[..], &[0]].concat()));
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            assert!(!is_encoding(&record, &changed), "{place}");
+        }
+    }
 }

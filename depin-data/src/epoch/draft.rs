@@ -192,7 +192,7 @@ impl EpochDraft {
             let message = "a device sent batches in the epoch and is not in its roster";
             return Err(Error::new(ErrorKind::NotFound, message).with("did", missing));
         }
-        if codec::encode(&record).len() > MAX_BYTES {
+        if codec::length(&record) > MAX_BYTES {
             return Err(EpochError::Limit("bytes").into());
         }
         observe::closed(record.epoch, record.leaves.len());

@@ -143,11 +143,12 @@ impl Sealed {
     /// [`ErrorKind::Rejected`] when the statement is not about the members of the roster,
     /// [`ErrorKind::Limit`] when it is too long.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(4096);
+        let length = codec::length(&self.record);
+        let mut bytes = Vec::with_capacity(4096 + length);
         let mut e = Encoder::new(&mut bytes);
         let mut writer = Writer { record: &self.record, strangers: false };
-        let record = self.record.to_bytes();
-        let begun = e.array(3).and_then(|e| e.str(TAG)?.bytes(&record)).is_ok();
+        let begun = e.array(3).and_then(|e| e.str(TAG)?.bytes_len(length as u64)).is_ok();
+        codec::each_part(&self.record, &mut |part| e.writer_mut().extend_from_slice(part));
         let written = begun && writer.statement(&mut e, &self.statement).is_ok();
         debug_assert!(written, "writing to a vector cannot fail");
         if writer.strangers {

@@ -4,7 +4,7 @@
 //! rounding and small noise. Every device keeps the 64 of its orders whose digests are least, so that a copy and its
 //! original keep the same ones.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter::repeat_n};
 
 use depin_core::Result;
 
@@ -53,11 +53,11 @@ impl Sketches {
             orders.extend(shapes.iter().flat_map(|shapes| kept(device, shapes)));
         }
         orders.sort_unstable();
-        let mut orders: Vec<Order> = shared(&orders).copied().collect();
+        retain_shared(&mut orders);
         orders.shrink_to_fit();
-        let device = |place: &u32| orders.get(*place as usize).map(|order| order.device);
+        let device = |place: &u32| (orders.get(*place as usize).map(|order| order.device), *place);
         let mut by_device: Vec<u32> = (0..).take(orders.len()).collect();
-        by_device.sort_by_key(device);
+        by_device.sort_unstable_by_key(device);
         Ok(Self { orders, by_device, every })
     }
 
@@ -105,9 +105,12 @@ impl Sketches {
     }
 }
 
-/// Of sorted orders those that are not alone with their digest.
-fn shared(orders: &[Order]) -> impl Iterator<Item = &Order> {
-    orders.chunk_by(|a, b| a.digest == b.digest).filter(|same| same.len() > 1).flatten()
+/// Keeps of sorted orders those that are not alone with their digest.
+fn retain_shared(orders: &mut Vec<Order>) {
+    let same = orders.chunk_by(|a, b| a.digest == b.digest);
+    let shared: Vec<bool> = same.flat_map(|same| repeat_n(same.len() > 1, same.len())).collect();
+    let mut shared = shared.into_iter();
+    orders.retain(|_| shared.next() == Some(true));
 }
 
 /// The orders of a device with the least digests, each where it comes first.
