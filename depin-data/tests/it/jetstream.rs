@@ -18,6 +18,7 @@ use depin_data::log::{
 };
 use depin_data::nats::NatsOptions;
 use depin_testkit::log::{conforms, survives_reopening};
+use sha2::{Digest, Sha256};
 
 use crate::{
     broker::{Broker, jetstream},
@@ -253,6 +254,43 @@ async fn intrude(server: &Broker, bytes: Vec<u8>) {
     context.publish(subject, bytes.into()).await.unwrap().await.unwrap();
 }
 
+/// The bytes of a message of the log.
+async fn message(server: &Broker, sequence: u64) -> Vec<u8> {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let stream = context.get_stream(format!("DEPIN_{}", network())).await.unwrap();
+    stream.get_raw_message(sequence).await.unwrap().payload.to_vec()
+}
+
+/// As when a server that lost its end takes what was sent before in a place that fits by its number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_message_of_ours_in_another_place_is_passed_over_by_everybody() {
+    let Some(server) = Broker::nats(jetstream) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let view = || RedbLog::open(folder.path().join("view")).unwrap();
+    let log = JetStreamLog::open(&server.options(), &network(), view()).await.unwrap();
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    for _ in 0..3 {
+        stored(&log, next(&mut device)).await;
+    }
+    log.refuse(refused("one")).await.unwrap();
+    for sequence in [1, 4, 2] {
+        let again = message(&server, sequence).await;
+        intrude(&server, again).await;
+        stored(&log, next(&mut device)).await;
+    }
+    log.close().await;
+    let log = JetStreamLog::open(&server.options(), &network(), view()).await.unwrap();
+    let fresh = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    assert_eq!(fresh.skipped(), 3);
+    for log in [&log, &fresh] {
+        assert_eq!(log.level().await.unwrap().size, 6);
+        assert_eq!(log.refusals(0, 9).await.unwrap(), [refused("one")]);
+    }
+    stored(&fresh, next(&mut device)).await;
+    assert_eq!(fresh.level().await.unwrap(), log.level().await.unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn noise_in_the_stream_is_passed_over_by_everybody_and_counted() {
     let Some(server) = Broker::nats(jetstream) else { return };
@@ -274,7 +312,9 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
     let (log, mut device) = (open().await.unwrap(), Device::new("a", Algorithm::EdDsa));
     stored(&log, next(&mut device)).await;
     // A group of this network that begins with a root that nobody had.
-    let mut forged = b"\x8d\x69depin-log\x03\x67climate\x61x\x01\x58\x20".to_vec();
+    let mut forged = b"\x8e\x69depin-log\x04\x67climate\x61x\x58\x20".to_vec();
+    forged.extend(Sha256::digest(message(&server, 1).await));
+    forged.extend(b"\x01\x58\x20");
     forged.extend([7; 32]);
     forged.extend(b"\x00\x00\x80\x80\x80\x80\x80");
     intrude(&server, forged).await;
@@ -286,7 +326,7 @@ async fn a_message_that_contradicts_the_log_or_is_of_tomorrow_stops_it() {
 
     let Some(server) = Broker::nats(jetstream) else { return };
     let log = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
-    intrude(&server, b"\x8d\x69depin-log\x04".to_vec()).await;
+    intrude(&server, b"\x8e\x69depin-log\x05".to_vec()).await;
     assert_eq!(log.level().await.unwrap_err().kind(), ErrorKind::Unsupported);
     let error = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -2,9 +2,10 @@
 //! stream has lost.
 
 use depin_core::{
-    Bytes, Error, ErrorKind, NetworkId, Result,
+    B256, Bytes, Error, ErrorKind, NetworkId, Result,
     log::{LogEntry, NewBatch},
 };
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
@@ -30,8 +31,8 @@ pub(super) struct Follower {
     pub(super) wire: Wire,
     pub(super) replica: Replica,
     pub(super) network: NetworkId,
-    /// The last message that was applied.
-    last: Option<(u64, Bytes)>,
+    /// The last message that was applied, and its hash.
+    last: Option<(u64, B256)>,
     /// A record that the stream has lost and is given back in parts, and its place among the sealed.
     giving: Option<(u64, Passage)>,
     /// The server whose stream was compared with the view: another one may have lost what this one had.
@@ -110,14 +111,39 @@ impl Follower {
 
     /// The first of our messages from `from` on, before `end`.
     async fn group_from(&self, from: u64, end: u64) -> Result<Option<(u64, Group)>> {
+        let mut before = self.hash_at(from.saturating_sub(1)).await?;
         for sequence in from..end {
             let message = self.wire.read_surely(sequence).await?;
-            let group = message.and_then(|message| Group::decode(&message, &self.network).ok());
-            if let Some(group) = group {
+            let group = message.as_ref().and_then(|m| Group::decode(m, &self.network).ok());
+            if let Some(group) = group.filter(|group| group.follows(before)) {
                 return Ok(Some((sequence, group)));
             }
+            before = message.as_ref().map(hash);
         }
         Ok(None)
+    }
+
+    /// Hash of the message with this sequence, if there is one.
+    async fn hash_at(&self, sequence: u64) -> Result<Option<B256>> {
+        match sequence {
+            0 => Ok(None),
+            _ => Ok(self.wire.read_surely(sequence).await?.as_ref().map(hash)),
+        }
+    }
+
+    /// Hash of the message that was applied last, if it is there.
+    async fn hash_before(&self) -> Result<Option<B256>> {
+        let applied = self.replica.applied;
+        match self.last {
+            Some((sequence, hash)) if sequence == applied => Ok(Some(hash)),
+            _ => self.hash_at(applied).await,
+        }
+    }
+
+    /// Ties a group to the message that was applied last.
+    pub(super) async fn tie(&self, mut group: Group) -> Result<Group> {
+        group.after = self.hash_before().await?.unwrap_or(B256::ZERO);
+        Ok(group)
     }
 
     /// Applies what has come since. Returns whether the messages that were applied have `awaited` among
@@ -191,22 +217,25 @@ impl Follower {
         found: &mut Option<u64>,
     ) -> Result<()> {
         self.ensure_compared()?;
-        self.replica.apply(sequence, &message, &self.wire).await?;
-        let is_own = awaited == Some(&message);
+        let before = self.hash_before().await?;
+        self.ensure_compared()?;
+        let is_ours = self.replica.apply(sequence, &message, before, &self.wire).await?;
+        let is_own = is_ours && awaited == Some(&message);
         if is_own {
             *found = Some(sequence);
         }
         observe::applied(is_own);
-        self.last = Some((sequence, message));
+        self.last = Some((sequence, hash(&message)));
         Ok(())
     }
 
     /// Applies a message that is known to be in the stream, because we have just put it there.
-    pub(super) async fn take_own(&mut self, sequence: u64, message: Bytes) -> Result<()> {
-        self.replica.apply(sequence, &message, &self.wire).await?;
-        observe::applied(true);
-        self.last = Some((sequence, message));
-        Ok(())
+    pub(super) async fn take_own(&mut self, sequence: u64, message: Bytes) -> Result<bool> {
+        let before = self.hash_before().await?;
+        let is_ours = self.replica.apply(sequence, &message, before, &self.wire).await?;
+        observe::applied(is_ours);
+        self.last = Some((sequence, hash(&message)));
+        Ok(is_ours)
     }
 
     /// After a new connection: the stream still has what was applied last, or the view finds its place anew. Others
@@ -214,13 +243,13 @@ impl Follower {
     /// not seen.
     pub(super) async fn verify_end(&mut self) -> Result<()> {
         let server = self.wire.server();
-        let Some((sequence, message)) = &self.last else { return self.seek().await };
-        if self.wire.read_surely(*sequence).await?.as_ref() != Some(message) {
+        let Some((sequence, last)) = self.last else { return self.seek().await };
+        if self.hash_at(sequence).await? != Some(last) {
             warn!(applied = sequence, "the stream has lost its end");
             return self.seek().await;
         }
         // What was passed over behind it may be other messages by now.
-        self.replica.applied = *sequence;
+        self.replica.applied = sequence;
         self.compared = server;
         Ok(())
     }
@@ -246,7 +275,7 @@ impl Follower {
                 }
                 let taken = self.take_own(sequence, message).await;
                 self.replica.sealing = None;
-                taken.map(|()| true)
+                taken
             }
             // Another one gave it back, or the server is another: it is compared when it is read.
             Published::At(_) | Published::Elsewhere => Ok(false),
@@ -267,7 +296,7 @@ impl Follower {
         }
         match group.is_empty() {
             true => Err(too_large(self.most())),
-            false => Ok(group),
+            false => self.tie(group).await,
         }
     }
 
@@ -320,6 +349,11 @@ impl Follower {
     pub(super) fn takes_whole(&self, record: &Bytes) -> bool {
         seal_weight(record) <= self.most().min(PART)
     }
+}
+
+/// Of a message, by which the next one names it.
+fn hash(message: &Bytes) -> B256 {
+    B256::new(Sha256::digest(message).into())
 }
 
 /// What a stored batch says about its place.

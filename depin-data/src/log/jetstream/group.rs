@@ -3,7 +3,7 @@
 //! Deterministic CBOR, so that every replica reads the same or reads nothing:
 //!
 //! ```text
-//! ["depin-log", 3, network, id,
+//! ["depin-log", 4, network, id, SHA-256 of the message before in the stream, or zeros,
 //!   number of batches before, root over them (32 bytes), number of refusals before, of sealed epochs before,
 //!   [*[did, sequence, previous (32 bytes), ms of receipt, signed bytes,
 //!      of a gap marker: the last sequence and hash that it gives up]],
@@ -14,7 +14,9 @@
 //! ```
 //!
 //! The last two lists are [parts](super::parts) of records that no message holds, and their heads. `id` is
-//! unlike that of any other message. Numbers and root tie the message to everything before it.
+//! unlike that of any other message. Numbers and root tie the message to everything before it; the hash of the message
+//! before says that its writer had read that one, so that a message which a server that lost some takes in another
+//! place is known by everybody for what it is.
 
 use depin_core::{
     B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence, SignedBatch,
@@ -26,8 +28,8 @@ use depin_core::{
 use super::parts::{HEAD_WEIGHT, Head, MOST_BYTES, PART_OVERHEAD, Part};
 
 const MAGIC: &str = "depin-log";
-const VERSION: u8 = 3;
-const FIELDS: u64 = 13;
+const VERSION: u8 = 4;
+const FIELDS: u64 = 14;
 
 /// Bytes of a message beside its records, at most: names, base, lengths.
 pub(super) const OVERHEAD: usize = 512;
@@ -52,6 +54,8 @@ impl Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) id: String,
+    /// Hash of the message before it in the stream, zero when there is none.
+    pub(super) after: B256,
     pub(super) before: Counts,
     /// Over the batches before.
     pub(super) root: B256,
@@ -75,6 +79,7 @@ impl Group {
     pub(super) fn new(id: String, before: Counts, root: B256) -> Self {
         Self {
             id,
+            after: B256::ZERO,
             before,
             root,
             batches: Vec::new(),
@@ -93,6 +98,11 @@ impl Group {
             refusals: refusals.saturating_add(self.refusals.len() as u64),
             seals: seals.saturating_add(self.seals.len() as u64),
         }
+    }
+
+    /// Whether its writer had read the message that lies before it in the stream, where there is one.
+    pub(super) fn follows(&self, before: Option<B256>) -> bool {
+        before.is_none_or(|before| before == self.after)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -150,7 +160,11 @@ type Written = Result<(), cbor::encode::Error<core::convert::Infallible>>;
 fn write(group: &Group, network: &NetworkId, e: &mut Encoder<&mut Vec<u8>>) -> Written {
     let Counts { batches, refusals, seals } = group.before;
     e.array(FIELDS)?.str(MAGIC)?.u8(VERSION)?.str(network.as_str())?.str(&group.id)?;
-    e.u64(batches)?.bytes(group.root.as_slice())?.u64(refusals)?.u64(seals)?;
+    e.bytes(group.after.as_slice())?
+        .u64(batches)?
+        .bytes(group.root.as_slice())?
+        .u64(refusals)?
+        .u64(seals)?;
     e.array(group.batches.len() as u64)?;
     for new in &group.batches {
         e.array(5 + 2 * u64::from(new.covers.is_some()))?
@@ -197,9 +211,10 @@ fn read(bytes: &[u8], network: &NetworkId) -> Read<Group> {
         return Err(shape("the network"));
     }
     let id = d.str()?.to_owned();
-    let (batches, root) = (d.u64()?, hash(d)?);
+    let (after, batches, root) = (hash(d)?, d.u64()?, hash(d)?);
     Ok(Group {
         id,
+        after,
         before: Counts { batches, refusals: d.u64()?, seals: d.u64()? },
         root,
         batches: list(d, |d| {
@@ -294,6 +309,7 @@ mod tests {
         fn groups()(
             batches in batches(),
             before: [u64; 3],
+            after: [u8; 32],
             root: [u8; 32],
             refusals in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3),
             seals in prop::collection::vec((any::<u64>(), prop::collection::vec(any::<u8>(), 0..40)), 0..3),
@@ -310,7 +326,7 @@ mod tests {
                 epoch: EpochId::new(epoch), record: B256::new(record), length, last,
             });
             let (seals, parts, heads) = (seals.collect(), parts.collect(), heads.collect());
-            Group { id: "x.1".into(), before, root: B256::new(root), batches, refusals, seals, parts, heads }
+            Group { id: "x.1".into(), after: B256::new(after), before, root: B256::new(root), batches, refusals, seals, parts, heads }
         }
     }
 
@@ -330,13 +346,13 @@ mod tests {
         #[test]
         fn noise_never_panics(bytes: Vec<u8>) {
             let _ = Group::decode(&bytes, &network());
-            let ours = [b"\x8d\x69depin-log\x03".as_slice(), &bytes].concat();
+            let ours = [b"\x8e\x69depin-log\x04".as_slice(), &bytes].concat();
             let _ = Group::decode(&ours, &network());
         }
     }
 
     #[test]
     fn another_version_is_told_from_noise() {
-        assert_eq!(Group::decode(b"\x8d\x69depin-log\x04", &network()), Err(Unread::Version(4)));
+        assert_eq!(Group::decode(b"\x8e\x69depin-log\x05", &network()), Err(Unread::Version(5)));
     }
 }

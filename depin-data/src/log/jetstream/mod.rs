@@ -29,6 +29,7 @@
 //! | a part of a sealed record | passes over it until a head leads to it |
 //! | a head whose parts are in the stream before it | seals the epoch |
 //! | a head whose parts are not | passes over it: whoever put it seals again before anybody is told of success |
+//! | a group whose writer had another message before it, which a server that lost some took in the wrong place | passes over it, warns, and [counts](JetStreamLog::skipped) it; its writer judges and sends it anew |
 //! | bytes that are no group of this network | passes over it, warns, and [counts](JetStreamLog::skipped) it |
 //! | a group of another version | stops with [`ErrorKind::Unsupported`]: passing over would part replicas |
 //! | a group that contradicts what was before | stops with [`ErrorKind::Corrupt`] |
@@ -261,7 +262,7 @@ impl JetStreamLog {
         self.view.log().head().await
     }
 
-    /// Messages that this process has passed over because no depin log has written them.
+    /// Messages that this process has passed over because no depin log has written them, or not in their place.
     pub fn skipped(&self) -> u64 {
         self.status.borrow().skipped
     }

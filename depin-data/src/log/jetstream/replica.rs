@@ -100,14 +100,28 @@ impl Replica {
         Ok(encoded)
     }
 
-    /// Applies the message with this sequence.
-    pub(super) async fn apply(&mut self, sequence: u64, message: &[u8], wire: &Wire) -> Result<()> {
+    /// Applies the message with this sequence, `before` which that of this hash lies in the stream; false for one
+    /// that it passes over.
+    pub(super) async fn apply(
+        &mut self,
+        sequence: u64,
+        message: &[u8],
+        before: Option<B256>,
+        wire: &Wire,
+    ) -> Result<bool> {
+        let mut is_ours = true;
         match Group::decode(message, &self.network) {
+            Ok(group) if !group.follows(before) => {
+                is_ours = false;
+                self.skipped += 1;
+                warn!(sequence, "passed over a message whose writer knew another one before it");
+            }
             Ok(group) => {
                 let told = |error: Error| error.with("message", sequence);
                 self.end = self.add(&group, sequence, wire).await.map_err(told)?;
             }
             Err(Unread::Foreign) => {
+                is_ours = false;
                 self.skipped += 1;
                 warn!(sequence, "passed over a message that no depin log has written");
             }
@@ -121,7 +135,7 @@ impl Replica {
             }
         }
         self.applied = sequence;
-        Ok(())
+        Ok(is_ours)
     }
 
     async fn add(&self, group: &Group, sequence: u64, wire: &Wire) -> Result<Counts> {

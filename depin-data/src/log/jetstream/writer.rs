@@ -344,7 +344,8 @@ impl Writer {
     async fn next_group(&mut self) -> Result<Group> {
         self.messages += 1;
         let id = format!("{}.{}", self.name, self.messages);
-        self.follower.replica.group(id).await
+        let group = self.follower.replica.group(id).await?;
+        self.follower.tie(group).await
     }
 
     /// Puts a message into the stream and the view, and says where; nothing when another one came first.
@@ -353,9 +354,9 @@ impl Writer {
         loop {
             match self.follower.wire.publish(last, message).await {
                 Published::At(sequence) if sequence == last + 1 && self.follower.is_compared() => {
-                    self.follower.take_own(sequence, message.clone()).await?;
+                    let counts = self.follower.take_own(sequence, message.clone()).await?;
                     self.won = true;
-                    return Ok(Some(sequence));
+                    return Ok(counts.then_some(sequence));
                 }
                 // A server that lost messages counts anew; what is there now is compared.
                 Published::At(_) | Published::Elsewhere => {
