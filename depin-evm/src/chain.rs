@@ -197,7 +197,7 @@ impl Chain {
     ///
     /// # Errors
     /// As [`send_once`](Self::send_once), but never for blocks to wait for, nor more than once for a transaction that only
-    /// another node can tell of, unless it succeeded.
+    /// another node can tell of, unless it succeeded: then the error [says so](crate::Succeeded::of).
     pub async fn send_deduplicated(
         &self,
         key: &str,

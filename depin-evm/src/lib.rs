@@ -14,6 +14,7 @@ mod revert;
 mod roles;
 mod sender;
 mod signature;
+mod succeeded;
 mod unfunded;
 
 pub use alloy;
@@ -30,4 +31,5 @@ pub use logs::{LogWindow, Logs};
 pub use revert::Revert;
 pub use roles::{Role, Roles, hand_over};
 pub use signature::recoverable;
+pub use succeeded::Succeeded;
 pub use unfunded::Unfunded;

@@ -8,6 +8,7 @@ use alloy::rpc::types::TransactionReceipt;
 use depin_core::{Error, ErrorKind, Result};
 
 use super::{TxSender, mined::Mined, record::Record, taken::Taker};
+use crate::Succeeded;
 
 /// Why there is no receipt.
 pub(super) enum Failure {
@@ -75,7 +76,7 @@ pub(super) fn untold(record: &Record) -> Failure {
     };
     let text = "the transaction succeeded earlier, and the node does not tell of it; use a node that has its receipt";
     let error = Error::unavailable(text).with("transaction", done.transaction);
-    error.with("block", done.block).into()
+    error.with("block", done.block).source(Succeeded::new(done.transaction, done.block)).into()
 }
 
 fn anothers(taken: Mined, nonce: u64) -> Error {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use depin_core::{B256, Error, ErrorKind, Result, U256};
 use depin_evm::{
-    Revert,
+    Revert, Succeeded,
     alloy::{
         consensus::Transaction,
         eips::BlockId,
@@ -43,7 +43,10 @@ impl Till {
         let sent = self.0.chain.send_deduplicated(&format!("x402/{id}"), transfer).await;
         let fate = match sent {
             Ok(receipt) => Fate::Moved(receipt.transaction_hash),
-            Err(error) => self.judge(id, &pledge, &entry, error).await,
+            Err(error) => match Succeeded::of(&error) {
+                Some(known) => Fate::Moved(known.transaction()),
+                None => self.judge(id, &pledge, &entry, error).await,
+            },
         };
         match fate {
             Fate::Moved(transaction) => {

@@ -17,6 +17,8 @@ pub(super) enum Mood {
     Silent,
     /// Knows of no logs, as a node that lags behind the others.
     Forgetful,
+    /// Has forgotten all receipts and transactions.
+    Pruned,
 }
 
 pub(super) struct Node {
@@ -46,6 +48,9 @@ impl Node {
                     Mood::Forgetful if request["method"] == "eth_getLogs" => {
                         Json(json!({ "jsonrpc": "2.0", "id": request["id"], "result": [] }))
                     }
+                    Mood::Pruned if PRUNED.iter().any(|method| request["method"] == *method) => {
+                        Json(json!({ "jsonrpc": "2.0", "id": request["id"], "result": null }))
+                    }
                     _ => Json(passed.await.unwrap().json().await.unwrap()),
                 }
             }
@@ -67,4 +72,14 @@ impl Node {
         let chain = Chain::from_provider(provider, devnet.account(account));
         chain.poll_interval(std::time::Duration::from_millis(5)).connect().await.unwrap()
     }
+
+    /// The same, which does not wait for long.
+    pub(super) async fn hasty(&self, devnet: &Devnet, account: u16) -> Chain {
+        let provider = ProviderBuilder::default().connect_http(self.url.parse().unwrap()).erased();
+        let chain = Chain::from_provider(provider, devnet.account(account));
+        let chain = chain.poll_interval(std::time::Duration::from_millis(1));
+        chain.timeout(std::time::Duration::from_secs(2)).connect().await.unwrap()
+    }
 }
+
+const PRUNED: [&str; 2] = ["eth_getTransactionReceipt", "eth_getTransactionByHash"];

@@ -358,6 +358,28 @@ async fn a_transfer_of_which_the_node_does_not_tell_is_not_taken_for_lost() {
     assert!(matches!(till.settle(units(10), &payment).await.unwrap(), Outcome::Settled(_)));
 }
 
+/// As after a crash between the two: the chain handle heard of the success, and the book did not.
+#[tokio::test]
+async fn what_is_written_down_as_moved_needs_no_receipt() {
+    let town = Town::start().await;
+    let node = Node::start(&town.devnet).await;
+    let chain = node.hasty(&town.devnet, 4).await;
+    let till = async || {
+        let (options, clock) = (TillOptions::in_memory().pay_to(PAYEE), Arc::new(SystemClock));
+        Till::open(chain.clone(), town.token, clock, options).await.unwrap()
+    };
+    let (heard, unheard) = (till().await, till().await);
+    let payment = pays(&heard.terms(units(10)), 1);
+    for till in [&heard, &unheard] {
+        till.take(units(10), &payment, TEA).await.unwrap();
+    }
+    let settled = heard.settle(units(10), &payment).await.unwrap();
+    assert!(matches!(settled, Outcome::Settled(_)), "{settled:?}");
+    node.set(Mood::Pruned);
+    assert_eq!(unheard.settle(units(10), &payment).await.unwrap(), settled);
+    assert_eq!(town.balance(PAYEE).await, 10);
+}
+
 #[tokio::test]
 async fn what_moved_long_ago_is_found_on_a_node_that_tells_of_few_blocks_at_once() {
     let town = Town::start().await;
