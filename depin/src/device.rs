@@ -8,6 +8,8 @@ use depin_core::{
     registry::DeviceRecord,
     transport::{Answer, Receipt, Refusal, RefusalCode, Transport},
 };
+#[cfg(feature = "geo")]
+use depin_data::privacy::Discretion;
 use depin_data::{
     batch::{Extras, SaltSeed},
     outbox::{FileStore, Outbox},
@@ -31,6 +33,8 @@ pub struct Device {
     record: DeviceRecord,
     hardware: Hardware,
     outbox: Arc<Mutex<Outbox>>,
+    #[cfg(feature = "geo")]
+    discretion: Arc<Mutex<Discretion>>,
     transport: Arc<dyn Transport>,
 }
 
@@ -50,7 +54,14 @@ impl Device {
         outbox.rekey(&*hardware.signer, tip)?;
         outbox.reconcile(tip)?;
         let transport = Arc::new(InProcess::new(network.ingest().clone()));
-        Ok(Self { record, hardware, outbox: Arc::new(Mutex::new(outbox)), transport })
+        Ok(Self {
+            record,
+            #[cfg(feature = "geo")]
+            discretion: Arc::new(Mutex::new(hardware.discretion.clone())),
+            hardware,
+            outbox: Arc::new(Mutex::new(outbox)),
+            transport,
+        })
     }
 
     /// The same device with its next key.
@@ -94,13 +105,15 @@ impl Device {
     /// [`ErrorKind::Unavailable`] when there was no answer: the batch is kept, call
     /// [`flush`](Self::flush) later. [`ErrorKind::Rejected`] with the code and the hash when ingest refused
     /// it; the batch stays pending, for a clock that is ahead passes and a suspension ends. Where neither
-    /// will happen, [`discard`](Self::discard) it, or nothing after it is sent.
+    /// will happen, [`discard`](Self::discard) it, or nothing after it is sent. [`ErrorKind::NotFound`] when nothing
+    /// is left of what the owner lets the device tell (`Hardware::silent_in`): nothing was signed or sent.
     pub async fn send(&self, readings: &[Reading]) -> Result<Receipt> {
         self.send_with(readings, Extras::default()).await
     }
 
     /// As [`send`](Self::send), with more than readings: salts, or readings that one reader alone can open, which
-    /// `privacy::seal_readings` seals (feature `hpke`).
+    /// `privacy::seal_readings` seals (feature `hpke`). What is sealed already is sent as it is: the owner's zones and
+    /// cells are for `readings` alone.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -109,7 +122,7 @@ impl Device {
         let salts = self.hardware.is_salted && extras.seed.is_none();
         let fresh = salts.then(|| SaltSeed::generate(&mut OsRng));
         let extras = Extras { seed: extras.seed.or(fresh.as_ref()), ..extras };
-        outbox.push_with(&*self.hardware.signer, readings, extras)?;
+        self.keep(&mut outbox, readings, extras).await?;
         let last = self.drain(&mut outbox).await?;
         last.ok_or_else(|| Error::new(ErrorKind::NotFound, "nothing was waiting to be sent"))
     }
@@ -162,6 +175,38 @@ impl Device {
             }
         }
         outbox.discard(batch)
+    }
+
+    /// Signs what may be told and keeps it.
+    #[cfg(feature = "geo")]
+    async fn keep(
+        &self,
+        outbox: &mut Outbox,
+        readings: &[Reading],
+        extras: Extras<'_>,
+    ) -> Result<()> {
+        let mut discretion = self.discretion.lock().await;
+        let mut after = discretion.clone();
+        let told = after.apply(readings.to_vec());
+        if told.is_empty() && !readings.is_empty() && extras.sealed.is_none() {
+            *discretion = after;
+            let text = "the owner lets the device tell nothing of this; nothing was signed";
+            return Err(Error::new(ErrorKind::NotFound, text).with("device", self.did()));
+        }
+        outbox.push_with(&*self.hardware.signer, &told, extras)?;
+        // What was not signed is given again, and judged by where the device was before.
+        *discretion = after;
+        Ok(())
+    }
+
+    #[cfg(not(feature = "geo"))]
+    async fn keep(
+        &self,
+        outbox: &mut Outbox,
+        readings: &[Reading],
+        extras: Extras<'_>,
+    ) -> Result<()> {
+        outbox.push_with(&*self.hardware.signer, readings, extras).map(|_| ())
     }
 
     async fn drain(&self, outbox: &mut Outbox) -> Result<Option<Receipt>> {

@@ -3,6 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use depin_core::{PublicKey, Signer, evidence::Attester};
+#[cfg(feature = "geo")]
+use depin_data::privacy::{Coarsen, Discretion, Zone};
 use depin_hw::SimulatedPebble;
 
 /// The two things a device proves itself with: a key that signs and a root of trust that attests.
@@ -13,12 +15,22 @@ pub struct Hardware {
     pub(crate) next_key: Option<PublicKey>,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) is_salted: bool,
+    #[cfg(feature = "geo")]
+    pub(crate) discretion: Discretion,
 }
 
 impl Hardware {
     /// A device made of a key and a root of trust.
     pub fn new(signer: Arc<dyn Signer>, attester: Arc<dyn Attester>) -> Self {
-        Self { signer, attester, next_key: None, folder: None, is_salted: false }
+        Self {
+            signer,
+            attester,
+            next_key: None,
+            folder: None,
+            is_salted: false,
+            #[cfg(feature = "geo")]
+            discretion: Discretion::default(),
+        }
     }
 
     /// Commits to the key that the device may change to, should the present one be stolen. Its private half
@@ -44,6 +56,28 @@ impl Hardware {
     #[must_use]
     pub const fn salted(mut self) -> Self {
         self.is_salted = true;
+        self
+    }
+
+    /// Tells cells in place of coordinates: nothing finer is signed, kept in the folder or sent, whatever
+    /// [`send`](crate::Device::send) is given. Of two resolutions the coarser one counts.
+    ///
+    /// Send what was measured at one moment in one call. Half of a pair is not told.
+    #[cfg(feature = "geo")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "geo")))]
+    #[must_use]
+    pub fn coarsened(mut self, to: Coarsen) -> Self {
+        self.discretion = self.discretion.coarsened(to);
+        self
+    }
+
+    /// Tells nothing of what was measured in these [zones](depin_data::privacy::PrivacyZones): it is not signed, kept
+    /// in the folder or sent. After a restart nothing is told before a place outside is known.
+    #[cfg(feature = "geo")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "geo")))]
+    #[must_use]
+    pub fn silent_in(mut self, zones: impl IntoIterator<Item = Zone>) -> Self {
+        self.discretion = self.discretion.silent_in(zones);
         self
     }
 }

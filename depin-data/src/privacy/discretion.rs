@@ -41,7 +41,10 @@ impl Discretion {
     /// Silence in these zones, and in those that were named before.
     #[must_use]
     pub fn silent_in(mut self, zones: impl IntoIterator<Item = Zone>) -> Self {
-        self.zones.get_or_insert_with(|| PrivacyZones::new([])).add(zones);
+        let mut zones = zones.into_iter().peekable();
+        if zones.peek().is_some() {
+            self.zones.get_or_insert_with(|| PrivacyZones::new([])).add(zones);
+        }
         self
     }
 

@@ -23,5 +23,6 @@ fn the_story_is_told_to_its_end() {
         0,
         "a copy takes nothing, whatever times are signed:\n{story}"
     );
+    assert_eq!(fresh("in Rome"), 0, "who teleports is not believed in between either:\n{story}");
     assert!(fresh("through the Alps") > 50, "{story}");
 }

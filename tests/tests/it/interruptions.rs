@@ -357,7 +357,7 @@ async fn a_batch_that_may_be_stored_is_not_given_up() {
 
 /// A transport that reaches nobody.
 #[derive(Debug)]
-struct Offline;
+pub(crate) struct Offline;
 
 #[async_trait]
 impl Transport for Offline {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod bundles;
+mod discretion;
 mod disputes;
 mod faults;
 mod grants;
