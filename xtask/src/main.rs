@@ -20,7 +20,8 @@ const USAGE: &str = "usage: cargo xtask <command>
 
   test               run every test; says what it could not run and why. Fetches peers with npm and pip into
                      target/tools, and installs brokers with apt where it is root
-  kills              kill ingest, the log's engines and a device 1,000 times each, which takes longer than a test may
+  kills              kill ingest, also behind brokers, the log's engines and a device 1,000 times each, which takes
+                     longer than a test may
   ci                 what must be green before a change lands: format, lints, no_std, tests, known answers, docs,
                      contracts, examples, packages. Needs Node.js with npm
   bench [NAME]       run the benchmarks (or those whose name or figure contains NAME), print a table, write target/bench.json

@@ -26,6 +26,8 @@ macro_rules! over_every_broker {
 mod brokers;
 mod flood;
 mod hanging;
+#[cfg(unix)]
+mod ingest_kill;
 mod logins;
 #[cfg(feature = "tls")]
 mod tls;

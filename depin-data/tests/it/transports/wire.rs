@@ -13,11 +13,40 @@ use futures_util::StreamExt;
 
 use crate::{broker::Broker, support::Net};
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     V3,
     V5,
     Nats,
+}
+
+impl Kind {
+    fn mqtt(self, port: u16) -> MqttOptions {
+        let version = if self == Self::V3 { MqttVersion::V3 } else { MqttVersion::V5 };
+        MqttOptions::new("127.0.0.1", port).version(version)
+    }
+
+    /// Serves behind whatever broker listens there, also one that another process started.
+    pub(super) async fn serve(
+        self,
+        port: u16,
+        attempt: Duration,
+        concurrency: u16,
+        ingest: &Arc<Ingest>,
+        name: Option<&str>,
+    ) -> Server {
+        let ingest = Arc::clone(ingest);
+        if self == Self::Nats {
+            let mut serving = NatsServing::default();
+            (serving.concurrency, serving.attempt) = (concurrency, attempt);
+            let options = NatsOptions::new(format!("nats://127.0.0.1:{port}"));
+            return Server::Nats(nats::serve(ingest, &options, serving).await.unwrap());
+        }
+        let mut serving = MqttServing::default();
+        (serving.name, serving.concurrency) = (name.map(Into::into), concurrency);
+        serving.attempt = attempt;
+        Server::Mqtt(mqtt::serve(ingest, &self.mqtt(port), serving).await.unwrap())
+    }
 }
 
 pub(super) struct Wire {
@@ -57,8 +86,7 @@ impl Wire {
     }
 
     pub(super) fn mqtt(&self) -> MqttOptions {
-        let version = if self.kind == Kind::V3 { MqttVersion::V3 } else { MqttVersion::V5 };
-        MqttOptions::new("127.0.0.1", self.broker.port).version(version)
+        self.kind.mqtt(self.broker.port)
     }
 
     pub(super) fn nats(&self) -> NatsOptions {
@@ -102,16 +130,7 @@ impl Wire {
         ingest: &Arc<Ingest>,
         name: Option<&str>,
     ) -> Server {
-        let ingest = Arc::clone(ingest);
-        if self.kind == Kind::Nats {
-            let mut serving = NatsServing::default();
-            (serving.concurrency, serving.attempt) = (concurrency, attempt);
-            return Server::Nats(nats::serve(ingest, &self.nats(), serving).await.unwrap());
-        }
-        let mut serving = MqttServing::default();
-        (serving.name, serving.concurrency) = (name.map(Into::into), concurrency);
-        serving.attempt = attempt;
-        Server::Mqtt(mqtt::serve(ingest, &self.mqtt(), serving).await.unwrap())
+        self.kind.serve(self.broker.port, attempt, concurrency, ingest, name).await
     }
 
     pub(super) async fn stranger(&self) -> Stranger {
