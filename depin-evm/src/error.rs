@@ -11,7 +11,10 @@ use alloy::{
 };
 use depin_core::{Error, ErrorKind};
 
-use crate::{refusal::is_refusal, revert::Revert};
+use crate::{
+    refusal::{is_refusal, is_run},
+    revert::Revert,
+};
 
 /// The shared error for a failed request to a node.
 ///
@@ -78,6 +81,26 @@ pub fn contract_error(error: contract::Error) -> Error {
     }
 }
 
+/// Whether a call or a transaction was run and failed, by its own code or for lack of gas. Else it was refused before
+/// that, as for its fees or for what its account holds, and says nothing of what it calls.
+///
+/// ```
+/// use depin_core::{Error, ErrorKind};
+/// use depin_evm::{Revert, alloy::{rpc::json_rpc::{ErrorPayload, RpcError}}, transport_error, was_run};
+///
+/// assert!(was_run(&Revert::new([]).into_error()));
+/// let says = |text: &'static str| {
+///     let (code, message) = (-32000, text.into());
+///     transport_error(RpcError::ErrorResp(ErrorPayload { code, message, data: None }))
+/// };
+/// assert!(was_run(&says("execution reverted")));
+/// let early = says("max fee per gas less than block base fee");
+/// assert_eq!((early.kind(), was_run(&early)), (ErrorKind::Rejected, false));
+/// ```
+pub fn was_run(error: &Error) -> bool {
+    Revert::of(error).is_some() || answer(error).is_some_and(is_run)
+}
+
 /// URLs of nodes often hold access keys, which must not reach logs.
 fn without_url(error: TransportError) -> TransportError {
     let RpcError::Transport(TransportErrorKind::Custom(cause)) = error else { return error };
@@ -125,9 +148,13 @@ fn node_error(payload: &ErrorPayload) -> Error {
 
 /// Whether a node answered, in whatever words, that it does not tell: not that it is overloaded.
 pub(crate) fn is_answer(error: &Error) -> bool {
-    let source = std::error::Error::source(error);
-    let answer = source.and_then(|source| source.downcast_ref::<TransportError>());
-    matches!(answer, Some(RpcError::ErrorResp(payload)) if !payload.is_retry_err())
+    answer(error).is_some_and(|payload| !payload.is_retry_err())
+}
+
+/// What a node answered, where that is the error.
+fn answer(error: &Error) -> Option<&ErrorPayload> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref::<TransportError>()?.as_error_resp()
 }
 
 /// JSON-RPC and EIP-1474 codes.

@@ -25,7 +25,7 @@ pub use chain::Chain;
 pub use deploy::{
     DeployOptions, Deployment, Emission, RootRules, SHARED_ACCOUNT_REGISTRY, TokenSource, deploy,
 };
-pub use error::{contract_error, transport_error};
+pub use error::{contract_error, transport_error, was_run};
 pub use limit::pause_after;
 pub use logs::{LogWindow, Logs};
 pub use revert::Revert;

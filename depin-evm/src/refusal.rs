@@ -10,9 +10,21 @@ use crate::limit::OFTEN;
 
 /// Whether the node refuses what was asked for, now and later.
 pub(crate) fn is_refusal(answer: &ErrorPayload) -> bool {
+    is_run(answer) || says(answer, UNRUN) || CODES.contains(&answer.code) && !is_busy(answer)
+}
+
+/// Whether what was asked for was run, and failed: nothing that is wrong with its fees or its account comes so far.
+pub(crate) fn is_run(answer: &ErrorPayload) -> bool {
+    says(answer, RUN) || RUN_CODES.contains(&answer.code) && !is_busy(answer)
+}
+
+fn is_busy(answer: &ErrorPayload) -> bool {
+    says(answer, BUSY) || says(answer, &OFTEN)
+}
+
+fn says(answer: &ErrorPayload, words: &[&str]) -> bool {
     let text = answer.message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
-    says(WORDS) || CODES.contains(&answer.code) && !says(BUSY) && !says(&OFTEN)
+    words.iter().any(|words| text.contains(words))
 }
 
 /// By which gateways say, with codes for requests that cannot be, that they are out of something for now.
@@ -33,12 +45,14 @@ const BUSY: &[&str] = &[
     "monthly",
 ];
 
-/// No request of the protocol; no such parameters; a rejected transaction; a failed execution (of Parity's heirs).
-const CODES: &[i64] = &[-32700, -32600, -32602, -32003, -32015];
+/// No request of the protocol; no such parameters; a rejected transaction.
+const CODES: &[i64] = &[-32700, -32600, -32602, -32003];
 
-/// Of Geth, Erigon, Nethermind, Besu, Reth, IoTeX, Hardhat, Anvil and our devnet.
-const WORDS: &[&str] = &[
-    // What a run ended with.
+/// A failed execution, of Geth and of Parity's heirs.
+const RUN_CODES: &[i64] = &[3, -32015];
+
+/// What a run ended with, in words of Geth, Erigon, Nethermind, Besu, Reth, IoTeX, Hardhat, Anvil and our devnet.
+const RUN: &[&str] = &[
     "revert",
     "out of gas",
     "gas required exceeds",
@@ -47,7 +61,6 @@ const WORDS: &[&str] = &[
     "vm execution error",
     "evm error",
     "execution halted",
-    "evm refused",
     "invalid opcode",
     "bad instruction",
     "invalid jump",
@@ -56,8 +69,13 @@ const WORDS: &[&str] = &[
     "stack limit reached",
     "write protection",
     "code size exceeded",
-    "initcode size",
     "address collision",
+];
+
+/// Why it did not come to a run, in words of the same.
+const UNRUN: &[&str] = &[
+    "evm refused",
+    "initcode size",
     // What the account lacks.
     "insufficient funds",
     "insufficientfunds",

@@ -20,6 +20,7 @@ use depin_evm::{
         rpc::types::TransactionReceipt,
     },
     bindings::Disperse,
+    was_run,
 };
 
 use super::{PayList, Refusal, RunReport, Treasury, Way, disperse, journal::Journal};
@@ -330,11 +331,23 @@ impl Treasury {
         if let Some(error) = refusal(plain).await? {
             return Ok(Some(error));
         }
-        let provider = self.chain.provider();
-        let price = patiently(|| self.chain.ask(provider.get_gas_price())).await?;
+        refusal(|| self.run_priced(call)).await
+    }
+
+    /// Runs a call at twice the price of now, which covers some blocks of a rising base fee. What fails where the account
+    /// could not pay for the gas of any transfer is no fault of the call.
+    async fn run_priced(&self, call: &Call<'_>) -> Result<()> {
+        let (provider, account) = (self.chain.provider(), self.chain.account());
+        let price = self.chain.ask(provider.get_gas_price()).await?.saturating_mul(2);
         let priced = call.clone().gas_price(price).into_transaction_request();
-        let priced = || provider.estimate_gas(priced.clone()).block(BlockId::latest());
-        refusal(|| async { self.chain.ask(priced()).await.map(drop) }).await
+        let run = self.chain.ask(provider.estimate_gas(priced).block(BlockId::latest())).await;
+        let Err(error) = run else { return Ok(()) };
+        if error.kind() != ErrorKind::Rejected {
+            return Err(error);
+        }
+        let has = self.chain.ask(provider.get_balance(account)).await?;
+        let needs = U256::from(price).saturating_mul(TRANSFER_GAS);
+        Err(if has < needs { Unfunded::new(account, has, needs).into_error() } else { error })
     }
 
     /// Whether the token lets so much be sent at all, and the node answers: to the treasury itself, which is not
@@ -397,17 +410,27 @@ fn unsendable(batch: &Batch<'_>, payments: &[(Address, Amount)]) -> Error {
 }
 
 /// Why a question is refused, if it is. What is no revert with a reason may be the node's own trouble in the words of a
-/// refusal, so it is asked again.
+/// refusal, so it is asked again; and what was not run at all is the fault of nobody who is paid.
 async fn refusal<F: Future<Output = Result<()>>>(ask: impl Fn() -> F) -> Result<Option<Error>> {
-    for is_last in [false, true] {
-        match patiently(&ask).await {
-            Ok(()) => return Ok(None),
-            Err(error) if error.kind() != ErrorKind::Rejected => return Err(error),
-            Err(error) if is_last || Revert::of(&error).is_some() => return Ok(Some(error)),
-            Err(_) => tokio::time::sleep(RETRY).await,
-        }
+    let is_unclear = |error: &Error| {
+        error.kind() == ErrorKind::Rejected
+            && Revert::of(error).is_none()
+            && Unfunded::of(error).is_none()
+    };
+    let mut answer = patiently(&ask).await;
+    if answer.as_ref().is_err_and(is_unclear) {
+        tokio::time::sleep(RETRY).await;
+        answer = patiently(&ask).await;
     }
-    Ok(None)
+    match answer {
+        Err(error) if was_run(&error) => Ok(Some(error)),
+        Err(error) if is_unclear(&error) => {
+            let text = "the node does not run a payment to find out whether it succeeds; nobody was left out: see why, \
+                        then run it again with the same journal";
+            Err(Error::unavailable(text).source(error))
+        }
+        answer => answer.map(|()| None),
+    }
 }
 
 /// Whether it may be for the payments of a batch that it was refused, and not for what the account has for gas.
@@ -428,3 +451,5 @@ const DOMAIN: &[u8] = b"depin treasury batch 1:";
 /// How often a batch is sent that reverts without a recipient to blame, and the pause after the first time.
 const ATTEMPTS: u32 = 3;
 const RETRY: Duration = Duration::from_millis(200);
+/// More gas than any single transfer takes: who needs more is refused for it.
+const TRANSFER_GAS: U256 = U256::from_limbs([1_000_000, 0, 0, 0]);

@@ -13,7 +13,8 @@ use depin_devnet::Devnet;
 use depin_evm::{
     Chain, Unfunded,
     alloy::{
-        primitives::{Address, Bytes, U256, hex},
+        primitives::{Address, B256, Bytes, U256, hex},
+        providers::Provider,
         rpc::json_rpc::ErrorPayload,
         sol_types::SolCall,
         transports::{RpcError, TransportError},
@@ -108,6 +109,86 @@ async fn a_node_that_fails_every_question_once_has_nobody_blamed_for_it() {
     assert_eq!((report.paid, unpaid), (4, vec![(someone(3), Refusal::Simulated)]));
 }
 
+/// Runs nothing for one account at less than so many times the price that it quotes, in words of Geth.
+struct Dear {
+    account: Address,
+    times: u128,
+}
+
+impl Tricks for Dear {
+    fn refusal(&self, method: &str, params: &Value) -> Option<TransportError> {
+        let call = &params[0];
+        let paid =
+            call["input"].as_str().or_else(|| call["data"].as_str())?.parse::<Bytes>().ok()?;
+        let paid = Disperse::disperseCall::abi_decode(&paid).ok()?.recipients;
+        let price: u128 = call["gasPrice"].as_str()?.parse::<U256>().ok()?.to();
+        if method != "eth_estimateGas" || paid != [self.account] || price > self.times * QUOTED {
+            return None;
+        }
+        let (code, message) = (-32000, "err: max fee per gas less than block base fee".into());
+        Some(RpcError::ErrorResp(ErrorPayload { code, message, data: None }))
+    }
+
+    fn answer(&self, method: &str, result: &mut Value) {
+        if method == "eth_gasPrice" {
+            *result = json!(U256::from(QUOTED));
+        }
+    }
+}
+
+/// Above the base fees of the embedded chain.
+const QUOTED: u128 = 2_000_000_000;
+
+#[tokio::test]
+async fn a_base_fee_that_rises_between_two_questions_is_no_recipients_fault() {
+    let bank = Bank::open().await;
+    let list = list("november", 5);
+    let plan = bank.funded(list.total()).await.plan(&list).await.unwrap();
+    bank.hook(|copy| closed_to(copy, someone(0))).await;
+    let path = bank.journal("november");
+    let account = someone(1);
+    // One that does not come down: nobody is left out, not even who cannot receive.
+    let treasury = bank.through(&Arc::new(Dear { account, times: 1_000 })).await;
+    let error = treasury.run(&plan, &path).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("skip"));
+    let treasury = bank.through(&Arc::new(Dear { account, times: 1 })).await;
+    let report = treasury.run(&plan, &path).await.unwrap();
+    let unpaid: Vec<_> = report.unpaid.iter().map(|it| (it.account, it.refusal)).collect();
+    assert_eq!((report.paid, unpaid), (4, vec![(someone(0), Refusal::Unheard)]));
+}
+
+/// A payment to who never had the token takes more gas than one to the treasury.
+#[tokio::test]
+async fn coin_that_is_enough_for_known_recipients_has_no_new_one_blamed() {
+    let bank = Bank::open().await;
+    let list = list("november", 5);
+    let treasury = bank.funded(list.total()).await;
+    let plan = treasury.plan(&list).await.unwrap();
+    bank.hook(|copy| closed_to(copy, someone(0))).await;
+    let (payer, provider) = (bank.chain.account(), bank.chain.provider());
+    let contract = Disperse::new(bank.disperse, provider);
+    let mut gas = 0;
+    for account in [payer, someone(1)] {
+        let (accounts, amounts) = (vec![account], vec![U256::ONE]);
+        let call = contract.disperse(B256::ZERO, bank.contracts.token, accounts, amounts);
+        gas += call.from(payer).estimate_gas().await.unwrap();
+    }
+    let price = U256::from(provider.get_gas_price().await.unwrap());
+    let path = bank.journal("november");
+    // Between the two, at the price and at the double.
+    for price in [price, price * U256::from(2)] {
+        bank.devnet.set_balance(payer, price * U256::from(gas / 2));
+        let error = treasury.run(&plan, &path).await.unwrap_err();
+        assert!(Unfunded::of(&error).is_some(), "{error}");
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("skip"), "nobody is left out");
+    }
+    bank.devnet.set_balance(payer, U256::from(10).pow(U256::from(20)));
+    let report = treasury.run(&plan, &path).await.unwrap();
+    let unpaid: Vec<_> = report.unpaid.iter().map(|it| (it.account, it.refusal)).collect();
+    assert_eq!((report.paid, unpaid), (4, vec![(someone(0), Refusal::Unheard)]));
+}
+
 /// Refuses the first transaction for good, and then somebody cannot receive any more.
 struct Refusing {
     devnet: Devnet,
@@ -134,7 +215,7 @@ async fn who_was_in_a_batch_that_was_given_up_on_is_not_said_to_be_in_no_transac
     let plan = bank.funded(list.total()).await.plan(&list).await.unwrap();
     let own = bank.hook(|copy| closed_to(copy, someone(3))).await;
     let token = bank.contracts.token;
-    let closed = depin_evm::alloy::providers::Provider::get_code_at(bank.chain.provider(), token);
+    let closed = bank.chain.provider().get_code_at(token);
     let token = (token, closed.await.unwrap());
     bank.devnet.set_code(token.0, own);
     let refused = AtomicBool::new(false);
