@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every test, with what could not run named at the end.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::{
@@ -38,6 +40,10 @@ pub(crate) fn run(all: bool) -> Result<()> {
     if let Err(why) = debian::installed() {
         missing.push(format!("what goes through brokers, or to hledger: {why}"));
     }
+    if !may_mount() {
+        let why = "the system lets nobody mount one (unshare -Urm)";
+        missing.push(format!("a small disk that is full for batches and index alike: {why}"));
+    }
     if !conformance::has_known_answers() {
         missing
             .push("known answers outside the repository: set DEPIN_VECTORS to their folder".into());
@@ -74,6 +80,13 @@ pub(crate) fn kills() -> Result<()> {
     let mut tests = cargo(&format!("{} -p depin-data --all-features {filter}", runner()));
     tests.envs([("DEPIN_KILLS", "1000"), ("DEPIN_DEVICE_KILLS", "1000")]);
     stage("1,000 kills each", &mut tests)
+}
+
+/// What no package brings and a container may forbid, so that the test is not required.
+fn may_mount() -> bool {
+    let words = ["-Urm", "mount", "-t", "tmpfs", "none", "/mnt"];
+    let tried = Command::new("unshare").args(words).output();
+    tried.is_ok_and(|tried| tried.status.success())
 }
 
 /// Without nextest the plain runner gives the same verdicts, only slower and with longer output.

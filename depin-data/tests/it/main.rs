@@ -18,6 +18,8 @@ mod epoch;
 mod evidence;
 #[cfg(any(feature = "formats", feature = "parquet"))]
 mod formats;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod gap;
 mod gate;
 #[cfg(feature = "geo")]
