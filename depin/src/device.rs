@@ -112,18 +112,25 @@ impl Device {
     }
 
     /// As [`send`](Self::send), with more than readings: salts, or readings that one reader alone can open, which
-    /// `privacy::seal_readings` seals (feature `hpke`). What is sealed already is sent as it is: the owner's zones and
-    /// cells are for `readings` alone.
+    /// `privacy::seal_readings` seals (feature `hpke`).
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send). [`ErrorKind::Config`] for what is sealed already where the owner has said something about
+    /// places (`Hardware::coarsened`, `Hardware::silent_in`), for nobody here can hold it against that: the
+    /// [`Collector`](depin_data::collector::Collector) does so before it seals.
     pub async fn send_with(&self, readings: &[Reading], extras: Extras<'_>) -> Result<Receipt> {
         let mut outbox = self.outbox.lock().await;
         let salts = self.hardware.is_salted && extras.seed.is_none();
         let fresh = salts.then(|| SaltSeed::generate(&mut OsRng));
         let extras = Extras { seed: extras.seed.or(fresh.as_ref()), ..extras };
-        self.keep(&mut outbox, readings, extras).await?;
+        let kept = self.keep(&mut outbox, readings, extras).await;
+        let kept = match kept {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            kept => kept,
+        };
+        // Where nothing of this may be told, what was signed elsewhere goes all the same.
         let last = self.drain(&mut outbox).await?;
+        kept?;
         last.ok_or_else(|| Error::new(ErrorKind::NotFound, "nothing was waiting to be sent"))
     }
 
@@ -186,9 +193,14 @@ impl Device {
         extras: Extras<'_>,
     ) -> Result<()> {
         let mut discretion = self.discretion.lock().await;
+        if extras.sealed.is_some() && !discretion.tells_all() {
+            let text = "what is sealed already cannot be held against what the owner says about places; let the \
+                        collector seal it";
+            return Err(Error::new(ErrorKind::Config, text).with("device", self.did()));
+        }
         let mut after = discretion.clone();
         let told = after.apply(readings.to_vec());
-        if told.is_empty() && !readings.is_empty() && extras.sealed.is_none() {
+        if told.is_empty() && !readings.is_empty() {
             *discretion = after;
             let text = "the owner lets the device tell nothing of this; nothing was signed";
             return Err(Error::new(ErrorKind::NotFound, text).with("device", self.did()));

@@ -59,8 +59,10 @@ impl Hardware {
         self
     }
 
-    /// Tells cells in place of coordinates: nothing finer is signed, kept in the folder or sent, whatever
-    /// [`send`](crate::Device::send) is given. Of two resolutions the coarser one counts.
+    /// Tells cells in place of coordinates from now on: nothing finer is signed, kept in the folder or sent, whatever
+    /// [`send`](crate::Device::send) is given. What an earlier start signed and kept is sent as it is: look at
+    /// [`pending`](crate::Device::pending), and [`discard`](crate::Device::discard) it. Of two resolutions the coarser
+    /// one counts.
     ///
     /// Send what was measured at one moment in one call. Half of a pair is not told.
     #[cfg(feature = "geo")]
@@ -71,8 +73,9 @@ impl Hardware {
         self
     }
 
-    /// Tells nothing of what was measured in these [zones](depin_data::privacy::PrivacyZones): it is not signed, kept
-    /// in the folder or sent. After a restart nothing is told before a place outside is known.
+    /// Tells nothing from now on of what is measured in these [zones](depin_data::privacy::PrivacyZones): it is not
+    /// signed, kept in the folder or sent. What an earlier start signed and kept is sent as it is, as with
+    /// [`coarsened`](Self::coarsened). After a restart nothing is told before a place outside is known.
     #[cfg(feature = "geo")]
     #[cfg_attr(docsrs, doc(cfg(feature = "geo")))]
     #[must_use]

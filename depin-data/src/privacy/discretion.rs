@@ -55,6 +55,19 @@ impl Discretion {
         self
     }
 
+    /// Whether the owner has said nothing, so that everything is told.
+    ///
+    /// ```
+    /// use depin_data::privacy::{Coarsen, Discretion};
+    ///
+    /// assert!(Discretion::default().tells_all());
+    /// assert!(!Discretion::default().coarsened(Coarsen::to(7)?).tells_all());
+    /// # Ok::<(), depin_core::Error>(())
+    /// ```
+    pub const fn tells_all(&self) -> bool {
+        self.zones.is_none() && self.coarsen.is_none()
+    }
+
     /// What may be told of the readings, in their order. Give them in the order they were taken, and those of one
     /// moment together.
     pub fn apply(&mut self, readings: Vec<Reading>) -> Vec<Reading> {

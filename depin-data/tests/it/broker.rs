@@ -129,6 +129,13 @@ impl Broker {
         NatsOptions::new(self.url())
     }
 
+    /// Lets it flush everything and end, and keeps what it has on its disk then.
+    pub(crate) fn end_and_keep(&mut self) -> TempDir {
+        self.signal("-TERM");
+        self.child.as_mut().unwrap().wait().unwrap();
+        self.kill_and_keep()
+    }
+
     /// Ends it, and keeps what it has on its disk now.
     pub(crate) fn kill_and_keep(&mut self) -> TempDir {
         self.kill();
@@ -144,6 +151,31 @@ impl Broker {
         fs::remove_dir_all(&store).unwrap();
         copy(kept.path(), &store);
         self.run();
+    }
+
+    /// As [`lose_all_but`](Self::lose_all_but) for the messages of its streams; of their consumers it has what is
+    /// `ahead`.
+    pub(crate) fn lose_messages(&mut self, kept: &TempDir, ahead: &TempDir) {
+        self.kill();
+        let store = self.folder.path().join("store");
+        fs::remove_dir_all(&store).unwrap();
+        copy(kept.path(), &store);
+        for stream in fs::read_dir(store.join("jetstream/$G/streams")).unwrap() {
+            let name = stream.unwrap().file_name();
+            let of = |folder: &Path| folder.join("jetstream/$G/streams").join(&name).join("obs");
+            copy(&of(ahead.path()), &of(&store));
+        }
+        self.run();
+    }
+
+    /// Keeps it from answering, with all connections open.
+    pub(crate) fn halt(&self) {
+        self.signal("-STOP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Ends it as a loss of power would.

@@ -19,6 +19,7 @@ use depin_data::log::{
 use depin_data::nats::NatsOptions;
 use depin_testkit::log::{conforms, survives_reopening};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use crate::{
     broker::{Broker, jetstream},
@@ -246,6 +247,105 @@ async fn no_more_work_is_given_out_than_may_be_pending() {
     );
 }
 
+/// A message that came late for its place is in the stream, and its batches are not in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_are_given_what_is_in_the_log_and_nothing_else() {
+    let Some(mut server) = Broker::nats(jetstream) else { return };
+    let at = server.options();
+    let open = async || unflushed(&at, &network(), MemoryLog::new()).await.unwrap();
+    let [mut device, mut late] = ["a", "late"].map(|name| Device::new(name, Algorithm::EdDsa));
+    let log = open().await;
+    stored(&log, next(&mut device)).await;
+    log.close().await;
+    let kept = server.kill_and_keep();
+    server.run();
+    let log = open().await;
+    stored(&log, next(&mut late)).await;
+    log.close().await;
+    let lost = message(&server, 2).await;
+    server.lose_all_but(&kept);
+
+    let log = open().await;
+    stored(&log, next(&mut device)).await;
+    intrude(&server, lost).await;
+    stored(&log, next(&mut device)).await;
+    let entries = log.read(0, 9).await.unwrap();
+    // Also where the bytes are gone from the view.
+    log.forget(2).await.unwrap();
+    let mut worker = log.work("score", WorkOptions::default()).await.unwrap();
+    for entry in entries {
+        let job = worker.next().await.unwrap();
+        assert_eq!(job.entries, [entry]);
+        job.done().await.unwrap();
+    }
+}
+
+/// The server may keep what workers have done longer than the end of the stream that they did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_are_given_what_came_in_the_place_of_what_was_lost() {
+    let Some(mut server) = Broker::nats(jetstream) else { return };
+    let at = server.options();
+    let open = async || unflushed(&at, &network(), MemoryLog::new()).await.unwrap();
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    let log = open().await;
+    stored(&log, next(&mut device)).await;
+    log.close().await;
+    let kept = server.kill_and_keep();
+    server.run();
+    // What both lose, and what one of them had before.
+    let log = open().await;
+    let mut early = log.work("early", WorkOptions::default()).await.unwrap();
+    let mut lost = Device::new("lost", Algorithm::EdDsa);
+    for _ in 0..3 {
+        stored(&log, next(&mut lost)).await;
+    }
+    let mut late = log.work("late", WorkOptions::default()).await.unwrap();
+    for worker in [&mut early, &mut late] {
+        for _ in 0..4 {
+            worker.next().await.unwrap().done().await.unwrap();
+        }
+    }
+    log.close().await;
+    let ahead = server.end_and_keep();
+    server.lose_messages(&kept, &ahead);
+
+    let log = open().await;
+    for _ in 0..2 {
+        stored(&log, next(&mut device)).await;
+    }
+    for (name, from) in [("early", 1), ("late", 0)] {
+        let mut worker = log.work(name, WorkOptions::default()).await.unwrap();
+        for index in from..3 {
+            let job = worker.next().await.unwrap();
+            assert_eq!(job.entries[0].index, index, "{name}");
+            job.done().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_go_on_where_they_were_when_the_server_starts_again() {
+    let Some(mut server) = Broker::nats(jetstream) else { return };
+    let log = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
+    let mut worker = log.work("score", WorkOptions::default()).await.unwrap();
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    for index in 0..4 {
+        let new = next(&mut device);
+        while log.append(new.clone()).await.is_err_and(|error| error.is_retryable()) {}
+        let job = worker.next().await.unwrap();
+        assert_eq!(job.entries[0].index, index);
+        job.done().await.unwrap();
+        if index % 2 == 1 {
+            server.end_and_keep();
+            server.run();
+        }
+    }
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let stream = context.get_stream(format!("DEPIN_{}", network())).await.unwrap();
+    assert_eq!(stream.cached_info().state.consumer_count, 1, "of the start before");
+}
+
 /// Publishes bytes where the log's messages go, as anybody might who has the right.
 async fn intrude(server: &Broker, bytes: Vec<u8>) {
     let client = async_nats::connect(server.url()).await.unwrap();
@@ -427,7 +527,7 @@ async fn a_view_that_alone_holds_a_batch_takes_what_others_refused_meanwhile() {
     let kept = server.kill_and_keep();
     server.run();
     let again = next(&mut device);
-    while log.append(again.clone()).await.is_err() {}
+    while log.append(again.clone()).await.is_err_and(|error| error.is_retryable()) {}
     log.close().await;
     server.lose_all_but(&kept);
     let other = unflushed(&server.options(), &network(), MemoryLog::new()).await.unwrap();
@@ -440,6 +540,46 @@ async fn a_view_that_alone_holds_a_batch_takes_what_others_refused_meanwhile() {
         assert_eq!(log.refusals(0, 9).await.unwrap(), ["one", "two"].map(refused));
     }
     stored(&other, next(&mut device)).await;
+}
+
+/// A message that was on its way when the server went waits after the start as all others do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_was_writing_when_the_server_went_waits_for_those_who_hold_what_it_lost() {
+    let Some(mut server) = Broker::nats(jetstream) else { return };
+    let (folder, at) = (tempfile::tempdir().unwrap(), server.options());
+    let open = async |name: &str| {
+        let view = RedbLog::open(folder.path().join(name)).unwrap();
+        let mut options = JetStreamOptions::default();
+        options.grace = Duration::from_secs(3);
+        JetStreamLog::open_with(&at, &network(), view, options).await.unwrap()
+    };
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    let first = open("first").await;
+    stored(&first, next(&mut device)).await;
+    let kept = server.kill_and_keep();
+    server.run();
+    let lost = next(&mut device);
+    while first.append(lost.clone()).await.is_err_and(|error| error.is_retryable()) {}
+    first.close().await;
+    server.lose_all_but(&kept);
+
+    // Another one, which never saw it, has waited long enough when the server goes again.
+    let other = Arc::new(open("other").await);
+    other.refuse(refused("one")).await.unwrap();
+    server.halt();
+    let mut writes = tokio::spawn({
+        let (other, new) = (Arc::clone(&other), next(&mut Device::new("b", Algorithm::EdDsa)));
+        async move { stored(&other, new).await }
+    });
+    let moment = Duration::from_millis(500);
+    assert!(timeout(moment, &mut writes).await.is_err(), "nobody is there to take it");
+    server.kill();
+    server.run();
+    assert!(timeout(moment, &mut writes).await.is_err(), "others may still come");
+    let first = open("first").await;
+    assert_eq!(writes.await.unwrap(), 2);
+    assert_eq!(first.level().await.unwrap(), other.level().await.unwrap());
+    stored(&first, next(&mut device)).await;
 }
 
 #[tokio::test]

@@ -342,16 +342,75 @@ async fn in_order(
 }
 
 async fn shuffled(rounds: u32, cuts: &[usize], checks: &Checks) {
-    use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
-    let sent = sent(cuts);
-    let mut turns = [0, 1, 2, 3].repeat(cuts.len());
-    let first = in_order(&sent, &turns, checks).await;
+    let first = the_same_in_any_order(rounds, &sent(cuts), checks).await;
     assert!(!first.findings.is_empty());
+}
+
+/// What the batches score in an order of their devices, and in so many others.
+async fn the_same_in_any_order(
+    rounds: u32,
+    sent: &[(Device, Vec<depin_core::SignedBatch>)],
+    checks: &Checks,
+) -> Scored {
+    use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+    let batches = sent.iter().enumerate().flat_map(|(n, (_, of))| std::iter::repeat_n(n, of.len()));
+    let mut turns: Vec<usize> = batches.collect();
+    let first = in_order(sent, &turns, checks).await;
     let mut rng = StdRng::seed_from_u64(1);
     for round in 0..rounds {
         turns.shuffle(&mut rng);
-        let scored = in_order(&sent, &turns, checks).await;
+        let scored = in_order(sent, &turns, checks).await;
         assert_eq!(scored, first, "round {round}: {turns:?}");
+    }
+    first
+}
+
+/// Five hours of stations a kilometre apart: a day that warms up, and the noise of each sensor.
+#[cfg(feature = "geo")]
+fn weather(stations: u64) -> Vec<(Device, Vec<depin_core::SignedBatch>)> {
+    use depin_core::{Decimal, Reading, reading::Quantity};
+    let noise = |station: u64, step: u64, of: u64| {
+        let seed = [station.to_be_bytes(), step.to_be_bytes(), of.to_be_bytes()].concat();
+        i64::from(depin_data::merkle::leaf_hash(&seed).0[0]) - 128
+    };
+    let station = |n: u64| {
+        let mut device = Device::new(&format!("station-{n}"), depin_core::Algorithm::EdDsa);
+        let batches = (0..4).map(|hour| {
+            let steps = 15 * hour..15 * (hour + 1);
+            let readings = steps.flat_map(|step| {
+                let at = NOW.plus(std::time::Duration::from_secs(300 * step));
+                let rise = i64::try_from(step).unwrap();
+                let of = |name, unit, value, exponent| {
+                    Reading::new(
+                        Quantity::new(name, unit),
+                        Decimal::new(value, exponent).unwrap(),
+                        at,
+                    )
+                };
+                let place = 4_000_000 + i64::try_from(n).unwrap() * 1_000;
+                [
+                    of("latitude", "lat", place, -5),
+                    of("longitude", "lon", place, -5),
+                    of("temperature", "Cel", 1_500 + 5 * rise + noise(n, step, 1) / 2, -2),
+                    of("humidity", "%RH", 6_000 - 20 * rise + noise(n, step, 2), -2),
+                ]
+            });
+            device.seal(&readings.collect::<Vec<_>>())
+        });
+        let batches = batches.collect();
+        (device, batches)
+    };
+    (0..stations).map(station).collect()
+}
+
+#[cfg(feature = "geo")]
+#[tokio::test]
+async fn the_order_changes_nothing_among_honest_stations_under_a_shipped_preset() {
+    let preset = depin_data::quality::presets::climate(std::time::Duration::from_secs(300));
+    let checks = Checks::of(preset.checks, preset.fleet);
+    let scored = the_same_in_any_order(100, &weather(4), &checks).await;
+    for entry in &scored.contributions.entries {
+        assert_eq!((entry.readings, entry.score), (240, 120), "{:?}", scored.findings);
     }
 }
 

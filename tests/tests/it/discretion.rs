@@ -5,6 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use depin::{
     Decimal, Device, ErrorKind, Hardware, ManualClock, Network, Quantity, Reading, Timestamp,
     data::{
+        batch::Extras,
         geo::Position,
         privacy::{Coarsen, Zone},
     },
@@ -82,6 +83,11 @@ async fn nothing_finer_than_the_owner_says_is_signed_kept_or_sent() {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
         assert!(device.pending().await.unwrap().is_empty());
     }
+    // What is in sealed bytes nobody here can tell.
+    let extras = Extras { sealed: Some(b"anything"), ..Extras::default() };
+    let error = device.send_with(&fix(AWAY, 4), extras).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(device.pending().await.unwrap().is_empty());
     let error = device.send(&fix(AWAY, 4)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert_eq!(exact_in(&pending(&device).await), 0);

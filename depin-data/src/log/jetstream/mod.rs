@@ -34,8 +34,9 @@
 //! | a group of another version | stops with [`ErrorKind::Unsupported`]: passing over would part replicas |
 //! | a group that contradicts what was before | stops with [`ErrorKind::Corrupt`] |
 //!
-//! Give the right to publish on `depin.<network>.log` to ingest alone: others can take no batch back and
-//! forge none (each is signed), but can stop the log.
+//! Nobody may remove, purge or restore messages while a process writes: stop all of them first. Give the right to
+//! publish on `depin.<network>.log` to ingest alone: others can take no batch back and forge none (each is signed),
+//! but can stop the log.
 //!
 //! # What an acknowledgement proves
 //!
@@ -99,7 +100,7 @@
 
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
-use async_nats::jetstream::stream::Stream;
+use async_nats::{Client, jetstream::stream::Stream};
 use async_trait::async_trait;
 use depin_core::{
     B256, Bytes, Did, EpochId, Error, ErrorKind, NetworkId, Result, Sequence,
@@ -115,6 +116,7 @@ use tokio::{
 
 use self::{
     follower::Follower,
+    place::Place,
     replica::Replica,
     view::AnyView,
     wire::Wire,
@@ -126,6 +128,7 @@ use crate::nats::NatsOptions;
 mod follower;
 mod group;
 mod parts;
+mod place;
 mod replica;
 mod view;
 mod wire;
@@ -197,6 +200,7 @@ pub struct JetStreamLog {
     jobs: Option<mpsc::Sender<Waiting>>,
     status: watch::Receiver<Status>,
     writer: Option<JoinHandle<()>>,
+    client: Client,
     stream: Stream,
     network: NetworkId,
     /// Whether what is stored is as durable as was asked for.
@@ -235,7 +239,7 @@ impl JetStreamLog {
         let view = Arc::new(view.into().0);
         let is_writable = view.is_durable() || options.acknowledge == Acknowledge::OnceTaken;
         let wire = Wire::open(server, network, &options).await?;
-        let stream = wire.stream().clone();
+        let (client, stream) = (wire.client(), wire.stream().clone());
         let replica = Replica::new(network.clone(), Arc::clone(&view));
         let mut follower = Follower::new(wire, replica, network.clone(), options.seed);
         let calm = follower.begin().await?;
@@ -247,6 +251,7 @@ impl JetStreamLog {
             jobs: Some(jobs),
             status,
             writer: Some(writer),
+            client,
             stream,
             network: network.clone(),
             is_writable,
@@ -275,12 +280,17 @@ impl JetStreamLog {
     /// Joins the workers of this name, on this machine or others, who share the batches of the log: each group
     /// of them goes to one worker, and again to another when the first has not [done](Job::done) it in time.
     ///
+    /// What a server lost is given out when it is back in the stream, also where others had done it before: the
+    /// server keeps the workers' place under their name, an `@` and its own name, and begins anew with each start.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`] for a name that a server does not take, [`ErrorKind::Unavailable`] when it does
     /// not answer.
     pub async fn work(&self, name: &str, options: WorkOptions) -> Result<Worker> {
-        let status = self.status.clone();
-        Worker::start(&self.stream, name, &options, self.network.clone(), status).await
+        let (client, stream) = (self.client.clone(), self.stream.clone());
+        let place = Place { client, stream, name: name.to_owned(), options };
+        let (view, status) = (Arc::clone(&self.view), self.status.clone());
+        Worker::start(place, self.network.clone(), view, status).await
     }
 
     /// Waits until everything that was begun is answered and the view is free.

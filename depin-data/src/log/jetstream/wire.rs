@@ -41,7 +41,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 const REPLICAS: usize = 3;
 
 /// Header that tells which server took a message.
-const SERVER: &str = "Depin-Server";
+pub(super) const SERVER: &str = "Depin-Server";
 
 /// What became of a message.
 pub(super) enum Published {
@@ -96,6 +96,10 @@ impl Wire {
     pub(super) fn most(&self) -> usize {
         // The headers that we add are below 256 bytes.
         self.context.client().max_payload().saturating_sub(256)
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.context.client()
     }
 
     pub(super) const fn stream(&self) -> &Stream {

@@ -1,20 +1,19 @@
 //! Consumers that share work: each message of the stream goes to one of them, until one has done it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self, AckKind,
     consumer::{
-        AckPolicy, DeliverPolicy,
+        Consumer,
         pull::{self, MessagesError, MessagesErrorKind},
     },
-    stream::Stream,
 };
 use depin_core::{Error, ErrorKind, NetworkId, Result, log::LogEntry};
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
-use super::{group::Group, wire::failed, writer::Status};
+use super::{group::Group, place::Place, view::AnyView, wire::failed, writer::Status};
 
 /// How often a server says that there is nothing yet.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -44,9 +43,13 @@ impl Default for WorkOptions {
 /// One of several workers that share the batches of a log; see
 /// [`JetStreamLog::work`](super::JetStreamLog::work).
 pub struct Worker {
-    consumer: jetstream::consumer::Consumer<pull::Config>,
+    place: Place,
+    /// Whose consumer it is.
+    server: String,
+    consumer: Consumer<pull::Config>,
     messages: Option<pull::Stream>,
     network: NetworkId,
+    view: Arc<AnyView>,
     status: watch::Receiver<Status>,
 }
 
@@ -65,29 +68,21 @@ pub struct Job {
 
 impl Worker {
     pub(super) async fn start(
-        stream: &Stream,
-        name: &str,
-        options: &WorkOptions,
+        place: Place,
         network: NetworkId,
+        view: Arc<AnyView>,
         status: watch::Receiver<Status>,
     ) -> Result<Self> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !(1..=64).contains(&name.len()) || !name.chars().all(plain) {
+        if !(1..=64).contains(&place.name.len()) || !place.name.chars().all(plain) {
             return Err(Error::new(
                 ErrorKind::Config,
                 "a name of workers is 1 to 64 letters, digits, dashes and underscores",
             ));
         }
-        let config = pull::Config {
-            durable_name: Some(name.to_owned()),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: options.patience,
-            max_ack_pending: i64::from(options.pending.max(1)),
-            deliver_policy: if options.only_new { DeliverPolicy::New } else { DeliverPolicy::All },
-            ..pull::Config::default()
-        };
-        let consumer = stream.get_or_create_consumer(name, config).await.map_err(failed)?;
-        Ok(Self { consumer, messages: None, network, status })
+        let server = place.server();
+        let consumer = place.consumer(&server).await?;
+        Ok(Self { place, server, consumer, messages: None, network, view, status })
     }
 
     /// Waits for the next job.
@@ -102,22 +97,50 @@ impl Worker {
             let (sequence, again) = (info.stream_sequence, info.delivered > 1);
             // What the view has applied is what the log holds.
             self.applied(sequence).await?;
-            let group = Group::decode(&message.payload, &self.network).ok();
-            match group.map(entries).filter(|entries| !entries.is_empty()) {
-                Some(entries) => return Ok(Job { entries, again, message }),
-                None => message.ack().await.map_err(unclear)?,
+            let entries = match Group::decode(&message.payload, &self.network) {
+                Ok(group) => self.entries(group).await?,
+                Err(_) => Vec::new(),
+            };
+            if !entries.is_empty() {
+                return Ok(Job { entries, again, message });
             }
+            message.ack().await.map_err(unclear)?;
         }
     }
 
+    /// The batches of a message that are in the log where it says: those of one that all passed over are not.
+    async fn entries(&self, group: Group) -> Result<Vec<LogEntry>> {
+        let mut entries = Vec::with_capacity(group.batches.len());
+        for (index, new) in (group.before.batches..).zip(group.batches) {
+            let there = self.view.log().find(&new.device, new.sequence).await?;
+            if there == Some((index, new.batch.hash())) {
+                entries.push(LogEntry { index, received: new.received, batch: new.batch });
+            }
+        }
+        Ok(entries)
+    }
+
     async fn message(&mut self) -> Result<jetstream::Message> {
+        self.follow_server().await?;
         match self.try_message().await {
             // The request was lost, or taken for answered: another one is made at once.
             Err(error) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
+                self.follow_server().await?;
                 self.try_message().await.map_err(failed)
             }
             message => message.map_err(failed),
         }
+    }
+
+    /// Goes on with the consumer of a server that has started since.
+    async fn follow_server(&mut self) -> Result<()> {
+        let server = self.place.server();
+        if server != self.server {
+            self.messages = None;
+            self.consumer = self.place.consumer(&server).await?;
+            self.server = server;
+        }
+        Ok(())
     }
 
     async fn try_message(&mut self) -> Result<jetstream::Message, MessagesError> {
@@ -169,14 +192,6 @@ impl Job {
     pub async fn give_back(self) -> Result<()> {
         self.message.ack_with(AckKind::Nak(None)).await.map_err(unclear)
     }
-}
-
-fn entries(group: Group) -> Vec<LogEntry> {
-    let indices = group.before.batches..;
-    let batches = indices.zip(group.batches);
-    batches
-        .map(|(index, new)| LogEntry { index, received: new.received, batch: new.batch })
-        .collect()
 }
 
 fn unclear(error: async_nats::Error) -> Error {

@@ -352,6 +352,12 @@ impl Writer {
     async fn write(&mut self, message: &Bytes, deadline: Instant) -> Result<Option<u64>> {
         let last = self.follower.replica.applied;
         loop {
+            if self.server != self.follower.wire.server() {
+                // A server that has just started may have lost something: what was planned before may be there, or
+                // waits like all else until others have come.
+                self.follower.verify_end().await?;
+                return self.follower.level(Some(message)).await;
+            }
             match self.follower.wire.publish(last, message).await {
                 Published::At(sequence) if sequence == last + 1 && self.follower.is_compared() => {
                     let counts = self.follower.take_own(sequence, message.clone()).await?;
@@ -372,9 +378,7 @@ impl Writer {
                     in_time(deadline)?;
                     // The same message with the same expectation goes in once, however often it is sent.
                     sleep(PAUSE).await;
-                    if self.connections != self.follower.wire.connections()
-                        || !self.follower.is_compared()
-                    {
+                    if self.connections != self.follower.wire.connections() {
                         self.follower.verify_end().await?;
                         if self.follower.replica.applied != last {
                             return self.follower.level(Some(message)).await;

@@ -1,0 +1,170 @@
+//! Where the workers of a name are in the stream, across starts of a server that may have lost its end.
+//!
+//! A consumer of the server knows messages by their numbers. A server that lost the end of a stream gives these
+//! numbers anew, and a consumer that had them passes over what now bears them. So each start of a server has a consumer
+//! of its own. It goes on where the one before ended, or at the first message that a later server took, whichever
+//! comes first: what is given out twice is known by its index, what is never given out is known to nobody.
+
+use std::fmt;
+
+use async_nats::{
+    Client,
+    jetstream::{
+        consumer::{AckPolicy, Consumer, DeliverPolicy, Info, pull},
+        stream::{RawMessageErrorKind, Stream},
+    },
+};
+use depin_core::{B256, Error, Result};
+use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
+
+use super::{
+    wire::{SERVER, failed},
+    work::WorkOptions,
+};
+
+/// Stands between the name of the workers, which cannot have it, and that of the server.
+const AT: char = '@';
+
+pub(super) struct Place {
+    pub(super) client: Client,
+    pub(super) stream: Stream,
+    pub(super) name: String,
+    pub(super) options: WorkOptions,
+}
+
+/// What a consumer began with, which it keeps in its description.
+struct Origin {
+    /// Where the first of all consumers of this name began.
+    first: u64,
+    /// The last message of the stream.
+    last: u64,
+    hash: B256,
+}
+
+impl Place {
+    /// The server's name for itself, another one after every start. Servers of a cluster lose nothing alone, and
+    /// which of them we speak to says nothing.
+    pub(super) fn server(&self) -> String {
+        match self.stream.cached_info().config.num_replicas {
+            0 | 1 => self.client.server_info().server_id,
+            _ => "cluster".to_owned(),
+        }
+    }
+
+    /// The consumer of this server, which is made when it is not there.
+    pub(super) async fn consumer(&self, server: &str) -> Result<Consumer<pull::Config>> {
+        let name = format!("{}{AT}{server}", self.name);
+        if let Ok(consumer) = self.stream.get_consumer(&name).await {
+            return Ok(consumer);
+        }
+        let earlier = self.earlier(&name).await?;
+        let last = self.stream.get_info().await.map_err(failed)?.state.last_sequence;
+        let (first, start) = match earlier.iter().max_by_key(|info| info.created) {
+            Some(info) => self.goes_on(info, last).await?,
+            None if self.options.only_new => (last + 1, last + 1),
+            None => (1, 1),
+        };
+        let origin = Origin { first, last, hash: self.hash(last).await?.unwrap_or(B256::ZERO) };
+        let made = self.stream.create_consumer(self.config(&name, start, &origin)).await;
+        // Another worker may have made it meanwhile.
+        let consumer = match made {
+            Ok(consumer) => consumer,
+            Err(_) => self.stream.get_consumer(&name).await.map_err(unanswered)?,
+        };
+        for info in earlier {
+            // One that stays does no harm: the newest counts.
+            let _ = self.stream.delete_consumer(&info.name).await;
+        }
+        Ok(consumer)
+    }
+
+    fn config(&self, name: &str, start_sequence: u64, origin: &Origin) -> pull::Config {
+        pull::Config {
+            durable_name: Some(name.to_owned()),
+            description: Some(origin.to_string()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.options.patience,
+            max_ack_pending: i64::from(self.options.pending.max(1)),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
+            ..pull::Config::default()
+        }
+    }
+
+    /// The consumers of other starts.
+    async fn earlier(&self, name: &str) -> Result<Vec<Info>> {
+        let all: Vec<Info> = self.stream.consumers().try_collect().await.map_err(failed)?;
+        let of = |info: &Info| info.name.rsplit_once(AT).map(|(name, _)| name.to_owned());
+        Ok(all
+            .into_iter()
+            .filter(|info| info.name != name && of(info).is_some_and(|of| of == self.name))
+            .collect())
+    }
+
+    /// Where the consumers of a name began, and where the next one does.
+    async fn goes_on(&self, before: &Info, last: u64) -> Result<(u64, u64)> {
+        let server = before.name.rsplit_once(AT).map_or("", |(_, server)| server);
+        let Some(origin) = before.config.description.as_deref().and_then(Origin::parse) else {
+            return Ok((1, 1));
+        };
+        let is_there = self.hash(origin.last).await?.unwrap_or(B256::ZERO) == origin.hash;
+        if origin.last > last || !is_there {
+            // More is lost than what came since: nobody knows where that begins.
+            return Ok((origin.first, origin.first));
+        }
+        let done = before.ack_floor.stream_sequence.min(last);
+        if done <= origin.last || self.took(done, server).await? {
+            return Ok((origin.first, done + 1));
+        }
+        // The messages that it took lie before those of later servers.
+        let (mut its, mut later) = (origin.last, done);
+        while later - its > 1 {
+            let middle = its + (later - its) / 2;
+            match self.took(middle, server).await? {
+                true => its = middle,
+                false => later = middle,
+            }
+        }
+        Ok((origin.first, later))
+    }
+
+    /// Whether the message is there since this start of a server.
+    async fn took(&self, sequence: u64, server: &str) -> Result<bool> {
+        match self.stream.get_raw_message(sequence).await {
+            Ok(message) => Ok(message.headers.get(SERVER).is_some_and(|by| by.as_str() == server)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn hash(&self, sequence: u64) -> Result<Option<B256>> {
+        if sequence == 0 {
+            return Ok(None);
+        }
+        match self.stream.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(B256::new(Sha256::digest(&message.payload).into()))),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn unanswered(error: async_nats::Error) -> Error {
+    Error::unavailable("the nats server does not show the place of the workers; try again")
+        .with("cause", error)
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.first, self.last, self.hash)
+    }
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut next = || words.next();
+        let (first, last) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        Some(Self { first, last, hash: next()?.parse().ok()? })
+    }
+}
