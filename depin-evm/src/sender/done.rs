@@ -46,37 +46,39 @@ impl TxSender {
         Ok(())
     }
 
-    /// Whether a record succeeded in a block that the node does not show to be replaced.
-    pub(super) async fn stands(&self, record: &Record) -> Result<bool> {
-        let Some(done) = record.done else { return Ok(false) };
-        self.remains(done).await
+    /// Where a record succeeded, unless the node shows another block there.
+    pub(super) async fn succeeded(&self, record: &Record) -> Result<Option<Mined>> {
+        let Some(done) = record.done else { return Ok(None) };
+        Ok(self.remains(done).await?.then_some(done))
     }
 
     /// Why no variant of a record is found though its nonce is used. Nothing when it was one that only now is known to
     /// be of the record: then it is to be looked for.
     pub(super) async fn lost(&self, record: &Record) -> Result<Option<Failure>> {
-        if self.stands(record).await? {
-            return Ok(Some(untold(record)));
+        if let Some(done) = self.succeeded(record).await? {
+            return Ok(Some(pruned(done).into()));
         }
         Ok(match self.taker(record).await? {
             Taker::Ours => None,
             Taker::Theirs(taken) => Some(anothers(taken, record.nonce).into()),
-            Taker::Unknown => Some(untold(record)),
+            Taker::Unknown => Some(Failure::Untold(untold(record))),
         })
     }
 }
 
-/// That the node is the wrong one to ask.
-pub(super) fn untold(record: &Record) -> Failure {
-    let Some(done) = record.done else {
-        let text = "the transaction's nonce is used, and the node does not show by what; use a node that keeps all \
-                    receipts, or all states when another program may have used it";
-        let error = Error::unavailable(text).with("transaction", record.newest().hash);
-        return Failure::Untold(error.with("nonce", record.nonce));
-    };
+/// That the node is the wrong one to ask of what used a nonce. A success in a block that was replaced says nothing of it.
+fn untold(record: &Record) -> Error {
+    let text = "the transaction's nonce is used, and the node does not show by what; use a node that keeps all \
+                receipts, or all states when another program may have used it";
+    let error = Error::unavailable(text).with("transaction", record.newest().hash);
+    error.with("nonce", record.nonce)
+}
+
+/// That the node is the wrong one to ask for the receipt of what succeeded.
+pub(super) fn pruned(done: Mined) -> Error {
     let text = "the transaction succeeded earlier, and the node does not tell of it; use a node that has its receipt";
     let error = Error::unavailable(text).with("transaction", done.transaction);
-    error.with("block", done.block).source(Succeeded::new(done.transaction, done.block)).into()
+    error.with("block", done.block).source(Succeeded::new(done.transaction, done.block))
 }
 
 fn anothers(taken: Mined, nonce: u64) -> Error {

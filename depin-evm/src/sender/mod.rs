@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use crate::{Revert, chain::ask};
-use done::{Failure, untold};
+use done::{Failure, pruned};
 use fees::{Fees, Quote};
 use mined::Mined;
 use record::{Record, Variant};
@@ -306,7 +306,7 @@ impl TxSender {
                 absent = Absence::default();
             }
             if Instant::now() >= deadline {
-                return Err(self.late(&record, used, cause).into());
+                return Err(self.late(&record, used, cause).await.into());
             }
             self.tend().await;
             sleep(self.poll).await;
@@ -375,9 +375,9 @@ impl TxSender {
         None
     }
 
-    fn late(&self, record: &Record, used: bool, cause: Option<Error>) -> Error {
-        if used && record.done.is_some() {
-            return untold(record).into();
+    async fn late(&self, record: &Record, used: bool, cause: Option<Error>) -> Error {
+        if used && let Ok(Some(done)) = self.succeeded(record).await {
+            return pruned(done);
         }
         if record.refused.is_some() {
             return refusal(record);

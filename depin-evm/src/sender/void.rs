@@ -47,7 +47,7 @@ impl TxSender {
     /// What the key of a record stands for, by what the chain shows now and not by what was reported of it.
     pub(super) async fn standing(&self, record: &Record) -> Result<Standing> {
         let Some(void) = record.void else { return Ok(Standing::Intent) };
-        if self.stands(record).await? {
+        if self.succeeded(record).await?.is_some() {
             return Ok(Standing::Intent);
         }
         let mined = match (self.find(record).await?, void) {
@@ -72,7 +72,7 @@ impl TxSender {
 
     /// Whether nothing is done for a record any more than to fill its nonce, which nothing is seen to have used yet.
     pub(super) async fn is_given_up(&self, record: &Record) -> Result<bool> {
-        if !record.is_given_up() || self.stands(record).await? {
+        if !record.is_given_up() || self.succeeded(record).await?.is_some() {
             return Ok(false);
         }
         Ok(matches!(self.find(record).await?, Found::Nothing))

@@ -235,6 +235,47 @@ async fn what_waits_is_waited_for_where_a_node_counts_it_among_what_is_used() {
     assert_eq!(world.node.told(), 0);
 }
 
+/// Whoever is told that a transaction succeeded may give something for it.
+#[tokio::test]
+async fn a_success_is_not_told_of_when_its_block_was_replaced() {
+    let world = World::new();
+    let chain = world.connect().await;
+    chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    world.devnet.reorg(1).unwrap();
+    let stranger = world.devnet.provider();
+    let theirs = stranger.send_transaction(gift(recipient(2)).from(chain.account()));
+    theirs.await.unwrap().get_receipt().await.unwrap();
+    // Nor does the node show what used the nonce.
+    world.node.forget(true);
+    let of_old = |params: &str| !params.contains("latest") && !params.contains("pending");
+    world.node.trouble("eth_getTransactionCount", of_old);
+    let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert_untold(&error);
+    assert_eq!(Succeeded::of(&error), None, "{error}");
+    assert_eq!(world.held().await, U256::ZERO);
+    // What a contract takes once is sent again.
+    let error = chain.send_deduplicated("rent", gift(recipient(1))).await.unwrap_err();
+    assert_eq!(Succeeded::of(&error), None, "{error}");
+    assert_eq!(world.held().await, U256::from(1));
+}
+
+#[tokio::test]
+async fn a_success_is_not_told_of_while_its_transaction_waits_again() {
+    let world = World::new();
+    let chain = world.connect().await;
+    chain.send_once("rent", gift(recipient(1))).await.unwrap();
+    world.devnet.set_automine(false);
+    world.devnet.reorg(1).unwrap();
+    chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert_eq!(world.devnet.waiting().len(), 1);
+    let count = format!("[\"{:#x}\",\"latest\"]", chain.account());
+    let count = world.node.asked("eth_getTransactionCount", &count).await;
+    world.node.repeat(&count.but(|count| *count = json!("0x1")));
+    let error = chain.send_once("rent", gift(recipient(1))).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    assert_eq!(Succeeded::of(&error), None, "{error}");
+}
+
 fn assert_untold(error: &Error) {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("use a node"), "{error}");

@@ -17,7 +17,7 @@ pub(super) enum Mood {
     Silent,
     /// Knows of no logs, as a node that lags behind the others.
     Forgetful,
-    /// Has forgotten all receipts and transactions.
+    /// Has forgotten all receipts and transactions, and what states were before.
     Pruned,
 }
 
@@ -51,6 +51,10 @@ impl Node {
                     Mood::Pruned if PRUNED.iter().any(|method| request["method"] == *method) => {
                         Json(json!({ "jsonrpc": "2.0", "id": request["id"], "result": null }))
                     }
+                    Mood::Pruned if is_of_old(&request) => {
+                        let error = json!({ "code": -32000, "message": "missing trie node" });
+                        Json(json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }))
+                    }
                     _ => Json(passed.await.unwrap().json().await.unwrap()),
                 }
             }
@@ -80,6 +84,12 @@ impl Node {
         let chain = chain.poll_interval(std::time::Duration::from_millis(1));
         chain.timeout(std::time::Duration::from_secs(2)).connect().await.unwrap()
     }
+}
+
+/// Whether it is asked for a count at a block.
+fn is_of_old(request: &Value) -> bool {
+    let at = request["params"][1].as_str().unwrap_or_default();
+    request["method"] == "eth_getTransactionCount" && at.starts_with("0x")
 }
 
 const PRUNED: [&str; 2] = ["eth_getTransactionReceipt", "eth_getTransactionByHash"];

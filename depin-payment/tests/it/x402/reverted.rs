@@ -17,18 +17,20 @@ use super::{
 };
 
 impl Town {
+    /// By which the payer sends transactions of its own.
+    pub(super) async fn payer_chain(&self) -> Chain {
+        let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(1)).unwrap();
+        self.devnet.set_balance(signer.address(), U256::from(10).pow(U256::from(18)));
+        let chain = Chain::from_provider(self.devnet.provider(), signer);
+        chain.poll_interval(Duration::from_millis(5)).connect().await.unwrap()
+    }
+
     /// Mines what `paying` sends in a block in which the payer gives away everything first.
     async fn outrun<T: Send + 'static>(
         &self,
         paying: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(1)).unwrap();
-        self.devnet.set_balance(signer.address(), U256::from(10).pow(U256::from(18)));
-        let payer = Chain::from_provider(self.devnet.provider(), signer)
-            .poll_interval(Duration::from_millis(5))
-            .connect()
-            .await
-            .unwrap();
+        let payer = self.payer_chain().await;
         self.devnet.set_automine(false);
         let paying = tokio::spawn(paying);
         self.until_waiting(1).await;

@@ -3,7 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use depin_core::{Address, B256, ErrorKind, ManualClock, SystemClock, U256};
-use depin_evm::{Chain, alloy::signers::local::PrivateKeySigner, bindings::NetworkToken};
+use depin_evm::{
+    Chain,
+    alloy::{
+        providers::Provider as _, rpc::types::TransactionRequest, signers::local::PrivateKeySigner,
+    },
+    bindings::NetworkToken,
+};
 use depin_payment::x402::{Authorization, ExactPayment, Outcome, Refusal, Till, TillOptions};
 
 use super::{
@@ -378,6 +384,35 @@ async fn what_is_written_down_as_moved_needs_no_receipt() {
     node.set(Mood::Pruned);
     assert_eq!(unheard.settle(units(10), &payment).await.unwrap(), settled);
     assert_eq!(town.balance(PAYEE).await, 10);
+}
+
+#[tokio::test]
+async fn what_moved_in_a_block_that_was_replaced_is_not_settled() {
+    let town = Town::start().await;
+    let node = Node::start(&town.devnet).await;
+    let chain = node.hasty(&town.devnet, 4).await;
+    let till = async || {
+        let (options, clock) = (TillOptions::in_memory().pay_to(PAYEE), Arc::new(SystemClock));
+        Till::open(chain.clone(), town.token, clock, options).await.unwrap()
+    };
+    let (heard, unheard) = (till().await, till().await);
+    let payment = pays(&heard.terms(units(10)), 1);
+    for till in [&heard, &unheard] {
+        till.take(units(10), &payment, TEA).await.unwrap();
+    }
+    heard.settle(units(10), &payment).await.unwrap();
+    town.devnet.reorg(1).unwrap();
+    // In the new chain the payer gives away everything, and the till's account uses its nonce otherwise.
+    let payer = town.payer_chain().await;
+    let token = NetworkToken::new(town.token, payer.provider());
+    let away = token.transfer(Address::repeat_byte(9), U256::from(1_000));
+    payer.send(away.into_transaction_request()).await.unwrap();
+    let other = TransactionRequest::default().from(chain.account()).to(PAYEE);
+    town.devnet.provider().send_transaction(other).await.unwrap().get_receipt().await.unwrap();
+    node.set(Mood::Pruned);
+    assert_eq!(unheard.settle(units(10), &payment).await.unwrap(), Outcome::Pending);
+    assert_eq!(unheard.balance().unwrap().due().unwrap(), units(10));
+    assert_eq!(town.balance(PAYEE).await, 0);
 }
 
 #[tokio::test]
