@@ -176,8 +176,9 @@ impl Treasury {
     /// distributor, whose events tell it: all of them, from its creation on, or no journal is made. While a
     /// transaction of the account waits in the pool that this chain handle does not know of, no journal is made.
     ///
-    /// What is compared is what the chain has when a journal is made. So do not begin one run twice at the same time,
-    /// with a journal for either: where one goes by transfers and the other by claims, both pay.
+    /// What is compared is what the chain has when a journal is made, and for one of transfers until it has paid somebody:
+    /// one that was put back is refused when the run was published meanwhile. So do not begin one run twice at the same
+    /// time, with a journal for either: where one goes by transfers and the other by claims, both pay.
     ///
     /// A run by claims that stopped before its publication, and whose epoch another list took meanwhile, becomes the
     /// next epoch: run it with the same journal and the balances that the other list left.
@@ -198,8 +199,8 @@ impl Treasury {
     /// [`ErrorKind::Rejected`] when the balance or the allowance of the account is too small, before
     /// anything is sent, when the list pays a contract of the run itself, or when the token takes a fee from
     /// transfers; [`ErrorKind::Conflict`] when the journal belongs to another list, account or chain,
-    /// is in use by another process, when the run's name was used for another list, when a
-    /// list that was published and whose dispute lapsed is to be paid by transfers, or when the balances are not those
+    /// is in use by another process, or pays by transfers what was published meanwhile, when the run's name was used for
+    /// another list, when a list that was published and whose dispute lapsed is to be paid by transfers, or when the balances are not those
     /// that the distributor has;
     /// [`ErrorKind::Limit`] when the curve, the band, the cap or the limit of the network leaves less than the epoch emits,
     /// [`ErrorKind::Rejected`] when its window is over and the guardian paused, or when the arbiter rejected it or another
@@ -213,7 +214,8 @@ impl Treasury {
         self.check_recipients(list)?;
         let place = Place::lock(journal.as_ref())?;
         self.chain.settle().await?;
-        let terms = if !place.is_new()? {
+        let is_new = place.is_new()?;
+        let terms = if !is_new {
             self.identity()
         } else {
             self.check_nothing_waits().await?;
@@ -226,6 +228,9 @@ impl Treasury {
         self.catch_up(list, &mut journal).await?;
         match journal.terms().clone() {
             Terms { disperse: Some((disperse, batch)), .. } => {
+                if !is_new {
+                    self.check_unpublished(disperse, batch, list).await?;
+                }
                 let batch = self.resized(disperse, batch, list, &mut journal).await?;
                 self.transfer_all(disperse, batch, list, &mut journal).await
             }

@@ -11,6 +11,7 @@ mod lost;
 mod overtaken;
 mod pruned;
 mod rebuilt;
+mod returned;
 mod reverted;
 mod tokens;
 

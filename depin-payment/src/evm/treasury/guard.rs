@@ -58,6 +58,33 @@ impl Treasury {
         Ok(Some(terms))
     }
 
+    /// Refuses to pay by transfers what was published since the journal was made: it may have been away, on a disk that is
+    /// restored, while the run was begun anew. Where a batch is used up, no other journal can have begun it by claims.
+    pub(super) async fn check_unpublished(
+        &self,
+        disperse: Address,
+        size: usize,
+        list: &PayList,
+    ) -> Result<()> {
+        let Some((distributor, _)) = &self.claims else { return Ok(()) };
+        let batches = list.payments().len().div_ceil(size.max(1));
+        let used = self.paid_batches(disperse, list, batches).await?;
+        if used.iter().any(|used| !used.is_zero()) {
+            return Ok(());
+        }
+        self.check_nothing_waits().await?;
+        match published(distributor.roots(), list).await? {
+            None => Ok(()),
+            Some(Publication::Gone(gone)) => check_gone(list, gone, Way::Transfers),
+            Some(Publication::Standing(epoch)) => {
+                let text = "the run was published as an epoch after this journal was made, which paid nobody; go on \
+                            with the journal that published it, or with none";
+                let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
+                Err(error.with("epoch", epoch))
+            }
+        }
+    }
+
     fn as_epoch(&self, epoch: EpochId) -> Option<(Address, EpochId)> {
         self.claims.as_ref().map(|(distributor, _)| (distributor.roots().address(), epoch))
     }
