@@ -9,7 +9,7 @@
 //! | `depin_device_waiting` | gauge | | batches that its outbox keeps |
 //! | `depin_device_dropped_total` | counter | | batches given up because its outbox had no room |
 //! | **transports** | | | |
-//! | `depin_transport_dropped_total` | counter | `by`: `nats` | requests dropped because too many waited; devices send them again |
+//! | `depin_transport_dropped_total` | counter | `by`: `mqtt`, `nats` | requests dropped because too many waited, or the same already; devices send them again |
 //! | `depin_transport_oversized_total` | counter | `by`: `mqtt` | sessions begun anew because a message was too large to be read |
 //! | `depin_http_requests_total` | counter | `route`: a path, or `other`; `status`: the code | requests over HTTP, by what was answered |
 //! | `depin_http_seconds` | histogram | `route` | from the head of a request to the head of its answer |
@@ -188,7 +188,7 @@ pub(crate) fn behind(messages: u64) {
     }
 }
 
-/// A request was not taken because too many wait, of its topic or of all.
+/// A request was not taken because too many wait, of its topic or of all, or the same does.
 #[cfg(any(feature = "mqtt", feature = "nats"))]
 pub(crate) fn dropped(by: &'static str) {
     counted!("depin_transport_dropped_total", 1, "by" => by);

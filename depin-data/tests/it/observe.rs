@@ -1,4 +1,4 @@
-//! What a recorder and a subscriber hear of the gate.
+//! What a recorder and a subscriber hear of the gate: all that the table names, and nothing else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -159,9 +159,53 @@ fn a_recorder_hears_what_the_table_promises_and_no_device_is_a_label() {
     }
     assert!(value("depin_ingest_received_bytes_total") > 70);
     assert!(board.keys().all(|name| !name.contains("did:")), "{board:?}");
-    let documented = include_str!("../../src/observe.rs");
-    for name in board.keys().map(|name| name.split('{').next().unwrap()) {
-        assert!(documented.contains(&format!("//! | `{name}`")), "{name} is not in the table");
+    board.keys().for_each(|name| is_in_the_table(name));
+}
+
+/// A signature is checked in a group when another batch is under way, here one that waits for the registry for ever.
+async fn side_by_side() {
+    let net = Net::over(Arc::new(MemoryLog::new()));
+    let [mut waits, mut other] = ["a", "b"].map(|name| net.enrol(name));
+    net.registry.hangs.lock().unwrap().insert(waits.did.clone());
+    let (batch, other) = (waits.measure(), other.measure());
+    tokio::select! {
+        biased;
+        answer = net.ingest.accept(batch.as_bytes()) => panic!("{answer:?}"),
+        _ = net.taken(&other) => {}
+    }
+}
+
+/// The rows of the table, by name.
+fn table() -> BTreeMap<&'static str, &'static str> {
+    let rows = include_str!("../../src/observe.rs").lines().filter_map(|line| {
+        let row = line.strip_prefix("//! | `depin_")?;
+        let name = line.split('`').nth(1)?;
+        Some((name, row))
+    });
+    rows.collect()
+}
+
+/// What was heard is in a row of the table, with its labels, and with their values where the row lists those.
+fn is_in_the_table(heard: &str) {
+    let (name, labels) = heard.split_once('{').unwrap_or((heard, ""));
+    let row = table().get(name).copied().unwrap_or_else(|| panic!("{name} is not in the table"));
+    let labels = labels.trim_end_matches('}').split("}{").filter(|label| !label.is_empty());
+    for (label, value) in labels.map(|label| label.split_once('=').unwrap()) {
+        assert!(row.contains(&format!("`{label}`")), "{label} is not in the row of {name}");
+        let listed = ["by", "of"].contains(&label);
+        assert!(!listed || row.contains(&format!("`{value}`")), "{value} is not in that of {name}");
+    }
+}
+
+/// Whether what the row tells of takes part here: a feature, and a broker that is installed.
+fn is_told_here(name: &str, brokers: &[&str]) -> bool {
+    match name {
+        "depin_transport_oversized_total" => brokers.contains(&"mqtt"),
+        name if name.starts_with("depin_http_") => cfg!(feature = "http"),
+        name if name.starts_with("depin_stream_") => brokers.contains(&"nats"),
+        name if name.starts_with("depin_broker_") => !brokers.is_empty(),
+        name if name.starts_with("depin_transport_") => !brokers.is_empty(),
+        _ => true,
     }
 }
 
@@ -229,7 +273,10 @@ async fn over_http(_: &Net) {}
 async fn through_brokers(net: &Net) -> Vec<&'static str> {
     let mut device = net.enrol("b");
     let batch = device.measure();
-    crate::transports::each_way(net, &device.did, &batch).await
+    let brokers = crate::transports::each_way(net, &device.did, &batch).await;
+    crate::transports::passed_over(net, &mut device).await;
+    over_a_stream().await;
+    brokers
 }
 
 #[cfg(not(all(feature = "mqtt", feature = "nats")))]
@@ -243,8 +290,13 @@ fn every_stage_is_heard_and_every_name_is_in_the_table() {
     metrics::set_global_recorder(board).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let spans = Arc::new(Spans::default());
-    let brokers =
-        tracing::subscriber::with_default(Arc::clone(&spans), || runtime.block_on(all_stages()));
+    let story = async {
+        let brokers = all_stages().await;
+        a_busy_minute().await;
+        side_by_side().await;
+        brokers
+    };
+    let brokers = tracing::subscriber::with_default(Arc::clone(&spans), || runtime.block_on(story));
     let board = board.0.lock().unwrap();
     let value = |name: &str| board.get(name).map_or(0, |cell| cell.0.load(Ordering::Relaxed));
     for name in [
@@ -254,6 +306,7 @@ fn every_stage_is_heard_and_every_name_is_in_the_table() {
         "depin_ingest_stored_total{kind=readings}",
         "depin_ingest_accept_seconds",
         "depin_ingest_verify_seconds",
+        "depin_ingest_verified_together",
         "depin_epoch_read_seconds",
         "depin_epoch_closed_total{kind=epochs}",
         "depin_epoch_closed_total{kind=batches}",
@@ -281,10 +334,19 @@ fn every_stage_is_heard_and_every_name_is_in_the_table() {
         assert!(value(name) > 0, "{name}: {board:#?}");
     }
     for by in &brokers {
-        assert!(
-            value(&format!("depin_broker_requests_total{{by={by}}}{{answer=receipt}}")) > 0,
-            "{by}"
-        );
+        for name in [
+            format!("depin_broker_requests_total{{by={by}}}{{answer=receipt}}"),
+            format!("depin_transport_dropped_total{{by={by}}}"),
+        ] {
+            assert!(value(&name) > 0, "{name}: {board:#?}");
+        }
+    }
+    if brokers.contains(&"mqtt") {
+        assert!(value("depin_transport_oversized_total{by=mqtt}") > 0, "{board:#?}");
+    }
+    if brokers.contains(&"nats") {
+        assert!(value("depin_stream_messages_total{of=self}") > 0, "{board:#?}");
+        assert!(value("depin_stream_messages_total{of=others}") > 0, "{board:#?}");
     }
     assert!(board.keys().all(|name| !name.contains("did:")), "no device is a label: {board:?}");
     let spans = spans.0.lock().unwrap();
@@ -295,10 +357,58 @@ fn every_stage_is_heard_and_every_name_is_in_the_table() {
     for span in stages.into_iter().chain(ways) {
         assert!(spans.contains(span), "{span}: {spans:?}");
     }
-    let heard = board.keys().any(|name| name == "depin_device_waiting");
-    assert!(heard, "a gauge may be zero");
-    let documented = include_str!("../../src/observe.rs");
-    for name in board.keys().map(|name| name.split('{').next().unwrap()) {
-        assert!(documented.contains(&format!("//! | `{name}`")), "{name} is not in the table");
-    }
+    board.keys().for_each(|name| is_in_the_table(name));
+    let name = |heard: &'_ String| heard.split('{').next().unwrap().to_owned();
+    let heard: BTreeSet<_> = board.keys().map(name).collect();
+    let expected = table().into_keys().filter(|name| is_told_here(name, &brokers));
+    // A gauge may be zero by now, but it was heard.
+    assert_eq!(heard, expected.map(str::to_owned).collect());
+}
+
+/// Two processes of one log in a stream; the second applies what the first wrote.
+#[cfg(all(feature = "mqtt", feature = "nats"))]
+async fn over_a_stream() {
+    use crate::{
+        broker::{Broker, jetstream},
+        jetstream::{next, stored, unflushed},
+    };
+    let Some(server) = Broker::nats(jetstream) else { return };
+    let open = async || {
+        let view = RedbLog::open_in_memory().unwrap();
+        unflushed(&server.options(), &network(), view).await.unwrap()
+    };
+    let (one, two) = (open().await, open().await);
+    let mut device = Device::new("a", depin_core::Algorithm::EdDsa);
+    stored(&one, next(&mut device)).await;
+    assert_eq!(two.level().await.unwrap().size, 1);
+}
+
+/// Consumers that read along, and their connections, are in the gauges for as long as they are there.
+#[cfg(feature = "http")]
+#[test]
+fn connections_and_readers_are_counted_for_as_long_as_they_are_there() {
+    let board = Board::default();
+    let value = |name: &str| {
+        board.0.lock().unwrap().get(name).map_or(0, |cell| cell.0.load(Ordering::Relaxed))
+    };
+    let story = async {
+        let net = Net::over(Arc::new(MemoryLog::new()));
+        let any = ([127, 0, 0, 1], 0).into();
+        let server = depin_data::http::serve(net.ingest.clone(), any).await.unwrap();
+        // Each over a connection of its own.
+        let read = || reqwest::get(format!("{}/v1/stream?from=0&wait=60", server.url()));
+        let readers = [read().await.unwrap(), read().await.unwrap()];
+        let both = || [value("depin_http_streams"), value("depin_http_connections")];
+        assert_eq!(both(), [2, 2]);
+        let [gone, stays] = readers;
+        drop(gone);
+        while both() != [1, 1] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(stays);
+        server.shutdown().await;
+        assert_eq!(both(), [0, 0]);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&board, || runtime.block_on(story));
 }

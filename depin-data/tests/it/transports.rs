@@ -5,7 +5,11 @@ use std::sync::Arc;
 #[cfg(feature = "metrics")]
 use depin_core::{Did, SignedBatch, transport::Answer};
 use depin_data::log::MemoryLog;
+#[cfg(feature = "metrics")]
+use depin_data::wire::{Nonce, encode_request};
 
+#[cfg(feature = "metrics")]
+use crate::support::Device;
 use crate::support::Net;
 
 /// Each test over each broker and protocol.
@@ -46,6 +50,29 @@ pub(crate) async fn each_way(net: &Net, device: &Did, batch: &SignedBatch) -> Ve
         ways.push(way);
     }
     ways
+}
+
+/// Has each broker pass over a request that comes again while it waits, and mosquitto a message that is never read,
+/// before a device that ingest knows is answered.
+#[cfg(feature = "metrics")]
+pub(crate) async fn passed_over(net: &Net, known: &mut Device) {
+    let mut stranger = Device::new("stranger", depin_core::Algorithm::EdDsa);
+    let request = encode_request(&Nonce::from_bytes([1; 16]), &stranger.measure()).unwrap();
+    for kind in [wire::Kind::V3, wire::Kind::Nats] {
+        let Some(wire) = wire::Wire::start(kind) else { continue };
+        let _server = wire.serve(&net.ingest, Some("ingest-1")).await;
+        *net.registry.down.lock().unwrap() = true;
+        let mut line = wire.stranger().await;
+        for _ in 0..3 {
+            line.publish(&stranger.did, &request).await;
+        }
+        if kind == wire::Kind::V3 {
+            line.publish(&stranger.did, &vec![0x55; 3 << 20]).await;
+        }
+        let answer = wire.connect(net, &known.did).await.send(&known.measure()).await.unwrap();
+        assert!(matches!(answer, Answer::Receipt(_)));
+        *net.registry.down.lock().unwrap() = false;
+    }
 }
 
 fn net() -> Net {
