@@ -23,7 +23,7 @@ pub(crate) fn target_dir() -> PathBuf {
 /// Every feature but those that compile C: `tls` of most crates changes nothing that is tested without a network,
 /// and `fast` has its own stage. `nats` compiles C too (ring, for TLS), but without it a way into the log and a
 /// log would not be tested; then TLS of MQTT costs nothing more.
-pub(crate) const FEATURES: &str = "--features climate/nats,depin-core/serde,depin-data/formats,depin-data/geo,depin-data/hpke,depin-data/http,depin-data/parquet,depin-data/tls,depin-devnet/http,depin-identity/credentials,depin-identity/evm,depin-identity/http,depin-identity/ioconnect-legacy,depin-identity/keystore,depin-identity/pem,depin-payment/charts,depin-payment/evm,depin-payment/reqwest-middleware,depin/mqtt,depin/nats";
+pub(crate) const FEATURES: &str = "--features climate/nats,depin-core/serde,depin-data/formats,depin-data/geo,depin-data/hpke,depin-data/http,depin-data/metrics,depin-data/parquet,depin-data/tls,depin-devnet/http,depin-identity/credentials,depin-identity/evm,depin-identity/http,depin-identity/ioconnect-legacy,depin-identity/keystore,depin-identity/pem,depin-payment/charts,depin-payment/evm,depin-payment/reqwest-middleware,depin/mqtt,depin/nats";
 
 /// A `cargo` call in the workspace, `words` separated by spaces.
 pub(crate) fn cargo(words: &str) -> Command {
