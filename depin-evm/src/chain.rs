@@ -8,7 +8,8 @@ use std::{fmt, future::IntoFuture, ops::RangeInclusive, sync::Arc, time::Duratio
 
 use alloy::{
     contract::SolCallBuilder,
-    primitives::Address,
+    eips::BlockNumHash,
+    primitives::{Address, TxKind},
     providers::{DynProvider, Provider},
     rpc::types::{Filter, TransactionReceipt, TransactionRequest},
     signers::local::PrivateKeySigner,
@@ -254,6 +255,60 @@ impl Chain {
     /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer.
     pub async fn counts(&self, receipt: &TransactionReceipt) -> Result<bool> {
         self.0.sender.counts(receipt).await
+    }
+
+    /// Whether a block is in the chain below as many others as a [reorganisation](Self::reorg_depth) may replace, by the
+    /// headers of all of them: that also a node tells which keeps no old states.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use depin_devnet::Devnet;
+    /// # use depin_evm::{Chain, alloy::{eips::BlockNumHash, primitives::B256, rpc::types::TransactionRequest}};
+    /// # let devnet = Devnet::start();
+    /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    /// let receipt = chain.send(TransactionRequest::default().to(chain.account())).await?;
+    /// let (number, hash) = (receipt.block_number.unwrap(), receipt.block_hash.unwrap());
+    /// assert!(!chain.is_buried(BlockNumHash { number, hash }).await?);
+    /// devnet.mine(chain.reorg_depth());
+    /// assert!(chain.is_buried(BlockNumHash { number, hash }).await?);
+    /// assert!(!chain.is_buried(BlockNumHash { number, hash: B256::ZERO }).await?, "another block");
+    /// # Ok::<(), depin_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer.
+    pub async fn is_buried(&self, block: BlockNumHash) -> Result<bool> {
+        self.0.sender.is_buried(block).await
+    }
+
+    /// Whether no [reorganisation](Self::reorg_depth) can replace a transaction of this account which `is_meant`, by its
+    /// recipient and input, and nothing of the account waits to be mined. What another program sent with the same key, or
+    /// a store that was lost knew of, counts as well: the bodies of the last blocks tell it. Asks for each of those.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use depin_devnet::Devnet;
+    /// # use depin_evm::{Chain, alloy::{primitives::TxKind, rpc::types::TransactionRequest}};
+    /// # let devnet = Devnet::start();
+    /// # let chain = Chain::from_provider(devnet.provider(), devnet.account(0)).connect().await?;
+    /// let me = TxKind::Call(chain.account());
+    /// chain.send(TransactionRequest::default().to(chain.account())).await?;
+    /// assert!(!chain.are_buried(|to, _| to == me).await?);
+    /// assert!(chain.are_buried(|_, input| !input.is_empty()).await?);
+    /// devnet.mine(chain.reorg_depth());
+    /// assert!(chain.are_buried(|to, _| to == me).await?);
+    /// # Ok::<(), depin_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node does not answer or the store cannot be read.
+    pub async fn are_buried(
+        &self,
+        is_meant: impl Fn(TxKind, &[u8]) -> bool + Send + Sync,
+    ) -> Result<bool> {
+        self.0.sender.are_buried(&is_meant).await
     }
 
     /// Calls a contract without a transaction.

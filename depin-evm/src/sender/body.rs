@@ -18,6 +18,8 @@ use super::record::Variant;
 #[derive(Deserialize)]
 pub(super) struct Body<'a> {
     pub(super) hash: B256,
+    #[serde(rename = "parentHash")]
+    pub(super) parent: B256,
     #[serde(borrow)]
     transactions: Vec<&'a RawValue>,
 }
@@ -27,6 +29,14 @@ impl<'a> Body<'a> {
     pub(super) fn parse(told: &'a RawValue) -> Option<Self> {
         let told = Some(told.get()).filter(|told| told.len() <= MAX_BODY)?;
         serde_json::from_str(told).ok()
+    }
+
+    /// What an account does in the block; nothing for what cannot be read.
+    pub(super) fn acts_of(&self, account: Address) -> impl Iterator<Item = Option<Act>> {
+        let own = self.transactions.iter().filter(move |told| {
+            serde_json::from_str::<Sent>(told.get()).is_ok_and(|sent| sent.from == account)
+        });
+        own.map(|told| serde_json::from_str(told.get()).ok())
     }
 
     /// The transaction by which an account used a nonce, if it is clear which one did: one of ours if it is there, else one
@@ -93,6 +103,11 @@ struct Origin<'a> {
     nonce: U64,
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    from: Address,
 }
 
 /// What a transaction does.

@@ -4,7 +4,7 @@
 //! holds without its receipt, which nodes forget, for as long as its block is where it was.
 
 use alloy::{
-    eips::BlockNumberOrTag,
+    eips::{BlockNumHash, BlockNumberOrTag},
     primitives::B256,
     providers::Provider,
     rpc::types::{Header, TransactionReceipt},
@@ -28,6 +28,10 @@ impl Mined {
         let (block, hash) = (receipt.block_number?, receipt.block_hash?);
         Some(Self { transaction: receipt.transaction_hash, block, hash })
     }
+
+    pub(super) const fn place(&self) -> BlockNumHash {
+        BlockNumHash { number: self.block, hash: self.hash }
+    }
 }
 
 impl TxSender {
@@ -37,14 +41,13 @@ impl TxSender {
         Ok(there.is_none_or(|header| header.hash == mined.hash))
     }
 
-    /// Whether a transaction's block is in the chain, below as many others as a reorganisation may replace. Each of them
-    /// has to name the one before it, since nodes behind one URL may be on two forks, and then one of them tells of the
-    /// block and another one of the height.
-    pub(super) async fn is_buried(&self, mined: Mined) -> Result<bool> {
-        let Mined { block, mut hash, .. } = mined;
-        for number in block..=block.saturating_add(self.patience.reorg_depth) {
+    /// See [`Chain::is_buried`](crate::Chain::is_buried). Nodes behind one URL may be on two forks, and then one of them
+    /// tells of the block and another one of the height, so each block has to name the one before it.
+    pub(crate) async fn is_buried(&self, block: BlockNumHash) -> Result<bool> {
+        let BlockNumHash { number: first, mut hash } = block;
+        for number in first..=first.saturating_add(self.patience.reorg_depth) {
             let Some(header) = self.header(number).await? else { return Ok(false) };
-            let named = if number == block { header.hash } else { header.parent_hash };
+            let named = if number == first { header.hash } else { header.parent_hash };
             if named != hash {
                 return Ok(false);
             }

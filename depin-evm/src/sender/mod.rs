@@ -7,6 +7,7 @@
 
 mod body;
 mod broadcast;
+mod buried;
 mod done;
 mod fees;
 mod funds;

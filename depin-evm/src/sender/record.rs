@@ -109,6 +109,17 @@ impl Record {
         self.first.request()
     }
 
+    /// The last block that is known to have used its nonce.
+    pub(super) const fn mined(&self) -> Option<Mined> {
+        match (self.done, self.void) {
+            (Some(mined), _)
+            | (None, Some(Void::OursIn(mined) | Void::Theirs { taken: Some(mined) })) => {
+                Some(mined)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the first attempt does what `tx` asks for.
     pub(crate) fn does(&self, tx: &TransactionRequest) -> Result<bool> {
         let input = tx.input.input().map(AsRef::as_ref).unwrap_or_default();

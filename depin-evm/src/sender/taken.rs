@@ -38,9 +38,7 @@ impl TxSender {
     /// record is never taken for another program's: it is one of those, or else nothing is concluded.
     pub(super) async fn taker(&self, record: &Record) -> Result<Taker> {
         let Some(block) = self.used_in(record.nonce).await? else { return Ok(Taker::Unknown) };
-        let params = (BlockNumberOrTag::Number(block), true);
-        let asked = self.provider.raw_request("eth_getBlockByNumber".into(), params);
-        let told: Option<Box<RawValue>> = shown(ask(asked).await)?;
+        let told = shown(self.told(block).await)?.flatten();
         let Some(body) = told.as_deref().and_then(Body::parse) else { return Ok(Taker::Unknown) };
         let is_ours = |hash| record.has(hash);
         let used = body.used_by(self.account(), record.nonce, is_ours);
@@ -48,6 +46,12 @@ impl TxSender {
             let taken = Mined { transaction: used.hash, block, hash: body.hash };
             self.attribute(record, &used, taken)
         })
+    }
+
+    /// A block with all its transactions.
+    pub(super) async fn told(&self, block: u64) -> Result<Option<Box<RawValue>>> {
+        let params = (BlockNumberOrTag::Number(block), true);
+        ask(self.provider.raw_request("eth_getBlockByNumber".into(), params)).await
     }
 
     /// Writes down whose a transaction is, by the record as it is now: variants may have been added since it was read.

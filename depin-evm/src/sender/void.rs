@@ -65,7 +65,7 @@ impl TxSender {
         let height = ask(self.provider.get_block_number()).await?;
         let depth = self.patience.reorg_depth;
         match depth.saturating_sub(height.saturating_sub(mined.block)) {
-            0 if self.is_buried(mined).await? => Ok(Standing::Free),
+            0 if self.is_buried(mined.place()).await? => Ok(Standing::Free),
             left => Ok(Standing::Held(left.max(1))),
         }
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod anvil;
+mod buried;
 mod connecting;
 mod crashes;
 mod deduplicated;
