@@ -7,6 +7,7 @@
 //! account once and an epoch names the list that it pays. So a run that was cut off at any point is run again
 //! with the same journal and goes on, and one whose journal was lost is found on chain.
 
+mod closing;
 mod csv;
 mod decimals;
 mod disperse;
@@ -23,10 +24,14 @@ mod received;
 mod transfers;
 mod unpaid;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use depin_core::{Address, Amount, B256, Error, ErrorKind, Result};
-use depin_evm::{Chain, alloy::providers::DynProvider, bindings::NetworkToken};
+use depin_evm::{
+    Chain,
+    alloy::{primitives::TxKind, providers::DynProvider, sol_types::SolCall},
+    bindings::{Disperse, NetworkToken},
+};
 
 use super::{EvmDistributor, approval::approve, calls::patiently};
 use crate::Cumulative;
@@ -138,7 +143,7 @@ impl Treasury {
     }
 
     /// At most so many recipients in a batch, for chains with smaller blocks. A run of which anything was paid
-    /// keeps its batches.
+    /// keeps its batches, and one of which anything was sent does until no reorganisation can have that executed.
     #[must_use]
     pub fn batch(mut self, recipients: usize) -> Self {
         self.batch = Some(recipients.clamp(1, Self::MAX_BATCH));
@@ -193,7 +198,8 @@ impl Treasury {
     /// others are paid without them. When one of them lets every simulation pass and reverts on chain alone, the batch is
     /// closed, and paid in parts when [so many blocks](depin_evm::Chain::reorg_depth) follow that no reorganisation can
     /// have the whole executed beside them. Until then the run fails with that and is to be run again, some three times
-    /// for a batch of the largest size.
+    /// for a batch of the largest size. A batch of which nobody is left to be paid is closed as well, so that a run whose
+    /// journal is lost pays none of them, whom the report of this one sent to another list.
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] when the balance or the allowance of the account is too small, before
@@ -207,8 +213,9 @@ impl Treasury {
     /// list came in its place;
     /// [`ErrorKind::Corrupt`] when the journal is damaged, [`ErrorKind::Unsupported`] when it is of another version,
     /// [`ErrorKind::Limit`] when the file is larger than any journal;
-    /// [`ErrorKind::Unavailable`] when the chain or the disk does not answer now, lags behind what was mined, has transactions that wait, or lacks the old logs of the distributor: run
-    /// it again with the same journal.
+    /// [`ErrorKind::Unavailable`] when the chain or the disk does not answer now, lags behind what was mined, has transactions that wait, or lacks the old logs of the distributor, and when
+    /// so many `blocks` have to follow before a batch is paid in parts, or in another size: run it again with the same
+    /// journal.
     pub async fn run(&self, plan: &Plan, journal: impl AsRef<Path>) -> Result<RunReport> {
         let list = plan.list();
         self.check_recipients(list)?;
@@ -272,8 +279,26 @@ impl Treasury {
         if paid.iter().any(|paid| !paid.is_zero()) {
             return Ok(size);
         }
+        if journal.has_begun() && !self.is_past(disperse, list).await? {
+            let text = "a batch of the run was sent in another size, and a reorganisation may have it executed beside those \
+                        of the new one; run it again when so many blocks followed, or in the size that it has";
+            let error = Error::unavailable(text).with("run", list.id()).with("recipients", size);
+            return Err(error.with("blocks", self.chain.reorg_depth()));
+        }
         journal.resize(asked, list)?;
         Ok(asked)
+    }
+
+    /// Whether no batch of a run can be executed any more that was sent and is not on chain.
+    async fn is_past(&self, disperse: Address, list: &PayList) -> Result<bool> {
+        let keys: BTreeSet<_> =
+            (0..list.payments().len() as u64).map(|index| self.key(list, index)).collect();
+        let is_batch = |to: TxKind, input: &[u8]| {
+            let key = input.strip_prefix(&Disperse::disperseCall::SELECTOR);
+            let key = key.and_then(|rest| rest.first_chunk()).copied().map(B256::new);
+            to == TxKind::Call(disperse) && key.is_some_and(|key| keys.contains(&key))
+        };
+        patiently(|| self.chain.are_buried(is_batch)).await
     }
 
     fn batch_size(&self) -> usize {

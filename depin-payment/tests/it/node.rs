@@ -67,6 +67,8 @@ impl<T: Tricks> Service<RequestPacket> for Node<T> {
                 return Err(refusal);
             }
             tricks.question(&method, &mut params);
+            // Who asks may end here, before the chain hears it.
+            tokio::task::yield_now().await;
             let request = Request::new(method.clone(), request.id().clone(), params).serialize();
             let request = request.map_err(TransportErrorKind::custom)?;
             let mut answer = inner.call(RequestPacket::Single(request)).await?;

@@ -7,12 +7,15 @@ mod held;
 mod hooks;
 mod kill;
 mod lagging;
+mod left_out;
 mod lost;
 mod overtaken;
 mod pruned;
 mod rebuilt;
+mod resized;
 mod returned;
 mod reverted;
+mod stateless;
 mod tokens;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

@@ -141,7 +141,8 @@ impl Treasury {
         let fits = |size: &usize| {
             let batch = list.payments().chunks(*size).next().unwrap_or_default();
             let calls = [self.call(contract, key, batch), self.closing(contract, key, batch)];
-            calls.iter().any(|call| keccak256(call.calldata()) == first)
+            let mut calls = calls.into_iter().chain(self.leavings(contract, key, batch));
+            calls.any(|call| keccak256(call.calldata()) == first)
         };
         match [told].into_iter().chain(1..=Self::MAX_BATCH).find(fits) {
             Some(size) if size != told => {

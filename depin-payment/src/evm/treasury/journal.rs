@@ -164,11 +164,26 @@ impl Journal {
                     self.note(&format!("back {account}\n"))?;
                     self.notes.take_back(*account);
                 }
-                (false, true) => self.leave_out_again(*account)?,
+                (false, true) => drop(self.leave_out_again(*account)?),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Writes down that nobody of the payments is paid, as the chain has it.
+    pub(super) fn leave_out(&mut self, payments: &[(Address, Amount)]) -> Result<()> {
+        for (account, _) in payments {
+            if !self.notes.is_out(account) && !self.leave_out_again(*account)? {
+                self.skip(*account, ELSEWHERE, Refusal::Unheard)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anybody began to send a batch.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.notes.begun.is_empty()
     }
 
     /// Writes down that a batch is about to be sent; answers whether that was written down before.
@@ -213,9 +228,11 @@ impl Journal {
         Ok(())
     }
 
-    fn leave_out_again(&mut self, account: Address) -> Result<()> {
-        let Some((reason, refusal)) = self.notes.said(&account) else { return Ok(()) };
-        self.skip(account, &reason, refusal)
+    /// Whether it is known why.
+    fn leave_out_again(&mut self, account: Address) -> Result<bool> {
+        let Some((reason, refusal)) = self.notes.said(&account) else { return Ok(false) };
+        self.skip(account, &reason, refusal)?;
+        Ok(true)
     }
 
     fn note(&mut self, line: &str) -> Result<()> {
@@ -316,6 +333,8 @@ fn broken(path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, text).with("path", path.display()).source(error)
 }
 
+/// What is said of somebody of whom the chain alone tells.
+const ELSEWHERE: &str = "left out by an earlier run of the list whose journal is not here; see whether another list has them";
 /// Digested lists otherwise.
 const FORMER: &str = "depin treasury run 1\n";
 const MAGIC: &str = "depin treasury run 2";

@@ -47,6 +47,8 @@ pub(super) enum Seen {
     Paid(BTreeSet<Address>),
     /// That it is paid in parts.
     Closed,
+    /// That nobody of it is paid.
+    LeftOut,
 }
 
 /// How the work on a batch ended.
@@ -136,12 +138,12 @@ impl Treasury {
         loop {
             match self.seen(batch, journal).await? {
                 Seen::Nothing => {}
-                Seen::Paid(_) => return Ok(Outcome::Paid { gas: 0 }),
+                Seen::Paid(_) | Seen::LeftOut => return Ok(Outcome::Paid { gas: 0 }),
                 Seen::Closed => return Ok(Outcome::Closed { gas: 0 }),
             }
             let payments = journal.payable(batch.payments);
             if payments.is_empty() {
-                return Ok(Outcome::Paid { gas: 0 });
+                return self.leave_out(batch, journal).await;
             }
             let before = match unheard {
                 Some(before) => before,
@@ -239,7 +241,7 @@ impl Treasury {
         let (mut sum, mut open) = (Amount::ZERO, batches.to_vec());
         while let Some(batch) = open.pop() {
             match self.seen(&batch, journal).await? {
-                Seen::Paid(_) => {}
+                Seen::Paid(_) | Seen::LeftOut => {}
                 Seen::Closed => open.extend(batch.parts()),
                 Seen::Nothing => {
                     let payments = journal.payable(batch.payments);
@@ -278,10 +280,14 @@ impl Treasury {
                 return Ok(Seen::Paid(out));
             }
         }
-        let closing = self.closing(batch.disperse, batch.key, batch.payments);
+        let is = |call: &Call<'_>| paid == keccak256(call.calldata());
         // What stands alone is never divided.
-        if batch.payments.len() > 1 && paid == keccak256(closing.calldata()) {
+        if batch.payments.len() > 1 && is(&self.closing(batch.disperse, batch.key, batch.payments))
+        {
             return Ok(Seen::Closed);
+        }
+        if self.leavings(batch.disperse, batch.key, batch.payments).iter().any(is) {
+            return Ok(Seen::LeftOut);
         }
         let text = "the run's name was used for other payments: a run with somebody left out goes on only \
                     with its journal, and another list needs another name";
@@ -392,6 +398,7 @@ impl Treasury {
 fn note(batch: &Batch<'_>, seen: &Seen, journal: &mut Journal) -> Result<()> {
     match seen {
         Seen::Paid(out) => journal.agree(batch.payments, out),
+        Seen::LeftOut => journal.leave_out(batch.payments),
         Seen::Closed | Seen::Nothing => Ok(()),
     }
 }

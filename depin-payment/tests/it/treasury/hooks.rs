@@ -25,7 +25,7 @@ use crate::node::{Tricks, provider};
 
 /// The code of a token that asks nobody but `villain`, who says no whenever gas has a price, as in no simulation. All
 /// else is done by the code at `token`.
-fn hooked(token: Address, villain: Address) -> Bytes {
+pub(super) fn hooked(token: Address, villain: Address) -> Bytes {
     let mut code = vec![0x3a, 0x15, 0x60, 0x21, 0x57]; // gas without a price: go on
     code.extend(refusing(villain));
     as_at(code, token)
@@ -45,10 +45,21 @@ pub(super) fn closed_to(token: Address, villain: Address) -> Bytes {
 
 /// The code of a token that transfers no more than this at once.
 pub(super) fn limited(token: Address, most: u8) -> Bytes {
+    judging(token, &[0x60, 0x24, 0x35, 0x60, most, 0x10])
+}
+
+/// The code of a token that does not transfer nothing.
+pub(super) fn never_nothing(token: Address) -> Bytes {
+    judging(token, &[0x60, 0x24, 0x35, 0x15])
+}
+
+/// The code of a token that transfers unless this leaves something but zero.
+fn judging(token: Address, judgement: &[u8]) -> Bytes {
     let mut code = vec![0x5f, 0x35, 0x60, 0xe0, 0x1c, 0x63]; // the selector
     code.extend(NetworkToken::transferCall::SELECTOR);
     code.extend([0x14, 0x15, 0x60, 0x21, 0x57]); // no transfer: go on
-    code.extend([0x60, 0x24, 0x35, 0x60, most, 0x10, 0x60, 0x4f, 0x57]); // more: revert
+    code.extend(judgement);
+    code.extend([0x60, 0x4f, 0x57]); // revert
     code.resize(0x21, 0x5b);
     as_at(code, token)
 }
@@ -72,10 +83,24 @@ impl Bank {
         self.devnet.set_code(token, code(copy));
         own
     }
+
+    /// The same with a second code between the token and its own.
+    pub(super) async fn hook_both(
+        &self,
+        outer: impl FnOnce(Address) -> Bytes,
+        inner: impl FnOnce(Address) -> Bytes,
+    ) -> Bytes {
+        let between = Address::repeat_byte(0xc1);
+        let own = self.hook(|copy| {
+            self.devnet.set_code(between, inner(copy));
+            outer(between)
+        });
+        own.await
+    }
 }
 
 /// A node that simulates without a price of gas, whatever it is asked, as some do.
-struct Unpriced;
+pub(super) struct Unpriced;
 
 impl Tricks for Unpriced {
     fn question(&self, method: &str, params: &mut Value) {
@@ -89,7 +114,7 @@ impl Tricks for Unpriced {
 
 impl Bank {
     /// A run of nine in batches through a node that shows no hook.
-    async fn of_nine(&self, batch: usize) -> (PayList, Treasury, Plan) {
+    pub(super) async fn of_nine(&self, batch: usize) -> (PayList, Treasury, Plan) {
         let list = list("november", 9);
         self.funded(list.total()).await;
         let treasury = self.through(&Arc::new(Unpriced)).await.batch(batch);
@@ -98,7 +123,7 @@ impl Bank {
     }
 
     /// Whoever is listed has their money once, but for these.
-    async fn have_all_but(&self, list: &PayList, out: &[u64]) {
+    pub(super) async fn have_all_but(&self, list: &PayList, out: &[u64]) {
         for (at, (account, amount)) in (0_u64..).zip(list.payments()) {
             let expected = if out.contains(&at) { Amount::ZERO } else { *amount };
             assert_eq!(self.held(*account).await, expected, "{at}");
@@ -106,7 +131,7 @@ impl Bank {
     }
 
     /// So that no reorganisation reaches what was sent.
-    fn bury(&self) {
+    pub(super) fn bury(&self) {
         self.devnet.mine(self.chain.reorg_depth());
     }
 }
@@ -233,9 +258,15 @@ async fn a_reorganisation_that_takes_back_the_closing_has_nobody_paid_twice() {
 }
 
 /// As [`Unpriced`]; tells when it was asked so often.
-struct Counting {
+pub(super) struct Counting {
     left: AtomicU64,
-    over: Notify,
+    pub(super) over: Notify,
+}
+
+impl Counting {
+    pub(super) fn new(questions: u64) -> Arc<Self> {
+        Arc::new(Self { left: questions.into(), over: Notify::new() })
+    }
 }
 
 impl Tricks for Counting {
@@ -256,9 +287,7 @@ async fn a_divided_run_that_ends_at_any_question_pays_everybody_once() {
     bank.hook(|copy| hooked(copy, someone(2))).await;
     let mut killed = 0;
     let report = loop {
-        let questions = 12 + 11 * killed;
-        let tricks = Counting { left: questions.into(), over: Notify::new() };
-        let tricks = Arc::new(tricks);
+        let tricks = Counting::new(12 + 11 * killed);
         let chain = Chain::from_provider(provider(&bank.devnet, &tricks), bank.devnet.account(0));
         let chain = chain.store(bank.journal("transactions"));
         let run = async {
