@@ -243,11 +243,12 @@ impl EvmRoots {
             return Ok(pending.lapsed);
         }
         match self.chain.send(contract.lapse().into_transaction_request()).await {
+            // The node that is asked next may not know of it yet.
+            Ok(_) => Ok(pending.lapsed.saturating_add(1)),
             // Somebody else was faster.
-            Err(error) if Revert::of(&error).is_some() => {}
-            sent => drop(sent?),
+            Err(error) if Revert::of(&error).is_some() => Ok(self.chain.read(&waits).await?.lapsed),
+            Err(error) => Err(error),
         }
-        Ok(self.chain.read(&waits).await?.lapsed)
     }
 
     /// Whether what waits is disputed, and the time of the arbiter over.

@@ -25,7 +25,7 @@ use crate::node::{Tricks, provider};
 
 impl Bank {
     /// What a list is as an epoch of this number, on top of nothing.
-    fn as_epoch(number: u64, list: &PayList) -> (Cumulative, Commitment) {
+    pub(super) fn as_epoch(number: u64, list: &PayList) -> (Cumulative, Commitment) {
         let payments = list.payments().iter().copied();
         let balances = Cumulative::from_rows(EpochId::new(number), payments).unwrap();
         let tree = balances.tree().unwrap();

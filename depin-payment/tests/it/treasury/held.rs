@@ -32,7 +32,7 @@ impl Bank {
         treasury.run(&plan, self.journal(id)).await
     }
 
-    fn roots(&self) -> EvmRoots {
+    pub(super) fn roots(&self) -> EvmRoots {
         EvmRoots::new(self.chain.clone(), self.contracts.distributor)
     }
 

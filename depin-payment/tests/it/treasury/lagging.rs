@@ -12,22 +12,37 @@ use depin_core::{Amount, ErrorKind, reward::TokenLedger as _};
 use depin_evm::{
     Chain,
     alloy::{primitives::hex, providers::Provider, sol_types::SolCall},
-    bindings::Disperse,
+    bindings::{Disperse, RewardDistributor},
 };
 use depin_payment::{
     Cumulative,
-    evm::{EvmDistributor, RunReport, Treasury, Way},
+    evm::{EvmDistributor, EvmRoots, RunReport, Treasury, Way},
 };
 use serde_json::{Value, json};
 
 use super::{Bank, list};
 use crate::node::{Tricks, provider};
 
-/// After it took a transaction it answers so many questions about batches as of an earlier block.
+/// After it took a transaction it answers so many calls of one kind as of an earlier block.
 struct Lagging {
-    block: u64,
+    call: [u8; 4],
+    block: AtomicU64,
     took: AtomicBool,
     left: AtomicU64,
+}
+
+impl Lagging {
+    fn new(call: [u8; 4]) -> Arc<Self> {
+        let (block, took, left) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new(Self { call, block, took, left })
+    }
+
+    /// From the next transaction on, for so many answers.
+    fn lag(&self, block: u64, left: u64) {
+        self.block.store(block, SeqCst);
+        self.took.store(false, SeqCst);
+        self.left.store(left, SeqCst);
+    }
 }
 
 impl Tricks for Lagging {
@@ -35,14 +50,14 @@ impl Tricks for Lagging {
         if method == "eth_sendRawTransaction" {
             self.took.store(true, SeqCst);
         }
-        let selector = hex::encode_prefixed(Disperse::paidBatchCall::SELECTOR);
+        let selector = hex::encode_prefixed(self.call);
         let call = &params[0];
         let data = call["input"].as_str().or_else(|| call["data"].as_str()).unwrap_or_default();
         let asks = method == "eth_call" && data.starts_with(&selector);
         if asks && self.took.load(SeqCst) {
             let lags = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
             if lags {
-                *params = json!([call, format!("{:#x}", self.block)]);
+                *params = json!([call, format!("{:#x}", self.block.load(SeqCst))]);
             }
         }
     }
@@ -54,8 +69,8 @@ impl Bank {
         let list = list("november", 5);
         let treasury = self.funded(list.total()).await;
         let plan = treasury.plan(&list).await.unwrap();
-        let (block, took) = (self.devnet.block_number(), AtomicBool::new(false));
-        let tricks = Arc::new(Lagging { block, took, left: AtomicU64::new(left) });
+        let tricks = Lagging::new(Disperse::paidBatchCall::SELECTOR);
+        tricks.lag(self.devnet.block_number(), left);
         let chain = Chain::from_provider(provider(&self.devnet, &tricks), self.devnet.account(0));
         let chain = chain.connect().await.unwrap();
         let treasury = Treasury::new(chain, self.contracts.token).transfers(self.disperse);
@@ -128,6 +143,25 @@ async fn a_lost_run_does_not_begin_again_while_its_batch_waits_to_be_mined() {
     }
     assert_eq!(bank.held(bank.chain.account()).await, list.total(), "once, and no more");
     assert_eq!(bank.token.supply().await.unwrap(), twice(list.total()));
+}
+
+#[tokio::test]
+async fn a_root_is_published_again_before_a_node_knows_that_its_dispute_lapsed() {
+    let bank = Bank::disputable().await;
+    let tricks = Lagging::new(RewardDistributor::pendingEpochCall::SELECTOR);
+    let chain = Chain::from_provider(provider(&bank.devnet, &tricks), bank.devnet.account(0));
+    let roots = EvmRoots::new(chain.connect().await.unwrap(), bank.contracts.distributor);
+    let (_, commitment) = Bank::as_epoch(0, &list("november", 5));
+    roots.publish(&commitment).await.unwrap();
+    bank.issue(Amount::tokens(1)).await;
+    roots.dispute(&roots.pending().await.unwrap().unwrap()).await.unwrap();
+    for _ in 0..3 {
+        bank.pass();
+    }
+    tricks.lag(bank.devnet.block_number(), 1);
+    roots.publish(&commitment).await.unwrap();
+    let waits = bank.roots().pending().await.unwrap().unwrap();
+    assert_eq!((waits.root, waits.disputed), (commitment.root, false));
 }
 
 fn twice(amount: Amount) -> Amount {
