@@ -3,7 +3,9 @@
 //! Nodes answer for 500 to 100,000 blocks at once, or for as many blocks as have so many events. They agree on neither
 //! codes nor words when they refuse more, and some refuse what comes too often with the same code. So a range is read
 //! in windows: a window that is refused is halved, one that comes too often waits and stays as it is, and windows grow
-//! again slowly. A node that is silent about a window is asked for half of it. What a node answers is remembered by the [`Chain`], for all who read through it.
+//! again, slowly at first. What a node refuses is remembered by the [`Chain`], for all who read through it. A node that is
+//! silent about a window is asked for half of it; that is remembered only when it answers, as it may have been silent about
+//! anything.
 
 use std::{
     future::IntoFuture,
@@ -84,36 +86,31 @@ impl<'a> Logs<'a> {
     /// about a quarter of the blocks, still finds requests too frequent after waits that add up to half a minute, or longer
     /// where it names the time itself, or refuses the logs of a single block.
     pub async fn next(&mut self) -> Result<Option<LogWindow>> {
-        let (mut pauses, mut silences, mut failures) = (0, 0, 0);
-        while let Some(blocks) = self.upcoming() {
+        let (mut tries, mut most, mut silent) = (Tries::default(), u64::MAX, 0);
+        while let Some(blocks) = self.upcoming(most) {
             let is_wide = blocks.start() < blocks.end();
             let error = match self.attempt(&blocks).await {
-                Ok(Ok(logs)) => return Ok(Some(self.advance(blocks, logs))),
+                Ok(Ok(logs)) => {
+                    // About the end of a range it may have been silent for any reason.
+                    if silent >= self.width() {
+                        self.narrow(length(&blocks));
+                    }
+                    return Ok(Some(self.advance(blocks, logs)));
+                }
                 // Perhaps it is still looking for so much.
-                Err(_) if is_wide && silences < MAX_SILENCES => {
-                    silences = silences.saturating_add(1);
-                    self.narrow(&blocks);
+                Err(_) if is_wide && tries.silences < MAX_SILENCES => {
+                    tries.silences = tries.silences.saturating_add(1);
+                    silent = silent.max(length(&blocks));
+                    most = half(&blocks);
                     continue;
                 }
                 Err(silent) => return Err(silent),
                 Ok(Err(error)) => error,
             };
             match Refusal::of(&error) {
-                Refusal::TooMuch if is_wide => self.narrow(&blocks),
+                Refusal::TooMuch if is_wide => self.narrow(half(&blocks)),
                 // Fewer blocks than one cannot be asked for: whatever the node means, time may help.
-                Refusal::TooMuch | Refusal::TooOften => {
-                    let Some(pause) = pause(&error, pauses) else { return Err(over(error)) };
-                    pauses = pauses.saturating_add(1);
-                    tokio::time::sleep(pause).await;
-                }
-                Refusal::Other => {
-                    let error = transport_error(error);
-                    let Some(pause) = PAUSES.get(failures).filter(|_| error.is_retryable()) else {
-                        return Err(error);
-                    };
-                    failures = failures.saturating_add(1);
-                    tokio::time::sleep(*pause).await;
-                }
+                refusal => tokio::time::sleep(tries.pause(refusal, error)?).await,
             }
         }
         Ok(None)
@@ -131,9 +128,9 @@ impl<'a> Logs<'a> {
         Ok(all)
     }
 
-    fn upcoming(&self) -> Option<RangeInclusive<u64>> {
+    fn upcoming(&self, most: u64) -> Option<RangeInclusive<u64>> {
         let (first, last) = self.rest?;
-        let beyond = self.width().saturating_sub(1);
+        let beyond = self.width().min(most).saturating_sub(1);
         Some(if self.newest_first {
             last.saturating_sub(beyond).max(first)..=last
         } else {
@@ -166,10 +163,9 @@ impl<'a> Logs<'a> {
         self.chain.log_width().get().min(self.most)
     }
 
-    fn narrow(&self, blocks: &RangeInclusive<u64>) {
-        let width = length(blocks).div_euclid(2);
-        tracing::debug!(blocks = width, "the node finds that too many blocks at once");
-        self.chain.log_width().lower(width);
+    fn narrow(&self, blocks: u64) {
+        tracing::debug!(blocks, "the node finds more blocks too many at once");
+        self.chain.log_width().lower(blocks);
     }
 
     fn widen(&self, blocks: &RangeInclusive<u64>) {
@@ -180,17 +176,46 @@ impl<'a> Logs<'a> {
     }
 }
 
+/// What went wrong with one window.
+#[derive(Debug, Default)]
+struct Tries {
+    silences: u32,
+    pauses: u32,
+    failures: usize,
+}
+
+impl Tries {
+    /// How long to wait before it is asked for again.
+    ///
+    /// # Errors
+    /// The error itself, when waiting is of no use any more.
+    fn pause(&mut self, refusal: Refusal, error: TransportError) -> Result<Duration> {
+        if matches!(refusal, Refusal::Other) {
+            let error = transport_error(error);
+            let pause = PAUSES.get(self.failures).filter(|_| error.is_retryable());
+            self.failures = self.failures.saturating_add(1);
+            return pause.copied().ok_or(error);
+        }
+        let pause = pause(&error, self.pauses);
+        self.pauses = self.pauses.saturating_add(1);
+        pause.ok_or_else(|| over(error))
+    }
+}
+
 /// The most blocks that a node is asked for at once, by what it refused so far.
 #[derive(Debug)]
 pub(crate) struct LogWidth {
     blocks: AtomicU64,
     /// Windows of so many blocks that were answered since one was refused or grew.
     answered: AtomicU32,
+    /// How often it grew since one was refused.
+    grown: AtomicU32,
 }
 
 impl Default for LogWidth {
     fn default() -> Self {
-        Self { blocks: AtomicU64::new(u64::MAX), answered: AtomicU32::new(0) }
+        let (answered, grown) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { blocks: AtomicU64::new(u64::MAX), answered, grown }
     }
 }
 
@@ -203,17 +228,28 @@ impl LogWidth {
     fn lower(&self, blocks: u64) {
         self.blocks.fetch_min(blocks.max(1), Relaxed);
         self.answered.store(0, Relaxed);
+        self.grown.store(0, Relaxed);
     }
 
-    /// After some windows more may be asked for: what was too much was perhaps the events of a busy time.
+    /// After some windows more may be asked for: what was too much was perhaps the events of a busy time. Where that is so,
+    /// as windows show that are nearly twice what was left after a refusal, it doubles with each.
     fn answered(&self) {
-        if self.answered.fetch_add(1, Relaxed).saturating_add(1) < GROW_AFTER {
+        let grown = self.grown.load(Relaxed);
+        let is_slow = grown < SLOW_GROWTHS;
+        let after = if is_slow { GROW_AFTER } else { 1 };
+        if self.answered.fetch_add(1, Relaxed).saturating_add(1) < after {
             return;
         }
         let width = self.get();
-        self.blocks.store(width.saturating_add(width.div_ceil(4)), Relaxed);
+        let more = if is_slow { width.div_ceil(4) } else { width };
+        self.blocks.store(width.saturating_add(more), Relaxed);
         self.answered.store(0, Relaxed);
+        self.grown.store(grown.saturating_add(1), Relaxed);
     }
+}
+
+fn half(blocks: &RangeInclusive<u64>) -> u64 {
+    length(blocks).div_euclid(2).max(1)
 }
 
 /// One less for all blocks that there can be.
@@ -239,3 +275,5 @@ const PAUSES: [Duration; 4] = [
 ];
 /// Whole windows between two that grow by a quarter: one request in twenty or so is refused for it.
 const GROW_AFTER: u32 = 8;
+/// How often windows grow by a quarter before they double: then they are of nearly the size that was refused.
+const SLOW_GROWTHS: u32 = 3;

@@ -279,6 +279,48 @@ async fn a_node_that_is_silent_about_many_blocks_is_asked_for_fewer() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_silent_for_a_while_is_asked_for_as_much_as_before() {
+    let (devnet, node, chain, filter) = long().await;
+    let height = devnet.block_number();
+    node.be_silent_beyond(0);
+    for _ in 0..5 {
+        let read = chain.logs(filter.clone(), 0..=height).deadline(Duration::from_millis(10));
+        read.all().await.unwrap_err();
+    }
+    // Or about the last few blocks: that may be for any reason, and others ask for more.
+    node.be_silent_beyond(4);
+    let last = chain.logs(filter.clone(), height - 7..=height).deadline(Duration::from_secs(1));
+    last.all().await.unwrap();
+    node.be_silent_beyond(u64::MAX);
+    node.asked();
+    let all = chain.logs(filter, 0..=height).all().await.unwrap();
+    assert_eq!(amounts(&all), [0, 1, 2, 3]);
+    assert_eq!(node.asked(), [(0, height)]);
+}
+
+#[tokio::test]
+async fn windows_grow_fast_where_a_node_answers_more_again_and_few_are_refused_for_it() {
+    let (devnet, node, chain, filter) = long().await;
+    let height = devnet.block_number();
+    node.limit(10);
+    chain.logs(filter.clone(), 0..=height).all().await.unwrap();
+    node.limit(u64::MAX);
+    node.asked();
+    let all = chain.logs(filter.clone(), 0..=height).all().await.unwrap();
+    assert_eq!(amounts(&all), [0, 1, 2, 3]);
+    let asked = node.asked().len();
+    assert!(asked < 40, "{asked}");
+
+    node.limit(100);
+    for _ in 0..5 {
+        chain.logs(filter.clone(), 0..=height).all().await.unwrap();
+    }
+    let asked = node.asked();
+    let refused = asked.iter().filter(|(first, last)| last - first >= 100).count();
+    assert!(refused * 15 < asked.len(), "{refused} of {}", asked.len());
+}
+
+#[tokio::test]
 async fn there_are_no_logs_of_no_blocks() {
     let (_, node, chain, filter) = long().await;
     #[expect(clippy::reversed_empty_ranges, reason = "that is the question")]
