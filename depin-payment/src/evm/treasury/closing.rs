@@ -23,6 +23,7 @@ use super::{
     journal::Journal,
     transfers::{Batch, Call, Outcome, Seen, is_refused},
 };
+use crate::evm::calls::patiently;
 
 impl Treasury {
     /// Uses up the key of a batch that is to be paid in parts, unless the batch was executed after all.
@@ -86,8 +87,25 @@ impl Treasury {
         })
     }
 
-    /// The block in which the key of a batch was closed, as the node's log tells.
-    pub(super) async fn closed_in(
+    /// The block in which the key of a batch that is closed was. A node may have what came of a transaction before its log
+    /// has it, so the last blocks are looked through more than once, and then all.
+    pub(super) async fn closed_at(&self, batch: &Batch<'_>) -> Result<BlockNumHash> {
+        let near = patiently(|| async {
+            let head = self.head().await?;
+            let near = self.closed_in(batch, head.saturating_sub(NEAR)..=head).await?;
+            near.ok_or_else(|| untold(batch))
+        });
+        match near.await {
+            Err(error) if error.is_retryable() => {
+                let long_ago = self.closed_in(batch, 0..=self.head().await?).await?;
+                long_ago.ok_or(error)
+            }
+            near => near,
+        }
+    }
+
+    /// The same in some blocks, as the node's log tells.
+    async fn closed_in(
         &self,
         batch: &Batch<'_>,
         blocks: RangeInclusive<u64>,
@@ -162,6 +180,13 @@ fn is_used(error: &Error) -> bool {
     })
 }
 
+fn untold(batch: &Batch<'_>) -> Error {
+    let text = "the batch is closed, and the node does not tell in which block; run it again, or use a node that keeps the \
+                logs of that time";
+    let error = Error::unavailable(text).with("run", batch.list.id());
+    error.with("batch", batch.index)
+}
+
 fn untellable(batch: &Batch<'_>, refusal: Error) -> Error {
     let text = "nobody of the batch can receive, and the token does not let the chain be told, by which a run without this \
                 journal would know it: keep the journal, pay them under no other name yet, and run it again";
@@ -169,5 +194,7 @@ fn untellable(batch: &Batch<'_>, refusal: Error) -> Error {
     error.with("batch", batch.index).source(refusal)
 }
 
+/// Within so many blocks most runs are run again.
+const NEAR: u64 = 5_000;
 const CLOSED: &[u8] = b"depin treasury closed 1:";
 const LEFT_OUT: &[u8] = b"depin treasury left out 1:";

@@ -175,7 +175,7 @@ impl Journal {
     pub(super) fn leave_out(&mut self, payments: &[(Address, Amount)]) -> Result<()> {
         for (account, _) in payments {
             if !self.notes.is_out(account) && !self.leave_out_again(*account)? {
-                self.skip(*account, ELSEWHERE, Refusal::Unheard)?;
+                self.skip(*account, CLOSED, Refusal::Earlier)?;
             }
         }
         Ok(())
@@ -334,7 +334,7 @@ fn broken(path: &Path, error: io::Error) -> Error {
 }
 
 /// What is said of somebody of whom the chain alone tells.
-const ELSEWHERE: &str = "left out by an earlier run of the list whose journal is not here; see whether another list has them";
+const CLOSED: &str = "the chain has that nobody of the batch is paid";
 /// Digested lists otherwise.
 const FORMER: &str = "depin treasury run 1\n";
 const MAGIC: &str = "depin treasury run 2";

@@ -84,7 +84,7 @@ impl Notes {
     pub(super) fn reverted(&self, payments: &[(Address, Amount)]) -> Option<B256> {
         payments.iter().find_map(|(account, _)| match self.said.get(account)?.1 {
             Refusal::Reverted { transaction } => Some(transaction),
-            Refusal::Simulated | Refusal::Unheard => None,
+            Refusal::Simulated | Refusal::Unheard | Refusal::Earlier => None,
         })
     }
 
@@ -101,9 +101,13 @@ impl Notes {
     pub(super) fn read(&mut self, line: &str) -> Option<()> {
         let (verb, rest) = line.split_once(' ')?;
         match verb {
-            "skip" | "unheard" => {
+            "skip" | "unheard" | "earlier" => {
                 let (account, reason) = rest.split_once(' ')?;
-                let refusal = if verb == "skip" { Refusal::Simulated } else { Refusal::Unheard };
+                let refusal = match verb {
+                    "skip" => Refusal::Simulated,
+                    "unheard" => Refusal::Unheard,
+                    _ => Refusal::Earlier,
+                };
                 self.leave_out(account.parse().ok()?, reason.to_owned(), refusal);
             }
             "begin" => drop(self.begun.insert(rest.parse().ok()?)),
@@ -126,6 +130,7 @@ pub(super) fn line(account: &Address, reason: &str, refusal: Refusal) -> String 
     match refusal {
         Refusal::Simulated => format!("skip {account} {reason}\n"),
         Refusal::Unheard => format!("unheard {account} {reason}\n"),
+        Refusal::Earlier => format!("earlier {account} {reason}\n"),
         Refusal::Reverted { transaction } => format!("reverted {account} {transaction} {reason}\n"),
     }
 }

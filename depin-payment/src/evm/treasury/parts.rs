@@ -54,12 +54,7 @@ impl Treasury {
         if self.has_parts(batch).await? {
             return Ok(None);
         }
-        let Some(block) = self.closed_in(batch, 0..=self.head().await?).await? else {
-            let text = "the batch is closed, and the node does not tell in which block; use one that keeps the logs of \
-                        that time";
-            let error = Error::unavailable(text).with("run", batch.list.id());
-            return Ok(Some(error.with("batch", batch.index)));
-        };
+        let block = self.closed_at(batch).await?;
         if patiently(|| self.chain.is_buried(block)).await? {
             return Ok(None);
         }

@@ -41,6 +41,7 @@ pub struct Unpaid {
 /// assert!(Refusal::Simulated.to_string().contains("next list"));
 /// let reverted = Refusal::Reverted { transaction: B256::ZERO };
 /// assert!(reverted.to_string().contains("reorganisation"));
+/// assert!(Refusal::Earlier.to_string().contains("unless another list has them"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -57,6 +58,9 @@ pub enum Refusal {
     /// before it heard what became of it, killed for instance, or the account sent something meanwhile, perhaps a batch that
     /// was given up on. Nobody here knows whether one was mined and reverted, so the next list waits as long.
     Unheard,
+    /// In an earlier run of the list, whose journal is not here: the chain has that their batch pays nobody. The report of
+    /// that run may have put them on another list, so look for them there before you do.
+    Earlier,
 }
 
 impl fmt::Display for Unpaid {
@@ -80,6 +84,10 @@ impl fmt::Display for Refusal {
             Self::Unheard => f.write_str(
                 "their batch may have been sent, and nobody heard what became of it; run it again when no reorganisation reaches what was mined \
                  by then, and put them on the next list if they are unpaid still",
+            ),
+            Self::Earlier => f.write_str(
+                "an earlier run of the list left them out, whose journal is not here; put them on the next list unless another \
+                 list has them since",
             ),
         }
     }

@@ -49,8 +49,8 @@ impl Bank {
                 let unpaid: Vec<_> = report.unpaid.iter().map(|it| it.account).collect();
                 assert_eq!(unpaid, out.iter().map(|it| someone(*it)).collect::<Vec<_>>());
                 for unpaid in &report.unpaid {
-                    assert_eq!(unpaid.refusal, Refusal::Unheard);
-                    assert!(unpaid.reason.contains("another list"), "{unpaid}");
+                    assert_eq!(unpaid.refusal, Refusal::Earlier);
+                    assert!(unpaid.to_string().contains("another list"), "{unpaid}");
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! Nodes that tell of the present state only: what is buried is known by its block.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
 
 use depin_core::ErrorKind;
 use depin_devnet::Devnet;
@@ -100,10 +103,40 @@ async fn a_closing_is_found_far_back_by_a_node_that_limits_ranges_of_logs() {
     bank.devnet.limit_logs(100);
     bank.hook(|copy| hooked(copy, someone(1))).await;
     treasury.run(&plan, bank.journal("november")).await.unwrap_err();
-    bank.devnet.mine(1_000);
+    bank.devnet.mine(6_000);
     let report = treasury.run(&plan, bank.journal("november")).await.unwrap();
     assert_eq!((report.paid, report.unpaid.len()), (8, 1));
     bank.have_all_but(&list, &[1]).await;
+}
+
+/// Its log lags so many answers behind its state.
+struct Late(AtomicU64);
+
+impl Tricks for Late {
+    fn answer(&self, method: &str, result: &mut Value) {
+        if method == "eth_getLogs"
+            && self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+        {
+            *result = json!([]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_lags_behind_the_state_is_asked_again() {
+    let bank = Bank::open().await;
+    let (list, treasury, plan) = bank.of_nine(3).await;
+    let path = bank.journal("november");
+    let own = bank.hook(|copy| hooked(copy, someone(1))).await;
+    treasury.run(&plan, &path).await.unwrap_err();
+    bank.devnet.set_code(bank.contracts.token, own);
+    bank.bury();
+    let error = bank.through(&Arc::new(Late(u64::MAX.into()))).await.run(&plan, &path).await;
+    let error = error.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("keeps the logs"), "{error}");
+    let late = bank.through(&Arc::new(Late(3.into()))).await;
+    assert_eq!(late.run(&plan, &path).await.unwrap().paid, 9);
+    bank.have_all_but(&list, &[]).await;
 }
 
 /// Tells of no logs.
