@@ -8,7 +8,7 @@ use crate::{
     synthetic,
 };
 
-/// Classes that one device shows; those that take a fleet are for the benchmark.
+/// Classes that one device shows.
 const SINGLE: [Class; 6] =
     [Class::Clean, Class::Labelled, Class::Replay, Class::Stuck, Class::Teleport, Class::Step];
 
@@ -27,10 +27,14 @@ fn holds<'a>(class: Class, series: impl Iterator<Item = &'a Series>) {
     assert!(found * 100 <= all, "{}: {found} of {all} honest readings", class.name());
 }
 
+fn all() -> Option<Vec<Series>> {
+    let part = vectors::find(env!("CARGO_MANIFEST_DIR"), "apps/README.md")?;
+    Some(series::all(part.parent().and_then(std::path::Path::parent)?))
+}
+
 #[test]
 fn presets_find_faults_in_real_series_and_let_honest_ones_be() {
-    let Some(part) = vectors::find(env!("CARGO_MANIFEST_DIR"), "apps/README.md") else { return };
-    let all = series::all(part.parent().and_then(std::path::Path::parent).unwrap());
+    let Some(all) = all() else { return };
     for series in &all {
         println!("{}: {:?}", series.name, codes(series));
     }
@@ -39,6 +43,35 @@ fn presets_find_faults_in_real_series_and_let_honest_ones_be() {
             holds(class, all.iter().filter(|series| series.held_out == held_out));
         }
     }
+}
+
+/// Of a class that shows among others: the faults of one device, and what its neighbours lose for them.
+fn holds_in_a_fleet(class: Class) {
+    let Some(all) = all() else { return };
+    let mut faulty = 0;
+    for series in &all {
+        let Some(counts) = measure(class, series, 1) else { continue };
+        println!("{} {}: {counts:?}", class.name(), counts.series);
+        assert!(counts.false_rate() <= 0.01, "{counts:?}");
+        assert!(counts.positives == 0 || counts.recall() >= 0.95, "{counts:?}");
+        faulty += usize::from(counts.positives > 0);
+    }
+    assert!(faulty >= 3, "{}: only {faulty} series show it", class.name());
+}
+
+#[test]
+fn presets_find_scaled_values_among_neighbours() {
+    holds_in_a_fleet(Class::Scale);
+}
+
+#[test]
+fn presets_find_copies_in_a_fleet() {
+    holds_in_a_fleet(Class::Clone);
+}
+
+#[test]
+fn presets_find_clocks_that_are_off_among_neighbours() {
+    holds_in_a_fleet(Class::Skew);
 }
 
 #[test]
