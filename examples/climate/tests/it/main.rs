@@ -112,6 +112,19 @@ fn a_killed_run_continues_on_the_log_of_a_nats_server() {
     assert_eq!(survived["epochs"], undisturbed["epochs"], "the same roots, emissions and payments");
 }
 
+#[cfg(feature = "nats")]
+#[test]
+fn a_run_without_a_folder_keeps_its_log_on_a_nats_server() {
+    let Some(server) = nats::Server::start() else {
+        return depin_testkit::skip::skipped("nats-server is not installed");
+    };
+    let (embedded, shared) = (json(&[]), json(&["--nats", &server.url]));
+    for field in ["stations", "batches_accepted", "batches_refused", "readings", "audit_ok"] {
+        assert_eq!(shared[field], embedded[field], "{field}");
+    }
+    assert_eq!(shared["epochs"], embedded["epochs"], "the same roots, emissions and payments");
+}
+
 #[test]
 fn wrong_options_are_explained() {
     for arguments in [&["--stations", "3"][..], &["--stations", "many"], &["--unknown"]] {
