@@ -1,18 +1,20 @@
 //! Runs whose process is killed at any moment: nobody is paid twice and nobody is missed, by either way.
 //!
+//! It is counted that some fell between journal and chain, and between transactions of a run.
 //! The test binary starts itself as the treasurer: `treasurer` does nothing unless [`URL`] is set.
 
 use std::{
+    io::Read as _,
     path::Path,
-    process::{Command, Stdio},
-    time::Duration,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use depin_core::{Address, Amount, EpochId, reward::RewardDistributor as _};
 use depin_devnet::Devnet;
 use depin_evm::{
     Chain,
-    alloy::primitives::U256,
+    alloy::{primitives::U256, providers::Provider as _},
     bindings::{Disperse, NetworkToken, RewardDistributor},
 };
 use depin_payment::{
@@ -30,7 +32,7 @@ const WAY: &str = "DEPIN_TREASURER_WAY";
 const CONTRACT: &str = "DEPIN_TREASURER_CONTRACT";
 const FOLDER: &str = "DEPIN_TREASURER_FOLDER";
 const RUN: &str = "DEPIN_TREASURER_RUN";
-/// How often the treasurer is killed, when more often than unless told.
+/// How often the treasurer is killed, when more often than here.
 const KILLS: &str = "DEPIN_KILLS";
 
 const RECIPIENTS: u64 = 40;
@@ -106,10 +108,11 @@ async fn bank() -> (Bank, Chain) {
     (bank, treasurer.unwrap())
 }
 
-/// Kills treasurers until it is enough, and lets the last one finish; answers how many runs there were.
-async fn killed(bank: &Bank, way: Way, contract: Address, kills: usize) -> u64 {
-    let told = std::env::var(KILLS).ok().and_then(|kills| kills.parse().ok());
-    let kills = told.unwrap_or(0).max(kills);
+/// Kills treasurers until it is enough, and lets the last one finish; answers how many runs there were. Some are killed at
+/// any moment, the others when they have made a journal, or sent a transaction.
+async fn killed(bank: &Bank, way: Way, contract: Address, kills: u32) -> u64 {
+    let asked = std::env::var(KILLS).ok().and_then(|kills| kills.parse().ok());
+    let kills = asked.unwrap_or(0).max(kills);
     let server = bank.devnet.serve("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let treasurer = |run: u64| {
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -119,33 +122,126 @@ async fn killed(bank: &Bank, way: Way, contract: Address, kills: usize) -> u64 {
         command.env(RUN, format!("run-{run}"));
         command
     };
+    let transactions = match way {
+        Way::Transfers => RECIPIENTS.div_ceil(BATCH as u64),
+        // One publishes, one claims for all.
+        _ => 2,
+    };
     let mut rng = StdRng::seed_from_u64(9);
-    let (mut killed, mut runs) = (0, 0_u64);
-    while killed < kills {
-        let mut command = treasurer(runs);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let life = Duration::from_millis(rng.gen_range(10..400));
-        let ended = tokio::task::spawn_blocking(move || {
-            std::thread::sleep(life);
-            let Some(status) = child.try_wait().unwrap() else {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                return None;
-            };
-            let mut said = String::new();
-            std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-            Some((status.success(), said))
-        });
-        match ended.await.unwrap() {
-            None => killed += 1,
-            Some((true, _)) => runs += 1,
-            Some((false, said)) => panic!("the treasurer failed: {said}"),
+    let mut tally = Tally::default();
+    let mut life = Life { bank, transactions, run: 0, since: sent(bank).await };
+    while tally.kills < kills {
+        let mut command = treasurer(life.run);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let end = match tally.kills % 4 {
+            0 | 1 if !life.has_journal() => End::Begun,
+            0 | 1 => End::Amid,
+            _ => End::After(Duration::from_millis(rng.gen_range(10..400))),
+        };
+        match life.of(child, end).await {
+            Some(stage) => tally.add(stage),
+            None => life = Life { run: life.run + 1, since: sent(bank).await, ..life },
         }
     }
-    println!("{killed} kills in {} runs", runs + 1);
-    let output = treasurer(runs).output().unwrap();
+    println!("{way}: {tally:?} in {} runs", life.run + 1);
+    assert!(tally.begun > 0 && tally.amid > 0, "{tally:?}");
+    let output = treasurer(life.run).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    runs + 1
+    life.run + 1
+}
+
+/// When a treasurer is killed.
+#[derive(Clone, Copy)]
+enum End {
+    After(Duration),
+    /// When the journal of the run is there.
+    Begun,
+    /// When a transaction of the run was sent.
+    Amid,
+}
+
+/// How far a treasurer brought a run before he was killed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// He made the journal, and sent nothing.
+    Begun,
+    /// He sent some of the transactions, and not the last.
+    Amid,
+    Other,
+}
+
+/// How many were killed, and of those how many at which stage.
+#[derive(Debug, Default)]
+struct Tally {
+    kills: u32,
+    begun: u32,
+    amid: u32,
+}
+
+impl Tally {
+    fn add(&mut self, stage: Stage) {
+        self.kills += 1;
+        self.begun += u32::from(stage == Stage::Begun);
+        self.amid += u32::from(stage == Stage::Amid);
+    }
+}
+
+/// Of treasurers who work on one run.
+struct Life<'a> {
+    bank: &'a Bank,
+    /// How many the run takes.
+    transactions: u64,
+    run: u64,
+    /// Transactions before the run.
+    since: u64,
+}
+
+impl Life<'_> {
+    /// Waits for the end of a treasurer, or brings it about; answers how far he came, unless he finished the run.
+    async fn of(&self, mut child: Child, end: End) -> Option<Stage> {
+        let (born, journal, sent) = (Instant::now(), self.has_journal(), self.sent().await);
+        let stage = |now| match now {
+            0 if !journal && self.has_journal() => Stage::Begun,
+            now if sent < now && now < self.transactions => Stage::Amid,
+            _ => Stage::Other,
+        };
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                let mut said = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                assert!(status.success(), "the treasurer failed: {said}");
+                return None;
+            }
+            let now = stage(self.sent().await);
+            let is_due = match end {
+                End::After(life) => born.elapsed() >= life,
+                // Unless the journal was made and something sent since it was looked at.
+                End::Begun => now != Stage::Other,
+                End::Amid => now == Stage::Amid,
+            };
+            if is_due {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return Some(stage(self.sent().await));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn has_journal(&self) -> bool {
+        self.bank.journal(&format!("run-{}", self.run)).exists()
+    }
+
+    /// Transactions of the run, mined or not.
+    async fn sent(&self) -> u64 {
+        sent(self.bank).await - self.since
+    }
+}
+
+/// Transactions of the treasurer, mined or not.
+async fn sent(bank: &Bank) -> u64 {
+    let account = bank.devnet.account(1).address();
+    bank.devnet.provider().get_transaction_count(account).pending().await.unwrap()
 }
 
 async fn fund(bank: &Bank, treasurer: &Chain) {
