@@ -106,7 +106,8 @@ impl Device {
     /// [`flush`](Self::flush) later. [`ErrorKind::Rejected`] with the code and the hash when ingest refused
     /// it; the batch stays pending, for a clock that is ahead passes and a suspension ends. Where neither
     /// will happen, [`discard`](Self::discard) it, or nothing after it is sent. [`ErrorKind::NotFound`] when nothing
-    /// is left of what the owner lets the device tell (`Hardware::silent_in`): nothing was signed or sent.
+    /// is left of what the owner lets the device tell (`Hardware::silent_in`): none of it was signed, and what waited
+    /// was tried.
     pub async fn send(&self, readings: &[Reading]) -> Result<Receipt> {
         self.send_with(readings, Extras::default()).await
     }
@@ -129,9 +130,9 @@ impl Device {
             kept => kept,
         };
         // Where nothing of this may be told, what was signed elsewhere goes all the same.
-        let last = self.drain(&mut outbox).await?;
+        let last = self.drain(&mut outbox).await;
         kept?;
-        last.ok_or_else(|| Error::new(ErrorKind::NotFound, "nothing was waiting to be sent"))
+        last?.ok_or_else(|| Error::new(ErrorKind::NotFound, "nothing was waiting to be sent"))
     }
 
     /// Sends what is not receipted yet, oldest first; returns the last receipt, if anything waited.

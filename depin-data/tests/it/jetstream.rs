@@ -14,7 +14,7 @@ use depin_core::{
 };
 use depin_data::log::{
     JetStreamLog, MemoryLog, RedbLog,
-    jetstream::{Acknowledge, JetStreamOptions, View, WorkOptions},
+    jetstream::{Acknowledge, JetStreamOptions, View, WorkOptions, Worker},
 };
 use depin_data::nats::NatsOptions;
 use depin_testkit::log::{conforms, survives_reopening};
@@ -323,6 +323,39 @@ async fn workers_are_given_what_came_in_the_place_of_what_was_lost() {
     }
 }
 
+/// Who waits for work while the server loses what was done is given it when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_that_waits_is_given_what_the_server_lost_and_a_view_gave_back() {
+    let Some(mut server) = Broker::nats(jetstream) else { return };
+    let at = server.options();
+    let open = async || unflushed(&at, &network(), MemoryLog::new()).await.unwrap();
+    let mut device = Device::new("a", Algorithm::EdDsa);
+    let log = open().await;
+    stored(&log, next(&mut device)).await;
+    log.close().await;
+    let kept = server.kill_and_keep();
+    server.run();
+    let log = open().await;
+    let mut options = WorkOptions::default();
+    options.only_new = true;
+    let mut worker = log.work("score", options).await.unwrap();
+    let give = async |worker: &mut Worker| {
+        let job = worker.next().await.unwrap();
+        let indices: Vec<_> = job.entries.iter().map(|entry| entry.index).collect();
+        job.done().await.unwrap();
+        indices
+    };
+    for index in 1..4 {
+        stored(&log, next(&mut device)).await;
+        assert_eq!(give(&mut worker).await, [index]);
+    }
+    let (waits, ()) = tokio::join!(give(&mut worker), async {
+        let ahead = server.end_and_keep();
+        server.lose_messages(&kept, &ahead);
+    });
+    assert_eq!(waits, [1, 2, 3]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn workers_go_on_where_they_were_when_the_server_starts_again() {
     let Some(mut server) = Broker::nats(jetstream) else { return };
@@ -335,15 +368,17 @@ async fn workers_go_on_where_they_were_when_the_server_starts_again() {
         let job = worker.next().await.unwrap();
         assert_eq!(job.entries[0].index, index);
         job.done().await.unwrap();
-        if index % 2 == 1 {
+        // At the second start nobody has done anything since the first.
+        for _ in 0..index % 3 {
             server.end_and_keep();
             server.run();
+            log.work("score", WorkOptions::default()).await.unwrap();
         }
     }
     let client = async_nats::connect(server.url()).await.unwrap();
     let context = async_nats::jetstream::new(client);
     let stream = context.get_stream(format!("DEPIN_{}", network())).await.unwrap();
-    assert_eq!(stream.cached_info().state.consumer_count, 1, "of the start before");
+    assert_eq!(stream.cached_info().state.consumer_count, 2, "of this start and the one before");
 }
 
 /// Publishes bytes where the log's messages go, as anybody might who has the right.

@@ -98,7 +98,7 @@ impl Follower {
 
     pub(super) fn status(&self) -> Status {
         let Replica { applied, skipped, .. } = self.replica;
-        Status { applied, skipped, stopped: None }
+        Status { applied, skipped, compared: self.compared.clone(), stopped: None }
     }
 
     /// Whether the server has been up since it took the last message, or has none.

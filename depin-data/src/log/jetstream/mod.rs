@@ -280,17 +280,20 @@ impl JetStreamLog {
     /// Joins the workers of this name, on this machine or others, who share the batches of the log: each group
     /// of them goes to one worker, and again to another when the first has not [done](Job::done) it in time.
     ///
-    /// What a server lost is given out when it is back in the stream, also where others had done it before: the
-    /// server keeps the workers' place under their name, an `@` and its own name, and begins anew with each start.
+    /// What a server that stands alone lost is given out when it is back in the stream, also where others had done it
+    /// before: the server keeps the workers' place under their name, an `@` and its own name, anew with each start, and
+    /// begins with the first message that it took itself or that nobody has done. Where it lost more than what came
+    /// since its last start, it begins with the first of the log. A cluster keeps one place for ever, and if most of it
+    /// loses power, workers pass over what bears old numbers: join under another name then.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for a name that a server does not take, [`ErrorKind::Unavailable`] when it does
     /// not answer.
     pub async fn work(&self, name: &str, options: WorkOptions) -> Result<Worker> {
         let (client, stream) = (self.client.clone(), self.stream.clone());
-        let place = Place { client, stream, name: name.to_owned(), options };
-        let (view, status) = (Arc::clone(&self.view), self.status.clone());
-        Worker::start(place, self.network.clone(), view, status).await
+        let (name, network) = (name.to_owned(), self.network.clone());
+        let place = Place { client, stream, name, network, options };
+        Worker::start(place, Arc::clone(&self.view), self.status.clone()).await
     }
 
     /// Waits until everything that was begun is answered and the view is free.

@@ -14,13 +14,17 @@ use async_nats::{
         stream::{RawMessageErrorKind, Stream},
     },
 };
-use depin_core::{B256, Error, Result};
+use depin_core::{B256, Error, NetworkId, Result};
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use super::{
+    group::Group,
     wire::{SERVER, failed},
     work::WorkOptions,
+    writer::{PATIENCE, PAUSE},
 };
 
 /// Stands between the name of the workers, which cannot have it, and that of the server.
@@ -30,13 +34,12 @@ pub(super) struct Place {
     pub(super) client: Client,
     pub(super) stream: Stream,
     pub(super) name: String,
+    pub(super) network: NetworkId,
     pub(super) options: WorkOptions,
 }
 
 /// What a consumer began with, which it keeps in its description.
 struct Origin {
-    /// Where the first of all consumers of this name began.
-    first: u64,
     /// The last message of the stream.
     last: u64,
     hash: B256,
@@ -46,37 +49,67 @@ impl Place {
     /// The server's name for itself, another one after every start. Servers of a cluster lose nothing alone, and
     /// which of them we speak to says nothing.
     pub(super) fn server(&self) -> String {
-        match self.stream.cached_info().config.num_replicas {
-            0 | 1 => self.client.server_info().server_id,
-            _ => "cluster".to_owned(),
+        match self.is_in_cluster() {
+            true => "cluster".to_owned(),
+            false => self.client.server_info().server_id,
         }
     }
 
-    /// The consumer of this server, which is made when it is not there.
-    pub(super) async fn consumer(&self, server: &str) -> Result<Consumer<pull::Config>> {
+    pub(super) fn is_in_cluster(&self) -> bool {
+        self.stream.cached_info().config.num_replicas > 1
+    }
+
+    /// The server and its consumer, which is made when it is not there. A worker that had one before is `living`: what
+    /// it was given is gone with a consumer that is nowhere any more, so all is given out again.
+    pub(super) async fn find(&self, living: bool) -> Result<(String, Consumer<pull::Config>)> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let server = self.server();
+            match self.consumer(&server, living).await {
+                Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                    debug!(%error, "workers find no place in the stream yet; asking again");
+                    sleep(PAUSE).await;
+                }
+                found => return Ok((server, found?)),
+            }
+        }
+    }
+
+    async fn consumer(&self, server: &str, living: bool) -> Result<Consumer<pull::Config>> {
         let name = format!("{}{AT}{server}", self.name);
         if let Ok(consumer) = self.stream.get_consumer(&name).await {
             return Ok(consumer);
         }
-        let earlier = self.earlier(&name).await?;
+        let mut earlier = self.earlier(&name).await?;
+        earlier.sort_by_key(|info| info.created);
         let last = self.stream.get_info().await.map_err(failed)?.state.last_sequence;
-        let (first, start) = match earlier.iter().max_by_key(|info| info.created) {
-            Some(info) => self.goes_on(info, last).await?,
-            None if self.options.only_new => (last + 1, last + 1),
-            None => (1, 1),
+        let start = match earlier.pop() {
+            Some(info) => self.goes_on(&info, last).await?,
+            None if self.options.only_new && !living => last.saturating_add(1),
+            None => 1,
         };
-        let origin = Origin { first, last, hash: self.hash(last).await?.unwrap_or(B256::ZERO) };
+        let origin = Origin { last, hash: self.hash(last).await?.unwrap_or(B256::ZERO) };
+        self.ensure_same(server)?;
         let made = self.stream.create_consumer(self.config(&name, start, &origin)).await;
         // Another worker may have made it meanwhile.
         let consumer = match made {
             Ok(consumer) => consumer,
             Err(_) => self.stream.get_consumer(&name).await.map_err(unanswered)?,
         };
+        self.ensure_same(server)?;
+        // The last one before stays, in case that the server loses the new one too.
         for info in earlier {
-            // One that stays does no harm: the newest counts.
+            // One that cannot be deleted does no harm: the newest counts.
             let _ = self.stream.delete_consumer(&info.name).await;
         }
         Ok(consumer)
+    }
+
+    /// What was read of one start of a server says nothing about the next.
+    fn ensure_same(&self, server: &str) -> Result<()> {
+        let why =
+            "the nats server has started anew while workers looked for their place; try again";
+        if self.server() == server { Ok(()) } else { Err(Error::unavailable(why)) }
     }
 
     fn config(&self, name: &str, start_sequence: u64, origin: &Origin) -> pull::Config {
@@ -101,20 +134,21 @@ impl Place {
             .collect())
     }
 
-    /// Where the consumers of a name began, and where the next one does.
-    async fn goes_on(&self, before: &Info, last: u64) -> Result<(u64, u64)> {
+    /// Where the next consumer of a name begins.
+    async fn goes_on(&self, before: &Info, last: u64) -> Result<u64> {
         let server = before.name.rsplit_once(AT).map_or("", |(_, server)| server);
         let Some(origin) = before.config.description.as_deref().and_then(Origin::parse) else {
-            return Ok((1, 1));
+            return Ok(1);
         };
         let is_there = self.hash(origin.last).await?.unwrap_or(B256::ZERO) == origin.hash;
         if origin.last > last || !is_there {
             // More is lost than what came since: nobody knows where that begins.
-            return Ok((origin.first, origin.first));
+            return Ok(1);
         }
-        let done = before.ack_floor.stream_sequence.min(last);
+        // A consumer of which nothing was acknowledged says 0.
+        let done = before.ack_floor.stream_sequence.max(start(before).saturating_sub(1)).min(last);
         if done <= origin.last || self.took(done, server).await? {
-            return Ok((origin.first, done + 1));
+            return Ok(done.saturating_add(1));
         }
         // The messages that it took lie before those of later servers.
         let (mut its, mut later) = (origin.last, done);
@@ -125,16 +159,23 @@ impl Place {
                 false => later = middle,
             }
         }
-        Ok((origin.first, later))
+        Ok(later)
     }
 
-    /// Whether the message is there since this start of a server.
+    /// Whether the message is there since this start of a server. One that was sent before the start of another and
+    /// came after it lies in no place of the log.
     async fn took(&self, sequence: u64, server: &str) -> Result<bool> {
-        match self.stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(message.headers.get(SERVER).is_some_and(|by| by.as_str() == server)),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
-            Err(error) => Err(failed(error)),
+        let message = match self.stream.get_raw_message(sequence).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(false),
+            Err(error) => return Err(failed(error)),
+        };
+        if message.headers.get(SERVER).is_none_or(|by| by.as_str() != server) {
+            return Ok(false);
         }
+        let before = self.hash(sequence.saturating_sub(1)).await?;
+        let group = Group::decode(&message.payload, &self.network);
+        Ok(group.is_ok_and(|group| group.follows(before)))
     }
 
     async fn hash(&self, sequence: u64) -> Result<Option<B256>> {
@@ -149,6 +190,14 @@ impl Place {
     }
 }
 
+/// The first message that a consumer gave out.
+const fn start(info: &Info) -> u64 {
+    match info.config.deliver_policy {
+        DeliverPolicy::ByStartSequence { start_sequence } => start_sequence,
+        _ => 1,
+    }
+}
+
 fn unanswered(error: async_nats::Error) -> Error {
     Error::unavailable("the nats server does not show the place of the workers; try again")
         .with("cause", error)
@@ -156,15 +205,13 @@ fn unanswered(error: async_nats::Error) -> Error {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.first, self.last, self.hash)
+        write!(f, "{} {}", self.last, self.hash)
     }
 }
 
 impl Origin {
     fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
-        let mut next = || words.next();
-        let (first, last) = (next()?.parse().ok()?, next()?.parse().ok()?);
-        Some(Self { first, last, hash: next()?.parse().ok()? })
+        let (last, hash) = text.split_once(' ')?;
+        Some(Self { last: last.parse().ok()?, hash: hash.parse().ok()? })
     }
 }

@@ -9,18 +9,27 @@ use async_nats::jetstream::{
         pull::{self, MessagesError, MessagesErrorKind},
     },
 };
-use depin_core::{Error, ErrorKind, NetworkId, Result, log::LogEntry};
+use depin_core::{Error, ErrorKind, Result, log::LogEntry};
 use futures_util::StreamExt;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
-use super::{group::Group, place::Place, view::AnyView, wire::failed, writer::Status};
+use super::{
+    group::Group,
+    place::Place,
+    view::AnyView,
+    wire::failed,
+    writer::{LOOK, Status},
+};
 
 /// How often a server says that there is nothing yet.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a request for work stays with the server.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// How workers of one name share what there is; counts when the first of them comes.
+/// How workers of one name share what there is; counts when the first of them comes after a start of the server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkOptions {
@@ -29,7 +38,8 @@ pub struct WorkOptions {
     pub pending: u16,
     /// How long a job may take before it is given to somebody else; [`Job::working`] begins the time anew.
     pub patience: Duration,
-    /// Whether to begin with the batches that come from now on, not with the first of the log.
+    /// Whether to begin with the batches that come from now on, not with the first of the log. A server that loses
+    /// what it knows of the workers begins with the first for those who live through it.
     pub only_new: bool,
 }
 
@@ -48,7 +58,6 @@ pub struct Worker {
     server: String,
     consumer: Consumer<pull::Config>,
     messages: Option<pull::Stream>,
-    network: NetworkId,
     view: Arc<AnyView>,
     status: watch::Receiver<Status>,
 }
@@ -56,7 +65,7 @@ pub struct Worker {
 /// Batches for one worker: those that were appended together.
 ///
 /// Given to one worker at a time and, until it is [`done`](Self::done), again after a while: every batch is
-/// worked on at least once, and more than once when a worker died or was late. Indices tell which are
+/// worked on at least once, and more than once when a worker died or was late, or the server has started anew. Indices tell which are
 /// known already. To drop a job without a word is to be late.
 pub struct Job {
     /// The batches, in the order of the log.
@@ -69,7 +78,6 @@ pub struct Job {
 impl Worker {
     pub(super) async fn start(
         place: Place,
-        network: NetworkId,
         view: Arc<AnyView>,
         status: watch::Receiver<Status>,
     ) -> Result<Self> {
@@ -80,9 +88,8 @@ impl Worker {
                 "a name of workers is 1 to 64 letters, digits, dashes and underscores",
             ));
         }
-        let server = place.server();
-        let consumer = place.consumer(&server).await?;
-        Ok(Self { place, server, consumer, messages: None, network, view, status })
+        let (server, consumer) = place.find(false).await?;
+        Ok(Self { place, server, consumer, messages: None, view, status })
     }
 
     /// Waits for the next job.
@@ -96,11 +103,16 @@ impl Worker {
             let info = message.info().map_err(unclear)?;
             let (sequence, again) = (info.stream_sequence, info.delivered > 1);
             // What the view has applied is what the log holds.
-            self.applied(sequence).await?;
-            let entries = match Group::decode(&message.payload, &self.network) {
+            if !self.applied(sequence).await? {
+                continue;
+            }
+            let entries = match Group::decode(&message.payload, &self.place.network) {
                 Ok(group) => self.entries(group).await?,
                 Err(_) => Vec::new(),
             };
+            if !self.is_followed() {
+                continue;
+            }
             if !entries.is_empty() {
                 return Ok(Job { entries, again, message });
             }
@@ -121,50 +133,81 @@ impl Worker {
     }
 
     async fn message(&mut self) -> Result<jetstream::Message> {
-        self.follow_server().await?;
-        match self.try_message().await {
-            // The request was lost, or taken for answered: another one is made at once.
-            Err(error) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
-                self.follow_server().await?;
-                self.try_message().await.map_err(failed)
+        loop {
+            self.follow_server().await?;
+            let waiting = self.messages.as_mut().map(|messages| messages.next());
+            let Some(waiting) = waiting else {
+                self.messages = Some(self.ask().await?);
+                continue;
+            };
+            // A client that finds its way back asks the consumer that it had, whichever server that is.
+            let message = tokio::select! {
+                message = waiting => message,
+                () = sleep(LOOK) => continue,
+            };
+            match message {
+                Some(Ok(message)) => return Ok(message),
+                // The request was lost, or taken for answered: another one is made at once.
+                Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
+                    self.forget_server();
+                }
+                failure => {
+                    self.forget_server();
+                    let error = failure.and_then(std::result::Result::err);
+                    return Err(failed(
+                        error.unwrap_or_else(|| MessagesError::new(MessagesErrorKind::Other)),
+                    ));
+                }
             }
-            message => message.map_err(failed),
         }
+    }
+
+    async fn ask(&mut self) -> Result<pull::Stream> {
+        let request = self.consumer.stream().max_messages_per_batch(1);
+        let asked = request.heartbeat(HEARTBEAT).expires(REQUEST).messages().await;
+        asked.map_err(|error| {
+            self.forget_server();
+            failed(error)
+        })
     }
 
     /// Goes on with the consumer of a server that has started since.
     async fn follow_server(&mut self) -> Result<()> {
-        let server = self.place.server();
-        if server != self.server {
+        if !self.is_followed() {
             self.messages = None;
-            self.consumer = self.place.consumer(&server).await?;
-            self.server = server;
+            (self.server, self.consumer) = self.place.find(true).await?;
         }
         Ok(())
     }
 
-    async fn try_message(&mut self) -> Result<jetstream::Message, MessagesError> {
-        let mut messages = match self.messages.take() {
-            Some(messages) => messages,
-            None => {
-                let request = self.consumer.stream().max_messages_per_batch(1);
-                let request = request.heartbeat(HEARTBEAT).expires(REQUEST).messages().await;
-                request
-                    .map_err(|error| MessagesError::with_source(MessagesErrorKind::Pull, error))?
-            }
-        };
-        // A stream that failed is not kept, so that the next call makes another.
-        let message = messages.next().await;
-        let message = message.ok_or_else(|| MessagesError::new(MessagesErrorKind::Other))??;
-        self.messages = Some(messages);
-        Ok(message)
+    /// A stream that failed is not kept, and a consumer that may be gone is looked for.
+    fn forget_server(&mut self) {
+        self.messages = None;
+        self.server.clear();
     }
 
-    async fn applied(&mut self, sequence: u64) -> Result<()> {
-        let there = |status: &Status| status.applied >= sequence || status.stopped.is_some();
-        let closed = |_| Error::unavailable("the log was closed; open it again");
-        let status = self.status.wait_for(there).await.map_err(closed)?;
-        status.check()
+    /// Whether the consumer is that of the server that we speak to, and what it numbers is what that one has.
+    fn is_followed(&self) -> bool {
+        self.server == self.place.server()
+    }
+
+    /// Waits until the view has applied the message; false when its number is of an earlier start of the server.
+    async fn applied(&mut self, sequence: u64) -> Result<bool> {
+        loop {
+            let compared = (!self.place.is_in_cluster()).then_some(&self.server);
+            let there = |status: &Status| {
+                let is_compared = compared.is_none_or(|server| status.compared == *server);
+                status.stopped.is_some() || (status.applied >= sequence && is_compared)
+            };
+            let closed = |_| Error::unavailable("the log was closed; open it again");
+            let waited = timeout(LOOK, self.status.wait_for(there)).await;
+            let waited = waited.map(|status| status.map_err(closed)?.check());
+            match waited {
+                _ if !self.is_followed() => return Ok(false),
+                Ok(checked) => return checked.map(|()| true),
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -201,7 +244,7 @@ fn unclear(error: async_nats::Error) -> Error {
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("network", &self.network).finish_non_exhaustive()
+        f.debug_struct("Worker").field("network", &self.place.network).finish_non_exhaustive()
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Before the stream is asked again.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// How often to look for messages that nobody announced.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// A writer that has just won lets another one come first, if there are others.
 const TURN: Duration = Duration::from_millis(3);
 /// How long others count as present.
@@ -61,10 +61,12 @@ pub(super) enum Outcome {
 }
 
 /// What others see of the writer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) applied: u64,
     pub(super) skipped: u64,
+    /// The server that gave what was applied its number.
+    pub(super) compared: String,
     /// Why it stopped for good.
     pub(super) stopped: Option<(ErrorKind, String)>,
 }
@@ -196,10 +198,12 @@ impl Writer {
     }
 
     fn tell(&self) {
-        let Status { applied, skipped, .. } = self.follower.status();
+        let now = self.follower.status();
         self.status.send_if_modified(|status| {
-            let news = (status.applied, status.skipped) != (applied, skipped);
-            (status.applied, status.skipped) = (applied, skipped);
+            let news = *status != now && status.stopped.is_none();
+            if news {
+                *status = now;
+            }
             news
         });
     }
@@ -219,7 +223,8 @@ impl Writer {
     /// A new connection may be to a server that lost the end of the stream.
     async fn greet(&mut self) -> Result<()> {
         let (connections, server) = (self.follower.wire.connections(), self.follower.wire.server());
-        if connections == self.connections && self.follower.is_compared() {
+        let is_known = connections == self.connections && server == self.server;
+        if is_known && self.follower.is_compared() {
             return Ok(());
         }
         self.follower.verify_end().await?;
@@ -228,6 +233,7 @@ impl Writer {
         if std::mem::replace(&mut self.server, server) != self.server {
             self.quiet_until = later(self.grace);
         }
+        self.tell();
         Ok(())
     }
 
@@ -398,6 +404,7 @@ impl Writer {
             let next = later(LOOK).min(deadline).min(self.quiet_until);
             sleep_until(next).await;
             self.follower.level(None).await?;
+            self.tell();
             waited = true;
         }
         Ok(waited)
