@@ -65,8 +65,8 @@ pub struct Worker {
 /// Batches for one worker: those that were appended together.
 ///
 /// Given to one worker at a time and, until it is [`done`](Self::done), again after a while: every batch is
-/// worked on at least once, and more than once when a worker died or was late, or the server has started anew. Indices tell which are
-/// known already. To drop a job without a word is to be late.
+/// worked on at least once, and more than once when a worker died or was late, or the server has started anew.
+/// Indices tell which are known already. To drop a job without a word is to be late.
 pub struct Job {
     /// The batches, in the order of the log.
     pub entries: Vec<LogEntry>,
