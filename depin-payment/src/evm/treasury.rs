@@ -176,7 +176,8 @@ impl Treasury {
     /// the books after that. Where it exists already, the way that it names is gone on with, even when the
     /// plan chose another. Where it does not, the chain is asked first: a run that paid anything, by the shared
     /// `Disperse`, that of this treasury or its distributor, is gone on with as it was begun. So a lost journal
-    /// pays nobody twice, as long as the name of the run and the list are the same; another list under a name that was
+    /// pays nobody twice, as long as the name of the run and the list are the same, and the way and the size of batches,
+    /// where what it sent reverted less than [so many blocks](depin_evm::Chain::reorg_depth) ago; another list under a name that was
     /// run is refused: by `Disperse` among the account's runs, and by this treasury among all that were published to the
     /// distributor, whose events tell it: all of them, from its creation on, or no journal is made. While a
     /// transaction of the account waits in the pool that this chain handle does not know of, no journal is made.
@@ -237,6 +238,7 @@ impl Treasury {
             Terms { disperse: Some((disperse, batch)), .. } => {
                 if !is_new {
                     self.check_unpublished(disperse, batch, list).await?;
+                    self.check_batches(disperse, batch, list).await?;
                 }
                 let batch = self.resized(disperse, batch, list, &mut journal).await?;
                 self.transfer_all(disperse, batch, list, &mut journal).await
@@ -279,7 +281,8 @@ impl Treasury {
         if paid.iter().any(|paid| !paid.is_zero()) {
             return Ok(size);
         }
-        if journal.has_begun() && !self.is_past(disperse, list).await? {
+        // Also where the journal has begun none: it may be older than what it paid with.
+        if !self.is_past(disperse, list).await? {
             let text = "a batch of the run was sent in another size, and a reorganisation may have it executed beside those \
                         of the new one; run it again when so many blocks followed, or in the size that it has";
             let error = Error::unavailable(text).with("run", list.id()).with("recipients", size);

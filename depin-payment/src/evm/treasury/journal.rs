@@ -181,11 +181,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether anybody began to send a batch.
-    pub(super) fn has_begun(&self) -> bool {
-        !self.notes.begun.is_empty()
-    }
-
     /// Writes down that a batch is about to be sent; answers whether that was written down before.
     pub(super) fn begin(&mut self, batch: u64) -> Result<bool> {
         let news = !self.notes.begun.contains(&batch);

@@ -47,7 +47,7 @@ pub(super) fn check_gone(list: &PayList, gone: Gone, way: Way) -> Result<()> {
         (Fate::Lapsed, Way::Claims) => return Ok(()),
         (Fate::Lapsed, Way::Transfers) => {
             let text = "the list was published, and a dispute of it that nobody decided removed it; run it by claims, \
-                        which publishes it again";
+                        with the journal that published it or with none, which publishes it again";
             Error::new(ErrorKind::Conflict, text).with("run", list.id())
         }
         (Fate::Rejected, _) => rejected(list),

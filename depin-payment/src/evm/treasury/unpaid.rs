@@ -46,7 +46,8 @@ pub struct Unpaid {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// In the simulation before their batch was sent. No transaction has them in it, so the next list can.
+    /// In the simulation before their batch was sent. No transaction has them in it, so the next list can. Keep the
+    /// journal until no reorganisation reaches what was sent without them: where both are lost, they are in the batch again.
     Simulated,
     /// On chain: their batch was mined and reverted. When its block is replaced the whole batch may succeed, and they
     /// are paid; so the next list waits until no reorganisation reaches that block.

@@ -106,3 +106,33 @@ async fn smaller_batches_need_not_wait_where_nothing_was_sent() {
     let report = bank.in_threes(&treasury, &plan).await.unwrap();
     assert_eq!((report.paid, report.transactions.len()), (9, 3));
 }
+
+/// A disk that is restored has a journal that knows of no smaller batches.
+#[tokio::test]
+async fn a_journal_from_before_the_smaller_batches_pays_nobody_anew() {
+    let bank = Bank::open().await;
+    let list = list("november", 9);
+    let twice = list.total().checked_add(list.total()).unwrap();
+    let plan = bank.funded(twice).await.plan(&list).await.unwrap();
+    let own = bank.hook_both(|to| hooked(to, someone(1)), never_nothing).await;
+    let treasury = bank.through(&Arc::new(Unpriced)).await;
+    let path = bank.journal("november");
+    treasury.clone().batch(9).run(&plan, &path).await.unwrap_err();
+    let older = std::fs::read(&path).unwrap();
+    bank.bury();
+    // His batch is stuck, and the others are paid.
+    bank.in_threes(&treasury, &plan).await.unwrap_err();
+    bank.devnet.set_code(bank.contracts.token, own);
+    for is_first_paid in [false, true] {
+        std::fs::write(&path, &older).unwrap();
+        for treasury in [treasury.clone(), treasury.clone().batch(9), treasury.clone().batch(3)] {
+            let error = treasury.run(&plan, &path).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{is_first_paid}: {error}");
+            assert!(error.context().any(|(key, _)| key == "journal"), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(bank.in_threes(&treasury, &plan).await.unwrap().paid, 9);
+    }
+    bank.have_all_but(&list, &[]).await;
+    assert_eq!(bank.held(bank.chain.account()).await, list.total(), "once, and no more");
+}
