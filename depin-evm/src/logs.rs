@@ -4,8 +4,8 @@
 //! codes nor words when they refuse more, and some refuse what comes too often with the same code. So a range is read
 //! in windows: a window that is refused is halved, one that comes too often waits and stays as it is, and windows grow
 //! again, slowly at first. What a node refuses is remembered by the [`Chain`], for all who read through it. A node that is
-//! silent about a window is asked for half of it; that is remembered only when it answers, as it may have been silent about
-//! anything.
+//! silent about a window is asked for half of it; that is remembered when it answers, or when it is silent about a quarter
+//! too, but never of a few blocks: it may have been silent about anything.
 
 use std::{
     future::IntoFuture,
@@ -84,17 +84,15 @@ impl<'a> Logs<'a> {
     /// # Errors
     /// [`Unavailable`](depin_core::ErrorKind::Unavailable) when the node fails five times in two seconds, is silent also
     /// about a quarter of the blocks, still finds requests too frequent after waits that add up to half a minute, or longer
-    /// where it names the time itself, or refuses the logs of a single block.
+    /// where it names the time itself, or refuses the logs of a single block. After silences about thousands of blocks, the
+    /// next call asks for fewer.
     pub async fn next(&mut self) -> Result<Option<LogWindow>> {
         let (mut tries, mut most, mut silent) = (Tries::default(), u64::MAX, 0);
         while let Some(blocks) = self.upcoming(most) {
             let is_wide = blocks.start() < blocks.end();
             let error = match self.attempt(&blocks).await {
                 Ok(Ok(logs)) => {
-                    // About the end of a range it may have been silent for any reason.
-                    if silent >= self.width() {
-                        self.narrow(length(&blocks));
-                    }
+                    self.heed_silence(silent, length(&blocks));
                     return Ok(Some(self.advance(blocks, logs)));
                 }
                 // Perhaps it is still looking for so much.
@@ -104,11 +102,18 @@ impl<'a> Logs<'a> {
                     most = half(&blocks);
                     continue;
                 }
-                Err(silent) => return Err(silent),
+                Err(error) => {
+                    self.heed_silence(silent, half(&blocks).max(FEWEST));
+                    return Err(error);
+                }
                 Ok(Err(error)) => error,
             };
             match Refusal::of(&error) {
-                Refusal::TooMuch if is_wide => self.narrow(half(&blocks)),
+                Refusal::TooMuch if is_wide => {
+                    // Others, whose windows have fewer events, may widen the shared width meanwhile.
+                    most = half(&blocks);
+                    self.narrow(most);
+                }
                 // Fewer blocks than one cannot be asked for: whatever the node means, time may help.
                 refusal => tokio::time::sleep(tries.pause(refusal, error)?).await,
             }
@@ -161,6 +166,14 @@ impl<'a> Logs<'a> {
 
     fn width(&self) -> u64 {
         self.chain.log_width().get().min(self.most)
+    }
+
+    /// Remembers for how many blocks it may answer after it was silent about so many. About the end of a range it may have
+    /// been silent for any reason.
+    fn heed_silence(&self, silent: u64, blocks: u64) {
+        if silent >= self.width().min(TELLING) {
+            self.narrow(blocks);
+        }
     }
 
     fn narrow(&self, blocks: u64) {
@@ -266,6 +279,11 @@ fn over(error: TransportError) -> Error {
 const WINDOW: u64 = 10_000;
 /// How often the node may be silent about a window before half of it is not asked for any more.
 const MAX_SILENCES: u32 = 2;
+/// Blocks about which a silence is remembered, however many a window may have: a quarter of fewer is asked for anyway, and
+/// nodes answer for that.
+const TELLING: u64 = WINDOW / 2;
+/// Blocks that are asked for at least after silences alone: a node that is down is silent about any.
+const FEWEST: u64 = 100;
 /// Before each time that a window is asked for again after a failure: a lost answer among thousands should not cost all.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(20),

@@ -41,12 +41,15 @@ struct Moody<S> {
     /// The most blocks at once of which it says anything at all.
     heard: Arc<Mutex<u64>>,
     asked: Arc<Mutex<Vec<(u64, u64)>>>,
+    /// What happens before the last of the refusals reaches who asked.
+    meanwhile: Arc<Mutex<Option<TransportFut<'static, ()>>>>,
 }
 
 impl<S> Moody<S> {
     fn new(inner: S) -> Self {
         let (most, heard) = (Arc::new(Mutex::new(u64::MAX)), Arc::new(Mutex::new(u64::MAX)));
-        Self { inner, refusals: Arc::default(), most, heard, asked: Arc::default() }
+        let (refusals, asked, meanwhile) = (Arc::default(), Arc::default(), Arc::default());
+        Self { inner, refusals, most, heard, asked, meanwhile }
     }
 
     fn be_silent_beyond(&self, blocks: u64) {
@@ -62,6 +65,15 @@ impl<S> Moody<S> {
     fn refuse(&self, times: usize, answer: &str) {
         let answer: ErrorPayload = serde_json::from_str(answer).unwrap();
         self.refusals.lock().unwrap().extend(std::iter::repeat_n(answer, times));
+    }
+
+    /// After the refusals that wait.
+    fn meanwhile(&self, others: impl Future<Output = ()> + Send + 'static) {
+        let others = async {
+            others.await;
+            Ok(())
+        };
+        *self.meanwhile.lock().unwrap() = Some(Box::pin(others));
     }
 
     fn limit(&self, blocks: u64) {
@@ -131,7 +143,14 @@ where
             }
             let Some(refusal) = refusal else { return Box::pin(self.inner.call(packet)) };
             let (id, payload) = (single.id().clone(), ResponsePayload::Failure(refusal));
-            return Box::pin(async move { Ok(ResponsePacket::Single(Response { id, payload })) });
+            let is_last = self.refusals.lock().unwrap().is_empty();
+            let meanwhile = is_last.then(|| self.meanwhile.lock().unwrap().take()).flatten();
+            return Box::pin(async move {
+                if let Some(others) = meanwhile {
+                    others.await?;
+                }
+                Ok(ResponsePacket::Single(Response { id, payload }))
+            });
         }
         Box::pin(self.inner.call(packet))
     }
@@ -296,6 +315,76 @@ async fn a_node_that_was_silent_for_a_while_is_asked_for_as_much_as_before() {
     let all = chain.logs(filter, 0..=height).all().await.unwrap();
     assert_eq!(amounts(&all), [0, 1, 2, 3]);
     assert_eq!(node.asked(), [(0, height)]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_silent_about_a_quarter_too_is_asked_for_fewer_blocks_by_the_next_reader() {
+    let (devnet, node, _, filter) = long().await;
+    devnet.mine(8_000);
+    let height = devnet.block_number();
+    for most in [10_000, u64::MAX] {
+        let chain = node.connect(&devnet).await;
+        let read = || chain.logs(filter.clone(), 0..=height).window(most);
+        node.be_silent_beyond(2_000);
+        read().deadline(Duration::from_millis(10)).all().await.unwrap_err();
+        assert_eq!(node.asked().len(), 3);
+        assert_eq!(amounts(&read().all().await.unwrap()), [0, 1, 2, 3]);
+        let asked = node.asked();
+        assert!(asked.iter().all(|(first, last)| last - first < 2_000), "{asked:?}");
+        assert!(asked.len() < 12, "{asked:?}");
+
+        // One that was only down is soon asked for many again.
+        node.be_silent_beyond(0);
+        for _ in 0..6 {
+            read().deadline(Duration::from_millis(10)).all().await.unwrap_err();
+        }
+        node.be_silent_beyond(u64::MAX);
+        node.asked();
+        assert_eq!(amounts(&read().all().await.unwrap()), [0, 1, 2, 3]);
+        let asked = node.asked();
+        assert_eq!(asked[0], (0, 99), "not for single blocks");
+        assert!(asked.len() < 36, "{}", asked.len());
+    }
+}
+
+#[tokio::test]
+async fn a_silence_about_many_blocks_is_remembered_where_a_window_may_have_all() {
+    let (devnet, node, chain, filter) = long().await;
+    devnet.mine(8_000);
+    let height = devnet.block_number();
+    node.be_silent_beyond(height * 2 / 3);
+    let read = || {
+        let all = chain.logs(filter.clone(), 0..=height).window(u64::MAX).newest_first();
+        all.deadline(Duration::from_secs(1)).all()
+    };
+    read().await.unwrap();
+    assert_eq!(node.asked()[0], (0, height));
+    assert_eq!(read().await.unwrap().len(), 4);
+    let asked = node.asked();
+    assert!(asked.iter().all(|(first, last)| last - first <= height / 2), "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_one_reader_was_refused_it_asks_for_no_more_though_others_read_it_meanwhile() {
+    let (devnet, node, chain, filter) = long().await;
+    let height = devnet.block_number();
+    node.limit(height);
+    node.refuse(1, r#"{"code": -32005, "message": "query returned more than 10000 results"}"#);
+    let busy = r#"{"code": -32005, "message": "project ID request rate exceeded", "data": {"rate": {"backoff_seconds": 0}}}"#;
+    node.refuse(1, busy);
+    let (others, light) = (chain.clone(), filter.clone());
+    node.meanwhile(async move {
+        for _ in 0..8 {
+            others.logs(light.clone(), 0..=height).all().await.unwrap();
+        }
+    });
+    let mut heavy = chain.logs(filter, 0..=height);
+    let blocks = heavy.next().await.unwrap().unwrap().blocks;
+    let asked = node.asked();
+    assert_eq!(asked[0], (0, height));
+    let widest = asked[2..].iter().map(|(first, last)| last - first).max().unwrap();
+    assert!(widest > asked[1].1, "others read more at once: {asked:?}");
+    assert_eq!((*blocks.start(), *blocks.end()), asked[1]);
 }
 
 #[tokio::test]
