@@ -94,12 +94,14 @@ impl Treasury {
         let shared = disperse::address();
         let told = self.disperse.filter(|told| *told != shared);
         for contract in told.into_iter().chain([shared]) {
-            let has_paid = match self.has_paid(contract, self.batch_size(), list).await {
+            let used = match self.used(contract, self.batch_size(), list).await {
                 // Nobody has put the shared one on this chain.
                 Err(error) if error.kind() == ErrorKind::NotFound && contract == shared => continue,
-                has_paid => has_paid?,
+                used => used?,
             };
-            if has_paid {
+            if used.iter().any(|used| !used.is_zero()) {
+                self.check_size(contract, list, used.first().copied().unwrap_or_default())?;
+                check_count(&used, self.batch_size(), list)?;
                 return Ok(Some((contract, self.batch_size())));
             }
         }
@@ -114,33 +116,19 @@ impl Treasury {
         size: usize,
         list: &PayList,
     ) -> Result<()> {
-        self.has_paid(disperse, size, list).await.map(drop).map_err(|error| match error.kind() {
-            ErrorKind::Conflict => error.with(
-                "journal",
-                "it has another size than what was paid: run the list without it, and with that size",
-            ),
-            _ => error,
+        let used = self.used(disperse, size, list).await?;
+        check_count(&used, size, list).map_err(|error| {
+            let text =
+                "it knows of larger batches than were paid; run the list without it, in their size";
+            error.with("journal", text)
         })
     }
 
-    /// Whether batches of the run were paid here, all of which have to be of this size.
-    async fn has_paid(&self, contract: Address, size: usize, list: &PayList) -> Result<bool> {
-        let batches = list.payments().len().div_ceil(size.max(1));
-        // A run of smaller batches, of which the first paid nobody, shows by later keys only.
-        let keys = batches.max(list.payments().len().min(Self::MAX_BATCH));
-        let paid = self.paid_batches(contract, list, keys).await?;
-        if paid.iter().all(|paid| paid.is_zero()) {
-            return Ok(false);
-        }
-        let first = paid.first().copied().unwrap_or_default();
-        self.check_size(contract, size, list, first)?;
-        if paid.iter().skip(batches).any(|paid| !paid.is_zero()) {
-            let text = "the run had smaller batches; tell the treasury their size, or take another name if the list \
-                        is another one";
-            let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
-            return Err(error.with("told", size));
-        }
-        Ok(true)
+    /// What the keys of the run were used for, also those that batches of this size have not: a run of smaller ones, of
+    /// which the first paid nobody, shows by later keys only.
+    async fn used(&self, contract: Address, size: usize, list: &PayList) -> Result<Vec<B256>> {
+        let (payments, batches) = (list.payments().len(), batches(size, list));
+        self.paid_batches(contract, list, batches.max(payments.min(Self::MAX_BATCH))).await
     }
 
     /// What the first so many keys of the run were used for; zero for nothing.
@@ -162,14 +150,8 @@ impl Treasury {
 
     /// Says how many recipients the batches have, when the first one that was paid is of another size than told. It is not
     /// taken by itself: a shorter list under the same name looks like the first batch of this one.
-    fn check_size(
-        &self,
-        contract: Address,
-        told: usize,
-        list: &PayList,
-        first: B256,
-    ) -> Result<()> {
-        let key = self.key(list, 0);
+    fn check_size(&self, contract: Address, list: &PayList, first: B256) -> Result<()> {
+        let (told, key) = (self.batch_size(), self.key(list, 0));
         let fits = |size: &usize| {
             let batch = list.payments().chunks(*size).next().unwrap_or_default();
             let calls = [self.call(contract, key, batch), self.closing(contract, key, batch)];
@@ -188,4 +170,19 @@ impl Treasury {
             _ => Ok(()),
         }
     }
+}
+
+fn batches(size: usize, list: &PayList) -> usize {
+    list.payments().len().div_ceil(size.max(1))
+}
+
+/// Refuses more batches than the list has in this size.
+fn check_count(used: &[B256], size: usize, list: &PayList) -> Result<()> {
+    if used.iter().skip(batches(size, list)).all(|used| used.is_zero()) {
+        return Ok(());
+    }
+    let text = "the run had smaller batches; tell the treasury their size, or take another name if the list is \
+                another one";
+    let error = Error::new(ErrorKind::Conflict, text).with("run", list.id());
+    Err(error.with("told", size))
 }

@@ -290,7 +290,8 @@ impl Treasury {
             return Ok(Seen::LeftOut);
         }
         let text = "the run's name was used for other payments: a run with somebody left out goes on only \
-                    with its journal, and another list needs another name";
+                    with its journal, one whose journal is older than the size of its batches only without, and \
+                    another list needs another name";
         Err(Error::new(ErrorKind::Conflict, text)
             .with("run", batch.list.id())
             .with("batch", batch.index))
