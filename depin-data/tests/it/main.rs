@@ -35,6 +35,8 @@ mod jetstream_cluster;
 mod jetstream_kill;
 #[cfg(feature = "nats")]
 mod jetstream_seals;
+#[cfg(feature = "nats")]
+mod jetstream_work;
 #[cfg(unix)]
 mod kill;
 mod letters;
