@@ -352,7 +352,7 @@ impl Follower {
 }
 
 /// Of a message, by which the next one names it.
-fn hash(message: &Bytes) -> B256 {
+pub(super) fn hash(message: impl AsRef<[u8]>) -> B256 {
     B256::new(Sha256::digest(message).into())
 }
 

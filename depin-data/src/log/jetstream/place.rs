@@ -11,18 +11,18 @@ use async_nats::{
     Client,
     jetstream::{
         consumer::{AckPolicy, Consumer, DeliverPolicy, Info, pull},
-        stream::{RawMessageErrorKind, Stream},
+        stream::Stream,
     },
 };
 use depin_core::{B256, Error, NetworkId, Result};
 use futures_util::TryStreamExt;
-use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{
+    follower::hash,
     group::Group,
-    wire::{SERVER, failed},
+    wire::{failed, is_by, message},
     work::WorkOptions,
     writer::{PATIENCE, PAUSE},
 };
@@ -165,12 +165,8 @@ impl Place {
     /// Whether the message is there since this start of a server. One that was sent before the start of another and
     /// came after it lies in no place of the log.
     async fn took(&self, sequence: u64, server: &str) -> Result<bool> {
-        let message = match self.stream.get_raw_message(sequence).await {
-            Ok(message) => message,
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(false),
-            Err(error) => return Err(failed(error)),
-        };
-        if message.headers.get(SERVER).is_none_or(|by| by.as_str() != server) {
+        let Some(message) = message(&self.stream, sequence).await? else { return Ok(false) };
+        if !is_by(&message, server) {
             return Ok(false);
         }
         let before = self.hash(sequence.saturating_sub(1)).await?;
@@ -179,14 +175,11 @@ impl Place {
     }
 
     async fn hash(&self, sequence: u64) -> Result<Option<B256>> {
-        if sequence == 0 {
-            return Ok(None);
-        }
-        match self.stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(B256::new(Sha256::digest(&message.payload).into()))),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        let message = match sequence {
+            0 => None,
+            _ => message(&self.stream, sequence).await?,
+        };
+        Ok(message.map(|message| hash(&message.payload)))
     }
 }
 

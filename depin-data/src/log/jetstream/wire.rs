@@ -14,7 +14,7 @@ use async_nats::{
     jetstream::{
         self, Context,
         context::PublishErrorKind,
-        message::PublishMessage,
+        message::{PublishMessage, StreamMessage},
         stream::{
             Config, DirectGetErrorKind, PersistenceMode, RawMessageErrorKind, RetentionPolicy,
             StorageType, Stream,
@@ -41,7 +41,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 const REPLICAS: usize = 3;
 
 /// Header that tells which server took a message.
-pub(super) const SERVER: &str = "Depin-Server";
+const SERVER: &str = "Depin-Server";
 
 /// What became of a message.
 pub(super) enum Published {
@@ -123,14 +123,8 @@ impl Wire {
     /// Whether the server has been up since it took the message with this sequence, so that it still knows
     /// everything it has acknowledged since.
     pub(super) async fn was_up_at(&self, sequence: u64) -> Result<bool> {
-        match self.stream.get_raw_message(sequence).await {
-            Ok(message) => {
-                let server = message.headers.get(SERVER).map(|server| server.as_str().to_owned());
-                Ok(server == Some(self.server()))
-            }
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
-            Err(error) => Err(failed(error)),
-        }
+        let message = message(&self.stream, sequence).await?;
+        Ok(message.is_some_and(|message| is_by(&message, &self.server())))
     }
 
     /// First and last sequence.
@@ -150,11 +144,8 @@ impl Wire {
 
     /// The message with this sequence if the leader has it.
     pub(super) async fn read_surely(&self, sequence: u64) -> Result<Option<Bytes>> {
-        match self.stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(message.payload.into())),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        let message = message(&self.stream, sequence).await?;
+        Ok(message.map(|message| message.payload.into()))
     }
 
     /// Adds a message right after the one with sequence `last`, or not at all.
@@ -275,6 +266,20 @@ fn unfit(found: &Config, subject: &str, replicas: usize) -> Option<&'static str>
         (!found.allow_direct, "direct access (allow_direct)"),
     ];
     lacks.into_iter().find_map(|(lacks, what)| lacks.then_some(what))
+}
+
+/// The message with this sequence, if the leader has one.
+pub(super) async fn message(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>> {
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether this start of a server took the message.
+pub(super) fn is_by(message: &StreamMessage, server: &str) -> bool {
+    message.headers.get(SERVER).is_some_and(|by| by.as_str() == server)
 }
 
 /// What the server or the way to it says no to; a repeated call may heal it.
